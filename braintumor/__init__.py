@@ -1,0 +1,38 @@
+"""Deploy ensembles of Keras brain MRI classifiers and prove that they still decide the same.
+
+A tour, in the order of the data:
+
+- `braintumor.models`: the four backbones as data, their Keras builders, the class labels.
+- `braintumor.training`: how the weights come to be.
+- `braintumor.export`: `.keras` → ONNX in FP32 or FP16, verified against Keras, packed as a bundle.
+- `braintumor.runtime`: a bundle and images in, records out. Never imports TensorFlow.
+- `braintumor.bench`: parity, accuracy with intervals, latency.
+- `braintumor.errors`: every error that is raised on purpose, with its exit code.
+
+The embedding API:
+
+    with braintumor.Ensemble.load("bundles/fp16") as ensemble:
+        record = ensemble.predict("scan.png")
+
+Research use only. Not a medical device.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from braintumor.runtime.ensemble import Ensemble
+
+__all__ = ["NOTICE", "Ensemble", "__version__"]
+
+__version__ = "0.1.0"
+
+NOTICE = "Research use only. Not a medical device."
+
+
+def __getattr__(name: str) -> Any:
+    # `Ensemble` pulls in NumPy; `bt-infer --help` must not pay for that.
+    if name == "Ensemble":
+        from braintumor.runtime.ensemble import Ensemble
+
+        return Ensemble
+    raise AttributeError(f"module 'braintumor' has no attribute {name!r}")

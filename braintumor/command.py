@@ -1,0 +1,47 @@
+"""What all commands share: errors as one line with the exit code of the contract, --debug, Ctrl-C."""
+
+import traceback
+from typing import Any
+
+import click
+
+from braintumor import NOTICE, __version__
+from braintumor.errors import BraintumorError
+
+__all__ = ["EPILOG", "Command", "debug_option", "version_option"]
+
+EPILOG = (
+    "Exit codes: 0 all well, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable, 1 a fault of "
+    f"ours, 130 interrupted. {NOTICE}"
+)
+
+_INTERRUPTED = 130
+
+debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+version_option = click.version_option(__version__, prog_name="braintumor")
+
+
+class Command(click.Command):
+    """A click command that takes `--debug` and reports our errors as the contract says."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see `click.Command.invoke`."""
+        debug = ctx.params.pop("debug", False)
+        try:
+            return super().invoke(ctx)
+        except BraintumorError as error:
+            if debug:
+                traceback.print_exception(error)
+            raise _Failure(str(error), error.exit_code) from error
+        except KeyboardInterrupt as error:
+            raise _Failure(
+                "interrupted; files that were being written are as they were before", _INTERRUPTED
+            ) from error
+
+
+class _Failure(click.ClickException):
+    """One line on standard error, and the exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(" ".join(message.split("\n")))
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class, reads it of the instance

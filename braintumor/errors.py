@@ -1,0 +1,76 @@
+"""Every error that braintumor raises on purpose.
+
+    BraintumorError            1  a fault of ours, when raised as itself
+    ├── UsageError             2  what was asked cannot be done as asked
+    ├── OutputError            2  a result cannot be written there
+    ├── InputError             3  an image cannot be read
+    ├── ModelError             3  a model file is not a classifier that can be exported
+    ├── ParityError            3  an export does not decide what its original decides
+    ├── IntegrityError         4  a bundle is not what it says it is
+    └── UnavailableError       5  an engine or an optional package is not usable here
+
+The number is the exit code of the command that meets the error. A message is one line that says what was
+asked, what was found, what is allowed and what to type next. The command lines catch `BraintumorError` only:
+anything else is a defect and shows its traceback.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "BraintumorError",
+    "InputError",
+    "IntegrityError",
+    "ModelError",
+    "OutputError",
+    "ParityError",
+    "UnavailableError",
+    "UsageError",
+]
+
+
+class BraintumorError(Exception):
+    """The base of all errors of this package."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(BraintumorError):
+    """What was asked cannot be done as asked: a wrong option, an empty folder, an unknown name."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class OutputError(BraintumorError):
+    """A result cannot be written: no permission, no space, something in the way."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputError(BraintumorError):
+    """An image cannot be read."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class ModelError(BraintumorError):
+    """A model file is not a classifier that can be exported."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class ParityError(BraintumorError):
+    """An exported model does not answer what its original answers."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class IntegrityError(BraintumorError):
+    """A bundle is not what it says it is: schema, files, hashes, paths."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class UnavailableError(BraintumorError):
+    """An engine or an optional package is not usable on this machine."""
+
+    exit_code: ClassVar[int] = 5

@@ -1,0 +1,1 @@
+"""The backbones as data, their Keras builders and the class labels."""

@@ -1,0 +1,90 @@
+"""Keras classifiers built from a catalog entry. Independent of the Keras backend."""
+
+from pathlib import Path
+from typing import Any
+
+from braintumor.errors import UsageError
+from braintumor.models.labels import CLASSES
+from braintumor.models.spec import ModelSpec, Preprocess
+from braintumor.optional import require
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "build_classifier"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def build_classifier(
+    spec: ModelSpec,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    channels: int = 1,
+    weights: str | Path | None = "imagenet",
+    dropout: float = 0.3,
+) -> Any:
+    """Build `spec` as a classifier: 0..255 in, scaling inside, softmax over `CLASSES` out.
+
+    Args:
+        spec: An entry of the catalog.
+        height: Input height in pixels; the spec's when None.
+        width: Input width in pixels; the spec's when None.
+        channels: 1 for grey (repeated to three inside) or 3 for RGB.
+        weights: "imagenet" (Keras fetches the backbone's weights over the network), a path of `.weights.h5`
+            for the whole classifier, or None for random initial weights.
+        dropout: Rate before the last layer, 0 up to but not including 1.
+
+    Returns:
+        A `keras.Model`: float32 [batch, height, width, channels] in 0..255 to float32 [batch, 4] that sums to 1.
+
+    Raises:
+        UsageError: A size below the backbone's minimum, or channels or dropout out of range.
+        UnavailableError: Keras is not installed.
+    """
+    height, width = height or spec.height, width or spec.width
+    _check(spec, height, width, channels, dropout)
+    keras = require("keras", extra="export", purpose=f"building {spec.name}")
+    layers = keras.layers
+
+    image = keras.Input((height, width, channels), name="image")
+    x = layers.Concatenate(name="grey_to_rgb")([image, image, image]) if channels == 1 else image
+    x = _scaling(keras, spec.preprocess)(x)
+    backbone = _backbone(keras, spec, x, "imagenet" if weights == "imagenet" else None)
+    x = layers.GlobalAveragePooling2D(name="pool")(backbone.output)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    # float32 whatever the policy: a softmax in half precision loses the small probabilities.
+    x = layers.Dense(len(CLASSES), activation="softmax", dtype="float32", name="probabilities")(x)
+    model = keras.Model(image, x, name=spec.name)
+    if weights is not None and weights != "imagenet":
+        model.load_weights(weights)
+    return model
+
+
+def _check(spec: ModelSpec, height: int, width: int, channels: int, dropout: float) -> None:
+    if min(height, width) < spec.min_size:
+        raise UsageError(
+            f"{spec.name} was asked for at {height}x{width}; its smallest input is {spec.min_size}x{spec.min_size}"
+        )
+    if channels not in {1, 3}:
+        raise UsageError(f"{channels} input channels were asked for; allowed are 1 (grey) and 3 (RGB)")
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout {dropout} was asked for; allowed is 0 up to but not including 1")
+
+
+def _scaling(keras: Any, preprocess: Preprocess) -> Any:
+    if preprocess == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")
+    if preprocess == "torch":
+        return keras.layers.Normalization(
+            mean=[255.0 * value for value in IMAGENET_MEAN],
+            variance=[(255.0 * value) ** 2 for value in IMAGENET_STD],
+            name="scale",
+        )
+    return keras.layers.Identity(name="scale")
+
+
+def _backbone(keras: Any, spec: ModelSpec, x: Any, weights: str | None) -> Any:
+    constructor = getattr(keras.applications, spec.keras_application)
+    # EfficientNetV2 would scale a second time inside.
+    extra = {"include_preprocessing": False} if spec.keras_application.startswith("EfficientNetV2") else {}
+    return constructor(include_top=False, weights=weights, input_tensor=x, **extra)
