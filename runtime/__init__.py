@@ -1,0 +1,1 @@
+"""A bundle and images in, records out. Nothing here imports TensorFlow."""

@@ -1,0 +1,95 @@
+"""What a file is, by its first bytes: one of the formats that are read, or something to be converted first.
+
+Names are never trusted: `scan.png` may hold a DICOM slice and a download may end in `.jpg` and be a web page.
+"""
+
+import zlib
+
+__all__ = ["FORMATS", "HEAD_BYTES", "image_format", "looks_like"]
+
+FORMATS: tuple[str, ...] = ("PNG", "JPEG", "TIFF", "BMP")
+"""What is decoded, and nothing else: every further decoder is more code that meets foreign bytes."""
+
+HEAD_BYTES = 512
+"""How much of a file `image_format` and `looks_like` look at, in bytes."""
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),  # BigTIFF
+    (b"MM\0+", "TIFF"),
+    (b"BM", "BMP"),
+)
+
+_SLICE = "export the slice as a 16-bit PNG or TIFF in a medical image viewer"
+_RESAVE = "save it as PNG"
+
+# (offset, bytes there, what it is, what to do)
+_FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
+    (128, b"DICM", "a DICOM file", _SLICE),
+    (344, b"n+1\0", "a NIfTI volume", _SLICE),
+    (344, b"ni1\0", "a NIfTI header", _SLICE),
+    (4, b"n+2\0", "a NIfTI-2 volume", _SLICE),
+    (4, b"ni2\0", "a NIfTI-2 header", _SLICE),
+    (0, b"NRRD", "an NRRD volume", _SLICE),
+    (0, b"CDF\x01", "a MINC volume", _SLICE),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (a MINC volume or saved weights)", _SLICE),
+    (0, b"GIF8", "a GIF", _RESAVE),
+    (8, b"WEBP", "a WebP", _RESAVE),
+    (4, b"ftypavif", "an AVIF", _RESAVE),
+    (4, b"ftyp", "an HEIF picture or a film", _RESAVE),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000", _RESAVE),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000", _RESAVE),
+    (0, b"\xff\x0a", "a JPEG XL", _RESAVE),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL", _RESAVE),
+    (0, b"8BPS", "a Photoshop file", _RESAVE),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR", _RESAVE),
+    (0, b"%PDF", "a PDF", "export the picture in it as PNG"),
+    (0, b"\x93NUMPY", "a NumPy array", "load it and pass it to the Python API, or save it as PNG"),
+    (0, b"PK\x03\x04", "a ZIP archive (.zip, .keras, .npz, .docx)", "unpack it and pass the images in it"),
+    (0, b"\x1f\x8b", "gzip-compressed", "unpack it and pass the image in it"),
+)
+
+
+def image_format(head: bytes) -> str | None:
+    """Return which of `FORMATS` a file is by its first bytes (`HEAD_BYTES` of them suffice), or None."""
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+
+
+def looks_like(head: bytes) -> tuple[str, str] | None:
+    """Say what a file that is not one of `FORMATS` is, and what to do with it.
+
+    Args:
+        head: the first `HEAD_BYTES` of the file.
+
+    Returns:
+        Two clauses, such as ("a DICOM file", "export the slice as …"), or None for what is not recognised.
+    """
+    found = _foreign(head)
+    if found and found[0] == "gzip-compressed":
+        # A `.nii.gz` is worth naming: it is what a researcher's folder is full of.
+        inner = _foreign(_inflate(head))
+        return (f"{inner[0]}, gzip-compressed", inner[1]) if inner else found
+    if found:
+        return found
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<svg")):
+        return ("a web page, SVG or XML", "download the picture itself, or save it as PNG")
+    return None
+
+
+def _foreign(head: bytes) -> tuple[str, str] | None:
+    for offset, magic, what, remedy in _FOREIGN:
+        if head.startswith(magic, offset):
+            return what, remedy
+    return None
+
+
+def _inflate(head: bytes) -> bytes:
+    """Return the first bytes inside a gzip stream, or what could be had of them; b"" when it is damaged."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
+    except zlib.error:
+        return b""
