@@ -1,0 +1,48 @@
+"""Work in groups: the next group is prepared in threads while the present one is used."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+__all__ = ["prepared_groups"]
+
+Source = TypeVar("Source")
+Prepared = TypeVar("Prepared")
+
+
+def prepared_groups(
+    sources: Iterable[Source],
+    prepare: Callable[[Source], Prepared],
+    *,
+    group_size: int,
+    threads: int,
+    ahead: int = 1,
+) -> Iterator[list[Prepared]]:
+    """Prepare sources in threads and hand them on in groups, in their order.
+
+    At most `ahead + 1` groups exist at a time, so that memory does not grow with the number of sources.
+
+    Args:
+        sources: Any number; read lazily.
+        prepare: Called in a thread, once a source. What it raises is raised here, at the source's turn.
+        group_size: Sources in a group; the last group may be smaller.
+        threads: How many prepare at the same time.
+        ahead: Groups that are prepared beyond the present one.
+    """
+    remaining = iter(sources)
+    groups = iter(lambda: tuple(islice(remaining, group_size)), ())
+    with ThreadPoolExecutor(threads, thread_name_prefix="braintumor-prepare") as pool:
+        waiting: deque[list[Future[Prepared]]] = deque()
+        try:
+            for group in groups:
+                waiting.append([pool.submit(prepare, source) for source in group])
+                if len(waiting) > ahead:
+                    yield [future.result() for future in waiting.popleft()]
+            while waiting:
+                yield [future.result() for future in waiting.popleft()]
+        finally:
+            # The caller stopped early, or an error: what has not begun need not begin.
+            for future in (future for futures in waiting for future in futures):
+                future.cancel()

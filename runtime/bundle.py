@@ -1,0 +1,192 @@
+"""Reading a bundle: every byte is hash-checked before any of it is parsed.
+
+A bundle is a folder with `bundle.json` and one folder a member. `bundle.json` lists every other file with
+its size and SHA-256; nothing else may lie in the folder. The SHA-256 of `bundle.json` itself is therefore
+the identity of the whole bundle.
+"""
+
+import hashlib
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from braintumor.errors import IntegrityError
+from braintumor.runtime.bundle_schema import parse_bundle
+from braintumor.runtime.files import sha256_of
+from braintumor.runtime.onnx_wire import has_external_data
+
+__all__ = ["MANIFEST", "Bundle", "Member", "load_bundle"]
+
+MANIFEST: Final = "bundle.json"
+_MAX_MANIFEST_BYTES: Final = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One model of the ensemble.
+
+    Attributes:
+        name: Unique in the bundle.
+        weight: Its weight in the vote, greater than 0.
+        height: Input height in pixels.
+        width: Input width in pixels.
+        resize: How images are brought to that size: "antialias" or "tf-bilinear".
+        precision: "fp32" or "fp16".
+        path: The ONNX file, absolute.
+        sha256: Of that file.
+        details: Everything that the bundle says of the member: source, tools, parity figures, …
+    """
+
+    name: str
+    weight: float
+    height: int
+    width: int
+    resize: str
+    precision: str
+    path: Path
+    sha256: str
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        name: Given at export.
+        folder: Where it lies, absolute.
+        sha256: Of `bundle.json`, and so of everything in the bundle.
+        classes: Names of the outputs, in order.
+        members: In the order of the export.
+        details: Everything that `bundle.json` says.
+    """
+
+    name: str
+    folder: Path
+    sha256: str
+    classes: tuple[str, ...]
+    members: tuple[Member, ...]
+    details: Mapping[str, Any]
+
+    @property
+    def precision(self) -> str:
+        """The members' precision; "mixed" when they differ."""
+        precisions = {member.precision for member in self.members}
+        return precisions.pop() if len(precisions) == 1 else "mixed"
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Verify and read a bundle.
+
+    Raises:
+        IntegrityError: It is not there, not of a known schema, or its files are not those that it lists.
+    """
+    root = Path(folder).absolute()
+    raw = _read_manifest(root)
+    details = parse_bundle(raw, str(root / MANIFEST))
+    _check_files(root, {entry["file"]: entry for entry in details["members"]})
+    return Bundle(
+        name=details["name"],
+        folder=root,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        classes=tuple(details["classes"]),
+        members=tuple(_member(root, entry) for entry in details["members"]),
+        details=details,
+    )
+
+
+def _member(root: Path, entry: Mapping[str, Any]) -> Member:
+    return Member(
+        name=entry["name"],
+        weight=entry["weight"],
+        height=entry["height"],
+        width=entry["width"],
+        resize=entry["resize"],
+        precision=entry["precision"],
+        path=root / entry["file"],
+        sha256=entry["sha256"],
+        details=entry,
+    )
+
+
+def _read_manifest(root: Path) -> bytes:
+    path = root / MANIFEST
+    try:
+        if path.is_symlink():
+            raise IntegrityError(f"{path} is a link; a bundle holds plain files: copy the bundle with its contents")
+        if not path.is_file():
+            raise IntegrityError(
+                f"{root} is no bundle: there is no {MANIFEST}; make one with: bt-export --bundle {folder_hint(root)}"
+            )
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise IntegrityError(f"{path} has {path.stat().st_size} bytes; allowed are {_MAX_MANIFEST_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def folder_hint(root: Path) -> str:
+    """The folder as one would type it in a command."""
+    try:
+        return str(root.relative_to(Path.cwd()))
+    except ValueError:
+        return str(root)
+
+
+def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
+    found = _plain_files(root)
+    remedy = "export it again with bt-export, or copy it again from where it was made"
+    if missing := sorted(listed.keys() - found):
+        raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists; {remedy}")
+    if extra := sorted(found - listed.keys()):
+        raise IntegrityError(
+            f"{root} holds {', '.join(extra)}, which its {MANIFEST} does not list; a bundle holds nothing else: "
+            "take it out"
+        )
+    for name, entry in listed.items():
+        _check_file(root / name, entry, remedy)
+
+
+def _plain_files(root: Path) -> set[str]:
+    """Names of all files below `root` but the manifest, with forward slashes."""
+    names = set()
+    for path in root.rglob("*"):
+        name = PurePosixPath(path.relative_to(root)).as_posix()
+        if path.is_symlink():
+            raise IntegrityError(f"{path} is a link; a bundle holds plain files: copy the bundle with its contents")
+        if path.is_dir() or name == MANIFEST:
+            continue
+        if not path.is_file():
+            raise IntegrityError(f"{path} is neither a file nor a folder; take it out of the bundle")
+        names.add(name)
+    return names
+
+
+def _check_file(path: Path, entry: Mapping[str, Any], remedy: str) -> None:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes != entry["size_bytes"]:
+            raise IntegrityError(
+                f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}; {remedy}"
+            )
+        digest = sha256_of(path)
+        if digest != entry["sha256"]:
+            raise IntegrityError(
+                f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…; {remedy}"
+            )
+        if _points_elsewhere(path):
+            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data); {remedy}")
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} is no readable ONNX file ({error}); {remedy}") from error
+
+
+def _points_elsewhere(path: Path) -> bool:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        view = memoryview(mapped)
+        try:
+            return has_external_data(view)
+        finally:
+            # Slices that an exception's traceback still holds would keep the map from closing.
+            view.release()

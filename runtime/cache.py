@@ -1,0 +1,114 @@
+"""The user's cache: derived files that can always be made again, keyed by content, never shared."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from braintumor.errors import OutputError
+from braintumor.runtime.files import sha256_of
+
+__all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key"]
+
+CACHE_VARIABLE = "BRAINTUMOR_CACHE"
+_MANIFEST = "entry.json"
+
+
+def cache_folder() -> Path:
+    """Where derived files go: $BRAINTUMOR_CACHE, or the platform's place for a user's caches."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "braintumor"
+
+
+def content_key(parts: Mapping[str, object]) -> str:
+    """A key of 40 hexadecimal digits over everything that decides what an entry holds."""
+    canonical = json.dumps(parts, sort_keys=True, default=str).encode()
+    return hashlib.sha256(canonical).hexdigest()[:40]
+
+
+def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
+    """The folder of one entry; built at the first call, hash-checked at every later one.
+
+    Args:
+        kind: A name for entries of one sort, such as "keras-to-onnx".
+        key: What `content_key` gave.
+        build: Fills the empty folder that it is given. When it raises, nothing is kept.
+
+    Raises:
+        OutputError: The cache cannot be written, or belongs to another user.
+    """
+    root = cache_folder() / kind
+    entry = root / key
+    if _is_whole(entry):
+        return entry
+    with _writing(root):
+        _make_private(root)
+        shutil.rmtree(entry, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
+    try:
+        build(work)
+        with _writing(root):
+            _seal(work)
+            _publish(work, entry)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return entry
+
+
+def _make_private(folder: Path) -> None:
+    """Others must not write here: what is read back runs as native code."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        return
+    owner = folder.stat().st_uid
+    if owner != os.getuid():
+        raise OutputError(
+            f"the cache {folder} belongs to user id {owner}, not to you ({os.getuid()}); "
+            f"choose a folder of your own: export {CACHE_VARIABLE}=DIR"
+        )
+    folder.chmod(0o700)
+
+
+@contextlib.contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"the cache {root} cannot be written ({error.strerror or error}); free it, or choose another place: "
+            f"export {CACHE_VARIABLE}=DIR"
+        ) from error
+
+
+def _seal(folder: Path) -> None:
+    hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    (folder / _MANIFEST).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
+
+
+def _publish(work: Path, entry: Path) -> None:
+    try:
+        work.replace(entry)
+    except OSError:
+        # Another process was faster with the same content: its entry serves as well as ours.
+        if not _is_whole(entry):
+            raise
+
+
+def _is_whole(entry: Path) -> bool:
+    try:
+        hashes = json.loads((entry / _MANIFEST).read_bytes())
+        return all(sha256_of(entry / name) == wanted for name, wanted in hashes.items())
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,123 @@
+"""`bt-infer`: answer images with a bundle."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from braintumor import NOTICE
+from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.errors import UsageError
+from braintumor.runtime.registry import AUTO, ENGINES
+
+if TYPE_CHECKING:
+    from braintumor.runtime.record import Record
+
+__all__ = ["main"]
+
+# Names only: what renders them loads NumPy, and --help must not.
+_FORMATS = ("table", "json", "jsonl", "csv")
+# A progress bar for more than a few images.
+_PROGRESS_FROM = 9
+
+_SOME_FAILED = 3
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option(
+    "--bundle",
+    metavar="DIR",
+    help="Bundle to use.  [default: $BRAINTUMOR_BUNDLE, or the newest in ./bundles]",
+)
+@click.option("--engine", type=click.Choice((AUTO, *ENGINES)), default=AUTO, show_default=True, help="What executes.")
+@click.option("--device", metavar="cuda:N", help="Which GPU, for an engine that uses one.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the engine's choice]")
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="[default: table at a terminal, otherwise jsonl]")
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there, when all is done.")
+@debug_option
+@version_option
+def infer(
+    *,
+    paths: tuple[str, ...],
+    bundle: str | None,
+    engine: str,
+    device: str | None,
+    batch_size: int,
+    threads: int | None,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Classify brain MRI slices: glioma, healthy, meningioma or pituitary.
+
+    PATH is an image file (PNG, JPEG, TIFF, BMP), a folder (searched recursively), a glob, or - for a list of
+    paths on standard input.
+    """
+    from braintumor.runtime.ensemble import Ensemble
+    from braintumor.runtime.paths import choose_bundle, expand
+    from braintumor.runtime.render import RENDERERS
+
+    sources = expand(paths, sys.stdin)
+    form = form or _default_format(output)
+    with (
+        Ensemble.load(choose_bundle(bundle), engine=engine, device=device, threads=threads) as ensemble,
+        _opened(output) as stream,
+    ):
+        renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
+        records = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)
+        failed = 0
+        for record in _with_progress(records, len(sources), hidden=stream.isatty()):
+            renderer.write(record)
+            failed += record.status == "error"
+        renderer.finish()
+    if form != "table" and sys.stderr.isatty():
+        click.echo(NOTICE, err=True)
+    if failed:
+        click.echo(f"{failed} of {len(sources)} images have no answer; their records say why", err=True)
+        sys.exit(_SOME_FAILED)
+
+
+def _default_format(output: Path | None) -> str:
+    if output is not None:
+        suffix = output.suffix.lower().removeprefix(".")
+        return suffix if suffix in _FORMATS else "jsonl"
+    return "table" if sys.stdout.isatty() else "jsonl"
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears when all is written."""
+    if output is None:
+        yield sys.stdout
+        return
+    from braintumor.runtime.files import atomic_text
+
+    if output.is_dir():
+        raise UsageError(f"--output {output} is a folder; name a file")
+    with atomic_text(output) as stream:
+        yield stream
+
+
+def _with_progress(records: "Iterable[Record]", total: int, *, hidden: bool) -> "Iterator[Record]":
+    """Show a bar on standard error, unless the records themselves scroll past at the terminal."""
+    if hidden or total < _PROGRESS_FROM or not sys.stderr.isatty():
+        yield from records
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress("images", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task("images", total=total)
+        for record in records:
+            yield record
+            progress.advance(task)
+
+
+def main() -> None:
+    """Run `bt-infer`."""
+    infer()

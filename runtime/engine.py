@@ -1,0 +1,81 @@
+"""What an engine is: one member of the ensemble, loaded on a device."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.runtime.bundle import Member
+
+__all__ = ["Engine", "EngineFactory", "EngineInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine really runs on, read back after it was created.
+
+    Attributes:
+        name: The registry's name, such as "onnxruntime-cpu".
+        provider: What executes, in the library's own words, such as "CPUExecutionProvider".
+        device: "cpu", "cuda:0", …
+        version: The library and its version, such as "onnxruntime 1.32.0".
+    """
+
+    name: str
+    provider: str
+    device: str
+    version: str
+
+
+class Engine(Protocol):
+    """One member, ready to answer. Not thread-safe; close it, or use it as a context manager."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What it really runs on."""
+        ...
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify a batch.
+
+        Args:
+            images: uint8 [batch, height, width], grey levels 0..255, of the member's size.
+
+        Returns:
+            float32 [batch, 4], softmax in the bundle's class order.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the device's memory. May be called twice."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        ...
+
+
+class EngineFactory(Protocol):
+    """How the registry creates an engine; an engine class serves as one."""
+
+    def __call__(self, member: Member, *, threads: int | None, device: int) -> Engine:
+        """Load a member.
+
+        Args:
+            member: From a bundle whose hashes were verified.
+            threads: CPU threads; None leaves it to the library.
+            device: Index of the accelerator, for engines that have one.
+
+        Raises:
+            UnavailableError: The engine, or the device that was asked for, is not usable here.
+            IntegrityError: The member's file does not load.
+        """
+        ...

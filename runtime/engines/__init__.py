@@ -1,0 +1,1 @@
+"""One file an engine; `braintumor.runtime.registry` names them."""

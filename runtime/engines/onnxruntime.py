@@ -1,0 +1,161 @@
+"""ONNX Runtime, on the CPU or on an NVIDIA GPU.
+
+The first session on a machine lets ONNX Runtime optimise the graph for that very machine (constant folding,
+fusion, blocked layouts) and keeps the result in the user's cache; later sessions load it as it is, which is
+several times faster. A cached graph is keyed by the model's hash, the library's version, the provider and
+the CPU's instruction sets, since blocked layouts of one CPU are wrong for another.
+"""
+
+import functools
+import platform
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.errors import IntegrityError, OutputError, UnavailableError
+from braintumor.optional import require
+from braintumor.runtime.bundle import Member
+from braintumor.runtime.cache import cached, content_key
+from braintumor.runtime.engine import EngineInfo
+
+__all__ = ["OnnxRuntimeCpuEngine", "OnnxRuntimeCudaEngine"]
+
+_ERRORS_ONLY: Final = 3
+_CACHE_KIND: Final = "onnxruntime"
+_OPTIMISED: Final = "model.onnx"
+_INPUT, _OUTPUT = "image", "probabilities"
+
+
+class OnnxRuntimeCpuEngine:
+    """A member on the CPU."""
+
+    name = "onnxruntime-cpu"
+    extra = "cpu"
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, member: Member, *, threads: int | None = None, device: int = 0) -> None:
+        ort = require("onnxruntime", extra=self.extra, purpose=f"the engine {self.name}")
+        if self.provider not in ort.get_available_providers():
+            raise UnavailableError(
+                f"the engine {self.name} needs {self.provider}; the installed onnxruntime {ort.__version__} has "
+                f"{', '.join(ort.get_available_providers())}: pip uninstall onnxruntime onnxruntime-gpu && "
+                f"pip install 'braintumor[{self.extra}]'"
+            )
+        self._session: Any = _session(ort, member, self._providers(device), threads)
+        actual = self._session.get_providers()[0]
+        if actual != self.provider:
+            self.close()
+            raise UnavailableError(
+                f"the engine {self.name} was asked for; ONNX Runtime fell back to {actual}, which means that no "
+                "NVIDIA GPU, or no fitting CUDA and cuDNN, was found: look at nvidia-smi, or use "
+                "--engine onnxruntime-cpu"
+            )
+        self._info = EngineInfo(self.name, actual, self._device(device), f"onnxruntime {ort.__version__}")
+
+    @property
+    def info(self) -> EngineInfo:
+        """What it really runs on."""
+        return self._info
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify uint8 [batch, height, width] as float32 [batch, 4]."""
+        (probabilities,) = self._session.run([_OUTPUT], {_INPUT: images})
+        result: NDArray[np.float32] = probabilities
+        return result
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def _providers(self, device: int) -> list[Any]:
+        del device
+        return [self.provider]
+
+    def _device(self, device: int) -> str:
+        del device
+        return "cpu"
+
+
+class OnnxRuntimeCudaEngine(OnnxRuntimeCpuEngine):
+    """A member on an NVIDIA GPU. Raises instead of falling back to the CPU."""
+
+    name = "onnxruntime-cuda"
+    extra = "gpu"
+    provider = "CUDAExecutionProvider"
+
+    def _providers(self, device: int) -> list[Any]:
+        # Without TF32 a float32 graph is computed in float32, as it was verified.
+        return [(self.provider, {"device_id": device, "use_tf32": 0})]
+
+    def _device(self, device: int) -> str:
+        return f"cuda:{device}"
+
+
+def _session(ort: Any, member: Member, providers: list[Any], threads: int | None) -> Any:
+    """A session of the cached optimised graph; of the bundle's own file when there is no usable cache."""
+    key = content_key(
+        {
+            "model": member.sha256,
+            "onnxruntime": ort.__version__,
+            "providers": providers,
+            "cpu": _cpu_features(),
+        }
+    )
+
+    def optimise(folder: Path) -> None:
+        options = _options(ort, threads)
+        options.optimized_model_filepath = str(folder / _OPTIMISED)
+        _create(ort, member.path, options, providers)
+
+    try:
+        optimised = cached(_CACHE_KIND, key, optimise) / _OPTIMISED
+    except OutputError:
+        # A full or read-only home costs start-up time, not the answer.
+        return _create(ort, member.path, _options(ort, threads), providers)
+    options = _options(ort, threads)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return _create(ort, optimised, options, providers)
+
+
+def _options(ort: Any, threads: int | None) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # The members take turns: an idle member's threads must not spin against the one that works.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _create(ort: Any, path: Path, options: Any, providers: list[Any]) -> Any:
+    try:
+        return ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:
+        # ONNX Runtime's own exceptions share no public base class but this one.
+        raise IntegrityError(f"{path} does not load in onnxruntime {ort.__version__} ({error})") from error
+
+
+@functools.cache
+def _cpu_features() -> str:
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                if line.startswith(("flags", "Features")):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return f"{platform.machine()} {platform.processor()}"

@@ -1,0 +1,110 @@
+"""The answer to one image, as a value and as JSON (schema `braintumor.prediction/1`)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from braintumor import NOTICE
+
+__all__ = ["SCHEMA", "ImageInfo", "MemberAnswer", "Record"]
+
+SCHEMA: Final = "braintumor.prediction/1"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """The image that was asked about.
+
+    Attributes:
+        path: As it was given; None for an image that came as an array or as bytes.
+        sha256: Of the file's bytes (of the pixels, for an array); None when it could not be read.
+        format: "PNG", "JPEG", "TIFF", "BMP" or "array".
+        width: In pixels, after EXIF orientation.
+        height: In pixels, after EXIF orientation.
+        bits: Bits a channel in the file.
+        frame: Which frame was read, from 0.
+        frames: How many the file has.
+    """
+
+    path: str | None = None
+    sha256: str | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bits: int | None = None
+    frame: int | None = None
+    frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAnswer:
+    """What one member of the ensemble said.
+
+    Attributes:
+        name: The member.
+        label: Its most probable class.
+        probabilities: Class → 0..1; they sum to 1.
+    """
+
+    name: str
+    label: str
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The answer to one image.
+
+    Attributes:
+        input: The image.
+        status: "ok", or "error" when this image has no answer.
+        bundle: Name, sha256 and precision of the bundle.
+        engine: Name, provider, device and version of what executed.
+        label: The ensemble's class.
+        probabilities: The soft vote: class → 0..1, in the bundle's class order; they sum to 1.
+        margin: Lead of the label over the runner-up, 0..1.
+        entropy_nats: Shannon entropy of the vote, 0 (certain) .. ln 4.
+        members: Each member's own answer, in the bundle's order.
+        timing_ms: "decode" of this image; "inference": its share of its batch, in which "batch" images were.
+        error: "type" and "message", when status is "error".
+    """
+
+    input: ImageInfo
+    status: Literal["ok", "error"]
+    bundle: Mapping[str, str]
+    engine: Mapping[str, str]
+    label: str | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    margin: float | None = None
+    entropy_nats: float | None = None
+    members: tuple[MemberAnswer, ...] = ()
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
+    error: Mapping[str, str] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain data, ready for JSON, with its schema and the notice."""
+        image = {name: getattr(self.input, name) for name in ImageInfo.__slots__}
+        members = [
+            {"name": answer.name, "label": answer.label, "probabilities": dict(answer.probabilities)}
+            for answer in self.members
+        ]
+        return {
+            "schema": SCHEMA,
+            "input": image,
+            "status": self.status,
+            "label": self.label,
+            "probabilities": dict(self.probabilities),
+            "margin": self.margin,
+            "entropy_nats": self.entropy_nats,
+            "members": members,
+            "bundle": dict(self.bundle),
+            "engine": dict(self.engine),
+            "timing_ms": dict(self.timing_ms),
+            "error": None if self.error is None else dict(self.error),
+            "notice": NOTICE,
+        }
+
+    def to_json(self) -> str:
+        """The record as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)

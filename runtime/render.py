@@ -1,0 +1,229 @@
+"""Records as text: a table for a person; JSON, JSON lines and CSV for a program. All of them stream."""
+
+import contextlib
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Protocol, TextIO
+
+import click
+
+from braintumor import NOTICE
+from braintumor.errors import OutputError
+from braintumor.runtime.bundle import Bundle
+from braintumor.runtime.record import Record
+
+__all__ = ["RENDERERS", "Renderer"]
+
+# Up to so many images each get a block with the members' answers; more get a line each.
+_DETAILED = 4
+_PATH_COLUMNS = 36
+_ROW_BAR_COLUMNS = 10
+_BLOCK_BAR_COLUMNS = 30
+
+
+class Renderer(Protocol):
+    """Writes records one by one."""
+
+    def write(self, record: Record) -> None:
+        """Write one record."""
+        ...
+
+    def finish(self) -> None:
+        """Write what comes after the last."""
+        ...
+
+
+class JsonLines:
+    """One JSON object a line."""
+
+    def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
+        del bundle, expected
+        self._stream = stream
+
+    def write(self, record: Record) -> None:
+        """Write one line, at once: a program may be reading it."""
+        _put(self._stream, record.to_json() + "\n")
+
+    def finish(self) -> None:
+        """Nothing follows."""
+
+
+class JsonArray:
+    """One JSON array."""
+
+    def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
+        del bundle, expected
+        self._stream = stream
+        self._lead = "["
+
+    def write(self, record: Record) -> None:
+        """Write one element."""
+        text = json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False, indent=2)
+        _put(self._stream, f"{self._lead}\n{text}")
+        self._lead = ","
+
+    def finish(self) -> None:
+        """Close the array."""
+        _put(self._stream, "[]\n" if self._lead == "[" else "\n]\n")
+
+
+class Csv:
+    """A header and one row an image; a class's column holds its probability in the vote."""
+
+    def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
+        del expected
+        self._stream = stream
+        self._classes = bundle.classes
+        self._writer = csv.writer(_Raising(stream))
+        self._writer.writerow(
+            [
+                "path",
+                "status",
+                "label",
+                *bundle.classes,
+                "margin",
+                "entropy_nats",
+                "sha256",
+                "bundle",
+                "engine",
+                "error",
+            ]
+        )
+
+    def write(self, record: Record) -> None:
+        """Write one row."""
+        self._writer.writerow(
+            [
+                record.input.path or "",
+                record.status,
+                record.label or "",
+                *(record.probabilities.get(name, "") for name in self._classes),
+                "" if record.margin is None else record.margin,
+                "" if record.entropy_nats is None else record.entropy_nats,
+                record.input.sha256 or "",
+                record.bundle["sha256"],
+                record.engine["name"],
+                record.error["message"] if record.error else "",
+            ]
+        )
+
+    def finish(self) -> None:
+        """Nothing follows."""
+
+
+class Table:
+    """For a person: a block an image when they are few, a line an image when they are many."""
+
+    def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
+        self._stream = stream
+        self._bundle = bundle
+        self._detailed = expected <= _DETAILED
+        self._bars = _Bars.for_stream(stream)
+        self._engine: Mapping[str, str] = {}
+        if not self._detailed:
+            heads = "".join(f"{name:>12}" for name in bundle.classes)
+            self._line(f"{'image':<{_PATH_COLUMNS}}  {'label':<12}  {'vote':<{_ROW_BAR_COLUMNS}}{heads}")
+
+    def write(self, record: Record) -> None:
+        """Write one block or line."""
+        self._engine = record.engine
+        if record.error is not None:
+            self._line(click.style(f"{_path(record)}  error  {record.error['message']}", fg="red"))
+        elif self._detailed:
+            self._block(record)
+        else:
+            self._row(record)
+
+    def finish(self) -> None:
+        """Write what answered, and the notice."""
+        engine = f" on {self._engine['name']} ({self._engine['version']})" if self._engine else ""
+        self._line(f"bundle {self._bundle.name} ({self._bundle.precision}, {self._bundle.sha256[:12]}){engine}")
+        self._line(NOTICE)
+
+    def _row(self, record: Record) -> None:
+        path = _path(record)
+        if len(path) > _PATH_COLUMNS:
+            path = "…" + path[1 - _PATH_COLUMNS :]
+        cells = "".join(f"{100 * value:>10.1f} %" for value in record.probabilities.values())
+        bar = self._bars.draw(max(record.probabilities.values()), _ROW_BAR_COLUMNS)
+        self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<12}  {bar}{cells}")
+
+    def _block(self, record: Record) -> None:
+        image = record.input
+        self._line(f"{_path(record)}  {image.format} {image.width} x {image.height}")
+        for name, value in record.probabilities.items():
+            line = f"  {name:<12} {self._bars.draw(value, _BLOCK_BAR_COLUMNS)} {100 * value:5.1f} %"
+            self._line(click.style(line, bold=True) if name == record.label else line)
+        self._line(f"  label {record.label}, margin {record.margin:.3f}, entropy {record.entropy_nats:.3f} nats")
+        for answer in record.members:
+            percent = 100 * answer.probabilities[answer.label]
+            self._line(f"  {answer.name} says {answer.label} ({percent:.1f} %)")
+        decode, inference = record.timing_ms["decode"], record.timing_ms["inference"]
+        self._line(f"  decoded in {decode:.1f} ms, answered in {inference:.1f} ms")
+        if (image.frames or 1) > 1:
+            self._line(f"  only the first of {image.frames} frames was read")
+        self._line("")
+
+    def _line(self, text: str) -> None:
+        color = None if self._stream.isatty() else False
+        with _writing():
+            click.echo(text, file=self._stream, color=color)
+
+
+class _Bars:
+    """Horizontal bars, in blocks where the stream can show them."""
+
+    def __init__(self, full: str, empty: str) -> None:
+        self._full, self._empty = full, empty
+
+    @classmethod
+    def for_stream(cls, stream: TextIO) -> "_Bars":
+        try:
+            "█·…".encode(stream.encoding or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return cls("#", ".")
+        return cls("█", "·")
+
+    def draw(self, value: float, columns: int) -> str:
+        filled = round(value * columns)
+        return self._full * filled + self._empty * (columns - filled)
+
+
+class _Raising:
+    """A stream for the csv module whose failures come out as our error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        _put(self._stream, text)
+
+
+def _put(stream: TextIO, text: str) -> None:
+    with _writing():
+        stream.write(text)
+        stream.flush()
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`): click ends the command quietly.
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"the output cannot be written ({error.strerror or error}); free some space, or use --output"
+        ) from error
+
+
+def _path(record: Record) -> str:
+    return record.input.path or "(memory)"
+
+
+RENDERERS: Mapping[str, Callable[[TextIO, Bundle, int], Renderer]] = MappingProxyType(
+    {"table": Table, "json": JsonArray, "jsonl": JsonLines, "csv": Csv}
+)
