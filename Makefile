@@ -1,0 +1,55 @@
+# make demo   export the shipped weights and answer the example scan
+# make test   the whole test suite
+# make check  ruff, mypy, layers, wheel contents
+# make bench  the benchmarks
+# Each works on a fresh machine with Python 3.11 or newer, and can be run again.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := bench export models runtime training
+
+.PHONY: demo test check bench format clean
+
+demo: $(VENV)/export.installed
+	$(BIN)/bt-export --precision fp16
+	$(BIN)/bt-infer examples/scan.png --bundle bundles/fp16 --format table
+
+test: $(VENV)/dev.installed
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(VENV)/dev.installed .typecheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=.typecheck $(BIN)/mypy --package braintumor
+	$(BIN)/pytest -q tests/test_layers.py tests/test_wheel.py
+
+bench: $(VENV)/dev.installed
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/memory.py
+
+format: $(VENV)/dev.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# mypy cannot follow setup.cfg's mapping of root folders to sub-packages: it gets the tree as a user imports it.
+.typecheck:
+	mkdir -p .typecheck/braintumor
+	cd .typecheck/braintumor && ln -sf ../../braintumor/* . && ln -sfn $(foreach name,$(PACKAGES),../../$(name)) .
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/export.installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,export]'
+	touch $@
+
+$(VENV)/dev.installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,export,train,dev]'
+	touch $@ $(VENV)/export.installed
+
+clean:
+	rm -rf $(VENV) .typecheck .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,1 @@
+"""From a trained `.keras` file to a verified bundle of ONNX models."""

@@ -1,0 +1,140 @@
+"""Writing a bundle: whole or not at all."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from braintumor.errors import OutputError
+from braintumor.runtime.bundle import MANIFEST, Bundle, load_bundle
+from braintumor.runtime.bundle_schema import FUSION, SCHEMA
+from braintumor.runtime.files import output_error, sha256_of
+from braintumor.runtime.image import DECODE_VERSION
+
+__all__ = ["check_destination", "write_bundle"]
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    name: str,
+    classes: Sequence[str],
+    members: Sequence[Mapping[str, Any]],
+    files: Mapping[str, Path],
+    command: str,
+) -> Bundle:
+    """Write a bundle next to its place, verify it as a reader would, and move it there in one step.
+
+    A bundle that was there before stays until then, and for good when something fails.
+
+    Args:
+        folder: Where the bundle goes; missing, empty, or an older bundle.
+        name: Of the bundle.
+        classes: Names of the outputs, in order.
+        members: One entry each, without "file", "sha256" and "size_bytes".
+        files: Member name → its ONNX file, which is copied.
+        command: What was typed.
+
+    Raises:
+        OutputError: The place cannot be written or holds something else.
+    """
+    check_destination(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise output_error(folder, error) from error
+    try:
+        entries = [_copy_member(work, member, files[member["name"]]) for member in members]
+        details = {
+            "schema": SCHEMA,
+            "name": name,
+            "classes": list(classes),
+            "decode_version": DECODE_VERSION,
+            "fusion": FUSION,
+            "members": entries,
+            "calibration": None,
+            "acceptance": None,
+            "command": command,
+        }
+        _write(work / MANIFEST, json.dumps(details, indent=2, ensure_ascii=False).encode() + b"\n")
+        load_bundle(work)
+        _set_mode(work)
+        _swap(work, folder)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return load_bundle(folder)
+
+
+def check_destination(folder: Path) -> None:
+    """Refuse a place where something lies that is no bundle, before hours of work go into one.
+
+    Raises:
+        OutputError: It is a file, or a folder with other things in it.
+    """
+    try:
+        if not folder.exists() and not folder.is_symlink():
+            return
+        if not folder.is_dir() or folder.is_symlink():
+            raise OutputError(f"{folder} is not a folder; name another place with --bundle DIR")
+        if any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+            raise OutputError(
+                f"{folder} holds something that is no bundle and would be lost; name another place with --bundle DIR"
+            )
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+def _copy_member(work: Path, member: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    target = work / member["name"] / "model.onnx"
+    target.parent.mkdir()
+    shutil.copyfile(source, target)
+    _sync(target)
+    return {
+        **member,
+        "file": target.relative_to(work).as_posix(),
+        "sha256": sha256_of(target),
+        "size_bytes": target.stat().st_size,
+    }
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _set_mode(folder: Path) -> None:
+    """Let those read the bundle whom the umask allows: a folder of mkdtemp is its owner's alone."""
+    if sys.platform != "win32":
+        umask = os.umask(0)
+        os.umask(umask)
+        folder.chmod(0o777 & ~umask)
+
+
+def _swap(work: Path, folder: Path) -> None:
+    """Move the new folder into place. An old one is moved aside first: no system replaces a full folder."""
+    if not folder.exists():
+        work.rename(folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    old = aside / "bundle"
+    folder.rename(old)
+    try:
+        work.rename(folder)
+    except OSError:
+        # Should this fail as well, the old bundle stays in `aside`: nothing is deleted before the new one is in.
+        old.rename(folder)
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,178 @@
+"""`bt-export`: `.keras` files in, a verified bundle out."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.errors import UsageError
+from braintumor.models.labels import CLASSES, parse_classes
+from braintumor.models.spec import PREPROCESSES
+
+if TYPE_CHECKING:
+    from braintumor.export.member import ExportedMember, MemberOptions
+    from braintumor.export.precision import Precision
+    from braintumor.runtime.bundle import Bundle
+    from braintumor.runtime.image import Resize
+
+__all__ = ["main"]
+
+# Names only: the modules that define them load ONNX, and --help must not.
+_PRECISIONS = ("fp32", "fp16")
+_RESIZES = ("antialias", "tf-bilinear")
+
+_PER_MODEL = "Once for all models, or once for each in order."
+
+Value = TypeVar("Value")
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.argument("models", metavar="[MODEL.keras]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--precision", type=click.Choice(_PRECISIONS), default="fp16", show_default=True, help="Of all members."
+)
+@click.option(
+    "--bundle",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write there.  [default: bundles/PRECISION]",
+)
+@click.option("--name", help="Name of the bundle.  [default: that of its folder]")
+@click.option("--vote", metavar="W,W,...", help="One weight a model in the soft vote.  [default: equal]")
+@click.option("--classes", metavar="A,B,C,D", multiple=True, help=f"Order of a model's outputs. {_PER_MODEL}")
+@click.option(
+    "--preprocess",
+    type=click.Choice(PREPROCESSES),
+    multiple=True,
+    help=f"Scaling that a model needs outside itself. {_PER_MODEL}  [default: the model scales inside]",
+)
+@click.option("--size", metavar="HxW", multiple=True, help=f"Input size, for a model that takes any. {_PER_MODEL}")
+@click.option(
+    "--resize",
+    type=click.Choice(_RESIZES),
+    multiple=True,
+    help=f"How images are brought to size; tf-bilinear for image_dataset_from_directory. {_PER_MODEL}"
+    "  [default: antialias]",
+)
+@click.option(
+    "--images",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Images to verify with.  [default: $BRAINTUMOR_DATA, or generated phantoms]",
+)
+@debug_option
+@version_option
+def export(  # noqa: PLR0913 - one parameter an option
+    *,
+    models: tuple[Path, ...],
+    precision: "Precision",
+    bundle: Path | None,
+    name: str | None,
+    vote: str | None,
+    classes: tuple[str, ...],
+    preprocess: tuple[str, ...],
+    size: tuple[str, ...],
+    resize: tuple["Resize", ...],
+    images: Path | None,
+) -> None:
+    """Export Keras classifiers as one bundle of verified ONNX models.
+
+    Without MODEL, takes ./models/*.keras or, if there are none, the weights that come with the package. Each
+    model is converted, simplified, and accepted only when it answers what Keras answers.
+    """
+    from braintumor.export.member import MemberOptions
+    from braintumor.export.pipeline import ExportOptions, default_models, export_bundle, verification_images
+
+    models = models or default_models()
+    count = len(models)
+    weights = _vote(vote, count)
+    each_classes = _for_each("--classes", [parse_classes(text) for text in classes], count, CLASSES)
+    each_preprocess = _for_each("--preprocess", preprocess, count, "auto")
+    each_size = _for_each("--size", [_size(text) for text in size], count, None)
+    each_resize = _for_each("--resize", resize, count, "antialias")
+    members = tuple(
+        MemberOptions(path, _member_name(path), *rest)
+        for path, *rest in zip(models, weights, each_classes, each_preprocess, each_size, each_resize, strict=True)
+    )
+    folder = bundle or Path("bundles") / precision
+    options = ExportOptions(
+        members, precision, folder, name or folder.name, verification_images(images), _command_line()
+    )
+    written = export_bundle(options, _report)
+    _summary(written)
+
+
+def _member_name(path: Path) -> str:
+    """The file's name without what the study puts around it: best_EfficientNetV2M.keras is EfficientNetV2M."""
+    name = path.name.removesuffix(".keras").removeprefix("best_")
+    kept = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).strip(".")
+    if not kept:
+        raise UsageError(f"{path} has no name to go by in the bundle; rename it")
+    return kept
+
+
+def _vote(text: str | None, count: int) -> list[float]:
+    if text is None:
+        return [1.0] * count
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--vote {text!r} is not a list of numbers; give one a model, as in --vote 1,1,2") from None
+    if len(weights) != count:
+        raise UsageError(f"--vote {text!r} gives {len(weights)} weights for {count} models; give one a model")
+    return weights
+
+
+def _for_each(option: str, values: Sequence[Value], count: int, default: Value) -> list[Value]:
+    if len(values) in {0, 1}:
+        return [values[0] if values else default] * count
+    if len(values) != count:
+        raise UsageError(
+            f"{option} stands {len(values)} times for {count} models; give it once for all, or once for each in order"
+        )
+    return list(values)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise UsageError(f"--size {text!r} is no size; give height and width in pixels, as in --size 224x224")
+    return int(height), int(width)
+
+
+def _command_line() -> str:
+    return shlex.join(["bt-export", *sys.argv[1:]])
+
+
+def _report(member: "MemberOptions", exported: "ExportedMember | None") -> None:
+    if exported is None:
+        click.echo(f"{member.name}: exporting {member.path}", err=True)
+        return
+    entry = exported.entry
+    worst = max(figures["max_abs_difference"] for figures in entry["parity"]["by_batch"].values())
+    images = next(iter(entry["parity"]["by_batch"].values()))["images"]
+    nodes = entry["nodes"]
+    extra = "; ends in logits, softmax added" if entry["softmax_added"] else ""
+    click.echo(
+        f"{member.name}: {entry['precision']} {entry['height']}x{entry['width']}, nodes {nodes['converted']} -> "
+        f"{nodes['simplified']}, agrees with Keras on {images} {entry['parity']['images']} images "
+        f"(max |dp| {worst:.1e}, no label differs){extra}",
+        err=True,
+    )
+
+
+def _summary(bundle: "Bundle") -> None:
+    megabytes = sum(member.details["size_bytes"] for member in bundle.members) / 1e6
+    click.echo(
+        f"{bundle.folder}: {len(bundle.members)} member{'s' if len(bundle.members) > 1 else ''}, "
+        f"{bundle.precision}, {megabytes:.1f} MB, sha256 {bundle.sha256[:12]}"
+    )
+
+
+def main() -> None:
+    """Run `bt-export`."""
+    export()

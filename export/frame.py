@@ -1,0 +1,141 @@
+"""The frame around a converted network: what every exported graph takes and gives.
+
+    image uint8 [batch, H, W] ─ cast ─ grey → channels ─ scale ─► the network ─ softmax? ─ reorder? ─►
+    probabilities float32 [batch, 4]
+
+The scaling is that of `keras.applications.imagenet_utils.preprocess_input`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from braintumor.models.build import IMAGENET_MEAN, IMAGENET_STD
+
+__all__ = ["BATCH", "IMAGE", "PROBABILITIES", "Frame", "framed"]
+
+IMAGE: Final = "image"
+PROBABILITIES: Final = "probabilities"
+BATCH: Final = "batch"
+
+_PREFIX: Final = "frame/"
+
+_CORE_OUTPUT: Final = "core/output"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What has to be put around a network.
+
+    Attributes:
+        height: Of the input, in pixels.
+        width: Of the input, in pixels.
+        channels: That the network takes, 1 or 3.
+        preprocess: "none", "tf" or "torch" (which needs 3 channels).
+        softmax: The network ends in logits.
+        permutation: output[i] is the network's output[permutation[i]]; in order (0, 1, 2, 3) for none.
+    """
+
+    height: int
+    width: int
+    channels: int
+    preprocess: str
+    softmax: bool
+    permutation: tuple[int, ...]
+
+
+def framed(core: onnx.ModelProto, frame: Frame) -> onnx.ModelProto:
+    """Put the frame around a network with one input [batch, channels, H, W] and one output [batch, 4].
+
+    The given model is used up. The result carries the shape of every tensor, with `BATCH` as its one free size.
+
+    Raises:
+        onnx.checker.ValidationError: The result is no valid ONNX model.
+    """
+    graph = core.graph
+    (pixels,), (output,) = graph.input, graph.output
+    pixels_type = pixels.type.tensor_type.elem_type
+    output_type = output.type.tensor_type.elem_type
+    _rename_output(graph, output.name)
+    before = _Chain("in", IMAGE)
+    _scale(before, frame, pixels_type)
+    before.end(pixels.name)
+    after = _Chain("out", _CORE_OUTPUT)
+    if output_type != TensorProto.FLOAT:
+        after.add("Cast", to=TensorProto.FLOAT)
+    if frame.softmax:
+        after.add("Softmax", axis=1)
+    if frame.permutation != tuple(range(len(frame.permutation))):
+        after.add("Gather", [after.constant("order", np.array(frame.permutation, np.int64))], axis=1)
+    after.end(PROBABILITIES)
+
+    for name, value in (*before.constants, *after.constants):
+        graph.initializer.append(numpy_helper.from_array(value, name))
+    nodes = [*before.nodes, *graph.node, *after.nodes]
+    del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [BATCH, frame.height, frame.width]))
+    graph.output.append(
+        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [BATCH, len(frame.permutation)])
+    )
+    model = onnx.shape_inference.infer_shapes(core, strict_mode=True)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _scale(chain: "_Chain", frame: Frame, pixels_type: int) -> None:
+    scaled = frame.preprocess != "none"
+    chain.add("Cast", to=TensorProto.FLOAT if scaled else pixels_type)
+    chain.add("Unsqueeze", [chain.constant("axes", np.array([1], np.int64))])
+    if frame.channels > 1:
+        chain.repeat("Concat", frame.channels, axis=1)
+    if frame.preprocess == "tf":
+        chain.add("Mul", [chain.constant("scale", np.array(1 / 127.5, np.float32))])
+        chain.add("Add", [chain.constant("offset", np.array(-1, np.float32))])
+    elif frame.preprocess == "torch":
+        deviation = np.array(IMAGENET_STD).reshape(1, 3, 1, 1)
+        mean = np.array(IMAGENET_MEAN).reshape(1, 3, 1, 1)
+        chain.add("Mul", [chain.constant("scale", (1 / (255 * deviation)).astype(np.float32))])
+        chain.add("Add", [chain.constant("offset", (-mean / deviation).astype(np.float32))])
+    if scaled and pixels_type != TensorProto.FLOAT:
+        chain.add("Cast", to=pixels_type)
+
+
+def _rename_output(graph: onnx.GraphProto, name: str) -> None:
+    """Free the name of the network's output: it may be the one that the frame's output gets."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [_CORE_OUTPUT if item == name else item for item in names]
+
+
+class _Chain:
+    """Nodes of one input and one output, one behind the other."""
+
+    def __init__(self, side: str, start: str) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[tuple[str, Any]] = []
+        self._side, self._at = side, start
+
+    def constant(self, name: str, value: Any) -> str:
+        full = f"{_PREFIX}{self._side}/{name}"
+        self.constants.append((full, value))
+        return full
+
+    def add(self, kind: str, others: Sequence[str] = (), **attributes: Any) -> None:
+        name = f"{_PREFIX}{self._side}/{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, [self._at, *others], [name], name=name, **attributes))
+        self._at = name
+
+    def repeat(self, kind: str, times: int, **attributes: Any) -> None:
+        self.add(kind, [self._at] * (times - 1), **attributes)
+
+    def end(self, name: str) -> None:
+        """Let the chain's result go by that name."""
+        if self.nodes:
+            self.nodes[-1].output[0] = name
+        else:
+            self.nodes.append(helper.make_node("Identity", [self._at], [name], name=f"{_PREFIX}{self._side}"))

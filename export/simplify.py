@@ -1,0 +1,182 @@
+"""What tf2onnx leaves behind, taken out of the graph without changing what it computes.
+
+Three steps, each measured on the catalog's backbones:
+
+1. `fuse_global_pooling`: tf2onnx keeps Keras's pooling in channels-last order, with a Transpose in front and
+   a Reshape behind: one pair in every squeeze-excite block of EfficientNetV2. Both become one
+   GlobalAveragePool.
+2. onnxslim: constant folding, dead and duplicate nodes, scales folded into convolutions.
+3. `fuse_batch_norm`: a BatchNormalization that no convolution can absorb (DenseNet's stand before their ReLU)
+   comes out of tf2onnx as Mul and Add. As one node again, ONNX Runtime keeps its blocked layout through it:
+   DenseNet121 takes 0.79 x the time at batch 32.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+__all__ = ["fuse_batch_norm", "fuse_global_pooling", "simplified"]
+
+_TO_CHANNELS_LAST: Final = [0, 2, 3, 1]
+_SPATIAL_AXES: Final = {1, 2}
+_CHANNEL_RANK: Final = 3
+
+
+def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Take out of a network what adds nothing. The given model is used up."""
+    import onnxslim
+
+    fuse_global_pooling(model)
+    model = onnxslim.slim(model)
+    fuse_batch_norm(model)
+    return model
+
+
+def fuse_global_pooling(model: onnx.ModelProto) -> None:
+    """Transpose → ReduceMean over height and width → Reshape, as one GlobalAveragePool; in place.
+
+    Requires: a Transpose from [N, C, H, W] to [N, H, W, C] with one reader, a ReduceMean over axes 1 and 2.
+    Ensures: the same values under the same name. Where no Reshape to [N, C, 1, 1] follows, a Flatten does.
+    """
+    graph = model.graph
+    constants, readers = _constants(graph), _readers(graph)
+    replaced: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        if node.op_type != "Transpose" or _attribute(node, "perm") != _TO_CHANNELS_LAST:
+            continue
+        mean = _only(readers[node.output[0]])
+        if mean is None or not _is_spatial_mean(mean, constants):
+            continue
+        after = _only(readers[mean.output[0]])
+        replaced[node.output[0]] = []
+        replaced[mean.output[0]] = _pooling(node.input[0], mean, after, constants)
+        if len(replaced[mean.output[0]]) == 1 and after is not None:
+            replaced[after.output[0]] = []
+    _replace(graph, replaced)
+
+
+def fuse_batch_norm(model: onnx.ModelProto) -> None:
+    """Mul and Add by one constant a channel, as one BatchNormalization; in place.
+
+    Requires: [N, C, H, W] times a constant [C, 1, 1], read only by an Add of a constant [C, 1, 1].
+    Ensures: the same product and sum (mean 0, variance 1, epsilon 0) under the same name.
+    """
+    graph = model.graph
+    constants, readers = _constants(graph), _readers(graph)
+    replaced: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        scale = _channel_operand(node, "Mul", constants)
+        add = _only(readers[node.output[0]]) if scale else None
+        offset = _channel_operand(add, "Add", constants) if add is not None else None
+        if scale is None or add is None or offset is None:
+            continue
+        if constants[scale].size != constants[offset].size:
+            continue
+        source = next(name for name in node.input if name != scale)
+        inputs = [
+            source,
+            *_batch_norm_constants(graph, node.name or node.output[0], constants[scale], constants[offset]),
+        ]
+        replaced[node.output[0]] = []
+        replaced[add.output[0]] = [
+            helper.make_node("BatchNormalization", inputs, add.output, name=f"{node.name}/fused", epsilon=0.0)
+        ]
+    _replace(graph, replaced)
+    _drop_unread_constants(graph)
+
+
+def _pooling(
+    source: str, mean: onnx.NodeProto, after: onnx.NodeProto | None, constants: Mapping[str, Any]
+) -> list[onnx.NodeProto]:
+    kept_dims = _attribute(mean, "keepdims") == 1
+    if not kept_dims and after is not None and _is_reshape_to_map(after, constants):
+        return [helper.make_node("GlobalAveragePool", [source], after.output, name=mean.name)]
+    pooled = f"{mean.output[0]}/map"
+    last = (
+        helper.make_node("Transpose", [pooled], mean.output, name=f"{mean.name}/last", perm=_TO_CHANNELS_LAST)
+        if kept_dims
+        else helper.make_node("Flatten", [pooled], mean.output, name=f"{mean.name}/flat", axis=1)
+    )
+    return [helper.make_node("GlobalAveragePool", [source], [pooled], name=mean.name), last]
+
+
+def _is_spatial_mean(node: onnx.NodeProto, constants: Mapping[str, Any]) -> bool:
+    if node.op_type != "ReduceMean" or len(node.input) != 2 or node.input[1] not in constants:  # noqa: PLR2004 - data, axes
+        return False
+    return set(constants[node.input[1]].tolist()) == _SPATIAL_AXES
+
+
+def _is_reshape_to_map(node: onnx.NodeProto, constants: Mapping[str, Any]) -> bool:
+    if node.op_type != "Reshape" or node.input[1] not in constants:
+        return False
+    shape = constants[node.input[1]].tolist()
+    return len(shape) == 4 and shape[0] in {-1, 0} and shape[2:] == [1, 1]  # noqa: PLR2004 - [N, C, 1, 1]
+
+
+def _channel_operand(node: onnx.NodeProto, kind: str, constants: Mapping[str, Any]) -> str | None:
+    """The name of the operand that holds one value a channel of [N, C, H, W]."""
+    if node.op_type != kind:
+        return None
+    names = [name for name in node.input if name in constants]
+    if len(names) != 1:
+        return None
+    shape = constants[names[0]].shape
+    # Leading ones broadcast; the channel axis is the third from the end.
+    channels_only = len(shape) >= _CHANNEL_RANK and shape[-2:] == (1, 1) and constants[names[0]].size == shape[-3]
+    return names[0] if channels_only and constants[names[0]].size > 1 else None
+
+
+def _batch_norm_constants(graph: onnx.GraphProto, prefix: str, scale: Any, offset: Any) -> list[str]:
+    values = {
+        "scale": scale.reshape(-1),
+        "offset": offset.reshape(-1),
+        "mean": np.zeros(scale.size, scale.dtype),
+        "variance": np.ones(scale.size, scale.dtype),
+    }
+    names = [f"{prefix}/{name}" for name in values]
+    graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(value), name)
+        for name, value in zip(names, values.values(), strict=True)
+    )
+    return names
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, Any]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    for output in graph.output:
+        # A graph output is read by the caller: no pass may take it for unread.
+        readers[output.name].append(onnx.NodeProto())
+    return readers
+
+
+def _only(nodes: list[onnx.NodeProto]) -> onnx.NodeProto | None:
+    return nodes[0] if len(nodes) == 1 else None
+
+
+def _attribute(node: onnx.NodeProto, name: str) -> Any:
+    return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), None)
+
+
+def _replace(graph: onnx.GraphProto, replaced: Mapping[str, Iterable[onnx.NodeProto]]) -> None:
+    """Put other nodes in the place of those whose first output is a key of `replaced`."""
+    nodes = [new for node in graph.node for new in replaced.get(node.output[0], [node])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _drop_unread_constants(graph: onnx.GraphProto) -> None:
+    read = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

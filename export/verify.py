@@ -1,0 +1,118 @@
+"""No export is accepted before it gave, on real inference, what Keras gave."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from braintumor.bench.parity import Parity, parity
+from braintumor.errors import ParityError
+from braintumor.export.frame import IMAGE, PROBABILITIES
+from braintumor.export.precision import Precision
+
+__all__ = ["BATCH_SIZES", "MIN_IMAGES", "TOLERANCES", "Verification", "verify"]
+
+BATCH_SIZES: Final = (1, 7, 32)
+"""Alone, a size that divides nothing, and a full batch: some faults show at one of them only."""
+
+MIN_IMAGES: Final = 64
+
+TOLERANCES: Final[Mapping[Precision, float]] = MappingProxyType({"fp32": 1e-5, "fp16": 5e-3})
+"""The largest |Δp| that is accepted at each precision."""
+
+_ERRORS_ONLY: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The figures by which an export was accepted.
+
+    Attributes:
+        images: "real" or "phantoms".
+        tolerance: The largest |Δp| that was allowed.
+        by_batch: Batch size → agreement with Keras.
+        max_abs_batch_difference: max |Δp| between any two batch sizes for the same image.
+    """
+
+    images: str
+    tolerance: float
+    by_batch: Mapping[int, Parity]
+    max_abs_batch_difference: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for `bundle.json`."""
+        return {
+            "images": self.images,
+            "reference": "Keras on the CPU, FP32",
+            "engine": f"onnxruntime-cpu {ort.__version__}",
+            "tolerance": self.tolerance,
+            "by_batch": {str(size): asdict(figures) for size, figures in self.by_batch.items()},
+            "max_abs_batch_difference": self.max_abs_batch_difference,
+        }
+
+
+def verify(
+    path: Path, images: NDArray[np.uint8], reference: NDArray[np.float32], precision: Precision, *, kind: str
+) -> Verification:
+    """Ask an exported model about the images at every batch size, and compare with Keras.
+
+    Args:
+        path: The ONNX file.
+        images: uint8 [n, H, W], n at least `MIN_IMAGES`.
+        reference: float32 [n, 4], Keras's probabilities in the order of the model's outputs.
+        precision: Of the file; decides the tolerance.
+        kind: "real" or "phantoms", for the record.
+
+    Raises:
+        ParityError: Too far from Keras, another label, not finite, or other answers at another batch size.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    answers = {size: _answers(session, images, size) for size in BATCH_SIZES}
+    spread = np.ptp(np.stack(list(answers.values())), axis=0).max()
+    verification = Verification(
+        images=kind,
+        tolerance=TOLERANCES[precision],
+        by_batch={size: parity(answer, reference) for size, answer in answers.items()},
+        max_abs_batch_difference=float(spread),
+    )
+    _require(verification, path, precision)
+    return verification
+
+
+def _answers(session: ort.InferenceSession, images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    parts = [
+        session.run([PROBABILITIES], {IMAGE: images[start : start + size]})[0]
+        for start in range(0, len(images), size)
+    ]
+    return np.concatenate(parts)
+
+
+def _require(verification: Verification, path: Path, precision: Precision) -> None:
+    def within(difference: float) -> bool:
+        # A NaN compares false, and so fails.
+        return difference <= verification.tolerance
+
+    flips_allowed = 0
+    good = within(verification.max_abs_batch_difference) and all(
+        within(figures.max_abs_difference) and figures.flips <= flips_allowed
+        for figures in verification.by_batch.values()
+    )
+    if good:
+        return
+    found = "; ".join(
+        f"batch {size}: max |Δp| {figures.max_abs_difference:.3g}, {figures.flips} of {figures.images} labels differ"
+        for size, figures in verification.by_batch.items()
+    )
+    advice = "try --precision fp32" if precision != "fp32" else "report it with the .keras file"
+    raise ParityError(
+        f"{path.name} at {precision} does not answer what Keras answers on {verification.images} images ({found}; "
+        f"between batch sizes {verification.max_abs_batch_difference:.3g}); allowed is max |Δp| "
+        f"{verification.tolerance:g} and no other label: {advice}"
+    )

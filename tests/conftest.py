@@ -1,0 +1,150 @@
+"""What all tests share: a cache of their own, small Keras models, the real images where they are."""
+
+import csv
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+SHIPPED = ROOT / "models" / "pretrained" / "DenseNet121.keras"
+
+# Nothing here may depend on what the user who runs the tests has set or cached.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache for the whole run, so that a model that two tests need is converted once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRAINTUMOR_CACHE", str(folder))
+        patch.delenv("BRAINTUMOR_DATA", raising=False)
+        patch.delenv("BRAINTUMOR_BUNDLE", raising=False)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def shipped_model() -> Path:
+    """The trained DenseNet121 that comes with the package."""
+    return SHIPPED
+
+
+@pytest.fixture(scope="session")
+def test_split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 703 real test images, as <class>/<file>; skips where the data is not."""
+    return _extract_split(tmp_path_factory, "test")
+
+
+@pytest.fixture(scope="session")
+def val_split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 702 real validation images, as <class>/<file>; skips where the data is not."""
+    return _extract_split(tmp_path_factory, "val")
+
+
+def _extract_split(factory: pytest.TempPathFactory, split: str) -> Path:
+    archive, manifest = SHARED_DATA / "brain-mri-224.zip", SHARED_DATA / "manifest.csv"
+    if not archive.is_file():
+        pytest.skip(f"the real images are not at {SHARED_DATA}")
+    folder = factory.mktemp(split)
+    with manifest.open(newline="") as stream, zipfile.ZipFile(archive) as images:
+        for row in csv.DictReader(stream):
+            if row["split"] == split:
+                target = folder / row["file"]
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(images.read(f"brain-mri-224/{row['file']}"))
+    return folder
+
+
+KerasFactory = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def small_keras(tmp_path_factory: pytest.TempPathFactory) -> KerasFactory:
+    """Builds small, decided Keras classifiers with every structure that the real ones have."""
+    folder = tmp_path_factory.mktemp("keras")
+    made: dict[tuple[Any, ...], Path] = {}
+
+    def make(
+        name: str = "small",
+        *,
+        size: tuple[int | None, int | None] = (32, 32),
+        channels: int = 1,
+        scaling: bool = True,
+        head: str = "softmax",
+        classes: int = 4,
+        seed: int = 0,
+    ) -> Path:
+        key = (name, size, channels, scaling, head, classes, seed)
+        if key not in made:
+            path = folder / str(len(made)) / f"{name}.keras"
+            path.parent.mkdir()
+            _small_classifier(size, channels, scaling, head, classes, seed).save(path)
+            made[key] = path
+        return made[key]
+
+    return make
+
+
+def _small_classifier(
+    size: tuple[int | None, int | None], channels: int, scaling: bool, head: str, classes: int, seed: int
+) -> Any:
+    """Convolution + BatchNorm + SiLU, a squeeze-excite block, a pre-activation BatchNorm as in DenseNet, a head."""
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((*size, channels), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(image) if scaling else image
+    if channels == 1:
+        x = layers.Concatenate()([x, x, x])
+    x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(x)
+    x = layers.Activation("swish")(layers.BatchNormalization()(x))
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+    x = layers.Activation("swish")(layers.BatchNormalization()(x))
+    squeezed = layers.Reshape((1, 1, 16))(layers.GlobalAveragePooling2D()(x))
+    squeezed = layers.Conv2D(4, 1, activation="swish")(squeezed)
+    x = layers.Multiply()([x, layers.Conv2D(16, 1, activation="sigmoid")(squeezed)])
+    dense = layers.Conv2D(16, 3, padding="same")(layers.Activation("relu")(layers.BatchNormalization()(x)))
+    x = layers.Concatenate()([x, dense])
+    x = layers.GlobalAveragePooling2D()(layers.Activation("relu")(layers.BatchNormalization()(x)))
+    activation = None if head == "logits" else head
+    model = keras.Model(image, layers.Dense(classes, activation=activation, name="answer")(x), name="small")
+    _decide(model, seed, scaling)
+    return model
+
+
+def _decide(model: Any, seed: int, scaling: bool) -> None:
+    """Give BatchNorms trained-looking statistics and the head enough contrast to tell phantoms apart."""
+    import keras
+
+    from braintumor.bench.phantoms import phantoms
+
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.gamma.shape
+            layer.set_weights(
+                [
+                    rng.uniform(0.5, 1.5, shape),
+                    rng.normal(0, 0.3, shape),
+                    rng.normal(0, 0.3, shape),
+                    rng.uniform(0.5, 1.5, shape),
+                ]
+            )
+    size = tuple(side or 32 for side in model.inputs[0].shape[1:3])
+    images = np.repeat(phantoms(64, *size)[..., np.newaxis], model.inputs[0].shape[-1], axis=-1).astype(np.float32)
+    features = keras.Model(model.inputs, model.layers[-2].output)(images if scaling else images / 127.5 - 1)
+    spread: NDArray[np.float32] = np.asarray(features)
+    kernel = rng.normal(size=(spread.shape[1], model.outputs[0].shape[-1]))
+    logits = spread @ kernel
+    kernel *= 3.0 / logits.std(axis=0)
+    bias = -(spread @ kernel).mean(axis=0)
+    model.get_layer("answer").set_weights([kernel, bias])
