@@ -1,6 +1,7 @@
 """What all commands share: errors as one line with the exit code of the contract, --debug, Ctrl-C."""
 
 import traceback
+import warnings
 from typing import Any
 
 import click
@@ -27,6 +28,8 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see `click.Command.invoke`."""
         debug = ctx.params.pop("debug", False)
+        # Pillow warns of oddities in metadata; they concern no pixel, and a table is no place for them.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
             return super().invoke(ctx)
         except BraintumorError as error:

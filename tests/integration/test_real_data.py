@@ -1,0 +1,81 @@
+"""The shipped network on the 703 real test images: what is deployed decides what Keras decides."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from braintumor.bench.parity import parity
+from braintumor.models.labels import CLASSES
+
+SUPPORTS = {"glioma": 158, "healthy": 199, "meningioma": 183, "pituitary": 163}
+
+# Keras by itself: nothing of this package but the decoding, which both sides share.
+KERAS = """
+import sys, json, keras, numpy as np
+from braintumor.runtime.image import read_grey, resize
+model = keras.saving.load_model(sys.argv[1], compile=False)
+_, height, width, _ = model.input_shape
+paths = json.load(open(sys.argv[2]))
+images = np.stack([resize(read_grey(path).pixels, height, width) for path in paths])
+np.save(sys.argv[3], model.predict(images[..., None].astype("float32"), batch_size=32, verbose=0))
+"""
+
+
+@pytest.fixture(scope="module")
+def files(test_split: Path) -> list[Path]:
+    found = sorted(test_split.rglob("*.jpg"))
+    assert {name: sum(path.parent.name == name for path in found) for name in CLASSES} == SUPPORTS
+    return found
+
+
+@pytest.fixture(scope="module")
+def keras_answers(files: list[Path], shipped_model: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    folder = tmp_path_factory.mktemp("keras-answers")
+    (folder / "paths.json").write_text(json.dumps([str(path) for path in files]))
+    arguments = [str(shipped_model), str(folder / "paths.json"), str(folder / "answers.npy")]
+    subprocess.run([sys.executable, "-c", KERAS, *arguments], check=True, capture_output=True)
+    return np.load(folder / "answers.npy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 5e-3)])
+def test_bt_infer_decides_what_keras_decides_on_the_703(
+    files: list[Path],
+    keras_answers: np.ndarray,
+    shipped_model: Path,
+    tmp_path: Path,
+    precision: str,
+    tolerance: float,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BRAINTUMOR_DATA", str(files[0].parents[1]))
+    bin_folder, bundle = Path(sys.executable).parent, tmp_path / precision
+    export = [bin_folder / "bt-export", shipped_model, "--precision", precision, "--bundle", bundle]
+    subprocess.run(export, check=True, capture_output=True)
+    assert json.loads((bundle / "bundle.json").read_bytes())["members"][0]["parity"]["images"] == "real"
+
+    output = tmp_path / "answers.csv"
+    infer = [bin_folder / "bt-infer", files[0].parents[1], "--bundle", bundle, "--output", output]
+    subprocess.run(infer, check=True, capture_output=True)
+    with output.open(newline="") as stream:
+        rows = {row["path"]: row for row in csv.DictReader(stream)}
+    answers = np.array([[float(rows[str(path)][name]) for name in CLASSES] for path in files], np.float32)
+
+    agreement = parity(answers, keras_answers)
+    truth = np.array([CLASSES.index(path.parent.name) for path in files])
+    ours, theirs = (int((side.argmax(axis=1) == truth).sum()) for side in (answers, keras_answers))
+    with capsys.disabled():
+        print(
+            f"\n{precision} on the 703: bt-infer {ours} right, Keras {theirs} right, {agreement.flips} flips, "
+            f"max |dp| {agreement.max_abs_difference:.1e}"
+        )
+    assert [rows[str(path)]["label"] for path in files] == [CLASSES[index] for index in answers.argmax(axis=1)]
+    assert agreement.flips == 0
+    assert agreement.max_abs_difference <= tolerance
+    assert ours == theirs
