@@ -6,7 +6,9 @@ it names is checked first, and the archive is not allowed to unpack to more than
 """
 
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,19 @@ _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5
 _MAX_ENTRIES: Final = 64
 _MAX_CONFIG_BYTES: Final = 64 << 20
 _MAX_UNPACKED_BYTES: Final = 4 << 30
+
+# What zipfile and json raise on bytes that are not what they should be; a RuntimeError is an encrypted entry,
+# a NotImplementedError an unknown compression.
+_DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    KeyError,
+    ValueError,
+    AttributeError,
+    RuntimeError,
+)
 
 # First bytes of files that people hand over instead.
 _LOOKS_LIKE: Final = (
@@ -59,6 +74,8 @@ def open_archive(path: Path) -> KerasArchive:
     try:
         if path.is_dir():
             raise ModelError(f"{path} is a folder (a SavedModel?); give a file saved with model.save('x.keras')")
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path} is a device or a pipe; give a file saved with model.save('x.keras')")
         _check_magic(path)
         with zipfile.ZipFile(path) as archive:
             _check_entries(path, archive.infolist())
@@ -69,7 +86,10 @@ def open_archive(path: Path) -> KerasArchive:
         return KerasArchive(path, sha256_of(path), version)
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist; give a file saved with model.save('x.keras')") from error
-    except (OSError, zipfile.BadZipFile, ValueError, RecursionError, AttributeError) as error:
+    except (OSError, *_DAMAGE) as error:
+        # bz2 calls bad data an OSError, too, but one that no system call gave.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ModelError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
         raise ModelError(f"{path} is a damaged .keras file ({error}); save or copy it again") from error
 
 
@@ -105,23 +125,27 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _check_config(path: Path, config: Any) -> None:
-    for item in _objects(config):
-        class_name, module = str(item["class_name"]), item.get("module")
+    # How the model was trained is not loaded: a loss or a schedule of the user's own does no harm.
+    network = {name: value for name, value in config.items() if name != "compile_config"}
+    for item in _objects(network):
+        class_name = str(item["class_name"])
         if class_name in {"Lambda", "__lambda__"}:
             raise ModelError(
                 f"{path} has a Lambda layer, which is Python code inside the file and is never run; rebuild the "
                 "model with built-in layers (Rescaling for scaling, Concatenate for grey to RGB) and save it again"
             )
-        if item.get("registered_name") not in {None, class_name} or not _is_keras(module):
+        if item.get("registered_name") not in {None, class_name} or not _is_keras(item):
             raise ModelError(
-                f"{path} needs the class {class_name} of {module or item.get('registered_name')}, which is not a "
-                "part of Keras; rebuild the model with built-in layers and save it again"
+                f"{path} needs the class {class_name} of {item.get('module') or item.get('registered_name')}, which "
+                "is not a part of Keras; rebuild the model with built-in layers and save it again"
             )
 
 
-def _is_keras(module: Any) -> bool:
-    """Whether a module named in a config is Keras's own; builtins and None appear for plain functions."""
-    return module in {None, "builtins"} or str(module).split(".")[0] == "keras"
+def _is_keras(item: dict[str, Any]) -> bool:
+    """Whether a serialised object is Keras's own; plain functions are of builtins, plain values of no module."""
+    module = item.get("module", "builtins")
+    # An explicit None stands at a class that was not registered.
+    return module == "builtins" or str(module).split(".")[0] == "keras"
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:

@@ -42,6 +42,7 @@ def write_bundle(
     Raises:
         OutputError: The place cannot be written or holds something else.
     """
+    folder = folder.absolute()
     check_destination(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -76,19 +77,41 @@ def check_destination(folder: Path) -> None:
     """Refuse a place where something lies that is no bundle, before hours of work go into one.
 
     Raises:
-        OutputError: It is a file, or a folder with other things in it.
+        OutputError: It is a file, a link, or a folder with other things than one bundle in it.
     """
     try:
         if not folder.exists() and not folder.is_symlink():
             return
         if not folder.is_dir() or folder.is_symlink():
             raise OutputError(f"{folder} is not a folder; name another place with --bundle DIR")
-        if any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        if foreign := _foreign_file(folder):
             raise OutputError(
-                f"{folder} holds something that is no bundle and would be lost; name another place with --bundle DIR"
+                f"{folder} holds {foreign}, which is no part of a bundle and would be lost; name another place with "
+                "--bundle DIR, or take it out"
             )
     except OSError as error:
         raise output_error(folder, error) from error
+
+
+def _foreign_file(folder: Path) -> str | None:
+    """The first thing in a folder that no bundle of ours put there; a bundle.json may be anyone's."""
+    ours = _bundle_files(folder)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name not in ours and (path.is_symlink() or not path.is_dir()):
+            return name
+    return None
+
+
+def _bundle_files(folder: Path) -> set[str]:
+    """Names of the files of the bundle in a folder, which need not be whole; none where there is no bundle."""
+    try:
+        details = json.loads((folder / MANIFEST).read_bytes())
+        if not details["schema"].startswith(SCHEMA.partition("/")[0]):
+            return set()
+        return {MANIFEST, *(member["file"] for member in details["members"])}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def _copy_member(work: Path, member: Mapping[str, Any], source: Path) -> dict[str, Any]:
@@ -132,7 +155,7 @@ def _swap(work: Path, folder: Path) -> None:
     folder.rename(old)
     try:
         work.rename(folder)
-    except OSError:
+    except BaseException:
         # Should this fail as well, the old bundle stays in `aside`: nothing is deleted before the new one is in.
         old.rename(folder)
         aside.rmdir()

@@ -25,6 +25,9 @@ __all__ = ["main"]
 _PRECISIONS = ("fp32", "fp16")
 _RESIZES = ("antialias", "tf-bilinear")
 
+# The largest side that a bundle may name.
+_MAX_SIDE_PX = 4096
+
 _PER_MODEL = "Once for all models, or once for each in order."
 
 Value = TypeVar("Value")
@@ -110,8 +113,9 @@ def _member_name(path: Path) -> str:
     """The file's name without what the study puts around it: best_EfficientNetV2M.keras is EfficientNetV2M."""
     name = path.name.removesuffix(".keras").removeprefix("best_")
     kept = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).strip(".")
-    if not kept:
-        raise UsageError(f"{path} has no name to go by in the bundle; rename it")
+    # bundle.json is the one name in a bundle that is taken.
+    if kept in {"", "bundle.json"}:
+        raise UsageError(f"{path} has no name that it could go by in the bundle; rename it")
     return kept
 
 
@@ -139,8 +143,10 @@ def _for_each(option: str, values: Sequence[Value], count: int, default: Value) 
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise UsageError(f"--size {text!r} is no size; give height and width in pixels, as in --size 224x224")
+    if not all(side.isdecimal() and 1 <= int(side) <= _MAX_SIDE_PX for side in (height, width)):
+        raise UsageError(
+            f"--size {text!r} is no size; give height and width in pixels, 1 to {_MAX_SIDE_PX}, as in --size 224x224"
+        )
     return int(height), int(width)
 
 

@@ -22,8 +22,8 @@ from braintumor.runtime.files import sha256_of
 __all__ = ["Conversion", "convert", "tool_versions"]
 
 _CACHE_KIND: Final = "keras-to-onnx"
-# Moves when this module or onnx_from_keras would give another result for the same request.
-_RECIPE: Final = 1
+# Moves when this module, onnx_from_keras or classifier would give another result for the same request.
+_RECIPE: Final = 2
 _TOOLS: Final = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxslim", "onnxruntime", "numpy")
 _LAST_LINES: Final = 3
 
@@ -102,7 +102,8 @@ def _run(folder: Path, request: Request) -> None:
         images=tuple(str(Path(image).resolve()) for image in request.images),
     )
     request_path.write_text(json.dumps(dataclasses.asdict(resolved)), encoding="utf-8")
-    command = [sys.executable, "-m", "braintumor.export.onnx_from_keras", str(request_path)]
+    # -P: a file of the working directory that is called keras.py is not the one that is meant.
+    command = [sys.executable, "-P", "-m", "braintumor.export.onnx_from_keras", str(request_path)]
     # The CPU gives the reference: a GPU's TF32 would not.
     environment = os.environ | {
         "KERAS_BACKEND": "tensorflow",

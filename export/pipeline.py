@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from braintumor.errors import UsageError
+from braintumor.export.archive import open_archive
 from braintumor.export.bundle import check_destination, write_bundle
 from braintumor.export.member import ExportedMember, MemberOptions, VerificationImages, export_member
 from braintumor.export.precision import Precision
 from braintumor.export.verify import MIN_IMAGES
-from braintumor.models.labels import CLASSES
+from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.image import SUFFIXES
 
@@ -69,10 +70,15 @@ def export_bundle(options: ExportOptions, report: Callable[[MemberOptions, Expor
     Raises:
         ModelError: A file is not a classifier that can be exported.
         ParityError: A result does not answer what Keras answers.
+        UsageError: The members do not know the same classes.
         OutputError: The bundle cannot be written.
     """
     check_destination(options.folder)
     classes = _bundle_classes(options.members)
+    for member in options.members:
+        # A misspelt third file is told before the minutes that the first two take.
+        class_permutation(member.classes, classes)
+        open_archive(member.path)
     exported = []
     for member in options.members:
         report(member, None)
@@ -118,12 +124,17 @@ def verification_images(folder: Path | None) -> VerificationImages:
         folder: Searched recursively; $BRAINTUMOR_DATA when None; phantoms when neither is given.
 
     Raises:
-        UsageError: The folder has too few images.
+        UsageError: There is no such folder, or it has too few images.
     """
     if folder is None and (named := os.environ.get(DATA_VARIABLE)):
         folder = Path(named)
     if folder is None:
         return VerificationImages((), MIN_IMAGES)
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder} is no folder; name one of at least {MIN_IMAGES} images with --images DIR, or leave it and "
+            f"${DATA_VARIABLE} out for generated phantoms"
+        )
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if len(found) < MIN_IMAGES:
         raise UsageError(

@@ -24,6 +24,7 @@ __all__ = ["fuse_batch_norm", "fuse_global_pooling", "simplified"]
 _TO_CHANNELS_LAST: Final = [0, 2, 3, 1]
 _SPATIAL_AXES: Final = {1, 2}
 _CHANNEL_RANK: Final = 3
+_MAP_RANK: Final = 4
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -62,11 +63,12 @@ def fuse_global_pooling(model: onnx.ModelProto) -> None:
 def fuse_batch_norm(model: onnx.ModelProto) -> None:
     """Mul and Add by one constant a channel, as one BatchNormalization; in place.
 
-    Requires: [N, C, H, W] times a constant [C, 1, 1], read only by an Add of a constant [C, 1, 1].
+    Requires: a tensor known to be [N, C, H, W] times a constant [C, 1, 1], read only by an Add of a constant
+    [C, 1, 1]. (A grey [N, 1, H, W] times three factors would be three channels, which no normalisation makes.)
     Ensures: the same product and sum (mean 0, variance 1, epsilon 0) under the same name.
     """
     graph = model.graph
-    constants, readers = _constants(graph), _readers(graph)
+    constants, readers, shapes = _constants(graph), _readers(graph), _shapes(model)
     replaced: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         scale = _channel_operand(node, "Mul", constants)
@@ -74,9 +76,10 @@ def fuse_batch_norm(model: onnx.ModelProto) -> None:
         offset = _channel_operand(add, "Add", constants) if add is not None else None
         if scale is None or add is None or offset is None:
             continue
-        if constants[scale].size != constants[offset].size:
-            continue
         source = next(name for name in node.input if name != scale)
+        channels = constants[scale].size
+        if constants[offset].size != channels or not _is_map_of(shapes.get(source), channels):
+            continue
         inputs = [
             source,
             *_batch_norm_constants(graph, node.name or node.output[0], constants[scale], constants[offset]),
@@ -114,7 +117,7 @@ def _is_reshape_to_map(node: onnx.NodeProto, constants: Mapping[str, Any]) -> bo
     if node.op_type != "Reshape" or node.input[1] not in constants:
         return False
     shape = constants[node.input[1]].tolist()
-    return len(shape) == 4 and shape[0] in {-1, 0} and shape[2:] == [1, 1]  # noqa: PLR2004 - [N, C, 1, 1]
+    return len(shape) == _MAP_RANK and shape[0] in {-1, 0} and shape[2:] == [1, 1]
 
 
 def _channel_operand(node: onnx.NodeProto, kind: str, constants: Mapping[str, Any]) -> str | None:
@@ -147,6 +150,20 @@ def _batch_norm_constants(graph: onnx.GraphProto, prefix: str, scale: Any, offse
 
 def _constants(graph: onnx.GraphProto) -> dict[str, Any]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Sizes of every tensor whose rank is known; 0 for a size that is not."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def _is_map_of(shape: list[int] | None, channels: int) -> bool:
+    return shape is not None and len(shape) == _MAP_RANK and shape[1] == channels
 
 
 def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:

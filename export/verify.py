@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from braintumor.bench.parity import Parity, parity
 from braintumor.errors import ParityError
 from braintumor.export.frame import IMAGE, PROBABILITIES
+from braintumor.export.half_range import HALF_MAX, largest_half_value
 from braintumor.export.precision import Precision
 
 __all__ = ["BATCH_SIZES", "MIN_IMAGES", "TOLERANCES", "Verification", "verify"]
@@ -37,12 +38,14 @@ class Verification:
         tolerance: The largest |Δp| that was allowed.
         by_batch: Batch size → agreement with Keras.
         max_abs_batch_difference: max |Δp| between any two batch sizes for the same image.
+        largest_half_value: max |value| of the tensors in half precision, at most 65504; None without any.
     """
 
     images: str
     tolerance: float
     by_batch: Mapping[int, Parity]
     max_abs_batch_difference: float
+    largest_half_value: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `bundle.json`."""
@@ -53,6 +56,7 @@ class Verification:
             "tolerance": self.tolerance,
             "by_batch": {str(size): asdict(figures) for size, figures in self.by_batch.items()},
             "max_abs_batch_difference": self.max_abs_batch_difference,
+            "largest_half_value": self.largest_half_value,
         }
 
 
@@ -69,21 +73,46 @@ def verify(
         kind: "real" or "phantoms", for the record.
 
     Raises:
-        ParityError: Too far from Keras, another label, not finite, or other answers at another batch size.
+        ParityError: It does not run, overflows in half precision, is too far from Keras, gives another label or a
+            value that is not finite, or answers otherwise at another batch size.
     """
-    options = ort.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    answers = {size: _answers(session, images, size) for size in BATCH_SIZES}
+    answers = _all_answers(path, images)
     spread = np.ptp(np.stack(list(answers.values())), axis=0).max()
     verification = Verification(
         images=kind,
         tolerance=TOLERANCES[precision],
         by_batch={size: parity(answer, reference) for size, answer in answers.items()},
         max_abs_batch_difference=float(spread),
+        largest_half_value=_half_value(path, images) if precision == "fp16" else None,
     )
     _require(verification, path, precision)
     return verification
+
+
+def _all_answers(path: Path, images: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return {size: _answers(session, images, size) for size in BATCH_SIZES}
+    except Exception as error:
+        # ONNX Runtime's own exceptions share no public base class but this one.
+        reason = " ".join(str(error).split())[:300]
+        raise ParityError(
+            f"{path.name} does not run in onnxruntime {ort.__version__} at the batch sizes "
+            f"{', '.join(map(str, BATCH_SIZES))} ({reason}): report it with the .keras file"
+        ) from error
+
+
+def _half_value(path: Path, images: NDArray[np.uint8]) -> float:
+    name, value = largest_half_value(path, images)
+    # A NaN compares false, and so fails.
+    if not value <= HALF_MAX:
+        raise ParityError(
+            f"{path.name} at fp16 overflows: {name} reaches {value:.3g}; half precision ends at {HALF_MAX:g}: "
+            "try --precision fp32"
+        )
+    return value
 
 
 def _answers(session: ort.InferenceSession, images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:

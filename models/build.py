@@ -38,10 +38,12 @@ def build_classifier(
         A `keras.Model`: float32 [batch, height, width, channels] in 0..255 to float32 [batch, 4] that sums to 1.
 
     Raises:
-        UsageError: A size below the backbone's minimum, or channels or dropout out of range.
+        UsageError: A size below the backbone's minimum, channels or dropout out of range, or weights that cannot
+            be read or are another model's.
         UnavailableError: Keras is not installed.
     """
-    height, width = height or spec.height, width or spec.width
+    height = spec.height if height is None else height
+    width = spec.width if width is None else width
     _check(spec, height, width, channels, dropout)
     keras = require("keras", extra="export", purpose=f"building {spec.name}")
     layers = keras.layers
@@ -56,8 +58,19 @@ def build_classifier(
     x = layers.Dense(len(CLASSES), activation="softmax", dtype="float32", name="probabilities")(x)
     model = keras.Model(image, x, name=spec.name)
     if weights is not None and weights != "imagenet":
-        model.load_weights(weights)
+        _load_weights(model, spec, Path(weights))
     return model
+
+
+def _load_weights(model: Any, spec: ModelSpec, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(
+            f"{path} holds no weights of this {spec.name} ({reason}); give a file of model.save_weights"
+            "('x.weights.h5') from a model of the same size and channels, or no weights at all"
+        ) from error
 
 
 def _check(spec: ModelSpec, height: int, width: int, channels: int, dropout: float) -> None:

@@ -1,0 +1,154 @@
+"""A user's Keras model: loaded, and found to be an image classifier of four classes, or refused in words.
+
+Only the process of `braintumor.export.onnx_from_keras` calls this.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from braintumor.errors import ModelError
+from braintumor.models.labels import CLASSES
+
+__all__ = ["check_output", "input_geometry", "load_classifier", "resolve_preprocess"]
+
+_IMAGE_RANK: Final = 4
+_FULL_PRECISION: Final = "float32"
+
+# Layers and operations by which a model scales its input itself: `x / 127.5 - 1` and
+# `preprocess_input(x)` leave operations, which are no layers.
+_SCALING: Final = frozenset(
+    {
+        "Rescaling",
+        "Normalization",
+        "TrueDivide",
+        "Divide",
+        "Multiply",
+        "Subtract",
+        "Add",
+        "BatchNormalization",
+    }
+)
+_FEATURES: Final = ("Conv", "Separable", "Depthwise", "Dense", "EinsumDense")
+
+
+def load_classifier(keras: Any, path: str) -> tuple[Any, str]:
+    """Load a checked `.keras` file to compute in float32.
+
+    A model trained under a mixed policy keeps its weights in float32 and loses digits only where it computes.
+    The reference must not: it is brought to float32 throughout.
+
+    Returns:
+        The model, and the dtype policy that it was saved with ("mixed" when its layers differ).
+
+    Raises:
+        ModelError: Keras cannot load it, it has no input yet, or its weights themselves are in half precision.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        # Keras raises whatever its layers raise; the file is the user's, so the cause is theirs to read.
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path} does not load in Keras {keras.__version__} ({reason})") from error
+    if not getattr(model, "inputs", None):
+        raise ModelError(f"{path} was saved before it was built, so it has no input and no weights; train it first")
+    if half := sorted({str(weight.dtype) for weight in model.weights} & {"float16", "bfloat16"}):
+        raise ModelError(
+            f"{path} keeps its weights in {', '.join(half)}; needed are weights in float32, as the policies float32, "
+            "mixed_float16 and mixed_bfloat16 keep them: build it under one of them, set_weights, and save it again"
+        )
+    return model, _to_full_precision(model)
+
+
+def _to_full_precision(model: Any) -> str:
+    layers = [layer for layer in _operations(model) if hasattr(layer, "dtype_policy")]
+    policies = {layer.dtype_policy.name for layer in layers} - {_FULL_PRECISION}
+    for layer in layers:
+        if layer.dtype_policy.name.startswith("mixed_"):
+            layer.dtype_policy = _FULL_PRECISION
+    if len(policies) > 1:
+        return "mixed"
+    return str(policies.pop()) if policies else _FULL_PRECISION
+
+
+def input_geometry(model: Any, path: str, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """Height and width in pixels and channels of the model's input, with a size that the user chose filled in.
+
+    Raises:
+        ModelError: The model takes something else than one image, or the size does not fit.
+    """
+    wanted = f"{path} cannot be exported: allowed is one image [batch, height, width, 1 or 3] as input"
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != _IMAGE_RANK:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
+        raise ModelError(f"{wanted}; the model takes {shapes}")
+    _, height, width, channels = model.inputs[0].shape
+    if channels not in {1, 3}:
+        raise ModelError(f"{wanted}; the model takes {(height, width, channels)}")
+    if size is not None:
+        if height not in {None, size[0]} or width not in {None, size[1]}:
+            raise ModelError(
+                f"{path} takes {height}x{width} pixels; --size {size[0]}x{size[1]} does not fit: leave --size out"
+            )
+        height, width = size
+    if height is None or width is None:
+        raise ModelError(f"{path} takes images of any size; choose the one it was trained at: --size 224x224")
+    return height, width, channels
+
+
+def check_output(model: Any, path: str) -> None:
+    """Refuse a model that does not give one value for each of four classes.
+
+    Raises:
+        ModelError: It says what the model is instead.
+    """
+    shapes = [tuple(tensor.shape) for tensor in model.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] != len(CLASSES):  # noqa: PLR2004 - [batch, classes]
+        found = " and ".join(str(shape) for shape in shapes)
+        raise ModelError(
+            f"{path} is no classifier of {len(CLASSES)} classes: its output is {found}, needed is "
+            f"(batch, {len(CLASSES)}); its input is {tuple(model.inputs[0].shape)}"
+        )
+
+
+def resolve_preprocess(model: Any, path: str, asked: str) -> str:
+    """How pixels are scaled before the model: "none", "tf" or "torch".
+
+    Args:
+        model: The loaded model.
+        path: Its file, for messages.
+        asked: One of them, or "auto": the model must scale inside.
+
+    Raises:
+        ModelError: "auto", and nothing in the model scales; or a scaling that its input cannot take.
+    """
+    *_, channels = model.inputs[0].shape
+    if asked == "torch" and channels == 1:
+        raise ModelError(
+            "--preprocess torch scales three colour channels each in its own way; this model takes one grey channel: "
+            "use --preprocess tf or none, or save the model with its scaling inside"
+        )
+    dtype = model.inputs[0].dtype
+    if asked in {"tf", "torch"} and "float" not in dtype:
+        raise ModelError(
+            f"{path} takes {dtype} pixels, which --preprocess {asked} would round away: leave --preprocess out"
+        )
+    if asked != "auto":
+        return asked
+    for operation in _operations(model):
+        name = type(operation).__name__
+        if name in _SCALING:
+            return "none"
+        if name.startswith(_FEATURES):
+            break
+    raise ModelError(
+        f"{path} has no layer that scales its input, so its pixels were scaled outside; say how with "
+        "--preprocess tf (to -1..1), --preprocess torch (ImageNet's mean and deviation) or --preprocess none (0..255)"
+    )
+
+
+def _operations(model: Any) -> Iterator[Any]:
+    """All layers and operations in order, models within models unfolded."""
+    for operation in getattr(model, "operations", model.layers):
+        if hasattr(operation, "layers"):
+            yield from _operations(operation)
+        else:
+            yield operation

@@ -1,0 +1,79 @@
+"""What the export tests share: the worker in this process, hand-made graphs, and a session to run them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from braintumor.export import onnx_from_keras
+from braintumor.export.archive import open_archive
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Serve one conversion request here, as the process of its own would; gives its facts."""
+
+    def serve(model: Path, **options: Any) -> dict[str, Any]:
+        open_archive(model)
+        request = {
+            "model": str(model),
+            "preprocess": "auto",
+            "size": None,
+            "resize": "antialias",
+            "images": [],
+            "count": 64,
+        }
+        path = tmp_path / "request.json"
+        path.write_text(json.dumps(request | options))
+        onnx_from_keras.main(path)
+        facts: dict[str, Any] = json.loads((tmp_path / onnx_from_keras.FACTS).read_text())
+        return facts
+
+    return serve
+
+
+@pytest.fixture
+def make_graph() -> Callable[..., onnx.ModelProto]:
+    """Builds a model of opset 18 from nodes, `x` [batch, …] in and the named tensors out."""
+
+    def make(
+        nodes: Sequence[onnx.NodeProto],
+        constants: Mapping[str, Any],
+        *,
+        shape: Sequence[int] = (3, 8, 8),
+        outputs: Mapping[str, Sequence[int]],
+        kind: int = TensorProto.FLOAT,
+        source: str = "x",
+    ) -> onnx.ModelProto:
+        graph = helper.make_graph(
+            nodes,
+            "hand-made",
+            [helper.make_tensor_value_info(source, kind, ["n", *shape])],
+            [helper.make_tensor_value_info(name, kind, ["n", *dims]) for name, dims in outputs.items()],
+            [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def run_graph() -> Callable[..., list[Any]]:
+    """Answers of ONNX Runtime, without its own optimisations: what the graph itself says."""
+
+    def run(model: onnx.ModelProto, value: Any) -> list[Any]:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return list(session.run(None, {session.get_inputs()[0].name: value}))
+
+    return run

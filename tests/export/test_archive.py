@@ -1,0 +1,229 @@
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braintumor.errors import ModelError
+from braintumor.export.archive import open_archive
+from braintumor.runtime.files import sha256_of
+
+RELU = {"module": "keras.layers", "class_name": "ReLU", "config": {}, "registered_name": None}
+
+
+def write_archive(path: Path, config: Any, **entries: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", config if isinstance(config, (str, bytes)) else json.dumps(config))
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n")
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        open_archive(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_saved_model_is_opened_with_its_hash_and_the_version_that_saved_it(small_keras: Callable[..., Path]):
+    import keras
+
+    archive = open_archive(small_keras())
+    assert (archive.path, archive.sha256) == (small_keras(), sha256_of(small_keras()))
+    assert archive.keras_version == keras.__version__
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path):
+    assert "does not exist" in refusal(tmp_path / "no.keras")
+
+
+def test_a_folder_is_said_to_be_a_folder(tmp_path: Path):
+    assert "is a folder" in refusal(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.keras")
+    assert "pipe" in refusal(tmp_path / "pipe.keras")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
+        (b"\x80\x04\x95" + bytes(64), "pickle, which is never opened"),
+        (b"\x08\x08\x12\x04tf2onnx", "ONNX"),
+        (b"TFL3" + bytes(64), "TensorFlow Lite"),
+        (bytes(range(7, 256)) * 16, "no zip archive"),
+    ],
+    ids=["empty", "hdf5", "pickle", "onnx", "tflite", "noise"],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, content: bytes, words: str):
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    assert words in refusal(path)
+
+
+def test_a_zip_that_holds_no_model_names_what_it_lacks(tmp_path: Path):
+    path = tmp_path / "photos.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    assert "without metadata.json, model.weights.h5" in refusal(path)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+def test_a_truncated_model_is_called_damaged(tmp_path: Path, small_keras: Callable[..., Path], kept: float):
+    whole = small_keras().read_bytes()
+    path = tmp_path / "half.keras"
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    assert "damaged" in refusal(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_flipped_byte_in_the_config_is_called_damaged(tmp_path: Path, method: int):
+    path = tmp_path / "flipped.keras"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("config.json", json.dumps({"layers": [RELU] * 50}))
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", b"")
+    content = bytearray(path.read_bytes())
+    start = 30 + len("config.json")
+    content[start : start + 24] = bytes(255 - value for value in content[start : start + 24])
+    path.write_bytes(content)
+    assert "damaged" in refusal(path)
+
+
+def test_an_encrypted_entry_is_called_damaged(tmp_path: Path):
+    path = write_archive(tmp_path / "secret.keras", {})
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # the flag in the entry's own header, and the one in the directory
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    assert "encrypted" in refusal(path)
+
+
+@pytest.mark.parametrize("config", ["[1, 2]", "not json", '"text"', b"\xff\xfe\x00"])
+def test_a_config_that_is_no_object_is_called_damaged(tmp_path: Path, config: Any):
+    assert "damaged" in refusal(write_archive(tmp_path / "odd.keras", config))
+
+
+@pytest.mark.parametrize("bomb", ["[" * 200_000, '{"config":' * 200_000, "[" * 90_000 + "]" * 90_000])
+def test_a_config_nested_too_deeply_is_refused_instead_of_crashing(tmp_path: Path, bomb: str):
+    assert "damaged" in refusal(write_archive(tmp_path / "deep.keras", bomb))
+
+
+def test_a_deep_but_readable_config_is_still_searched_to_its_end(tmp_path: Path):
+    config: Any = {"class_name": "Lambda", "module": "keras.layers", "registered_name": None}
+    for _ in range(200):
+        config = {"config": [config]}
+    assert "Lambda" in refusal(write_archive(tmp_path / "deep.keras", config))
+
+
+def test_an_archive_with_many_entries_is_refused(tmp_path: Path):
+    path = write_archive(tmp_path / "many.keras", {}, **{f"entry{index}": b"" for index in range(80)})
+    assert "83 entries" in refusal(path)
+
+
+def declare(path: Path, name: bytes, size: int) -> None:
+    """Let the directory of a zip say that an entry unpacks to `size` bytes."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02")
+    while content[at + 46 : at + 46 + len(name)] != name:
+        at = content.index(b"PK\x01\x02", at + 4)
+    content[at + 24 : at + 28] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path: Path):
+    path = write_archive(tmp_path / "bomb.keras", {}, more=b"1")
+    declare(path, b"model.weights.h5", 0xFFFF0000)
+    declare(path, b"more", 0xFFFF0000)
+    assert "unpacks to 8,589,8" in refusal(path)
+
+
+def test_a_huge_config_is_refused_before_it_is_unpacked(tmp_path: Path):
+    path = write_archive(tmp_path / "bomb.keras", {})
+    declare(path, b"config.json", 100 << 20)
+    assert "config.json has 104,857,600 bytes" in refusal(path)
+
+
+@pytest.fixture
+def lambda_model(tmp_path: Path) -> Path:
+    """A real model whose Lambda would write a file, in the test's folder, if it were ever run."""
+    import keras
+
+    marker = str(tmp_path / "was-run")
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Lambda(lambda x: (open(marker, "w").close(), x)[1], output_shape=(8, 8, 1))(image)  # noqa: PTH123
+    x = keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(x))
+    path = tmp_path / "lambda.keras"
+    keras.Model(image, x).save(path)
+    (tmp_path / "was-run").unlink(missing_ok=True)
+    return path
+
+
+def test_a_lambda_is_refused_and_not_run(lambda_model: Path):
+    assert "Lambda layer" in refusal(lambda_model)
+    assert not (lambda_model.parent / "was-run").exists()
+
+
+def test_the_lambda_of_that_test_would_have_written_its_file(lambda_model: Path):
+    import keras
+
+    keras.saving.load_model(lambda_model, safe_mode=False)(keras.ops.zeros((1, 8, 8, 1)))
+    assert (lambda_model.parent / "was-run").exists()
+
+
+def test_a_lambda_used_as_an_activation_is_refused(tmp_path: Path):
+    activation = {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}}
+    layer = RELU | {"config": {"activation": activation}}
+    assert "Lambda" in refusal(write_archive(tmp_path / "activation.keras", {"layers": [layer]}))
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_layer_of_the_users_own_is_named_in_the_refusal(tmp_path: Path, registered: bool):
+    import keras
+
+    class Sharpen(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs * 2.0
+
+    if registered:
+        keras.saving.register_keras_serializable("Radiology")(Sharpen)
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(Sharpen()(image)))
+    path = tmp_path / "own.keras"
+    keras.Model(image, x).save(path)
+    message = refusal(path)
+    assert "Sharpen" in message
+    assert "not a part of Keras" in message
+
+
+@pytest.mark.parametrize(
+    "module", ["os", "keras_evil.layers", "kerasx", "subprocess", "keras_hub.layers", "__main__"]
+)
+def test_an_object_of_another_module_is_refused(tmp_path: Path, module: str):
+    config = RELU | {"module": module, "class_name": "system"}
+    assert f"system of {module}" in refusal(write_archive(tmp_path / "foreign.keras", {"layers": [config]}))
+
+
+def test_a_loss_or_a_schedule_of_the_users_own_does_not_matter(tmp_path: Path):
+    import keras
+
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(image)))
+    model.compile("adam", loss=lambda truth, guess: keras.ops.mean(truth - guess))
+    path = tmp_path / "compiled.keras"
+    with pytest.warns(UserWarning, match="lambda"):
+        model.save(path)
+    assert open_archive(path).sha256 == sha256_of(path)

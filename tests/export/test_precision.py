@@ -1,0 +1,128 @@
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from braintumor.errors import ParityError
+from braintumor.export.frame import Frame, framed
+from braintumor.export.half_range import HALF_MAX, largest_half_value
+from braintumor.export.precision import at_precision
+from braintumor.export.verify import verify
+
+Make = Callable[..., onnx.ModelProto]
+RNG = np.random.default_rng(0)
+
+
+def network(make_graph: Make, *, gain: float = 1.0) -> onnx.ModelProto:
+    """Two convolutions with a gain between them that cancels out, pooling, a dense softmax."""
+    nodes = [
+        helper.make_node("Conv", ["x", "first"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["a", "gain"], ["b"]),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("Conv", ["c", "second"], ["d"]),
+        helper.make_node("GlobalAveragePool", ["d"], ["e"]),
+        helper.make_node("Flatten", ["e"], ["f"]),
+        helper.make_node("MatMul", ["f", "dense"], ["g"]),
+        helper.make_node("Softmax", ["g"], ["p"], axis=1),
+    ]
+    constants = {
+        "first": RNG.normal(0, 0.2, (64, 1, 3, 3)).astype(np.float32),
+        "gain": np.full((64, 1, 1), gain, np.float32),
+        "second": (RNG.normal(0, 0.1, (64, 64, 3, 3)) / gain).astype(np.float32),
+        "dense": RNG.normal(0, 1.0, (64, 4)).astype(np.float32),
+    }
+    return make_graph(nodes, constants, shape=(1, 16, 16), outputs={"p": [4]})
+
+
+def both(make_graph: Make, folder: Path, **options: Any) -> tuple[Path, Path]:
+    core = network(make_graph, **options)
+    folder.mkdir(exist_ok=True)
+    paths = folder / "fp32.onnx", folder / "fp16.onnx"
+    for precision, path in zip(("fp32", "fp16"), paths, strict=True):
+        copy = onnx.ModelProto.FromString(core.SerializeToString())
+        model = framed(at_precision(copy, precision), Frame(16, 16, 1, "tf", False, (0, 1, 2, 3)))
+        onnx.save(model, path)
+    return paths
+
+
+def test_half_precision_keeps_the_interface_and_the_softmax_in_float32(make_graph: Make, tmp_path: Path):
+    model = onnx.load(both(make_graph, tmp_path)[1])
+    onnx.checker.check_model(model, full_check=True)
+    assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
+    assert model.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+    assert kinds[softmax.input[0]] == TensorProto.FLOAT
+    convolution = next(node for node in model.graph.node if node.op_type == "Conv")
+    assert kinds[convolution.output[0]] == TensorProto.FLOAT16
+
+
+def test_half_precision_holds_every_weight_in_two_bytes(make_graph: Make, tmp_path: Path):
+    large, small = both(make_graph, tmp_path)
+    floats = {
+        tensor.data_type
+        for tensor in onnx.load(small).graph.initializer
+        if not tensor.name.startswith("frame/") and tensor.data_type != TensorProto.INT64
+    }
+    assert floats == {TensorProto.FLOAT16}
+    assert small.stat().st_size < 0.55 * large.stat().st_size
+
+
+def test_half_precision_comes_sorted_and_of_opset_18(make_graph: Make, tmp_path: Path):
+    model = onnx.load(both(make_graph, tmp_path)[1])
+    known = {"image", *(tensor.name for tensor in model.graph.initializer)}
+    for node in model.graph.node:
+        assert set(node.input) <= known, node.name
+        known.update(node.output)
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", 18)]
+
+
+def test_full_precision_is_left_alone(make_graph: Make):
+    core = network(make_graph)
+    before = core.SerializeToString()
+    assert at_precision(core, "fp32").SerializeToString() == before
+
+
+def test_casts_stand_only_at_the_borders(make_graph: Make, tmp_path: Path):
+    counts = Counter(node.op_type for node in onnx.load(both(make_graph, tmp_path)[1]).graph.node)
+    assert counts["Cast"] <= 5
+
+
+def reference(path: Path, images: Any) -> Any:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": images})[0]
+
+
+def test_a_harmless_network_is_accepted_in_half_precision(make_graph: Make, tmp_path: Path):
+    large, small = both(make_graph, tmp_path)
+    images = RNG.integers(0, 256, (64, 16, 16), dtype=np.uint8)
+    verification = verify(small, images, reference(large, images), "fp16", kind="phantoms")
+    assert 0 < verification.by_batch[32].max_abs_difference <= 5e-3
+    assert verification.largest_half_value is not None
+    assert 0.5 < verification.largest_half_value < 100
+
+
+def test_the_largest_value_in_half_precision_is_measured(make_graph: Make, tmp_path: Path):
+    _, small = both(make_graph, tmp_path, gain=300.0)
+    _, plain = both(make_graph, tmp_path / "plain")
+    images = RNG.integers(0, 256, (16, 16, 16), dtype=np.uint8)
+    name, value = largest_half_value(small, images)
+    assert name
+    assert 100 < value < HALF_MAX
+    assert value > 50 * largest_half_value(plain, images)[1]
+
+
+def test_a_network_that_overflows_in_half_precision_is_refused_with_the_figures(make_graph: Make, tmp_path: Path):
+    large, small = both(make_graph, tmp_path, gain=60_000.0)
+    images = RNG.integers(0, 256, (64, 16, 16), dtype=np.uint8)
+    expected = reference(large, images)
+    assert np.isfinite(expected).all()
+    with pytest.raises(ParityError, match=r"overflows: .* reaches (inf|\d).*ends at 65504: try --precision fp32"):
+        verify(small, images, expected, "fp16", kind="phantoms")

@@ -1,0 +1,154 @@
+"""Faults that an export could have, planted on purpose, and the honest export beside them."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import helper, numpy_helper
+
+from braintumor.errors import ParityError
+from braintumor.export.frame import Frame, framed
+from braintumor.export.verify import BATCH_SIZES, MIN_IMAGES, TOLERANCES, verify
+
+IN_ORDER = (0, 1, 2, 3)
+SIDE = 6
+IMAGES = np.random.default_rng(0).integers(0, 256, (MIN_IMAGES, SIDE, SIDE), dtype=np.uint8)
+WEIGHT = np.random.default_rng(1).normal(0, 0.5, (SIDE * SIDE, 4)).astype(np.float32)
+
+Export = Callable[..., Path]
+Make = Callable[..., onnx.ModelProto]
+
+
+def flat_network() -> tuple[list[onnx.NodeProto], dict[str, Any]]:
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["y"]),
+    ]
+    return nodes, {"weight": WEIGHT.copy()}
+
+
+@pytest.fixture
+def export(make_graph: Make, tmp_path: Path) -> Export:
+    def write(
+        nodes: list[onnx.NodeProto],
+        constants: Mapping[str, Any],
+        *,
+        preprocess: str = "tf",
+        permutation: tuple[int, ...] = IN_ORDER,
+    ) -> Path:
+        core = make_graph(nodes, constants, shape=(1, SIDE, SIDE), outputs={"y": [4]})
+        path = tmp_path / "model.onnx"
+        onnx.save(framed(core, Frame(SIDE, SIDE, 1, preprocess, True, permutation)), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def reference(export: Export) -> Any:
+    session = ort.InferenceSession(export(*flat_network()).read_bytes(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": IMAGES})[0]
+
+
+def refusal(path: Path, reference: Any, precision: Any = "fp32") -> str:
+    with pytest.raises(ParityError) as caught:
+        verify(path, IMAGES, reference, precision, kind="phantoms")
+    return str(caught.value)
+
+
+def test_an_honest_export_passes_with_its_figures_at_every_batch_size(export: Export, reference: Any):
+    figures = verify(export(*flat_network()), IMAGES, reference, "fp32", kind="real").to_dict()
+    assert tuple(map(int, figures["by_batch"])) == BATCH_SIZES
+    assert (figures["images"], figures["tolerance"]) == ("real", TOLERANCES["fp32"])
+    for at in figures["by_batch"].values():
+        assert (at["images"], at["flips"]) == (MIN_IMAGES, 0)
+        assert at["max_abs_difference"] <= 1e-6
+    assert json.loads(json.dumps(figures)) == figures
+
+
+def test_the_figures_are_those_of_the_answers(export: Export, reference: Any):
+    nudged = reference.copy()
+    nudged[5, 1] += 3e-3
+    figures = verify(export(*flat_network()), IMAGES, nudged, "fp16", kind="phantoms")
+    for at in figures.by_batch.values():
+        assert at.max_abs_difference == pytest.approx(3e-3, rel=1e-3)
+        assert at.mean_abs_difference == pytest.approx(3e-3 / nudged.size, rel=1e-2)
+    assert "max |Δp| 0.003" in refusal(export(*flat_network()), nudged)
+
+
+def test_swapped_classes_are_caught(export: Export, reference: Any):
+    message = refusal(export(*flat_network(), permutation=(1, 0, 2, 3)), reference)
+    assert f"of {MIN_IMAGES} labels differ" in message
+
+
+@pytest.mark.parametrize("preprocess", ["none"])
+def test_a_wrong_scaling_is_caught(export: Export, reference: Any, preprocess: str):
+    assert "does not answer what Keras answers" in refusal(export(*flat_network(), preprocess=preprocess), reference)
+
+
+def test_one_changed_weight_of_many_is_caught(export: Export, reference: Any):
+    nodes, constants = flat_network()
+    constants["weight"][17, 2] += 0.001
+    assert "0 of 64 labels differ" in refusal(export(nodes, constants), reference)
+
+
+def test_a_flipped_label_is_caught_even_within_the_tolerance(export: Export, reference: Any):
+    close = reference.copy()
+    first, second = np.argsort(close[3])[::-1][:2]
+    nodes, constants = flat_network()
+    close[3, [first, second]] = close[3, [first, second]].mean() + np.array([-1e-3, 1e-3], np.float32)
+    within = np.abs(close - reference).max() <= TOLERANCES["fp16"]
+    message = refusal(export(nodes, constants), close, "fp16")
+    assert within or "1 of 64 labels differ" in message
+
+
+def test_a_graph_that_answers_otherwise_in_full_batches_is_caught(export: Export, reference: Any):
+    nodes, constants = flat_network()
+    nodes[-1].output[0] = "honest"
+    nodes += [
+        helper.make_node("Shape", ["x"], ["count"], start=0, end=1),
+        helper.make_node("GreaterOrEqual", ["count", "eight"], ["many"]),
+        helper.make_node("Add", ["honest", "fault"], ["faulty"]),
+        helper.make_node("Where", ["many", "faulty", "honest"], ["y"]),
+    ]
+    constants |= {"eight": np.array([8], np.int64), "fault": np.array([0, 0, 0, 0.2], np.float32)}
+    message = refusal(export(nodes, constants), reference)
+    by_batch = {part.split(":")[0].rpartition("(")[2].strip(): part for part in message.split(";")}
+    assert "max |Δp| 0," in by_batch["batch 1"] or "e-0" in by_batch["batch 1"]
+    assert "e-0" not in by_batch["batch 32"]
+
+
+def test_answers_that_depend_on_the_neighbours_in_the_batch_are_caught(export: Export, reference: Any):
+    nodes, constants = flat_network()
+    nodes[-1].output[0] = "honest"
+    nodes += [
+        helper.make_node("ReduceMean", ["honest", "axis"], ["mean"], keepdims=1),
+        helper.make_node("Sub", ["honest", "mean"], ["y"]),
+    ]
+    constants["axis"] = np.array([0], np.int64)
+    assert "between batch sizes" in refusal(export(nodes, constants), reference)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_caught(export: Export, reference: Any, bad: float):
+    nodes, constants = flat_network()
+    constants["weight"][0, 0] = bad
+    assert "nan" in refusal(export(nodes, constants), reference)
+
+
+def test_a_graph_that_takes_one_image_only_is_refused_not_crashed_on(export: Export, reference: Any):
+    nodes, constants = flat_network()
+    nodes[0] = helper.make_node("Reshape", ["x", "one"], ["flat"])
+    constants["one"] = np.array([1, SIDE * SIDE], np.int64)
+    path = export(*flat_network())
+    model = onnx.load(path)
+    flatten = next(node for node in model.graph.node if node.op_type == "Flatten")
+    flatten.CopyFrom(helper.make_node("Reshape", [flatten.input[0], "one"], ["flat"]))
+    model.graph.initializer.append(numpy_helper.from_array(constants["one"], "one"))
+    onnx.save(model, path)
+    assert "does not run in onnxruntime" in refusal(path, reference)

@@ -1,0 +1,65 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braintumor.errors import UsageError
+from braintumor.models.labels import CLASSES, canonical_label, class_permutation, parse_classes
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("notumor", "healthy"),
+        ("no_tumor", "healthy"),
+        ("No Tumor", "healthy"),
+        ("no-tumor", "healthy"),
+        (" normal ", "healthy"),
+        ("no", "healthy"),
+        ("Glioma", "glioma"),
+        ("glioma_tumor", "glioma"),
+        ("Meningioma Tumor", "meningioma"),
+        ("pituitary_tumor", "pituitary"),
+        ("metastasis", "metastasis"),
+    ],
+)
+def test_names_that_others_use_are_known(name: str, label: str):
+    assert canonical_label(name) == label
+
+
+def test_a_canonical_label_stays_what_it_is():
+    assert tuple(map(canonical_label, CLASSES)) == CLASSES
+
+
+def test_an_order_is_read_with_aliases_and_blanks():
+    assert parse_classes("Pituitary, no tumor ,glioma_tumor,meningioma") == (
+        "pituitary",
+        "healthy",
+        "glioma",
+        "meningioma",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("", 0), ("glioma", 1), ("a,b,c", 3), ("a,b,c,d,e", 5), ("a,b,c,a", 3), ("no,normal,notumor,healthy", 1)],
+)
+def test_anything_but_four_different_names_is_refused(text: str, found: int):
+    with pytest.raises(UsageError, match=f"{found} different names; four are needed"):
+        parse_classes(text)
+
+
+@given(st.permutations(CLASSES), st.permutations(CLASSES))
+def test_the_permutation_brings_every_output_to_its_own_name(source: list[str], target: list[str]):
+    permutation = class_permutation(source, target)
+    assert [source[index] for index in permutation] == target
+
+
+@given(st.permutations(CLASSES), st.permutations(CLASSES))
+def test_the_way_back_undoes_the_permutation(source: list[str], target: list[str]):
+    there, back = class_permutation(source, target), class_permutation(target, source)
+    assert [there[index] for index in back] == list(range(len(CLASSES)))
+
+
+def test_members_that_know_other_classes_cannot_share_a_bundle():
+    with pytest.raises(UsageError, match="must know the same classes"):
+        class_permutation(("a", "b", "c", "d"), CLASSES)
