@@ -85,7 +85,9 @@ def compare_startup(model: Path, bundle: Path, image: Path, *, runs: int) -> Sta
 
 def _checked(run: ProcessRun) -> ProcessRun:
     if run.returncode != 0:
-        raise BraintumorError(f"a measured command ended with exit status {run.returncode}; run it by hand to see why")
+        raise BraintumorError(
+            f"a measured command ended with exit status {run.returncode}; run it by hand to see why"
+        )
     return run
 
 
@@ -98,7 +100,7 @@ def _require_agreement(ours: ProcessRun, keras: ProcessRun) -> None:
 
 
 def _median(runs: Sequence[ProcessRun], field: str) -> float:
-    return statistics.median(getattr(run, field) for run in runs)
+    return float(statistics.median(getattr(run, field) for run in runs))
 
 
 @click.command()

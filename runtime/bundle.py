@@ -118,16 +118,18 @@ def _read_manifest(root: Path) -> bytes:
             raise IntegrityError(f"{path} is a link; a bundle holds plain files: copy the bundle with its contents")
         if not path.is_file():
             raise IntegrityError(
-                f"{root} is no bundle: there is no {MANIFEST}; make one with: bt-export --bundle {folder_hint(root)}"
+                f"{root} is no bundle: there is no {MANIFEST}; make one with: bt-export --bundle {_folder_hint(root)}"
             )
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise IntegrityError(f"{path} has {path.stat().st_size} bytes; allowed are {_MAX_MANIFEST_BYTES}")
+            raise IntegrityError(
+                f"{path} has {path.stat().st_size} bytes; allowed are {_MAX_MANIFEST_BYTES}: export the bundle again"
+            )
         return path.read_bytes()
     except OSError as error:
-        raise IntegrityError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
 
 
-def folder_hint(root: Path) -> str:
+def _folder_hint(root: Path) -> str:
     """The folder as one would type it in a command."""
     try:
         return str(root.relative_to(Path.cwd()))
@@ -136,7 +138,10 @@ def folder_hint(root: Path) -> str:
 
 
 def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
-    found = _plain_files(root)
+    try:
+        found = _plain_files(root)
+    except OSError as error:
+        raise IntegrityError(f"{root} cannot be listed ({error.strerror or error}); check its permissions") from error
     remedy = "export it again with bt-export, or copy it again from where it was made"
     if missing := sorted(listed.keys() - found):
         raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists; {remedy}")
@@ -183,10 +188,9 @@ def _check_file(path: Path, entry: Mapping[str, Any], remedy: str) -> None:
 
 
 def _points_elsewhere(path: Path) -> bool:
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        view = memoryview(mapped)
-        try:
-            return has_external_data(view)
-        finally:
-            # Slices that an exception's traceback still holds would keep the map from closing.
-            view.release()
+    with (
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        return has_external_data(view)

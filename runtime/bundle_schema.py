@@ -1,8 +1,8 @@
 """The schema of `bundle.json`: what must be there, of which type, and which paths are allowed."""
 
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -95,6 +95,8 @@ def _check_bundle(details: Mapping[str, Any], where: str) -> None:
     distinct = all(isinstance(name, str) for name in classes) and len(set(classes)) == len(classes)
     if not distinct or len(classes) != _CLASSES:
         raise IntegrityError(f"{where}: 'classes' must be four different names; found {classes!r}")
+    for name in (details["name"], *classes):
+        _check_name(name, where)
     if details["decode_version"] != DECODE_VERSION:
         raise IntegrityError(
             f"{where} was made for image decoding {details['decode_version']!r}; this version decodes by "
@@ -107,8 +109,10 @@ def _check_bundle(details: Mapping[str, Any], where: str) -> None:
 
 
 def _check_member(member: Mapping[str, Any], where: str) -> None:
-    if not (math.isfinite(member["weight"]) and member["weight"] > 0):
-        raise IntegrityError(f"{where}: weight {member['weight']} is not greater than 0")
+    _check_name(member["name"], where)
+    # NaN compares false, too; JSON knows whole numbers that no float holds.
+    if not 0 < member["weight"] <= sys.float_info.max:
+        raise IntegrityError(f"{where}: weight {member['weight']} is not a finite number greater than 0")
     for side in ("height", "width"):
         if not 1 <= member[side] <= _MAX_SIDE_PX:
             raise IntegrityError(f"{where}: {side} {member[side]} is not between 1 and {_MAX_SIDE_PX} pixels")
@@ -124,10 +128,16 @@ def _check_member(member: Mapping[str, Any], where: str) -> None:
     _check_path(member["file"], where)
 
 
+def _check_name(name: str, where: str) -> None:
+    # Names are printed: line ends and escape sequences would command the terminal.
+    if not name.strip() or not name.isprintable():
+        raise IntegrityError(f"{where}: the name {name!r} is empty or not printable")
+
+
 def _check_path(name: str, where: str) -> None:
     path = PurePosixPath(name)
     # A backslash or a colon means something on Windows; neither is needed in a name that we write.
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not name.isprintable():
         raise IntegrityError(f"{where}: the path {name!r} leaves the bundle; allowed are relative paths without '..'")
     if path.as_posix() != name:
         raise IntegrityError(f"{where}: the path {name!r} is not in its plain form {path.as_posix()!r}")

@@ -20,15 +20,25 @@ _MANIFEST = "entry.json"
 
 
 def cache_folder() -> Path:
-    """Where derived files go: $BRAINTUMOR_CACHE, or the platform's place for a user's caches."""
+    """Where derived files go: $BRAINTUMOR_CACHE, or the platform's place for a user's caches.
+
+    Raises:
+        OutputError: The user has no home folder.
+    """
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        if sys.platform == "win32":
+            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        # A container may run as a user id that has no name and no home.
+        raise OutputError(
+            f"there is no home folder for the cache ({error}); choose a folder: export {CACHE_VARIABLE}=DIR"
+        ) from error
     return base / "braintumor"
 
 
@@ -51,11 +61,14 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """
     root = cache_folder() / kind
     entry = root / key
-    if _is_whole(entry):
-        return entry
     with _writing(root):
+        # Asked before an entry is read, too: another user's entry may hold anything under a fitting hash.
+        _refuse_foreign(root)
+        if _is_whole(entry):
+            return entry
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_foreign(root)
         _make_private(root)
-        shutil.rmtree(entry, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
     try:
         build(work)
@@ -67,10 +80,9 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     return entry
 
 
-def _make_private(folder: Path) -> None:
-    """Others must not write here: what is read back runs as native code."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if sys.platform == "win32":
+def _refuse_foreign(folder: Path) -> None:
+    """Only the user may have written what is read back: it runs as native code."""
+    if sys.platform == "win32" or not folder.exists():
         return
     owner = folder.stat().st_uid
     if owner != os.getuid():
@@ -78,7 +90,11 @@ def _make_private(folder: Path) -> None:
             f"the cache {folder} belongs to user id {owner}, not to you ({os.getuid()}); "
             f"choose a folder of your own: export {CACHE_VARIABLE}=DIR"
         )
-    folder.chmod(0o700)
+
+
+def _make_private(folder: Path) -> None:
+    if sys.platform != "win32":
+        folder.chmod(0o700)
 
 
 @contextlib.contextmanager
@@ -102,13 +118,20 @@ def _publish(work: Path, entry: Path) -> None:
         work.replace(entry)
     except OSError:
         # Another process was faster with the same content: its entry serves as well as ours.
-        if not _is_whole(entry):
-            raise
+        if _is_whole(entry):
+            return
+        # What lies there is damaged. It moves aside in one step, so that no reader meets half of it.
+        aside = Path(tempfile.mkdtemp(prefix=".damaged-", dir=entry.parent))
+        try:
+            entry.rename(aside / "entry")
+            work.replace(entry)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _is_whole(entry: Path) -> bool:
     try:
         hashes = json.loads((entry / _MANIFEST).read_bytes())
-        return all(sha256_of(entry / name) == wanted for name, wanted in hashes.items())
-    except (OSError, ValueError, AttributeError):
+        return bool(hashes) and all(sha256_of(entry / name) == wanted for name, wanted in hashes.items())
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False

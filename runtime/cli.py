@@ -1,6 +1,7 @@
 """`bt-infer`: answer images with a bundle."""
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ def infer(
     from braintumor.runtime.paths import choose_bundle, expand
     from braintumor.runtime.render import RENDERERS
 
-    sources = expand(paths, sys.stdin)
+    sources = expand(paths, _listed())
     form = form or _default_format(output)
     with (
         Ensemble.load(choose_bundle(bundle), engine=engine, device=device, threads=threads) as ensemble,
@@ -79,6 +80,13 @@ def infer(
     if failed:
         click.echo(f"{failed} of {len(sources)} images have no answer; their records say why", err=True)
         sys.exit(_SOME_FAILED)
+
+
+def _listed() -> Iterable[str]:
+    """Lines of standard input. A file name may hold bytes that are no text: they are kept, as in arguments."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin or ()
 
 
 def _default_format(output: Path | None) -> str:

@@ -1,15 +1,21 @@
 """What an engine is: one member of the ensemble, loaded on a device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.errors import IntegrityError
 from braintumor.runtime.bundle import Member
 
-__all__ = ["Engine", "EngineFactory", "EngineInfo"]
+__all__ = ["INPUT", "OUTPUT", "Engine", "EngineFactory", "EngineInfo", "Port", "check_ports"]
+
+INPUT: Final = "image"
+OUTPUT: Final = "probabilities"
+_CLASSES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +85,41 @@ class EngineFactory(Protocol):
             IntegrityError: The member's file does not load.
         """
         ...
+
+
+class Port(NamedTuple):
+    """An input or output of a loaded graph, in NumPy's terms.
+
+    Attributes:
+        name: As the graph calls it.
+        dtype: Such as "uint8"; the library's own word for a type that has no place here.
+        sizes: Of the axes behind the batch.
+    """
+
+    name: str
+    dtype: str
+    sizes: tuple[object, ...]
+
+
+def check_ports(member: Member, takes: Sequence[Port], gives: Sequence[Port]) -> None:
+    """Refuse a graph that is no member: it would fail, or answer something else, at the first image.
+
+    Args:
+        member: What was loaded.
+        takes: The inputs that its graph has.
+        gives: The outputs that its graph has.
+
+    Raises:
+        IntegrityError: They are not those of a member of that size.
+    """
+    for verb, found, wanted in (
+        ("takes", takes, Port(INPUT, "uint8", (member.height, member.width))),
+        ("gives", gives, Port(OUTPUT, "float32", (_CLASSES,))),
+    ):
+        if list(found) != [wanted]:
+            shown = ", ".join(f"{port.name} {port.dtype} {['batch', *port.sizes]}" for port in found)
+            sizes = ", ".join(str(size) for size in wanted.sizes)
+            raise IntegrityError(
+                f"{member.path} {verb} [{shown}], not one {wanted.name} of {wanted.dtype} [batch, {sizes}]; "
+                "export the bundle again with bt-export"
+            )

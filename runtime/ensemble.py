@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ Source = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 """An image: a path, a file's bytes, or uint8 [height, width] or [height, width, 3]."""
 
 DEFAULT_BATCH_SIZE = 32
+
+# More would only hold more images at a time.
+_MAX_DECODE_THREADS = 8
+
+_INDEXED_DEVICE = re.compile(r"cuda:[0-9]{1,3}")
 
 # How one member wants its input: height and width in pixels, resize method.
 _Geometry = tuple[int, int, str]
@@ -57,6 +63,7 @@ class Ensemble:
         self.bundle = bundle
         self.engine: EngineInfo = engines[0].info
         self._engines = tuple(engines)
+        self._closed = False
         self._geometries: tuple[_Geometry, ...] = tuple((m.height, m.width, m.resize) for m in bundle.members)
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
         self._engine_info = {
@@ -80,18 +87,18 @@ class Ensemble:
         Args:
             bundle: Its folder, or what `load_bundle` gave.
             engine: A name of `braintumor.runtime.registry.ENGINES`, or "auto" for the first that is usable.
-            device: "cuda:1" for the second GPU; None for the engine's first device.
+            device: "cpu", "cuda" or, for the second GPU, "cuda:1"; None for the engine's own first device.
             threads: CPU threads for inference; None leaves it to the engine.
 
         Raises:
             IntegrityError: The bundle is not what it says it is.
             UnavailableError: The engine is not usable here.
-            UsageError: No such engine or device.
+            UsageError: No such engine or device, or they do not go together.
         """
-        index = _device_index(device)
+        kind, index = _device(device)
         verified = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         reasons: dict[str, UnavailableError] = {}
-        for name in candidates(engine):
+        for name in candidates(engine, kind):
             try:
                 return cls(verified, _load_members(verified, name, index, threads))
             except UnavailableError as error:
@@ -127,11 +134,16 @@ class Ensemble:
             decode_threads: Threads that decode; None for the number of CPUs, at most 8.
 
         Raises:
-            UsageError: A batch size below 1.
+            UsageError: A batch size or a number of threads below 1; at the call, before anything is read.
         """
-        if batch_size < 1:
-            raise UsageError(f"a batch of {batch_size} images was asked for; allowed is 1 or more")
-        threads = decode_threads or min(8, os.cpu_count() or 1)
+        threads = min(_MAX_DECODE_THREADS, os.cpu_count() or 1) if decode_threads is None else decode_threads
+        if batch_size < 1 or threads < 1:
+            raise UsageError(
+                f"batches of {batch_size} images decoded by {threads} threads were asked for; allowed is 1 or more"
+            )
+        return self._answers(sources, batch_size, threads)
+
+    def _answers(self, sources: Iterable[Source], batch_size: int, threads: int) -> Iterator[Record]:
         groups = prepared_groups(sources, self._prepare, group_size=batch_size, threads=threads)
         with contextlib.closing(groups):  # type: ignore[type-var]  # a generator has close()
             for group in groups:
@@ -145,7 +157,12 @@ class Ensemble:
 
         Returns:
             float32 [members, batch, 4] in the bundle's class order.
+
+        Raises:
+            UsageError: The ensemble is closed.
         """
+        if self._closed:
+            raise UsageError(f"the ensemble {self.bundle.name!r} is closed; load it again with Ensemble.load")
         answers = [
             engine.infer(images[geometry]) for engine, geometry in zip(self._engines, self._geometries, strict=True)
         ]
@@ -158,6 +175,7 @@ class Ensemble:
 
     def close(self) -> None:
         """Free the members. May be called twice."""
+        self._closed = True
         for engine in self._engines:
             engine.close()
 
@@ -265,13 +283,14 @@ def _load_members(bundle: Bundle, name: str, device: int, threads: int | None) -
     return engines
 
 
-def _device_index(device: str | None) -> int:
+def _device(device: str | None) -> tuple[str | None, int]:
+    """The kind of device and the index that a device's name asks for."""
     if device is None or device in {"cpu", "cuda"}:
-        return 0
-    kind, _, index = device.partition(":")
-    if kind != "cuda" or not index.isdigit():
+        return device, 0
+    if not _INDEXED_DEVICE.fullmatch(device):
         raise UsageError(f"no device is called {device!r}; allowed are cpu, cuda, cuda:0, cuda:1, …")
-    return int(index)
+    kind, _, index = device.partition(":")
+    return kind, int(index)
 
 
 def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -28,24 +29,40 @@ def sha256_of(path: Path) -> str:
 def atomic_text(path: Path) -> Iterator[TextIO]:
     """Open a text file that appears under `path` only when the block ends well.
 
-    An existing file stays as it is until then, and for good when the block raises.
+    An existing file stays as it is until then, and for good when the block raises. A link stays a link: the
+    file that it points at is replaced. A device or a pipe (/dev/null, /dev/stdout) cannot be replaced and is
+    written as it comes.
 
     Raises:
         OutputError: The folder is missing or read-only, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        # newline="" leaves line ends to the writer: the csv module brings its own.
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
+    if path.exists() and not path.is_file():
+        with _reported(path), path.open("w", encoding="utf-8", newline="") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise output_error(path, error) from error
+        return
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".braintumor-{secrets.token_hex(4)}.part")
+    try:
+        with _reported(path):
+            # newline="": the same line ends on every system.
+            with temporary.open("w", encoding="utf-8", newline="") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

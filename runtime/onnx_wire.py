@@ -13,7 +13,8 @@ __all__ = ["has_external_data"]
 
 # Message kind → {field number: kind of the message in it}; only what can lead to a tensor.
 _CHILDREN: Final[Mapping[str, Mapping[int, str]]] = {
-    "model": {7: "graph", 25: "function"},
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
     "function": {7: "node", 11: "attribute"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "node": {5: "attribute"},
@@ -32,57 +33,57 @@ _MAX_DEPTH: Final = 64
 def has_external_data(model: memoryview) -> bool:
     """Whether any tensor of a serialised ONNX model lies in another file.
 
+    Args:
+        model: The file's bytes. Neither copied nor sliced, so that a map of the file can be closed afterwards.
+
     Raises:
         ValueError: The bytes are not a protocol buffer.
     """
-    return _external(model, "model", 0)
+    return _external(model, "model", 0, len(model), 0)
 
 
-def _external(message: memoryview, kind: str, depth: int) -> bool:
+def _external(message: memoryview, kind: str, start: int, end: int, depth: int) -> bool:
+    """Whether the message of that kind in the bytes `start` to `end` names another file."""
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     children = _CHILDREN[kind]
-    for field, wire, value in _fields(message):
+    for field, wire, first, last in _fields(message, start, end):
         if kind == "tensor" and field == _EXTERNAL_DATA:
             return True
-        if kind == "tensor" and field == _DATA_LOCATION and value != 0:
+        if kind == "tensor" and field == _DATA_LOCATION and (wire != _VARINT or _varint(message, first, last)[0]):
             return True
-        if field in children and wire == _BYTES:
-            assert isinstance(value, memoryview)  # noqa: S101 - narrows the type: length-delimited
-            if _external(value, children[field], depth + 1):
-                return True
+        if field in children and wire == _BYTES and _external(message, children[field], first, last, depth + 1):
+            return True
     return False
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    """Field number, wire type and value of each field; values of fixed size are not decoded."""
-    at, end = 0, len(message)
+def _fields(message: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Field number, wire type and the first and last (exclusive) byte of each field's value."""
+    at = start
     while at < end:
-        tag, at = _varint(message, at)
+        tag, at = _varint(message, at, end)
         field, wire = tag >> 3, tag & 7
+        first = at
         if wire == _VARINT:
-            value, at = _varint(message, at)
-            yield field, wire, value
-            continue
-        if wire == _BYTES:
-            length, at = _varint(message, at)
+            _, at = _varint(message, at, end)
+        elif wire == _BYTES:
+            length, first = _varint(message, at, end)
+            at = first + length
         elif wire in {_FIXED64, _FIXED32}:
-            length = 8 if wire == _FIXED64 else 4
+            at += 8 if wire == _FIXED64 else 4
         else:
             raise ValueError(f"wire type {wire} at byte {at}")
-        if at + length > end:
+        if at > end:
             raise ValueError(f"field {field} ends beyond the message")
-        yield field, wire, message[at : at + length]
-        at += length
+        yield field, wire, first, at
 
 
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
+def _varint(message: memoryview, at: int, end: int) -> tuple[int, int]:
+    """The number that starts at byte `at`, and the byte after it."""
     value = 0
-    for index in range(_MAX_VARINT_BYTES):
-        if at + index >= len(message):
-            break
-        byte = message[at + index]
-        value |= (byte & 0x7F) << (7 * index)
+    for index in range(at, min(at + _MAX_VARINT_BYTES, end)):
+        byte = message[index]
+        value |= (byte & 0x7F) << (7 * (index - at))
         if byte < 0x80:  # noqa: PLR2004 - the continuation bit
-            return value, at + index + 1
+            return value, index + 1
     raise ValueError(f"no varint at byte {at}")

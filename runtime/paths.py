@@ -29,20 +29,25 @@ def expand(arguments: Sequence[str], stdin: Iterable[str]) -> list[str]:
         stdin: Lines with one path each.
 
     Raises:
-        UsageError: A folder without images, a glob that matches nothing, an empty list.
+        UsageError: A folder without images, a glob that matches nothing, an empty list or argument.
     """
     paths: list[str] = []
     for argument in arguments:
+        if not argument:
+            raise UsageError(
+                "a PATH is empty; perhaps a variable of the shell that is not set: name a file or a folder"
+            )
         if argument == _STDIN:
-            listed = [line.rstrip("\r\n") for line in stdin]
+            # Some programs on Windows begin a list with a byte order mark.
+            listed = [line.rstrip("\r\n").removeprefix("\ufeff") for line in stdin]
             found = [line for line in listed if line.strip()]
             if not found:
                 raise UsageError("standard input holds no path; give one a line, as in: ls *.png | bt-infer -")
-        elif Path(argument).is_dir():
+        elif os.path.isdir(argument):  # noqa: PTH112 - a Path raises where a name is too long or a parent is closed
             found = _images_below(argument)
         elif not os.path.lexists(argument) and glob.has_magic(argument):
             # A shell on Windows hands the glob on unexpanded.
-            found = sorted(name for name in glob.glob(argument, recursive=True) if Path(name).is_file())  # noqa: PTH207 - keeps the spelling
+            found = sorted(name for name in glob.glob(argument, recursive=True) if os.path.isfile(name))  # noqa: PTH113, PTH207 - as above, and keeps the spelling
             if not found:
                 raise UsageError(f"no file matches {argument!r}; check the spelling and the folder")
         else:
@@ -74,7 +79,8 @@ def choose_bundle(option: str | None) -> Path:
     """
     if named := option or os.environ.get(BUNDLE_VARIABLE):
         return Path(named)
-    manifests = list(BUNDLES.glob(f"*/{MANIFEST}"))
+    # A name with a dot is an export that is being written.
+    manifests = [path for path in BUNDLES.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
     if not manifests:
         raise UsageError(
             f"no bundle: {BUNDLES.absolute()} holds none; make one with: bt-export --precision fp32, "

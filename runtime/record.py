@@ -106,5 +106,5 @@ class Record:
         }
 
     def to_json(self) -> str:
-        """The record as one line of JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        """The record as one line of JSON, in ASCII: safe in every encoding, for file names that are no text, too."""
+        return json.dumps(self.to_dict(), allow_nan=False)

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from braintumor.errors import UnavailableError, UsageError
 
@@ -11,13 +11,27 @@ if TYPE_CHECKING:
     # `bt-infer --help` lists the names; it must not load NumPy for that.
     from braintumor.runtime.engine import EngineFactory
 
-__all__ = ["AUTO", "ENGINES", "candidates", "engine_factory", "none_usable"]
+__all__ = ["AUTO", "ENGINES", "EngineEntry", "candidates", "engine_factory", "none_usable"]
+
+
+class EngineEntry(NamedTuple):
+    """Where an engine is, and on what it runs.
+
+    Attributes:
+        target: "module:class" of its factory.
+        device: "cpu" or "cuda": the kind of device that it uses, and no other.
+    """
+
+    target: str
+    device: str
+
 
 # Best first: "auto" takes the first that is usable.
-ENGINES: Mapping[str, str] = MappingProxyType(
+ENGINES: Mapping[str, EngineEntry] = MappingProxyType(
     {
-        "onnxruntime-cuda": "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCudaEngine",
-        "onnxruntime-cpu": "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCpuEngine",
+        "onnxruntime-cuda": EngineEntry("braintumor.runtime.engines.onnxruntime:OnnxRuntimeCudaEngine", "cuda"),
+        "onnxruntime-cpu": EngineEntry("braintumor.runtime.engines.onnxruntime:OnnxRuntimeCpuEngine", "cpu"),
+        "openvino-cpu": EngineEntry("braintumor.runtime.engines.openvino:OpenVinoCpuEngine", "cpu"),
     }
 )
 
@@ -30,18 +44,39 @@ def engine_factory(name: str) -> "EngineFactory":
     Raises:
         UsageError: No engine is called so.
     """
-    if name not in ENGINES:
-        raise UsageError(f"no engine is called {name!r}; allowed are {AUTO}, {', '.join(ENGINES)}")
-    module, _, attribute = ENGINES[name].partition(":")
+    module, _, attribute = _entry(name).target.partition(":")
     factory: EngineFactory = getattr(importlib.import_module(module), attribute)
     return factory
 
 
-def candidates(name: str) -> Sequence[str]:
-    """The engines to try, in order: all for "auto", otherwise the named one alone (it never falls back)."""
-    return tuple(ENGINES) if name == AUTO else (name,)
+def candidates(name: str, device: str | None = None) -> Sequence[str]:
+    """The engines to try, in order: a named one alone (it never falls back), or for "auto" all that fit.
+
+    Args:
+        name: Of an engine, or "auto".
+        device: "cpu" or "cuda" when one was asked for: then nothing else will do.
+
+    Raises:
+        UsageError: No engine is called so, or it does not run on that device.
+    """
+    fitting = tuple(other for other, entry in ENGINES.items() if device in {None, entry.device})
+    if name == AUTO:
+        return fitting
+    entry = _entry(name)
+    if name not in fitting:
+        raise UsageError(
+            f"the engine {name} runs on {entry.device}, but the device {device} was asked for; leave one of the two "
+            f"out, or use the engine {', '.join(fitting)}"
+        )
+    return (name,)
 
 
 def none_usable(reasons: Mapping[str, UnavailableError]) -> UnavailableError:
     """The error for when no candidate was usable, with each one's reason."""
     return UnavailableError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+
+
+def _entry(name: str) -> EngineEntry:
+    if name not in ENGINES:
+        raise UsageError(f"no engine is called {name!r}; allowed are {AUTO}, {', '.join(ENGINES)}")
+    return ENGINES[name]

@@ -14,7 +14,7 @@ from braintumor.errors import OutputError
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.record import Record
 
-__all__ = ["RENDERERS", "Renderer"]
+__all__ = ["RENDERERS", "Csv", "JsonArray", "JsonLines", "Renderer", "Table"]
 
 # Up to so many images each get a block with the members' answers; more get a line each.
 _DETAILED = 4
@@ -60,7 +60,7 @@ class JsonArray:
 
     def write(self, record: Record) -> None:
         """Write one element."""
-        text = json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False, indent=2)
+        text = json.dumps(record.to_dict(), allow_nan=False, indent=2)  # ASCII, as `Record.to_json`
         _put(self._stream, f"{self._lead}\n{text}")
         self._lead = ","
 
@@ -76,7 +76,8 @@ class Csv:
         del expected
         self._stream = stream
         self._classes = bundle.classes
-        self._writer = csv.writer(_Raising(stream))
+        # "\n": a text stream on Windows would turn the module's own "\r\n" into "\r\r\n".
+        self._writer = csv.writer(_Raising(stream), lineterminator="\n")
         self._writer.writerow(
             [
                 "path",
@@ -120,7 +121,7 @@ class Table:
         self._stream = stream
         self._bundle = bundle
         self._detailed = expected <= _DETAILED
-        self._bars = _Bars.for_stream(stream)
+        self._signs = _Signs.for_stream(stream)
         self._engine: Mapping[str, str] = {}
         if not self._detailed:
             heads = "".join(f"{name:>12}" for name in bundle.classes)
@@ -145,16 +146,16 @@ class Table:
     def _row(self, record: Record) -> None:
         path = _path(record)
         if len(path) > _PATH_COLUMNS:
-            path = "…" + path[1 - _PATH_COLUMNS :]
+            path = self._signs.cut(path, _PATH_COLUMNS)
         cells = "".join(f"{100 * value:>10.1f} %" for value in record.probabilities.values())
-        bar = self._bars.draw(max(record.probabilities.values()), _ROW_BAR_COLUMNS)
+        bar = self._signs.bar(max(record.probabilities.values()), _ROW_BAR_COLUMNS)
         self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<12}  {bar}{cells}")
 
     def _block(self, record: Record) -> None:
         image = record.input
         self._line(f"{_path(record)}  {image.format} {image.width} x {image.height}")
         for name, value in record.probabilities.items():
-            line = f"  {name:<12} {self._bars.draw(value, _BLOCK_BAR_COLUMNS)} {100 * value:5.1f} %"
+            line = f"  {name:<12} {self._signs.bar(value, _BLOCK_BAR_COLUMNS)} {100 * value:5.1f} %"
             self._line(click.style(line, bold=True) if name == record.label else line)
         self._line(f"  label {record.label}, margin {record.margin:.3f}, entropy {record.entropy_nats:.3f} nats")
         for answer in record.members:
@@ -169,26 +170,29 @@ class Table:
     def _line(self, text: str) -> None:
         color = None if self._stream.isatty() else False
         with _writing():
-            click.echo(text, file=self._stream, color=color)
+            click.echo(_encodable(self._stream, text), file=self._stream, color=color)
 
 
-class _Bars:
-    """Horizontal bars, in blocks where the stream can show them."""
+class _Signs:
+    """Bars and the mark of a shortened path, in what the stream can show."""
 
-    def __init__(self, full: str, empty: str) -> None:
-        self._full, self._empty = full, empty
+    def __init__(self, full: str, empty: str, ellipsis: str) -> None:
+        self._full, self._empty, self._ellipsis = full, empty, ellipsis
 
     @classmethod
-    def for_stream(cls, stream: TextIO) -> "_Bars":
+    def for_stream(cls, stream: TextIO) -> "_Signs":
         try:
             "█·…".encode(stream.encoding or "ascii")
         except (UnicodeEncodeError, LookupError):
-            return cls("#", ".")
-        return cls("█", "·")
+            return cls("#", ".", "...")
+        return cls("█", "·", "…")
 
-    def draw(self, value: float, columns: int) -> str:
+    def bar(self, value: float, columns: int) -> str:
         filled = round(value * columns)
         return self._full * filled + self._empty * (columns - filled)
+
+    def cut(self, text: str, columns: int) -> str:
+        return self._ellipsis + text[len(self._ellipsis) - columns :]
 
 
 class _Raising:
@@ -203,8 +207,14 @@ class _Raising:
 
 def _put(stream: TextIO, text: str) -> None:
     with _writing():
-        stream.write(text)
+        stream.write(_encodable(stream, text))
         stream.flush()
+
+
+def _encodable(stream: TextIO, text: str) -> str:
+    """The text with escapes for what the stream's encoding lacks, and for bytes of a file name that are no text."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextlib.contextmanager
@@ -216,12 +226,15 @@ def _writing() -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            f"the output cannot be written ({error.strerror or error}); free some space, or use --output"
+            f"the output cannot be written ({error.strerror or error}); free some space, or name another "
+            "place with --output FILE"
         ) from error
 
 
 def _path(record: Record) -> str:
-    return record.input.path or "(memory)"
+    path = record.input.path or "(memory)"
+    # A name may hold line ends, or bytes that command the terminal.
+    return path if path.isprintable() else ascii(path)
 
 
 RENDERERS: Mapping[str, Callable[[TextIO, Bundle, int], Renderer]] = MappingProxyType(

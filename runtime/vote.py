@@ -18,8 +18,10 @@ def soft_vote(probabilities: NDArray[np.float32], weights: Sequence[float]) -> N
     Returns:
         float32 [batch, classes]: the mean over members, weighted; each row sums to 1.
     """
-    scale = np.asarray(weights, dtype=np.float32)
-    vote: NDArray[np.float32] = np.tensordot(scale / scale.sum(), probabilities, axes=1)
+    scale = np.asarray(weights, dtype=np.float64)
+    scale /= scale.max()  # first: the sum of huge weights would overflow
+    shares = (scale / scale.sum()).astype(np.float32)
+    vote: NDArray[np.float32] = np.tensordot(shares, probabilities, axes=1)
     return vote
 
 

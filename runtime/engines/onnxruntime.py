@@ -6,8 +6,7 @@ several times faster. A cached graph is keyed by the model's hash, the library's
 the CPU's instruction sets, since blocked layouts of one CPU are wrong for another.
 """
 
-import functools
-import platform
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,14 +18,15 @@ from braintumor.errors import IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle import Member
 from braintumor.runtime.cache import cached, content_key
-from braintumor.runtime.engine import EngineInfo
+from braintumor.runtime.cpu import cpu_features
+from braintumor.runtime.engine import INPUT, OUTPUT, EngineInfo, Port, check_ports
 
 __all__ = ["OnnxRuntimeCpuEngine", "OnnxRuntimeCudaEngine"]
 
 _ERRORS_ONLY: Final = 3
 _CACHE_KIND: Final = "onnxruntime"
 _OPTIMISED: Final = "model.onnx"
-_INPUT, _OUTPUT = "image", "probabilities"
+_DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 class OnnxRuntimeCpuEngine:
@@ -38,22 +38,12 @@ class OnnxRuntimeCpuEngine:
 
     def __init__(self, member: Member, *, threads: int | None = None, device: int = 0) -> None:
         ort = require("onnxruntime", extra=self.extra, purpose=f"the engine {self.name}")
-        if self.provider not in ort.get_available_providers():
-            raise UnavailableError(
-                f"the engine {self.name} needs {self.provider}; the installed onnxruntime {ort.__version__} has "
-                f"{', '.join(ort.get_available_providers())}: pip uninstall onnxruntime onnxruntime-gpu && "
-                f"pip install 'braintumor[{self.extra}]'"
-            )
+        self._check_installation(ort)
         self._session: Any = _session(ort, member, self._providers(device), threads)
-        actual = self._session.get_providers()[0]
-        if actual != self.provider:
-            self.close()
-            raise UnavailableError(
-                f"the engine {self.name} was asked for; ONNX Runtime fell back to {actual}, which means that no "
-                "NVIDIA GPU, or no fitting CUDA and cuDNN, was found: look at nvidia-smi, or use "
-                "--engine onnxruntime-cpu"
-            )
-        self._info = EngineInfo(self.name, actual, self._device(device), f"onnxruntime {ort.__version__}")
+        self._path = member.path
+        provider = self._session.get_providers()[0]
+        self._info = EngineInfo(self.name, provider, self._device(device), f"onnxruntime {ort.__version__}")
+        check_ports(member, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()))
 
     @property
     def info(self) -> EngineInfo:
@@ -61,8 +51,19 @@ class OnnxRuntimeCpuEngine:
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify uint8 [batch, height, width] as float32 [batch, 4]."""
-        (probabilities,) = self._session.run([_OUTPUT], {_INPUT: images})
+        """Classify uint8 [batch, height, width] as float32 [batch, 4].
+
+        Raises:
+            UnavailableError: ONNX Runtime fails, as it does when memory runs out.
+        """
+        try:
+            (probabilities,) = self._session.run([OUTPUT], {INPUT: images})
+        except Exception as error:
+            # ONNX Runtime's own exceptions share no public base class but this one.
+            raise UnavailableError(
+                f"{self.name} failed on {len(images)} images with {self._path} ({_one_line(error)}); try a smaller "
+                "--batch-size, or another --engine"
+            ) from error
         result: NDArray[np.float32] = probabilities
         return result
 
@@ -79,6 +80,19 @@ class OnnxRuntimeCpuEngine:
     ) -> None:
         """Close it."""
         self.close()
+
+    def _check_installation(self, ort: Any) -> None:
+        remedy = f"pip uninstall onnxruntime onnxruntime-gpu && pip install 'braintumor[{self.extra}]'"
+        if not hasattr(ort, "InferenceSession"):
+            # onnxruntime and onnxruntime-gpu share a folder: removing one leaves the other in ruins.
+            raise UnavailableError(
+                f"the engine {self.name} needs onnxruntime, whose installation is broken: {remedy}"
+            )
+        if self.provider not in ort.get_available_providers():
+            raise UnavailableError(
+                f"the engine {self.name} needs {self.provider}; the installed onnxruntime {ort.__version__} has "
+                f"{', '.join(ort.get_available_providers())}: {remedy}"
+            )
 
     def _providers(self, device: int) -> list[Any]:
         del device
@@ -111,7 +125,7 @@ def _session(ort: Any, member: Member, providers: list[Any], threads: int | None
             "model": member.sha256,
             "onnxruntime": ort.__version__,
             "providers": providers,
-            "cpu": _cpu_features(),
+            "cpu": cpu_features(),
         }
     )
 
@@ -120,14 +134,14 @@ def _session(ort: Any, member: Member, providers: list[Any], threads: int | None
         options.optimized_model_filepath = str(folder / _OPTIMISED)
         _create(ort, member.path, options, providers)
 
-    try:
-        optimised = cached(_CACHE_KIND, key, optimise) / _OPTIMISED
-    except OutputError:
-        # A full or read-only home costs start-up time, not the answer.
-        return _create(ort, member.path, _options(ort, threads), providers)
     options = _options(ort, threads)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _create(ort, optimised, options, providers)
+    try:
+        return _create(ort, cached(_CACHE_KIND, key, optimise) / _OPTIMISED, options, providers)
+    except (OutputError, IntegrityError):
+        # A full or read-only home costs start-up time, not the answer. When the member itself does not load,
+        # this says so.
+        return _create(ort, member.path, _options(ort, threads), providers)
 
 
 def _options(ort: Any, threads: int | None) -> Any:
@@ -143,19 +157,27 @@ def _options(ort: Any, threads: int | None) -> Any:
 
 def _create(ort: Any, path: Path, options: Any, providers: list[Any]) -> Any:
     try:
-        return ort.InferenceSession(str(path), options, providers=providers)
+        session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         # ONNX Runtime's own exceptions share no public base class but this one.
-        raise IntegrityError(f"{path} does not load in onnxruntime {ort.__version__} ({error})") from error
+        raise IntegrityError(
+            f"{path} does not load in onnxruntime {ort.__version__} ({_one_line(error)}); export the bundle again "
+            "with bt-export, or install a newer onnxruntime"
+        ) from error
+    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    actual = session.get_providers()[0]
+    if actual != wanted:
+        # Asked here, before a graph that was optimised for the wrong device can get into the cache.
+        raise UnavailableError(
+            f"{wanted} was asked for; ONNX Runtime fell back to {actual}, which means that no NVIDIA GPU, or no "
+            "fitting CUDA and cuDNN, was found: look at nvidia-smi, or use --engine onnxruntime-cpu"
+        )
+    return session
 
 
-@functools.cache
-def _cpu_features() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as stream:
-            for line in stream:
-                if line.startswith(("flags", "Features")):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return f"{platform.machine()} {platform.processor()}"
+def _ports(values: Sequence[Any]) -> list[Port]:
+    return [Port(value.name, _DTYPES.get(value.type, value.type), tuple(value.shape[1:])) for value in values]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

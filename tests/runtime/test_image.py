@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
-from braintumor.runtime import image
+
 from braintumor.runtime.image import read_grey
 
 LEVELS = np.random.default_rng(7).integers(0, 256, (24, 20), dtype=np.uint8)

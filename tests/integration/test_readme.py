@@ -1,0 +1,73 @@
+"""What the README shows is what the commands print."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+# What differs from machine to machine and from run to run.
+VOLATILE = (
+    (re.compile(r"[0-9a-f]{12}\b"), "<sha256>"),
+    (re.compile(r"\d+\.\d ms"), "<time>"),
+    (re.compile(r"onnxruntime \d+(\.\d+)+"), "onnxruntime <version>"),
+    (re.compile(r"\d\.\de-\d\d"), "<difference>"),
+)
+
+
+def stable(text: str) -> list[str]:
+    for pattern, name in VOLATILE:
+        text = pattern.sub(name, text)
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+@pytest.mark.slow
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- demo -->\n```console\n(.*?)```", readme, re.DOTALL)
+    assert shown
+    commands = [line[2:] for line in shown[1].splitlines() if line.startswith("$ ")]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    printed = ""
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        done = subprocess.run(
+            [BIN / program, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONUTF8": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        )
+        printed += f"$ {command}\n{done.stdout}"
+    assert stable(printed.replace(str(ROOT), "")) == stable(shown[1])
+
+
+def test_make_demo_runs_the_commands_of_the_readme() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    demo = re.search(r"^demo:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert demo
+    for line in demo[1].strip().splitlines():
+        assert f"$ {line.strip().removeprefix('$(BIN)/')}" in readme
+
+
+@pytest.mark.slow
+def test_the_examples_run(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    for example in ("01_export.py", "02_infer.py"):
+        done = subprocess.run(
+            [sys.executable, ROOT / "examples" / example, bundle],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip()

@@ -1,0 +1,184 @@
+"""Real bundles, exported once a session; hand-made ones for what an export never gives; phantoms as images."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from braintumor.bench.phantoms import phantoms
+from braintumor.export.member import MemberOptions, VerificationImages
+from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.models.labels import CLASSES
+from braintumor.runtime.image import DECODE_VERSION
+
+IMAGES = 12
+
+
+@pytest.fixture(scope="session")
+def exported(
+    small_keras: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str, Mapping[str, float]], Path]:
+    """Exports members "a", "b", "c" with these weights as a bundle, by the real export."""
+    shapes = {"a": ((32, 32), 0), "b": ((48, 40), 1), "c": ((40, 56), 2)}
+
+    def make(name: str, precision: Any, weights: Mapping[str, float]) -> Path:
+        members = tuple(
+            MemberOptions(small_keras(m, size=shapes[m][0], seed=shapes[m][1]), m, weight, CLASSES)
+            for m, weight in weights.items()
+        )
+        folder = tmp_path_factory.mktemp("bundles") / name
+        options = ExportOptions(members, precision, folder, name, VerificationImages((), 64), "bt-export a.keras")
+        return export_bundle(options, lambda _options, _done: None).folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def single(exported: Callable[..., Path]) -> Path:
+    """A bundle of one FP32 member. Not to be changed: copy it."""
+    return exported("single", "fp32", {"a": 1.0})
+
+
+@pytest.fixture(scope="session")
+def half(exported: Callable[..., Path]) -> Path:
+    """A bundle of one FP16 member."""
+    return exported("half", "fp16", {"a": 1.0})
+
+
+@pytest.fixture(scope="session")
+def three(exported: Callable[..., Path]) -> Path:
+    """A bundle of three members of different input sizes with the weights 1, 2, 3."""
+    return exported("three", "fp32", {"a": 1.0, "b": 2.0, "c": 3.0})
+
+
+@pytest.fixture
+def copied(single: Path, tmp_path: Path) -> Path:
+    """A copy of the single-member bundle, to be damaged."""
+    return Path(shutil.copytree(single, tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Phantoms as PNG files."""
+    folder = tmp_path_factory.mktemp("scans")
+    paths = []
+    for index, pixels in enumerate(phantoms(IMAGES, 96, 80, seed=5)):
+        paths.append(folder / f"scan{index:02}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def small_graph(*, height: int = 16, width: int = 16, extra: Mapping[str, Any] | None = None) -> onnx.ModelProto:
+    """Softmax of (sqrt(mean grey - 10), 1, 2, 3): an answer is NaN for an image with a mean below 10."""
+    floats = helper.make_tensor("rest", TensorProto.FLOAT, [1, 3], [1.0, 2.0, 3.0])
+    nodes = [
+        helper.make_node("Cast", ["image"], ["grey"], to=TensorProto.FLOAT),
+        helper.make_node("Constant", [], ["axes"], value=helper.make_tensor("v", TensorProto.INT64, [2], [1, 2])),
+        helper.make_node("ReduceMean", ["grey", "axes"], ["kept"], keepdims=1),
+        helper.make_node("Constant", [], ["flat"], value=helper.make_tensor("v", TensorProto.INT64, [2], [-1, 1])),
+        helper.make_node("Reshape", ["kept", "flat"], ["mean"]),
+        helper.make_node("Constant", [], ["ten"], value=helper.make_tensor("v", TensorProto.FLOAT, [], [10.0])),
+        helper.make_node("Sub", ["mean", "ten"], ["above"]),
+        helper.make_node("Sqrt", ["above"], ["root"]),
+        helper.make_node("Mul", ["mean", "nought"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "rest"], ["others"]),
+        helper.make_node("Concat", ["root", "others"], ["logits"], axis=1),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", height, width])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 4])],
+        [floats, helper.make_tensor("nought", TensorProto.FLOAT, [], [0.0])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    for name, value in (extra or {}).items():
+        setattr(model, name, value)
+    return model
+
+
+@pytest.fixture(scope="session")
+def graph() -> Callable[..., onnx.ModelProto]:
+    """Makes a small, valid member; see `small_graph`."""
+    return small_graph
+
+
+Handmade = Callable[..., Path]
+
+
+@pytest.fixture
+def handmade(tmp_path: Path) -> Handmade:
+    """Writes a bundle of the given ONNX models with fitting hashes, as a forger would."""
+
+    def make(*models: onnx.ModelProto | bytes, name: str = "handmade", weights: tuple[float, ...] = ()) -> Path:
+        folder = tmp_path / name
+        members = []
+        for index, model in enumerate(models):
+            raw = model if isinstance(model, bytes) else model.SerializeToString()
+            path = folder / f"m{index}" / "model.onnx"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(raw)
+            members.append(
+                {
+                    "name": f"m{index}",
+                    "weight": weights[index] if weights else 1.0,
+                    "height": 16,
+                    "width": 16,
+                    "resize": "antialias",
+                    "precision": "fp32",
+                    "file": f"m{index}/model.onnx",
+                    "sha256": hashlib.sha256(raw).hexdigest(),
+                    "size_bytes": len(raw),
+                    "source": {},
+                    "opset": 18,
+                    "tools": {},
+                    "parity": {},
+                }
+            )
+        manifest = {
+            "schema": "braintumor.bundle/1",
+            "name": name,
+            "classes": list(CLASSES),
+            "decode_version": DECODE_VERSION,
+            "fusion": "soft-vote",
+            "members": members,
+            "command": "by hand",
+        }
+        (folder / "bundle.json").write_text(json.dumps(manifest))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def black_png(tmp_path: Path) -> Path:
+    """An image for which `small_graph` gives NaN."""
+    path = tmp_path / "black.png"
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB; skips where one cannot be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small disk needs root on Linux")
+    yield folder
+    subprocess.run(["/bin/umount", str(folder)], check=True)

@@ -1,0 +1,165 @@
+"""The cache builds once, believes nothing that it has not hashed, and never shares."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from braintumor.errors import OutputError
+from braintumor.runtime.cache import CACHE_VARIABLE, cache_folder, cached, content_key
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+root = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="giving files away needs root")
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def builder(built: list[Path], content: str = "content") -> Callable[[Path], None]:
+    def build(folder: Path) -> None:
+        built.append(folder)
+        (folder / "file").write_text(content)
+
+    return build
+
+
+def test_an_entry_is_built_once(own: Path) -> None:
+    built: list[Path] = []
+    first = cached("kind", "k" * 40, builder(built))
+    assert (first / "file").read_text() == "content"
+    assert cached("kind", "k" * 40, builder(built)) == first == own / "kind" / ("k" * 40)
+    assert len(built) == 1
+    assert [path.name for path in (own / "kind").iterdir()] == ["k" * 40]
+
+
+def test_keys_and_kinds_are_kept_apart(own: Path) -> None:
+    built: list[Path] = []
+    assert len({cached(kind, key, builder(built)) for kind in ("x", "y") for key in ("a" * 40, "b" * 40)}) == 4
+    assert len(built) == 4
+    assert own.is_dir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda entry: (entry / "file").write_text("contenT"),
+        lambda entry: (entry / "file").unlink(),
+        lambda entry: (entry / "entry.json").unlink(),
+        lambda entry: (entry / "entry.json").write_text("{"),
+        lambda entry: (entry / "entry.json").write_text("{}"),
+        lambda entry: (entry / "entry.json").write_text("[1]"),
+        lambda entry: (entry / "entry.json").write_text("[" * 100_000),
+    ],
+    ids=["changed", "file-gone", "list-gone", "list-cut", "list-empty", "list-other", "list-nested"],
+)
+def test_a_damaged_entry_is_rebuilt(own: Path, damage: Callable[[Path], object]) -> None:
+    built: list[Path] = []
+    entry = cached("kind", "key", builder(built))
+    damage(entry)
+    assert cached("kind", "key", builder(built)) == entry
+    assert len(built) == 2
+    assert (entry / "file").read_text() == "content"
+    assert json.loads((entry / "entry.json").read_text()).keys() == {"file"}
+    assert len(list((own / "kind").iterdir())) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_build_that_fails_leaves_nothing(own: Path, error: type[BaseException]) -> None:
+    def build(folder: Path) -> None:
+        (folder / "half").touch()
+        raise error
+
+    with pytest.raises(error):
+        cached("kind", "key", build)
+    assert list((own / "kind").iterdir()) == []
+
+
+def test_a_build_that_was_overtaken_uses_the_other_ones_entry(own: Path) -> None:
+    def build(folder: Path) -> None:
+        cached("kind", "key", builder([], "theirs"))
+        (folder / "file").write_text("ours")
+
+    assert (cached("kind", "key", build) / "file").read_text() == "theirs"
+    assert len(list((own / "kind").iterdir())) == 1
+
+
+RACE = """
+import pathlib, sys, time
+from braintumor.runtime.cache import cached
+def build(folder):
+    pathlib.Path(sys.argv[1], sys.argv[2]).touch()
+    # Both are inside before either goes on.
+    while len(list(pathlib.Path(sys.argv[1]).iterdir())) < 2:
+        time.sleep(0.005)
+    (folder / "file").write_text("content")
+print(cached("kind", "key", build).joinpath("file").read_text())
+"""
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_two_processes_that_build_the_same_both_succeed(own: Path, tmp_path: Path, damaged: bool) -> None:
+    if damaged:
+        (cached("kind", "key", builder([])) / "file").write_text("damage")
+    (tmp_path / "meeting").mkdir()
+    command = [sys.executable, "-c", RACE, str(tmp_path / "meeting")]
+    both = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "ab"]
+    assert [process.communicate(timeout=60)[0] for process in both] == ["content\n", "content\n"]
+    assert [path.name for path in (own / "kind").iterdir()] == ["key"]
+
+
+@posix
+def test_nobody_else_may_read_or_write_there(own: Path) -> None:
+    (own / "kind").mkdir(parents=True, mode=0o777)
+    cached("kind", "key", builder([]))
+    assert stat.S_IMODE((own / "kind").stat().st_mode) == 0o700
+    assert stat.S_IMODE((own / "kind" / "key").stat().st_mode) == 0o700
+
+
+@root
+def test_what_another_user_owns_is_refused_even_when_its_hashes_fit(own: Path) -> None:
+    cached("kind", "key", builder([]))
+    os.chown(own / "kind", 12345, -1)
+    with pytest.raises(OutputError, match=f"belongs to user id 12345.*{CACHE_VARIABLE}=DIR"):
+        cached("kind", "key", builder([]))
+
+
+def test_a_cache_that_cannot_be_written_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    with pytest.raises(OutputError, match=f"cannot be written.*{CACHE_VARIABLE}=DIR"):
+        cached("kind", "key", builder([]))
+
+
+@posix
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (CACHE_VARIABLE, "HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without a name
+    with pytest.raises(OutputError, match=f"no home folder.*{CACHE_VARIABLE}=DIR"):
+        cached("kind", "key", builder([]))
+
+
+@posix
+def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert cache_folder() == Path("/x/braintumor")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cache_folder() == Path("/home/me/.cache/braintumor")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cache_folder() == Path("/home/me/Library/Caches/braintumor")
+
+
+def test_a_key_depends_on_all_its_parts_and_not_on_their_order() -> None:
+    assert content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
+    assert len({content_key({"a": 1}), content_key({"a": 2}), content_key({"b": 1}), content_key({})}) == 4

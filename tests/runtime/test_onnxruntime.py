@@ -1,0 +1,227 @@
+"""The ONNX Runtime engines: what they run on is what they say, and the cache never decides an answer."""
+
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from braintumor.bench.phantoms import phantoms
+from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.runtime.bundle import Member, load_bundle
+from braintumor.runtime.cache import CACHE_VARIABLE
+from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine, OnnxRuntimeCudaEngine
+
+IMAGES = phantoms(5, 32, 32, seed=9)
+
+
+@pytest.fixture
+def member(single: Path) -> Member:
+    return load_bundle(single).members[0]
+
+
+@pytest.fixture
+def own_cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def optimised(cache: Path) -> list[Path]:
+    return sorted(cache.glob("onnxruntime/*/model.onnx"))
+
+
+def answers(member: Member) -> Any:
+    with OnnxRuntimeCpuEngine(member, threads=1) as engine:
+        return engine.infer(IMAGES)
+
+
+def test_it_answers_with_softmax_and_says_what_it_runs_on(member: Member) -> None:
+    with OnnxRuntimeCpuEngine(member) as engine:
+        probabilities = engine.infer(IMAGES)
+        assert engine.info.name == "onnxruntime-cpu"
+        assert engine.info.provider == "CPUExecutionProvider"
+        assert engine.info.device == "cpu"
+        assert engine.info.version.startswith("onnxruntime 1.")
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (5, 4)
+    assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-6
+
+
+def test_the_second_start_uses_the_optimised_graph_and_answers_the_same(
+    member: Member, own_cache_of_the_test: Path
+) -> None:
+    first = answers(member)
+    (graph,) = optimised(own_cache_of_the_test)
+    written = graph.stat().st_mtime_ns
+    second = answers(member)
+    assert optimised(own_cache_of_the_test) == [graph]
+    assert graph.stat().st_mtime_ns == written
+    assert np.array_equal(first, second)
+
+
+def test_a_damaged_optimised_graph_is_made_again(member: Member, own_cache_of_the_test: Path) -> None:
+    first = answers(member)
+    (graph,) = optimised(own_cache_of_the_test)
+    good = graph.stat().st_size
+    graph.write_bytes(b"damage")
+    assert np.array_equal(answers(member), first)
+    assert optimised(own_cache_of_the_test) == [graph]
+    assert graph.stat().st_size == good
+
+
+def test_another_members_graph_is_never_taken(three: Path, own_cache_of_the_test: Path) -> None:
+    for one in load_bundle(three).members:
+        OnnxRuntimeCpuEngine(one).close()
+    assert len(optimised(own_cache_of_the_test)) == 3
+
+
+def test_it_answers_without_a_cache(member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = answers(member)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    assert np.array_equal(answers(member), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="giving files away needs root")
+def test_it_ignores_a_cache_of_another_user(member: Member, own_cache_of_the_test: Path) -> None:
+    expected = answers(member)
+    (graph,) = optimised(own_cache_of_the_test)
+    graph.write_bytes(b"theirs")
+    os.chown(own_cache_of_the_test / "onnxruntime", 12345, -1)
+    assert np.array_equal(answers(member), expected)
+    assert graph.read_bytes() == b"theirs"
+
+
+def test_it_answers_when_the_caches_disk_is_full(
+    member: Member, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = answers(member)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tiny_disk / "cache"))
+    (tiny_disk / "filler").write_bytes(b"\0" * 60_000)
+    assert np.array_equal(answers(member), expected)
+
+
+def test_closing_twice_is_allowed(member: Member) -> None:
+    engine = OnnxRuntimeCpuEngine(member)
+    engine.close()
+    engine.close()
+
+
+def test_cuda_is_unavailable_in_the_cpu_package_and_says_what_to_install(member: Member) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    if OnnxRuntimeCudaEngine.provider in ort.get_available_providers():
+        pytest.skip("onnxruntime-gpu is installed here")
+    with pytest.raises(UnavailableError, match=r"CUDAExecutionProvider.*has .*CPU.*pip install 'braintumor\[gpu\]'"):
+        OnnxRuntimeCudaEngine(member)
+
+
+@pytest.fixture
+def falling_back(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """An onnxruntime-gpu on a machine without a GPU: offers CUDA, and creates sessions on the CPU."""
+    sessions: list[Any] = []
+
+    class Session:
+        def __init__(self, path: str, options: Any, providers: list[Any]) -> None:
+            sessions.append((path, providers))
+            if options.optimized_model_filepath:
+                Path(options.optimized_model_filepath).write_bytes(b"optimised for the CPU")
+
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    class Options:
+        optimized_model_filepath = ""
+
+        def add_session_config_entry(self, *_entry: str) -> None: ...
+
+    fake: Any = types.ModuleType("onnxruntime")
+    fake.__version__ = "1.99.0"
+    fake.InferenceSession, fake.SessionOptions = Session, Options
+    fake.GraphOptimizationLevel = types.SimpleNamespace(ORT_DISABLE_ALL=0)
+    fake.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    return sessions
+
+
+def test_falling_back_to_the_cpu_is_an_error_and_leaves_no_cpu_graph_for_cuda(
+    member: Member, own_cache_of_the_test: Path, falling_back: list[Any]
+) -> None:
+    with pytest.raises(UnavailableError, match=r"fell back to CPUExecutionProvider.*nvidia-smi.*onnxruntime-cpu"):
+        OnnxRuntimeCudaEngine(member, device=1)
+    assert falling_back[0][1] == [("CUDAExecutionProvider", {"device_id": 1, "use_tf32": 0})]
+    assert optimised(own_cache_of_the_test) == []
+
+
+def test_half_an_installation_is_unavailable_and_not_a_crash(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is left when one of onnxruntime and onnxruntime-gpu was removed: a folder without contents.
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
+    with pytest.raises(UnavailableError, match="installation is broken: pip uninstall onnxruntime onnxruntime-gpu"):
+        OnnxRuntimeCpuEngine(member)
+
+
+def test_a_missing_package_comes_with_its_command(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UnavailableError, match=r"pip install 'braintumor\[cpu\]'"):
+        OnnxRuntimeCpuEngine(member)
+
+
+def test_what_parses_but_is_no_model_is_an_integrity_error(handmade: Any) -> None:
+    model = onnx.ModelProto(ir_version=9, producer_name="x").SerializeToString()
+    with pytest.raises(IntegrityError, match=r"does not load in onnxruntime.*export the bundle again"):
+        OnnxRuntimeCpuEngine(load_bundle(handmade(model)).members[0])
+
+
+def renamed_output(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "logits2"
+
+
+def three_classes(model: onnx.ModelProto) -> None:
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+    rest = helper.make_tensor("rest", TensorProto.FLOAT, [1, 2], [1.0, 2.0])
+    model.graph.initializer[0].CopyFrom(rest)
+
+
+def float_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def second_output(model: onnx.ModelProto) -> None:
+    model.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4]))
+
+
+@pytest.mark.parametrize("change", [renamed_output, three_classes, float_input, second_output])
+def test_a_graph_that_is_no_member_is_an_integrity_error(
+    handmade: Any, graph: Callable[..., onnx.ModelProto], change: Callable[[onnx.ModelProto], None]
+) -> None:
+    model = graph()
+    change(model)
+    with pytest.raises(IntegrityError, match=r"(takes|gives) \[.*export the bundle again"):
+        OnnxRuntimeCpuEngine(load_bundle(handmade(model)).members[0])
+
+
+def test_a_graph_of_another_size_than_the_manifest_says_is_an_integrity_error(handmade: Any, graph: Any) -> None:
+    with pytest.raises(IntegrityError, match=r"takes .*24.*not one image of uint8 \[batch, 16, 16\]"):
+        OnnxRuntimeCpuEngine(load_bundle(handmade(graph(height=24))).members[0])
+
+
+@pytest.fixture
+def failing(handmade: Any, graph: Any) -> Iterator[OnnxRuntimeCpuEngine]:
+    model = graph()
+    reshape = next(node for node in model.graph.node if node.op_type == "Reshape")
+    shape = next(node for node in model.graph.node if node.output[0] == reshape.input[1])
+    # Fits one image only, which no shape inference can see.
+    shape.attribute[0].t.CopyFrom(helper.make_tensor("v", TensorProto.INT64, [2], [1, 1]))
+    del model.graph.value_info[:]
+    with OnnxRuntimeCpuEngine(load_bundle(handmade(model)).members[0]) as engine:
+        yield engine
+
+
+def test_a_failure_while_running_is_an_error_of_ours(failing: OnnxRuntimeCpuEngine) -> None:
+    with pytest.raises(UnavailableError, match=r"onnxruntime-cpu failed on 3 images.*smaller --batch-size"):
+        failing.infer(np.zeros((3, 16, 16), np.uint8))

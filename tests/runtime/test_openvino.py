@@ -1,0 +1,116 @@
+"""The OpenVINO engine answers what ONNX Runtime answers, in float32 whatever the CPU could do."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from braintumor.bench.phantoms import phantoms
+from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.runtime.bundle import Member, load_bundle
+from braintumor.runtime.cache import CACHE_VARIABLE
+from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
+from braintumor.runtime.engines.openvino import OpenVinoCpuEngine
+from braintumor.runtime.ensemble import Ensemble
+
+pytest.importorskip("openvino")
+
+
+@pytest.fixture
+def member(single: Path) -> Member:
+    return load_bundle(single).members[0]
+
+
+@pytest.fixture
+def cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def blobs(cache: Path) -> list[Path]:
+    return sorted(cache.glob("openvino/*/model.blob"))
+
+
+def answers(member: Member, count: int = 5) -> Any:
+    with OpenVinoCpuEngine(member, threads=1) as engine:
+        return engine.infer(phantoms(count, member.height, member.width, seed=9))
+
+
+@pytest.mark.parametrize("count", [1, 7, 32])
+def test_it_answers_what_onnx_runtime_answers(three: Path, count: int) -> None:
+    for member in load_bundle(three).members:
+        images = phantoms(count, member.height, member.width, seed=3)
+        with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
+            difference = np.abs(engine.infer(images) - expected.infer(images)).max()
+        assert difference <= 1e-5
+
+
+def test_half_precision_weights_are_computed_in_float32(half: Path) -> None:
+    member = load_bundle(half).members[0]
+    images = phantoms(7, member.height, member.width, seed=3)
+    with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
+        assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 5e-3
+
+
+def test_it_says_what_it_runs_on(single: Path) -> None:
+    with Ensemble.load(single, engine="openvino-cpu") as ensemble:
+        record = ensemble.predict(phantoms(1, 64, 64)[0])
+    assert record.engine["name"] == "openvino-cpu"
+    assert record.engine["provider"] == "OpenVINO CPU"
+    assert record.engine["device"] == "cpu"
+    assert record.engine["version"].startswith("openvino 20")
+
+
+def test_one_batch_does_not_change_the_answers_to_the_one_before(member: Member) -> None:
+    first, second = phantoms(2, member.height, member.width)[:, np.newaxis]
+    with OpenVinoCpuEngine(member) as engine:
+        kept = engine.infer(first)
+        before = kept.copy()
+        assert not np.array_equal(engine.infer(second), before)
+        assert np.array_equal(kept, before)
+
+
+def test_the_second_start_takes_the_compiled_model_from_the_cache(member: Member, cache_of_the_test: Path) -> None:
+    first = answers(member)
+    (blob,) = blobs(cache_of_the_test)
+    written = blob.stat().st_mtime_ns
+    assert np.array_equal(answers(member), first)
+    assert blob.stat().st_mtime_ns == written
+
+
+def test_a_damaged_compiled_model_is_made_again(member: Member, cache_of_the_test: Path) -> None:
+    first = answers(member)
+    (blob,) = blobs(cache_of_the_test)
+    blob.write_bytes(b"damage")
+    assert np.array_equal(answers(member), first)
+    assert blob.read_bytes() != b"damage"
+
+
+def test_it_answers_without_a_cache(member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = answers(member)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    assert np.array_equal(answers(member), expected)
+
+
+def test_what_is_no_model_is_an_integrity_error(handmade: Any) -> None:
+    model = onnx.ModelProto(ir_version=9, producer_name="x").SerializeToString()
+    with pytest.raises(IntegrityError, match=r"export the bundle again|does not load in openvino"):
+        OpenVinoCpuEngine(load_bundle(handmade(model)).members[0])
+
+
+def test_a_graph_of_another_size_than_the_manifest_says_is_an_integrity_error(
+    handmade: Any, graph: Callable[..., onnx.ModelProto]
+) -> None:
+    with pytest.raises(IntegrityError, match=r"takes .*24.*not one image of uint8 \[batch, 16, 16\]"):
+        OpenVinoCpuEngine(load_bundle(handmade(graph(height=24))).members[0])
+
+
+def test_a_missing_package_comes_with_its_command(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UnavailableError, match=r"pip install 'braintumor\[openvino\]'"):
+        OpenVinoCpuEngine(member)

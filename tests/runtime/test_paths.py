@@ -1,0 +1,112 @@
+"""What is typed as PATH becomes files: kept as typed, sorted, and never silently nothing."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from braintumor.errors import UsageError
+from braintumor.runtime.paths import BUNDLE_VARIABLE, choose_bundle, expand
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def test_files_are_kept_as_typed_even_when_missing(here: Path) -> None:
+    touch("b.png", "a.txt")
+    typed = ["b.png", "./a.txt", "gone.png", str(here / "b.png"), "b.png"]
+    assert expand(typed, []) == typed
+
+
+@pytest.mark.usefixtures("here")
+def test_a_folder_is_searched_to_the_bottom_for_images_of_any_case() -> None:
+    touch("f/b.PNG", "f/a.jpg", "f/x/y/c.Tiff", "f/notes.txt", "f/x/d.png.bak", "f/ü b.bmp", "f/e.JPEG")
+    expected = ["f/a.jpg", "f/b.PNG", "f/e.JPEG", "f/x/y/c.Tiff", "f/ü b.bmp"]
+    assert expand(["f"], []) == [name.replace("/", os.sep) for name in expected]
+
+
+def test_a_folder_without_images_is_a_usage_error_that_says_what_was_looked_for(here: Path) -> None:
+    touch("f/notes.txt")
+    with pytest.raises(UsageError, match=r"f holds no image; looked for .*\.png"):
+        expand(["f"], [])
+    assert here.is_dir()
+
+
+@pytest.mark.usefixtures("here")
+def test_globs_are_expanded_where_the_shell_has_not() -> None:
+    touch("s/2.png", "s/1.png", "s/t/3.png", "s/4.jpg")
+    assert expand(["s/*.png"], []) == ["s/1.png", "s/2.png"]
+    assert expand(["s/**/*.png"], []) == ["s/1.png", "s/2.png", "s/t/3.png"]
+    assert expand(["s/[14].*"], []) == ["s/1.png", "s/4.jpg"]
+    with pytest.raises(UsageError, match=r"no file matches 's/\*\.bmp'"):
+        expand(["s/*.bmp"], [])
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_whose_name_looks_like_a_glob_is_that_file() -> None:
+    touch("scan[1].png", "scan1.png")
+    assert expand(["scan[1].png"], []) == ["scan[1].png"]
+
+
+def test_standard_input_lists_paths_with_any_line_ends() -> None:
+    lines = ["\ufeffa b.png\r\n", "\n", "  \n", "ü.png\n", "caf\udce9.png\n", "last.png"]
+    assert expand(["x", "-", "y"], lines) == ["x", "a b.png", "ü.png", "caf\udce9.png", "last.png", "y"]
+
+
+@pytest.mark.parametrize("lines", [[], ["\n", " \r\n"]])
+def test_an_empty_list_is_a_usage_error(lines: list[str]) -> None:
+    with pytest.raises(UsageError, match="standard input holds no path"):
+        expand(["-"], lines)
+
+
+@pytest.mark.usefixtures("here")
+def test_an_empty_argument_is_not_the_working_directory() -> None:
+    touch("private.png")
+    with pytest.raises(UsageError, match="a PATH is empty"):
+        expand([""], [])
+
+
+def test_a_name_that_no_disk_takes_is_left_to_its_record() -> None:
+    assert expand(["n" * 5000], []) == ["n" * 5000]
+    assert expand(["a\0b"], []) == ["a\0b"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_names_that_are_no_text_are_kept(here: Path) -> None:
+    (here / "f").mkdir()
+    Path(os.fsdecode(bytes(here) + b"/f/caf\xe9.png")).touch()
+    (found,) = expand(["f"], [])
+    assert os.fsencode(found) == b"f/caf\xe9.png"
+
+
+def bundle(name: str, at_ns: int) -> Path:
+    touch(f"bundles/{name}/bundle.json")
+    os.utime(f"bundles/{name}/bundle.json", ns=(at_ns, at_ns))
+    return Path("bundles") / name
+
+
+@pytest.mark.usefixtures("here")
+def test_the_bundle_is_the_option_then_the_variable_then_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle("old", 10**18)
+    newest = bundle("new", 2 * 10**18)
+    bundle(".being-written", 3 * 10**18)
+    assert choose_bundle(None) == newest
+    monkeypatch.setenv(BUNDLE_VARIABLE, "from/variable")
+    assert choose_bundle(None) == Path("from/variable")
+    assert choose_bundle("option") == Path("option")
+
+
+@pytest.mark.usefixtures("here")
+def test_no_bundle_at_all_comes_with_the_commands_that_help() -> None:
+    with pytest.raises(UsageError, match=rf"bt-export .*--bundle DIR or \${BUNDLE_VARIABLE}"):
+        choose_bundle(None)

@@ -1,0 +1,146 @@
+"""Records as text: every format says the same, in any encoding, for any file name."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braintumor import NOTICE
+from braintumor.errors import OutputError
+from braintumor.runtime.bundle import Bundle
+from braintumor.runtime.record import ImageInfo, MemberAnswer, Record
+from braintumor.runtime.render import RENDERERS
+
+CLASSES = ("glioma", "healthy", "meningioma", "pituitary")
+BUNDLE = Bundle("demo", Path("/b"), "ab" * 32, CLASSES, (), {})  # without members it is of no one precision
+SHARES = (0.7, 0.1, 0.15, 0.05)
+ODD_NAMES = ['a,"b".png', "two\nlines.png", "ü — 脑.png", "caf\udce9.png", "=1+1.png", "\x1b[2Jclear.png", "x" * 99]
+
+
+def record(path: str | None = "scan.png", *, failed: bool = False, frames: int = 1) -> Record:
+    common: dict[str, Any] = {
+        "bundle": {"name": "demo", "sha256": "ab" * 32, "precision": "fp32"},
+        "engine": {"name": "e", "provider": "p", "device": "cpu", "version": "onnxruntime 1"},
+        "input": ImageInfo(path, "cd" * 32, "PNG", 80, 96, 8, 0, frames),
+    }
+    if failed:
+        return Record(status="error", error={"type": "InputError", "message": "damaged"}, **common)
+    chances = dict(zip(CLASSES, SHARES, strict=True))
+    return Record(
+        status="ok",
+        label="glioma",
+        probabilities=chances,
+        margin=0.55,
+        entropy_nats=0.914,
+        members=(MemberAnswer("net", "glioma", chances),),
+        timing_ms={"decode": 1.0, "inference": 2.0, "batch": 1.0},
+        **common,
+    )
+
+
+def rendered(form: str, records: Sequence[Record], *, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, newline="")
+    renderer = RENDERERS[form](stream, BUNDLE, len(records))
+    for one in records:
+        renderer.write(one)
+    renderer.finish()
+    stream.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_json_parses_back_with_every_name_in_every_encoding(form: str, encoding: str) -> None:
+    text = rendered(form, [record(name) for name in ODD_NAMES] + [record(failed=True)], encoding=encoding)
+    found = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines()]
+    assert [one["input"]["path"] for one in found] == [*ODD_NAMES, "scan.png"]
+    assert found[0]["probabilities"] == dict(zip(CLASSES, SHARES, strict=True))
+    assert found[-1]["error"]["message"] == "damaged"
+
+
+def test_no_records_are_an_empty_array_and_no_lines() -> None:
+    assert json.loads(rendered("json", [])) == []
+    assert rendered("jsonl", []) == ""
+
+
+def test_csv_parses_back_with_every_name() -> None:
+    text = rendered("csv", [record(name) for name in ODD_NAMES] + [record(None), record(failed=True)])
+    assert "\r" not in text
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    expected = [name.replace("\udce9", "\\udce9") for name in ODD_NAMES]
+    assert [row["path"] for row in rows] == [*expected, "", "scan.png"]
+    assert [float(rows[0][name]) for name in CLASSES] == list(SHARES)
+    assert rows[0]["label"] == "glioma"
+    assert (rows[-1]["status"], rows[-1]["label"], rows[-1]["glioma"]) == ("error", "", "")
+    assert rows[-1]["error"] == "damaged"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_csv_escapes_what_the_encoding_lacks(encoding: str) -> None:
+    text = rendered("csv", [record(name) for name in ODD_NAMES], encoding=encoding)
+    assert len(list(csv.reader(io.StringIO(text, newline="")))) == len(ODD_NAMES) + 1
+    assert "\\u8111" in text
+
+
+def test_few_images_get_a_block_each_with_bars_members_and_the_notice() -> None:
+    lines = rendered("table", [record(frames=3)]).splitlines()
+    assert lines[0] == "scan.png  PNG 80 x 96"
+    assert lines[1] == "  glioma       " + "█" * 21 + "·" * 9 + "  70.0 %"
+    assert "  label glioma, margin 0.550, entropy 0.914 nats" in lines
+    assert "  net says glioma (70.0 %)" in lines
+    assert "  only the first of 3 frames was read" in lines
+    assert lines[-1] == NOTICE
+    assert "bundle demo (mixed, abababababab) on e (onnxruntime 1)" in lines[-2]
+
+
+def test_many_images_get_a_line_each_under_one_head() -> None:
+    lines = rendered("table", [record("x" * 99)] * 5 + [record(failed=True)]).splitlines()
+    assert lines[0].split() == ["image", "label", "vote", *CLASSES]
+    assert lines[1].startswith("…" + "x" * 35 + "  glioma")
+    assert lines[1].count("█") == 7
+    assert {len(line) for line in lines[:6]} == {len(lines[0])}
+    assert lines[6] == "scan.png  error  damaged"
+    assert lines[-1] == NOTICE
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_the_table_falls_back_to_ascii(count: int) -> None:
+    text = rendered("table", [record(name) for name in ODD_NAMES[:count]], encoding="ascii")
+    assert "#" in text
+    assert "%" in text
+    if count > 4:
+        assert "..." + "x" * 33 in text
+
+
+def test_the_table_shows_odd_names_without_obeying_them() -> None:
+    text = rendered("table", [record(name) for name in ODD_NAMES])
+    assert "\x1b" not in text
+    assert "two\\nlines.png" in text
+    assert "\\udce9" in text
+    assert "ü — 脑.png" in text
+    assert "(memory)" in rendered("table", [record(None)])
+
+
+@pytest.mark.parametrize("form", RENDERERS)
+def test_a_stream_that_cannot_take_more_is_an_output_error(form: str) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\).*--output FILE"):
+        RENDERERS[form](Full(), BUNDLE, 5).write(record())
+
+
+@pytest.mark.parametrize("form", RENDERERS)
+def test_a_reader_that_has_left_is_not_reported(form: str) -> None:
+    class Closed(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        RENDERERS[form](Closed(), BUNDLE, 5).write(record())

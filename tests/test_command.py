@@ -1,0 +1,68 @@
+"""All commands report errors alike: one line, the exit code of the contract, a traceback on request."""
+
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from braintumor import NOTICE, __version__, errors
+from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.errors import BraintumorError, UnavailableError
+from braintumor.optional import require
+
+
+def run(error: BaseException | None, *arguments: str) -> Any:
+    @click.command(cls=Command, epilog=EPILOG)
+    @debug_option
+    @version_option
+    def command() -> None:
+        if error is not None:
+            raise error
+
+    return CliRunner().invoke(command, list(arguments))
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_every_error_is_one_line_and_its_exit_code(name: str) -> None:
+    kind = getattr(errors, name)
+    done = run(kind("first\nsecond"))
+    assert (done.exit_code, done.stdout, done.stderr) == (kind.exit_code, "", "Error: first second\n")
+
+
+def test_debug_adds_the_traceback_and_its_causes() -> None:
+    error = BraintumorError("outer")
+    error.__cause__ = ValueError("inner")
+    done = run(error, "--debug")
+    assert done.exit_code == 1
+    assert "ValueError: inner" in done.stderr
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("Error: outer\n")
+
+
+def test_an_interrupt_is_exit_code_130() -> None:
+    done = run(KeyboardInterrupt())
+    assert done.exit_code == 130
+    assert done.stderr.startswith("Error: interrupted")
+
+
+def test_what_is_no_error_of_ours_is_not_hidden() -> None:
+    assert isinstance(run(ZeroDivisionError("defect")).exception, ZeroDivisionError)
+
+
+def test_all_well_is_exit_code_0() -> None:
+    assert run(None).exit_code == 0
+    assert run(None, "--debug").exit_code == 0
+
+
+def test_help_tells_the_exit_codes_and_the_notice() -> None:
+    text = " ".join(run(None, "--help").output.split())
+    assert NOTICE in text
+    assert "0 all well, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable" in text
+    assert __version__ in run(None, "--version").output
+
+
+def test_a_missing_package_comes_with_the_command_that_installs_it() -> None:
+    assert require("json", extra="x", purpose="testing").dumps(1) == "1"
+    with pytest.raises(UnavailableError, match=r"testing needs the package 'no_such'.*pip install 'braintumor\[x\]'"):
+        require("no_such", extra="x", purpose="testing")
