@@ -1,5 +1,6 @@
 # make demo   export the shipped weights and answer the example scan
-# make test   the whole test suite
+# make test   the test suite, with coverage
+# make slow   the long tests: real images, large backbones, start-up and memory
 # make check  ruff, mypy, layers, wheel contents
 # make bench  the benchmarks
 # Each works on a fresh machine with Python 3.11 or newer, and can be run again.
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := bench export models runtime training
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test slow check bench format clean .typecheck
 
 demo: $(VENV)/export.installed
 	$(BIN)/bt-export --precision fp16
@@ -17,9 +18,12 @@ demo: $(VENV)/export.installed
 
 test: $(VENV)/dev.installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -m "not slow and not gpu" $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+slow: $(VENV)/dev.installed
+	$(BIN)/pytest -m "slow and not gpu" $(ARGS)
 
 check: $(VENV)/dev.installed .typecheck
 	$(BIN)/ruff check .

@@ -2,9 +2,9 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -105,8 +105,12 @@ def export(  # noqa: PLR0913 - one parameter an option
     options = ExportOptions(
         members, precision, folder, name or folder.name, verification_images(images), _command_line()
     )
-    written = export_bundle(options, _report)
-    _summary(written)
+    reporter = _Reporter()
+    try:
+        written = export_bundle(options, reporter)
+    finally:
+        reporter.stop()
+    _summary(folder, written)
 
 
 def _member_name(path: Path) -> str:
@@ -154,29 +158,48 @@ def _command_line() -> str:
     return shlex.join(["bt-export", *sys.argv[1:]])
 
 
-def _report(member: "MemberOptions", exported: "ExportedMember | None") -> None:
-    if exported is None:
-        click.echo(f"{member.name}: exporting {member.path}", err=True)
-        return
-    entry = exported.entry
-    worst = max(figures["max_abs_difference"] for figures in entry["parity"]["by_batch"].values())
-    images = next(iter(entry["parity"]["by_batch"].values()))["images"]
-    nodes = entry["nodes"]
-    extra = "; ends in logits, softmax added" if entry["softmax_added"] else ""
-    click.echo(
-        f"{member.name}: {entry['precision']} {entry['height']}x{entry['width']}, nodes {nodes['converted']} -> "
-        f"{nodes['simplified']}, agrees with Keras on {images} {entry['parity']['images']} images "
-        f"(max |dp| {worst:.1e}, no label differs){extra}",
-        err=True,
+class _Reporter:
+    """Says on standard error what is going on: a spinner at a terminal, a line when a member is done."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._status = Console(stderr=True).status("")
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, member: "MemberOptions", exported: "ExportedMember | None") -> None:
+        if exported is None:
+            if self._terminal:
+                self._status.update(f"{member.name}: exporting, up to some minutes for a large model")
+                self._status.start()
+            return
+        self.stop()
+        click.echo(_member_line(exported.entry), err=True)
+
+    def stop(self) -> None:
+        """Take the spinner away."""
+        if self._terminal:
+            self._status.stop()
+
+
+def _member_line(entry: Mapping[str, Any]) -> str:
+    parity = entry["parity"]
+    by_batch = parity["by_batch"].values()
+    worst = max(figures["max_abs_difference"] for figures in by_batch)
+    count = next(iter(by_batch))["images"]
+    asked = f"{count} phantoms" if parity["images"] == "phantoms" else f"{count} images"
+    softmax = ", ends in logits, softmax added" if entry["softmax_added"] else ""
+    return (
+        f"{entry['name']}: {entry['precision']}, {entry['height']}x{entry['width']} pixels, nodes "
+        f"{entry['nodes']['converted']} -> {entry['nodes']['simplified']}{softmax}, answers {asked} as Keras does "
+        f"(max |dp| {worst:.1e}, no label differs)"
     )
 
 
-def _summary(bundle: "Bundle") -> None:
+def _summary(folder: Path, bundle: "Bundle") -> None:
     megabytes = sum(member.details["size_bytes"] for member in bundle.members) / 1e6
-    click.echo(
-        f"{bundle.folder}: {len(bundle.members)} member{'s' if len(bundle.members) > 1 else ''}, "
-        f"{bundle.precision}, {megabytes:.1f} MB, sha256 {bundle.sha256[:12]}"
-    )
+    names = " + ".join(member.name for member in bundle.members)
+    click.echo(f"{folder}: {names}, {bundle.precision}, {megabytes:.1f} MB, sha256 {bundle.sha256[:12]}")
 
 
 def main() -> None:

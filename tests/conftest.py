@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-SHIPPED = ROOT / "models" / "pretrained" / "DenseNet121.keras"
+PRETRAINED = ROOT / "models" / "pretrained"
 
 # Nothing here may depend on what the user who runs the tests has set or cached.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -34,7 +34,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def shipped_model() -> Path:
     """The trained DenseNet121 that comes with the package."""
-    return SHIPPED
+    return PRETRAINED / "DenseNet121.keras"
+
+
+@pytest.fixture(scope="session")
+def shipped_models() -> list[Path]:
+    """All trained networks that come with the package: what `bt-export` takes when no model is named."""
+    return sorted(PRETRAINED.glob("*.keras"))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,9 @@ def bundle(shipped_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.slow
-def test_an_answer_takes_a_tenth_of_the_time_and_half_of_the_memory_of_keras(bundle: Path, shipped_model: Path) -> None:
+def test_an_answer_takes_a_tenth_of_the_time_and_half_of_the_memory_of_keras(
+    bundle: Path, shipped_model: Path
+) -> None:
     result = compare_startup(shipped_model, bundle, ROOT / "examples" / "scan.png", runs=3)
     assert result.wall_ratio <= 0.1
     assert result.memory_ratio <= 0.5

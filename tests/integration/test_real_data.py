@@ -1,4 +1,4 @@
-"""The shipped network on the 703 real test images: what is deployed decides what Keras decides."""
+"""The shipped ensemble on the 703 real test images: what is deployed decides what Keras decides."""
 
 import csv
 import json
@@ -18,11 +18,14 @@ SUPPORTS = {"glioma": 158, "healthy": 199, "meningioma": 183, "pituitary": 163}
 KERAS = """
 import sys, json, keras, numpy as np
 from braintumor.runtime.image import read_grey, resize
-model = keras.saving.load_model(sys.argv[1], compile=False)
-_, height, width, _ = model.input_shape
-paths = json.load(open(sys.argv[2]))
-images = np.stack([resize(read_grey(path).pixels, height, width) for path in paths])
-np.save(sys.argv[3], model.predict(images[..., None].astype("float32"), batch_size=32, verbose=0))
+request = json.load(open(sys.argv[1]))
+answers = []
+for path in request["models"]:
+    model = keras.saving.load_model(path, compile=False)
+    _, height, width, _ = model.input_shape
+    images = np.stack([resize(read_grey(file).pixels, height, width) for file in request["files"]])
+    answers.append(model.predict(images[..., None].astype("float32"), batch_size=32, verbose=0))
+np.save(sys.argv[2], np.mean(answers, axis=0))
 """
 
 
@@ -34,10 +37,13 @@ def files(test_split: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def keras_answers(files: list[Path], shipped_model: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+def keras_answers(
+    files: list[Path], shipped_models: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> np.ndarray:
     folder = tmp_path_factory.mktemp("keras-answers")
-    (folder / "paths.json").write_text(json.dumps([str(path) for path in files]))
-    arguments = [str(shipped_model), str(folder / "paths.json"), str(folder / "answers.npy")]
+    request = {"models": [str(path) for path in shipped_models], "files": [str(path) for path in files]}
+    (folder / "request.json").write_text(json.dumps(request))
+    arguments = [str(folder / "request.json"), str(folder / "answers.npy")]
     subprocess.run([sys.executable, "-c", KERAS, *arguments], check=True, capture_output=True)
     return np.load(folder / "answers.npy")
 
@@ -47,7 +53,7 @@ def keras_answers(files: list[Path], shipped_model: Path, tmp_path_factory: pyte
 def test_bt_infer_decides_what_keras_decides_on_the_703(
     files: list[Path],
     keras_answers: np.ndarray,
-    shipped_model: Path,
+    shipped_models: list[Path],
     tmp_path: Path,
     precision: str,
     tolerance: float,
@@ -56,9 +62,11 @@ def test_bt_infer_decides_what_keras_decides_on_the_703(
 ) -> None:
     monkeypatch.setenv("BRAINTUMOR_DATA", str(files[0].parents[1]))
     bin_folder, bundle = Path(sys.executable).parent, tmp_path / precision
-    export = [bin_folder / "bt-export", shipped_model, "--precision", precision, "--bundle", bundle]
-    subprocess.run(export, check=True, capture_output=True)
-    assert json.loads((bundle / "bundle.json").read_bytes())["members"][0]["parity"]["images"] == "real"
+    export = [bin_folder / "bt-export", "--precision", precision, "--bundle", bundle]
+    subprocess.run(export, check=True, capture_output=True, cwd=tmp_path)
+    members = json.loads((bundle / "bundle.json").read_bytes())["members"]
+    assert [member["source"]["file"] for member in members] == [path.name for path in shipped_models]
+    assert {member["parity"]["images"] for member in members} == {"real"}
 
     output = tmp_path / "answers.csv"
     infer = [bin_folder / "bt-infer", files[0].parents[1], "--bundle", bundle, "--output", output]
