@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ __all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key"]
 
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
+_ABANDONED_S = 24 * 3600
 
 
 def cache_folder() -> Path:
@@ -69,6 +71,7 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_foreign(root)
         _make_private(root)
+        _sweep(root)
         work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
     try:
         build(work)
@@ -106,6 +109,15 @@ def _writing(root: Path) -> Iterator[None]:
             f"the cache {root} cannot be written ({error.strerror or error}); free it, or choose another place: "
             f"export {CACHE_VARIABLE}=DIR"
         ) from error
+
+
+def _sweep(root: Path) -> None:
+    """Take away what builds left behind that were killed: no build takes a day."""
+    for left in root.glob(".*"):
+        # Another process may be sweeping as well.
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left)
 
 
 def _seal(folder: Path) -> None:

@@ -64,7 +64,8 @@ def _images_below(folder: str) -> list[str]:
         os.path.join(parent, name)  # noqa: PTH118 - keeps the spelling of what was typed
         for parent, _, names in os.walk(folder, onerror=unreadable)
         for name in names
-        if os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - as above
+        # macOS keeps a "._scan.png" of its own beside a scan.png.
+        if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - as above
     ]
     if not found:
         raise UsageError(f"{folder} holds no image; looked for files ending in {', '.join(sorted(SUFFIXES))}")

@@ -115,6 +115,16 @@ def test_two_processes_that_build_the_same_both_succeed(own: Path, tmp_path: Pat
     assert [path.name for path in (own / "kind").iterdir()] == ["key"]
 
 
+def test_what_a_killed_build_left_behind_goes_after_a_day(own: Path) -> None:
+    old, new = own / "kind" / ".abandoned", own / "kind" / ".being-built"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "half").touch()
+    os.utime(old, (0, 0))
+    cached("kind", "key", builder([]))
+    assert sorted(path.name for path in (own / "kind").iterdir()) == [".being-built", "key"]
+
+
 @posix
 def test_nobody_else_may_read_or_write_there(own: Path) -> None:
     (own / "kind").mkdir(parents=True, mode=0o777)

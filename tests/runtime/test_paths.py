@@ -70,6 +70,13 @@ def test_an_empty_list_is_a_usage_error(lines: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_hidden_files_in_a_folder_are_no_scans() -> None:
+    touch("f/scan.png")
+    touch("f/._scan.png")
+    assert expand(["f"], []) == [os.path.join("f", "scan.png")]
+
+
+@pytest.mark.usefixtures("here")
 def test_an_empty_argument_is_not_the_working_directory() -> None:
     touch("private.png")
     with pytest.raises(UsageError, match="a PATH is empty"):
