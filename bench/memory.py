@@ -1,6 +1,6 @@
 """Does memory grow with the number of images? Peak of `bt-infer` over a small and a large folder.
 
-    python bench/memory.py [--small 500] [--large 5000]
+python bench/memory.py [--small 500] [--large 5000]
 """
 
 import sys

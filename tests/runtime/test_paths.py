@@ -73,7 +73,7 @@ def test_an_empty_list_is_a_usage_error(lines: list[str]) -> None:
 def test_hidden_files_in_a_folder_are_no_scans() -> None:
     touch("f/scan.png")
     touch("f/._scan.png")
-    assert expand(["f"], []) == [os.path.join("f", "scan.png")]
+    assert expand(["f"], []) == [str(Path("f") / "scan.png")]
 
 
 @pytest.mark.usefixtures("here")
