@@ -18,7 +18,7 @@ options = ExportOptions(
     images=verification_images(None),
     command="examples/01_export.py",
 )
-bundle = export_bundle(options, report=lambda member, exported: None)
+bundle = export_bundle(options)
 
 for member in bundle.members:
     parity = member.details["parity"]["by_batch"]["32"]

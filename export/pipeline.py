@@ -17,7 +17,7 @@ from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.image import SUFFIXES
 
-__all__ = ["DATA_VARIABLE", "ExportOptions", "default_models", "export_bundle", "verification_images"]
+__all__ = ["DATA_VARIABLE", "ExportOptions", "Report", "default_models", "export_bundle", "verification_images"]
 
 DATA_VARIABLE: Final = "BRAINTUMOR_DATA"
 
@@ -60,12 +60,19 @@ class ExportOptions:
                 raise UsageError(f"--vote gives {member.name} the weight {member.weight}; allowed is more than 0")
 
 
-def export_bundle(options: ExportOptions, report: Callable[[MemberOptions, ExportedMember | None], None]) -> Bundle:
+Report = Callable[[MemberOptions, ExportedMember | None], None]
+"""Called with a member before it is exported (and None) and after (and the result)."""
+
+
+def _no_report(_member: MemberOptions, _exported: ExportedMember | None) -> None: ...
+
+
+def export_bundle(options: ExportOptions, report: Report = _no_report) -> Bundle:
     """Export all members and write the bundle.
 
     Args:
         options: What is asked.
-        report: Called with a member before it is exported (and None) and after (and the result).
+        report: Told before and after each member.
 
     Raises:
         ModelError: A file is not a classifier that can be exported.
