@@ -80,12 +80,12 @@ def _write_images(folder: Path, count: int) -> None:
 @click.option("--small", type=click.IntRange(1), default=500, show_default=True, help="Images in the small folder.")
 @click.option("--large", type=click.IntRange(1), default=5000, show_default=True, help="Images in the large folder.")
 def main(small: int, large: int) -> None:
-    """Measure with the shipped weights in FP32."""
-    model = Path(__file__).resolve().parents[1] / "models/pretrained/DenseNet121.keras"
+    """Measure with the shipped ensemble in FP32."""
     with tempfile.TemporaryDirectory() as name:
         bundle = Path(name) / "fp32"
         export = str(Path(sys.executable).with_name("bt-export"))
-        run_process([export, str(model), "--precision", "fp32", "--bundle", str(bundle)])
+        models = sorted((Path(__file__).resolve().parents[1] / "models" / "pretrained").glob("*.keras"))
+        run_process([export, *map(str, models), "--precision", "fp32", "--bundle", str(bundle)])
         result = measure_growth(bundle, Path(name) / "work", small=small, large=large)
     for count, run in ((small, result.small), (large, result.large)):
         click.echo(f"{count:>6} images  {run.peak_rss_mb:6.0f} MB  {count / run.wall_s:6.1f} images/s")

@@ -57,11 +57,13 @@ class KerasArchive:
         path: Where it lies.
         sha256: Of the file.
         keras_version: That saved it.
+        unpacked_bytes: Of its contents.
     """
 
     path: Path
     sha256: str
     keras_version: str
+    unpacked_bytes: int
 
 
 def open_archive(path: Path) -> KerasArchive:
@@ -78,12 +80,13 @@ def open_archive(path: Path) -> KerasArchive:
             raise ModelError(f"{path} is a device or a pipe; give a file saved with model.save('x.keras')")
         _check_magic(path)
         with zipfile.ZipFile(path) as archive:
-            _check_entries(path, archive.infolist())
+            entries = archive.infolist()
+            _check_entries(path, entries)
             config = json.loads(archive.read(_CONFIG))
             metadata = json.loads(archive.read(_METADATA))
         _check_config(path, config)
         version = str(metadata.get("keras_version", "unknown"))
-        return KerasArchive(path, sha256_of(path), version)
+        return KerasArchive(path, sha256_of(path), version, sum(entry.file_size for entry in entries))
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist; give a file saved with model.save('x.keras')") from error
     except (OSError, *_DAMAGE) as error:

@@ -24,7 +24,7 @@ __all__ = ["ExportedMember", "MemberOptions", "VerificationImages", "export_memb
 
 _CACHE_KIND: Final = "onnx-member"
 # Moves when this module, or one that it calls, would give another result for the same conversion.
-_RECIPE: Final = 2
+_RECIPE: Final = 3
 _MODEL, _FIGURES = "model.onnx", "figures.json"
 
 

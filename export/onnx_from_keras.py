@@ -15,6 +15,7 @@ request's folder:
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -163,7 +164,21 @@ def _save_core(model: Any, path: Path, shape: tuple[int, int, int]) -> None:
     # tf2onnx's from_keras does not find the inputs of a Keras 3 Sequential; a function has no such names.
     answer = tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
     core, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET, inputs_as_nchw=["pixels"])
+    captures = answer.get_concrete_function().graph.captures
+    _bind_constants(core.graph, {inside.name: outside for outside, inside in captures})
     onnx.save(core, str(path))
+
+
+def _bind_constants(graph: Any, captured: Mapping[str, Any]) -> None:
+    """Give constants their values: tf2onnx takes tensors that a model holds outside itself for further inputs.
+
+    A Normalization layer keeps its mean so, and so does `preprocess_input`.
+    """
+    from onnx import numpy_helper
+
+    for value in [value for value in graph.input if value.name in captured]:
+        graph.initializer.append(numpy_helper.from_array(captured[value.name].numpy(), value.name))
+        graph.input.remove(value)
 
 
 if __name__ == "__main__":

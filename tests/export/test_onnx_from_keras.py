@@ -193,6 +193,13 @@ def test_scaling_by_keras_own_function_inside_the_model_is_recognised(served: Wo
     assert served(save(tmp_path, lambda x: tail(preprocess_input(x)), (24, 24, 3)))["preprocess"] == "none"
 
 
+def test_a_normalization_layer_keeps_its_constants(served: Worker, tmp_path: Path):
+    import keras
+
+    normalize = keras.layers.Normalization(mean=[120.0, 115.0, 100.0], variance=[3400.0, 3200.0, 3300.0])
+    assert served(save(tmp_path, lambda x: tail(normalize(x)), (24, 24, 3)))["preprocess"] == "none"
+
+
 def test_scaling_by_arithmetic_inside_the_model_is_recognised(served: Worker, tmp_path: Path):
     assert served(save(tmp_path, lambda x: tail(x / 127.5 - 1)))["preprocess"] == "none"
 
