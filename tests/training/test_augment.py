@@ -1,0 +1,93 @@
+"""Augmentation and the batches."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braintumor.errors import UsageError
+from braintumor.training.augment import augment, augment_batch
+from braintumor.training.feed import class_weights, epoch_batches
+from braintumor.training.recipe import Augmentation
+
+NONE = Augmentation(rotation_deg=0, zoom=0, shift=0, contrast=0, flip=False)
+
+
+def _rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_nothing_asked_changes_nothing(parts: Any) -> None:
+    images = parts["train"].images[:4]
+    assert np.array_equal(augment_batch(images, NONE, _rng()), images)
+
+
+def test_only_flip_gives_the_image_or_its_mirror_image(parts: Any) -> None:
+    image = parts["train"].images[0]
+    found = [augment(image, Augmentation(0, 0, 0, 0, flip=True), _rng(seed)) for seed in range(30)]
+    same = [np.array_equal(item, image) for item in found]
+    mirrored = [np.array_equal(item, image[:, ::-1]) for item in found]
+    assert all(one != other for one, other in zip(same, mirrored, strict=True))
+    assert 5 < sum(mirrored) < 25
+
+
+def test_only_rotation_keeps_the_centre() -> None:
+    image = np.zeros((65, 65), np.uint8)
+    image[31:34, 31:34] = 200
+    image[30:35, 60:] = 255
+    found = augment(image, Augmentation(45, 0, 0, 0, flip=False), _rng(5))
+    assert found[32, 32] == 200
+    assert not np.array_equal(found, image)
+
+
+@given(st.integers(0, 2**32), st.integers(8, 40), st.integers(8, 40))
+def test_shape_and_type_stay(seed: int, height: int, width: int) -> None:
+    image = _rng(seed).integers(0, 256, (height, width), np.uint8)
+    found = augment(image, Augmentation(), _rng(seed))
+    assert found.shape == image.shape
+    assert found.dtype == np.uint8
+
+
+def test_contrast_keeps_the_mean() -> None:
+    image = _rng(1).integers(90, 170, (64, 64), np.uint8)
+    found = augment(image, Augmentation(0, 0, 0, contrast=0.5, flip=False), _rng(3))
+    assert abs(float(found.mean()) - float(image.mean())) < 1
+    assert abs(float(found.std()) - float(image.std())) > 1
+
+
+@pytest.mark.parametrize("options", [{"zoom": -0.1}, {"rotation_deg": 200}, {"shift": 0.6}, {"contrast": 2}])
+def test_impossible_options_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(options))):
+        Augmentation(**options)  # type: ignore[arg-type]
+
+
+def test_batches_depend_on_seed_epoch_and_step_only(parts: Any) -> None:
+    def take(first_step: int, epoch: int = 0) -> list[Any]:
+        options = Augmentation()
+        return list(epoch_batches(parts["train"], options, batch_size=20, seed=7, epoch=epoch, first_step=first_step))
+
+    whole, rest, other = take(0), take(2), take(0, epoch=1)
+    assert len(whole) == 4
+    for one, again in zip(whole[2:], rest, strict=True):
+        assert one.step == again.step
+        assert np.array_equal(one.images, again.images)
+        assert one.files == again.files
+    assert whole[0].files != other[0].files
+    assert whole[0].images.shape == (20, 48, 48, 1)
+    assert whole[0].targets.sum() == 20
+
+
+def test_a_fault_in_the_worker_reaches_the_caller(parts: Any) -> None:
+    broken = parts["train"].where(lambda _: True)
+    broken.labels[:] = 9
+    with pytest.raises(IndexError):
+        list(epoch_batches(broken, Augmentation(), batch_size=20, seed=0, epoch=0))
+
+
+def test_class_weights_even_out_the_classes() -> None:
+    labels = np.array([0] * 10 + [1] * 30 + [2] * 20 + [3] * 20)
+    weights = class_weights(labels)
+    assert np.allclose(weights[labels].mean(), 1)
+    assert np.allclose(np.bincount(labels) * weights, 20)

@@ -1,0 +1,216 @@
+"""The data set: preparing a copy of it, its file, its audit."""
+
+import csv
+import json
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from braintumor.errors import InputError, IntegrityError, OutputError, UsageError
+from braintumor.models.labels import CLASSES
+from braintumor.training.audit import audit, near_duplicate_free
+from braintumor.training.audit_page import audit_page
+from braintumor.training.data import load_dataset, save_dataset
+from braintumor.training.data_cli import main
+from braintumor.training.hashing import phash
+from braintumor.training.prepare import opened, prepare
+from braintumor.training.splits import TEST_SUPPORTS, ManifestRow, read_manifest
+
+_FOLDERS = {"glioma": "glioma", "healthy": "notumor", "meningioma": "meningioma_tumor", "pituitary": "pituitary"}
+
+
+@pytest.fixture
+def copy(tmp_path: Path, parts: Any) -> tuple[Path, Path]:
+    """A folder as other people keep it, and a manifest for it."""
+    folder, manifest = tmp_path / "Training", tmp_path / "manifest.csv"
+    with manifest.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file", "label", "split", "phash"])
+        for split, data in parts.items():
+            for image, label, name in zip(data.images, data.labels, data.files, strict=True):
+                place = folder / split / _FOLDERS[CLASSES[label]]
+                place.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(place / name)
+                writer.writerow([name, CLASSES[label], split, f"{phash(image):016x}"])
+    return folder, manifest
+
+
+def test_our_manifest_has_the_published_supports() -> None:
+    rows = read_manifest()
+    found = {label: sum(row.label == label and row.split == "test" for row in rows) for label in CLASSES}
+    assert found == TEST_SUPPORTS
+    assert [sum(row.split == split for row in rows) for split in ("train", "val", "test")] == [5618, 702, 703]
+    assert len(near_duplicate_free(rows)) == 703 - 344
+
+
+@pytest.mark.parametrize("text", ["", "file,label\na,b\n", "file,label,split,phash\nx.png,dog,train,0\n"])
+def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text(text)
+    with pytest.raises(IntegrityError, match=r"other\.csv"):
+        read_manifest(path)
+
+
+def test_a_copy_is_matched_by_name_in_folder_and_zip(copy: tuple[Path, Path], tmp_path: Path, parts: Any) -> None:
+    folder, manifest = copy
+    archive = Path(shutil.make_archive(str(tmp_path / "copy"), "zip", folder))
+    rows = read_manifest(manifest)
+    for source in (folder, archive):
+        with opened(source) as place:
+            found = prepare(place, rows)
+        assert found.complete
+        assert found.findings() == []
+        assert found.parts["test"].files == parts["test"].files
+        assert found.parts["train"].images.shape == (96, 224, 224)
+        assert np.array_equal(found.parts["train"].labels, parts["train"].labels)
+
+
+def test_everything_wrong_with_a_copy_is_listed(copy: tuple[Path, Path]) -> None:
+    folder, manifest = copy
+    files = sorted((folder / "train").rglob("*.png"))
+    files[0].write_bytes(b"no image")
+    files[1].rename(files[1].with_name("stranger.png"))
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(files[2])
+    elsewhere = next(path for path in (folder / "train").iterdir() if path != files[3].parent)
+    files[3].rename(elsewhere / files[3].name)
+    found = prepare(folder, read_manifest(manifest))
+    assert [len(names) for names in (found.missing, found.foreign, found.unreadable)] == [3, 1, 1]
+    assert [len(names) for names in (found.different, found.relabelled)] == [1, 1]
+    assert len(found.findings()) == 5
+
+
+def test_wrong_class_folders_are_named(tmp_path: Path, copy: tuple[Path, Path]) -> None:
+    folder, manifest = copy
+    for place in list(folder.rglob("pituitary")):
+        place.rename(place.with_name("cats"))
+    with pytest.raises(UsageError, match=r"pituitary.*cats"):
+        prepare(folder, read_manifest(manifest))
+    with pytest.raises(UsageError, match="there are none"):
+        prepare(tmp_path / "Training" / "empty", read_manifest(manifest))
+    with pytest.raises(InputError, match="neither a folder nor"), opened(manifest):
+        pass
+
+
+def test_the_file_holds_what_was_saved(tmp_path: Path, parts: Any) -> None:
+    path = tmp_path / "data.npz"
+    save_dataset(path, parts)
+    found = load_dataset(path)
+    for split, data in parts.items():
+        assert np.array_equal(found[split].images, data.images)
+        assert np.array_equal(found[split].labels, data.labels)
+        assert found[split].files == data.files
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path, parts: Any) -> None:
+    path = tmp_path / "data.npz"
+    with pytest.raises(InputError, match="bt-data prepare"):
+        load_dataset(path)
+    save_dataset(path, parts)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(IntegrityError, match="bt-data prepare"):
+        load_dataset(path)
+    only = {split: data.where(lambda name: name.endswith("0.png")) for split, data in parts.items()}
+    save_dataset(path, only)
+    with pytest.raises(IntegrityError, match=r"has no \w+ image of"):
+        load_dataset(path)
+    with pytest.raises(OutputError, match="--out"):
+        save_dataset(tmp_path / "data.npz" / "below.npz", parts)
+
+
+def test_audit_finds_planted_copies(parts: Any) -> None:
+    train, test = parts["train"], parts["test"]
+    test.images[0] = train.images[5]
+    test.images[1] = train.images[6][:, ::-1]
+    train.images[9] = train.images[10]
+    findings, pairs = audit(parts)
+    assert findings.images == 144
+    assert findings.exact_extras == 2
+    assert findings.test_with_exact_copy == 1
+    assert findings.exact_across_classes == 2
+    assert findings.test_with_neighbour_flipped[0] >= findings.test_with_neighbour[0] + 1
+    assert any(pair.exact and {pair.first, pair.second} == {5, 120} for pair in pairs)
+    page = audit_page(findings, pairs, parts, shown=3)
+    assert page.count("<figure>") == 3
+    assert "phantom-3-0.png" in page
+
+
+def test_near_duplicate_free_counts_bits() -> None:
+    rows = [
+        ManifestRow("a", "glioma", "train", 0),
+        ManifestRow("b", "glioma", "test", 0b1111),
+        ManifestRow("c", "glioma", "test", 0b11111),
+    ]
+    assert near_duplicate_free(rows) == {"c"}
+
+
+def test_the_commands_prepare_and_audit(copy: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, manifest = copy
+    out = tmp_path / "out" / "data.npz"
+    runner = CliRunner()
+    made = runner.invoke(main, ["prepare", str(folder), "--manifest", str(manifest), "--out", str(out)])
+    assert made.exit_code == 0, made.output
+    assert "test     24  glioma 6" in made.output
+    looked = runner.invoke(main, ["audit", str(out), "--out", str(tmp_path / "audit")])
+    assert looked.exit_code == 0, looked.output
+    assert json.loads((tmp_path / "audit" / "audit.json").read_text())["images"] == 144
+    next((folder / "test").rglob("*.png")).unlink()
+    incomplete = runner.invoke(main, ["prepare", str(folder), "--manifest", str(manifest), "--out", str(out)])
+    assert incomplete.exit_code == 3
+    assert "1 missing: phantom-3" in incomplete.output
+    anyway = ["prepare", str(folder), "--manifest", str(manifest), "--out", str(out), "--incomplete"]
+    assert runner.invoke(main, anyway).exit_code == 0
+
+
+@pytest.mark.slow
+def test_the_real_data_has_the_known_copies(shared_zip: Path) -> None:
+    with opened(shared_zip) as folder:
+        found = prepare(folder, read_manifest())
+    assert found.complete
+    assert found.findings() == []
+    assert found.supports("test") == TEST_SUPPORTS
+    findings, _ = audit(found.parts)
+    assert (findings.exact_extras, findings.test_with_exact_copy) == (426, 73)
+    assert findings.test_with_neighbour == {0: 160, 4: 344, 6: 482}
+    assert findings.exact_across_classes == 0
+
+
+def test_a_zip_with_paths_outside_stays_inside(tmp_path: Path) -> None:
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("../../escaped.png", b"x")
+    with opened(archive) as folder:
+        assert all(folder in path.parents for path in folder.rglob("*"))
+    assert not list(tmp_path.rglob("escaped.png"))
+
+
+def test_fetch_speaks_of_the_licence_and_of_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    declined = CliRunner().invoke(main, ["fetch"], input="n\n")
+    assert declined.exit_code == 1
+    assert "rights belong to the original contributors" in declined.output
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    missing = CliRunner().invoke(main, ["fetch", "--yes"])
+    assert missing.exit_code == 5
+    assert "braintumor[data]" in missing.output
+
+
+def test_fetch_says_what_to_do_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(_: str) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=download))
+    failed = CliRunner().invoke(main, ["fetch", "--yes"])
+    assert failed.exit_code == 5
+    assert "bt-data prepare archive.zip" in failed.output
+    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=lambda name: f"/cache/{name}"))
+    done = CliRunner().invoke(main, ["fetch", "--yes"])
+    assert done.exit_code == 0
+    assert "bt-data prepare /cache/" in done.output

@@ -1,0 +1,243 @@
+"""Figures, calibration, the ensemble search, the report and what ships."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from braintumor.errors import InputError, IntegrityError, ModelError, UsageError
+from braintumor.models.labels import CLASSES
+from braintumor.training import keras_file
+from braintumor.training.calibration import calibration, fit_temperature, tempered
+from braintumor.training.cli import main
+from braintumor.training.data import save_dataset
+from braintumor.training.ensemble_search import Vote, search, soft_vote, subsets
+from braintumor.training.evaluate import clopper_pearson, cross_entropy, evaluate
+from braintumor.training.predictions import Answers, predictions_csv, read_predictions
+from braintumor.training.report import ENSEMBLE, make_report
+from braintumor.training.report_page import write_report
+from braintumor.training.splits import read_manifest
+
+_NAMES = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S")
+
+
+def _answers(count: int = 200, *, seed: int = 0, skill: float = 2.0, files: tuple[str, ...] = ()) -> Answers:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 4
+    logits = rng.normal(size=(count, 4)) + skill * np.eye(4)[labels]
+    powers = np.exp(logits)
+    names = files or tuple(f"{number}.png" for number in range(count))
+    return Answers(names, labels.astype(np.int64), powers / powers.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    # R: binom.test(x, n)$conf.int
+    [(0, 10, 0.0, 0.3084971), (10, 10, 0.6915029, 1.0), (5, 10, 0.1870860, 0.8129140)],
+)
+def test_clopper_pearson_is_the_textbook_interval(correct: int, total: int, low: float, high: float) -> None:
+    assert clopper_pearson(correct, total) == pytest.approx((low, high), abs=1e-5)
+
+
+def test_evaluation_counts() -> None:
+    probabilities = np.array([[0.7, 0.1, 0.1, 0.1], [0.6, 0.2, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.0, 0.0, 0.0, 1.0]])
+    found = evaluate(Answers(("a", "b", "c", "d"), np.array([0, 1, 2, 3]), probabilities))
+    assert (found.images, found.correct, found.accuracy) == (4, 3, 0.75)
+    assert found.confusion == [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert found.errors == [("b", "healthy", "glioma", 0.6)]
+    assert found.loss == pytest.approx(-np.log([0.7, 0.2, 0.7, 1.0]).mean())
+    assert found.per_class["glioma"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
+    assert found.text().startswith("75.00% [19.41%, 99.37%] (3/4)")
+
+
+def test_a_certain_error_has_a_finite_loss() -> None:
+    assert cross_entropy(np.array([[1.0, 0.0, 0.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-7))
+
+
+def test_temperature_mends_what_it_was_spoilt_with() -> None:
+    honest = _answers(4000, skill=1.0)
+    # Labels drawn from the probabilities: perfectly calibrated.
+    rng = np.random.default_rng(1)
+    labels = np.array([rng.choice(4, p=row) for row in honest.probabilities])
+    honest = Answers(honest.files, labels, honest.probabilities)
+    overconfident = honest.with_probabilities(tempered(honest.probabilities, 0.5))
+    assert calibration(honest).ece < 0.03 < calibration(overconfident).ece
+    assert fit_temperature(overconfident) == pytest.approx(2, rel=0.1)
+    assert sum(item.count for item in calibration(honest).bins) == 4000
+    assert np.allclose(tempered(honest.probabilities, 1.0), honest.probabilities)
+
+
+def test_four_models_have_eleven_subsets() -> None:
+    assert len(subsets(_NAMES)) == 11
+    assert subsets(("a", "b")) == [("a", "b")]
+
+
+def test_search_finds_the_vote_that_validation_likes() -> None:
+    good, noise = _answers(seed=1, skill=2.5), _answers(seed=2, skill=0.0)
+    votes = search({"EfficientNetV2M": good, "DenseNet121": noise, "InceptionResNetV2": _answers(seed=3, skill=2.5)})
+    assert len(votes) == 4
+    assert votes[0].val_accuracy == max(vote.val_accuracy for vote in votes)
+    weighted = next(vote for vote in votes if vote.members == ("EfficientNetV2M", "DenseNet121"))
+    assert weighted.weights[0] > weighted.weights[1]
+    assert all(sum(vote.weights) == pytest.approx(1) for vote in votes)
+
+
+def test_equal_votes_stay_equal_when_others_decide_nothing_better() -> None:
+    same = _answers(seed=1)
+    assert search({"a": same, "b": same})[0].weights == (0.5, 0.5)
+
+
+def test_soft_vote_is_the_weighted_mean() -> None:
+    one, other = _answers(seed=1), _answers(seed=2)
+    found = soft_vote({"a": one, "b": other}, Vote(("a", "b"), (0.25, 0.75), 0.0, 0.0))
+    assert np.allclose(found.probabilities, 0.25 * one.probabilities + 0.75 * other.probabilities)
+
+
+def test_models_with_different_images_do_not_meet() -> None:
+    with pytest.raises(IntegrityError, match="different images"):
+        search({"a": _answers(200), "b": _answers(100)})
+
+
+def test_predictions_survive_their_file(tmp_path: Path, parts: Any) -> None:
+    rng = np.random.default_rng(0)
+    probabilities = {
+        split: rng.dirichlet(np.ones(4), len(parts[split])).astype(np.float32) for split in ("val", "test")
+    }
+    path = tmp_path / "predictions.csv"
+    path.write_text(predictions_csv(parts, probabilities))
+    found = read_predictions(path)
+    assert np.allclose(found["val"].probabilities, probabilities["val"], atol=1e-6)
+    assert found["test"].files == parts["test"].files
+    path.write_text("something,else\n")
+    with pytest.raises(IntegrityError, match="columns"):
+        read_predictions(path)
+    path.write_text(f"split,file,label,{','.join(CLASSES)}\nval,a,glioma,1,0,0\n")
+    with pytest.raises(IntegrityError, match="damaged"):
+        read_predictions(path)
+    with pytest.raises(InputError, match="bt-train"):
+        read_predictions(tmp_path / "none.csv")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Three finished runs on the files of the real manifest, with made-up answers."""
+    rows = read_manifest()
+    folder = tmp_path / "runs"
+    for seed, name in enumerate(_NAMES[:3]):
+        (folder / name).mkdir(parents=True)
+        with (folder / name / "predictions.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["split", "file", "label", *CLASSES])
+            rng = np.random.default_rng(seed)
+            for row in rows:
+                if row.split != "train":
+                    powers = np.exp(rng.normal(size=4) + 4 * np.eye(4)[CLASSES.index(row.label)])
+                    writer.writerow([row.split, row.file, row.label, *(powers / powers.sum())])
+    history = "epoch,size,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,images_per_s,elapsed_s\n"
+    history += "1,96,0.9,0.7,0.8,0.72,0.001,30,100\n2,128,0.5,0.85,0.4,0.9,0.0005,20,300\n"
+    (folder / "DenseNet121" / "history.csv").write_text(history)
+    recipe = {"seed": 1, "initial": None}
+    about = {"recipe": recipe, "command": "bt-train DenseNet121", "begun": "now", "versions": {"keras": "3"}}
+    (folder / "DenseNet121" / "run.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: Path) -> None:
+    report = make_report(runs, read_manifest())
+    assert list(report.judged) == [*_NAMES[:3], ENSEMBLE]
+    judged = report.judged[ENSEMBLE]
+    assert judged.test.images == 703
+    assert judged.free is not None
+    assert judged.free.images == 359
+    assert judged.val.accuracy == report.votes[0].val_accuracy
+    assert [sum(row) for row in judged.test.confusion] == [158, 199, 183, 163]
+    assert report.study_vote is not None
+    assert len(report.votes) == 4
+    written = {path.name for path in write_report(report, tmp_path / "report")}
+    assert {"report.html", "report.json", "leaderboard.png", "curves.png", "confusion-Ensemble.png"} <= written
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 + 4
+    assert "http://" not in page
+    assert "https://" not in page
+    stored = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert stored["judged"]["Ensemble"]["test"]["images"] == 703
+
+
+def test_the_report_command(runs: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["report", str(runs), "--out", str(tmp_path / "report")])
+    assert done.exit_code == 0, done.output
+    assert "Ensemble" in done.output
+    empty = CliRunner().invoke(main, ["report", str(tmp_path / "report"), "--out", str(tmp_path / "x")])
+    assert empty.exit_code == 2
+    assert "bt-train all" in empty.output
+    (runs / "DenseNet121" / "history.csv").write_text("epoch,size\n1,many\n")
+    with pytest.raises(IntegrityError, match="learning curve"):
+        make_report(runs, read_manifest())
+
+
+@pytest.mark.parametrize("bits", [4, 8, 12])
+def test_the_grid_keeps_weights_within_half_a_step(bits: int) -> None:
+    values = np.random.default_rng(0).normal(size=(3, 3, 8, 16)).astype(np.float32)
+    values[..., 5] = 0
+    found = keras_file.on_grid(values, bits)
+    assert found.dtype == np.float32
+    largest = np.abs(values).max(axis=(0, 1, 2))
+    assert np.all(np.abs(found - values).max(axis=(0, 1, 2)) <= largest / (2 ** (bits - 1) - 1))
+    assert all(len(np.unique(found[..., channel])) < 2**bits for channel in range(16))
+    assert np.array_equal(keras_file.on_grid(values[0, 0, 0], bits), values[0, 0, 0])
+
+
+def test_a_run_is_trained_evaluated_and_shipped_by_commands(tmp_path: Path, parts: Any, small_network: None) -> None:
+    assert small_network is None
+    data, runs = tmp_path / "data.npz", tmp_path / "runs"
+    save_dataset(data, parts)
+    runner = CliRunner()
+    train = ["DenseNet121", "--data", str(data), "--out", str(runs), "--size", "32", "--epochs", "2"]
+    done = runner.invoke(main, train)
+    assert done.exit_code == 0, done.output
+    file = runs / "DenseNet121" / "DenseNet121.keras"
+    shipped = runner.invoke(main, ["ship", str(file), "--data", str(data), "--to", str(tmp_path / "out")])
+    assert shipped.exit_code == 0, shipped.output
+    card = (tmp_path / "out" / "DenseNet121.md").read_text()
+    assert "random weights" in card
+    assert "bt-train" in card
+    assert (tmp_path / "out" / "DenseNet121.keras").stat().st_size < file.stat().st_size
+    before, after = (
+        keras_file.answers_of(keras_file.load_keras_file(path), parts)["val"]
+        for path in (file, tmp_path / "out" / "DenseNet121.keras")
+    )
+    assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
+    evaluated = runner.invoke(main, ["evaluate", str(file), "--data", str(data), "--out", str(tmp_path / "again")])
+    assert evaluated.exit_code == 0, evaluated.output
+    assert (
+        read_predictions(tmp_path / "again" / "DenseNet121" / "predictions.csv")["test"].files == parts["test"].files
+    )
+
+
+def test_command_mistakes_are_explained(tmp_path: Path, small_keras: Any) -> None:
+    runner = CliRunner()
+    size = runner.invoke(main, ["DenseNet121", "--data", "x.npz", "--size", "large"])
+    assert (size.exit_code, "96,128" in size.output) == (2, True)
+    data = runner.invoke(main, ["DenseNet121", "--data", str(tmp_path / "x.npz")])
+    assert (data.exit_code, "bt-data prepare" in data.output) == (3, True)
+    help_text = runner.invoke(main, ["--help"]).output
+    assert all(name in help_text for name in (*_NAMES, "all", "report", "evaluate", "ship"))
+    with pytest.raises(ModelError, match="wanted are"):
+        keras_file.load_keras_file(small_keras(channels=3))
+    with pytest.raises(UsageError):
+        make_report(tmp_path, read_manifest())
+
+
+def test_all_trains_the_four_one_after_the_other(tmp_path: Path, parts: Any, small_network: None) -> None:
+    assert small_network is None
+    save_dataset(tmp_path / "data.npz", parts)
+    options = ["--data", str(tmp_path / "data.npz"), "--out", str(tmp_path / "runs"), "--size", "80", "--epochs", "1"]
+    done = CliRunner().invoke(main, ["all", *options])
+    assert done.exit_code == 0, done.output
+    assert [line.split(":")[0].split("/")[-1] for line in done.output.splitlines() if "best epoch" in line] == [
+        f"{name}.keras" for name in _NAMES
+    ]

@@ -1,0 +1,251 @@
+"""Whole small runs, and what stops one."""
+
+import functools
+import io
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from braintumor.errors import IntegrityError, ModelError, OutputError, UsageError
+from braintumor.training import console, fit, state
+from braintumor.training.console import progress_line
+from braintumor.training.finish import finish
+from braintumor.training.fit import DivergedError, train
+from braintumor.training.keras_file import answers_of, load_keras_file
+from braintumor.training.predictions import read_predictions
+from braintumor.training.progress import Progress
+from braintumor.training.recipe import Augmentation, Recipe, recipe_from_json
+from braintumor.training.schedule import BudgetClock, one_cycle
+from braintumor.training.state import RunFolder
+
+pytestmark = pytest.mark.usefixtures("small_network")
+
+QUICK = Recipe("DenseNet121", sizes=(32,), epochs=2, batch_size=32, seed=1, batchnorm_refresh=3)
+
+
+def _run(recipe: Recipe, parts: Any, folder: Path, **options: Any) -> Any:
+    return train(recipe, parts["train"], parts["val"], RunFolder(folder), **options)
+
+
+def test_a_run_learns_and_ends_in_a_keras_file(tmp_path: Path, parts: Any) -> None:
+    # No mirroring: the corner is the class.
+    gentle = Augmentation(rotation_deg=5, zoom=0.05, shift=0.02, contrast=0.1, flip=False)
+    recipe = Recipe(
+        "DenseNet121", sizes=(32, 48), epochs=10, batch_size=16, seed=1, peak_learning_rate=2e-2, augmentation=gentle
+    )
+    told: list[Progress] = []
+    position = _run(recipe, parts, tmp_path, listener=told.append)
+    assert [row.size for row in position.rows] == [32] * 5 + [48] * 5
+    assert position.best_epoch > 5
+    assert position.rows[-1].train_loss < position.rows[0].train_loss
+    assert len(told) == 60
+    assert told[-1].fraction == 1
+    assert "images/s" in progress_line("DenseNet121", told[-1])
+    path = finish(recipe, parts, RunFolder(tmp_path))
+    stored = read_predictions(tmp_path / "predictions.csv")
+    model = load_keras_file(path)
+    again = answers_of(model, parts)
+    for split in ("val", "test"):
+        assert stored[split].files == parts[split].files
+        # The run predicts in the policy of the run; the file is float32.
+        assert np.abs(stored[split].probabilities - again[split]).max() < 0.03
+    assert (again["test"].argmax(axis=1) == parts["test"].labels).mean() > 0.8
+    assert json.loads((tmp_path / "result.json").read_text())["kept"] in {"as trained", "batchnorm refreshed"}
+    assert recipe_from_json(json.loads((tmp_path / "run.json").read_text())["recipe"]) == recipe
+
+
+def test_same_seed_same_run_and_other_seed_other_run(tmp_path: Path, parts: Any) -> None:
+    first, again = (_run(QUICK, parts, tmp_path / name).rows[-1].val_loss for name in "ab")
+    other = _run(Recipe(**{**QUICK_VALUES, "seed": 2}), parts, tmp_path / "c").rows[-1].val_loss
+    assert first == again
+    assert first != other
+
+
+QUICK_VALUES: dict[str, Any] = {"model": "DenseNet121", "sizes": (32,), "epochs": 2, "batch_size": 32}
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path, parts: Any) -> None:
+    _run(QUICK, parts, tmp_path)
+    told: list[Progress] = []
+    again = _run(QUICK, parts, tmp_path, listener=told.append)
+    assert again.epoch == 2
+    assert told == []
+
+
+def test_another_recipe_in_the_same_folder_is_refused(tmp_path: Path, parts: Any) -> None:
+    _run(QUICK, parts, tmp_path)
+    with pytest.raises(UsageError, match=r"epochs 2 there, 3 now.*--restart"):
+        _run(Recipe(**{**QUICK_VALUES, "epochs": 3, "seed": 1, "batchnorm_refresh": 3}), parts, tmp_path)
+    RunFolder(tmp_path).forget()
+    assert _run(Recipe(**{**QUICK_VALUES, "epochs": 1}), parts, tmp_path).epoch == 1
+
+
+def test_a_time_budget_ends_the_run_and_the_schedule(tmp_path: Path, parts: Any) -> None:
+    recipe = Recipe(**{**QUICK_VALUES, "epochs": 100_000, "minutes": 0.02})
+    told: list[Progress] = []
+    position = _run(recipe, parts, tmp_path, listener=told.append)
+    # The rest of the budget may go into the last validation.
+    assert told[-1].fraction > 0.8
+    assert position.epoch < 1000
+    assert position.rows[-1].learning_rate < recipe.peak_learning_rate
+
+
+def test_early_stopping_waits_for_its_patience(tmp_path: Path, parts: Any) -> None:
+    # A rate of zero never gets better than the first epoch; the statistics of BatchNorm still move.
+    recipe = Recipe(**{**QUICK_VALUES, "epochs": 50, "patience": 2, "peak_learning_rate": 0, "batchnorm_momentum": 0})
+    position = _run(recipe, parts, tmp_path)
+    assert position.epoch == position.best_epoch + 2 < 50
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path, parts: Any) -> None:
+    recipe = Recipe(**{**QUICK_VALUES, "peak_learning_rate": 1e30})
+    with pytest.raises(DivergedError, match=r"loss became (nan|inf) in epoch \d, batch \d of 3 \(phantom-1-\d+"):
+        _run(recipe, parts, tmp_path)
+
+
+def test_spoilt_weights_never_become_a_checkpoint(
+    tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rate(progress: float, **_: float) -> float:
+        return 1e-3 if progress < 0.5 else float("nan")
+
+    monkeypatch.setattr(fit, "one_cycle", rate)
+    with pytest.raises(DivergedError, match="a weight is no longer a number after step 1 of epoch 2"):
+        _run(QUICK, parts, tmp_path, checkpoint_every_s=0.0)
+    kept = RunFolder(tmp_path).load_state()
+    assert kept is not None
+    assert (kept[0].epoch, kept[0].step) == (1, 0)
+    assert all(np.isfinite(value).all() for value in kept[1] if value.dtype.kind == "f")
+    assert RunFolder(tmp_path).load_best() is not None
+
+
+def test_a_budget_too_short_for_the_last_size_still_ends_with_weights(tmp_path: Path, parts: Any) -> None:
+    recipe = Recipe(**{**QUICK_VALUES, "sizes": (32, 40, 48), "minutes": 0.0001})
+    position = _run(recipe, parts, tmp_path)
+    assert position.rows[-1].size == 48
+    assert RunFolder(tmp_path).load_best() is not None
+
+
+def test_too_little_disk_is_said_before_the_first_step(
+    tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 1_000_000
+
+    monkeypatch.setattr(state.shutil, "disk_usage", lambda _: Usage)
+    with pytest.raises(OutputError, match=r"0\.0 GB free; checkpoints of this model need 0\.3 GB"):
+        _run(QUICK, parts, tmp_path)
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
+    tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.create(0)
+    folder.save_state(state.Position(epoch=1), [np.ones(3)])
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(state.np, "savez", full)
+    with pytest.raises(OutputError, match="unharmed"):
+        folder.save_state(state.Position(epoch=2), [np.ones(3)])
+    monkeypatch.undo()
+    kept = folder.load_state()
+    assert kept is not None
+    assert kept[0].epoch == 1
+    assert len(parts) == 3
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path, parts: Any, small: ModuleType) -> None:
+    _run(QUICK, parts, tmp_path)
+    folder = RunFolder(tmp_path)
+    stored = folder.load_state()
+    assert stored is not None
+    folder.save_state(state.Position(epoch=1, size=32), stored[1][:-3])
+    with pytest.raises(ModelError, match="--restart"):
+        _run(QUICK, parts, tmp_path)
+    (tmp_path / "state.npz").write_bytes(b"PK\x03\x04 but no more")
+    with pytest.raises(IntegrityError, match="damaged"):
+        _run(QUICK, parts, tmp_path)
+    assert small.RECIPE.model == "DenseNet121"
+
+
+def test_a_run_can_start_from_a_file(tmp_path: Path, parts: Any, small_keras: Any) -> None:
+    _run(QUICK, parts, tmp_path / "a")
+    path = finish(QUICK, parts, RunFolder(tmp_path / "a"))
+    recipe = Recipe(**{**QUICK_VALUES, "initial": str(path), "peak_learning_rate": 0, "batchnorm_momentum": 0.99})
+    warm = _run(recipe, parts, tmp_path / "b").rows[0].val_loss
+    cold = _run(Recipe(**{**QUICK_VALUES, "peak_learning_rate": 0}), parts, tmp_path / "c").rows[0].val_loss
+    assert warm != cold
+    with pytest.raises(ModelError, match="other shapes"):
+        _run(Recipe(**{**QUICK_VALUES, "initial": str(small_keras())}), parts, tmp_path / "d")
+
+
+def test_fewer_images_than_a_batch_are_refused(tmp_path: Path, parts: Any) -> None:
+    few = {"train": parts["train"].where(lambda name: name.endswith("0.png")), "val": parts["val"]}
+    with pytest.raises(UsageError, match="--batch-size 32"):
+        _run(QUICK, few, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": (16,)},
+        {"sizes": ()},
+        {"minutes": 0},
+        {"epochs": 0},
+        {"ema": 1.0},
+        {"warmup": -1},
+        {"precision": "int4"},
+    ],
+)
+def test_impossible_recipes_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Recipe(**{**QUICK_VALUES, **change})
+
+
+def test_one_cycle_rises_then_falls() -> None:
+    rates = [one_cycle(step / 100, peak=1.0, warmup=0.15) for step in range(101)]
+    assert rates.index(max(rates)) == 15
+    assert max(rates) == pytest.approx(1)
+    assert rates[0] == pytest.approx(0.04)
+    assert rates[-1] == pytest.approx(1e-3)
+    assert one_cycle(0.0, peak=2.0, warmup=0.0) == pytest.approx(2)
+
+
+def test_the_clock_leaves_out_the_time_of_a_suspended_process() -> None:
+    time = [0.0]
+    clock = BudgetClock(now=lambda: time[0])
+    for _ in range(30):
+        time[0] += 1
+        clock.tick()
+    time[0] += 3600
+    assert clock.tick() == pytest.approx(8)
+    assert clock.elapsed_s == pytest.approx(38)
+    time[0] += 5
+    clock.lap()
+    assert clock.elapsed_s == pytest.approx(43)
+
+
+def test_the_progress_line_is_live_on_a_terminal_and_rare_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parts: Any
+) -> None:
+    told: list[Progress] = []
+    _run(QUICK, parts, tmp_path, listener=told.append)
+    for terminal, least, most in ((True, 1, 100), (False, 2, 4)):
+        stream = io.StringIO()
+        console_class = functools.partial(Console, file=stream, force_terminal=terminal, width=250)
+        monkeypatch.setattr(console, "Console", lambda make=console_class, **_: make())
+        with console.live_progress("DenseNet121") as listener:
+            for item in told:
+                listener(item)
+        lines = [line for line in stream.getvalue().splitlines() if "images/s" in line]
+        assert least <= len(lines) <= most
+        assert "step 3/3" in lines[-1]
+        assert "val loss" in lines[-1]

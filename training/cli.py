@@ -1,0 +1,188 @@
+"""`bt-train`: train the backbones, judge them, and get them ready to ship."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.models.catalog import CATALOG
+from braintumor.training.recipe import Augmentation, Recipe
+
+__all__ = ["evaluate", "main", "recipe_from_options", "report", "ship"]
+
+_D = Recipe(next(iter(CATALOG)))
+_PATH = click.Path(path_type=Path)
+
+_data_option = click.option("--data", type=_PATH, required=True, help="File that `bt-data prepare` wrote.")
+
+_TRAIN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    _data_option,
+    click.option("--out", type=_PATH, default=Path("runs"), show_default=True, help="Folder of the runs."),
+    click.option("--size", default="128", show_default=True, help="Pixels; 96,128 shares the run, small first."),
+    click.option("--epochs", default=_D.epochs, show_default=True, help="Length of the schedule."),
+    click.option("--minutes", type=float, help="Wall-clock budget a model, to which the schedule adapts."),
+    click.option("--batch-size", default=_D.batch_size, show_default=True, help="Images a step."),
+    click.option("--learning-rate", default=_D.peak_learning_rate, show_default=True, help="Top of the one-cycle."),
+    click.option("--weight-decay", default=_D.weight_decay, show_default=True, help="Of AdamW."),
+    click.option("--dropout", default=_D.dropout, show_default=True, help="Before the last layer."),
+    click.option("--label-smoothing", default=_D.label_smoothing, show_default=True, help="0 to below 1."),
+    click.option("--ema", default=_D.ema, show_default=True, help="Momentum of averaged weights; 0 for none."),
+    click.option("--patience", default=_D.patience, show_default=True, help="Worse epochs until it stops; 0 never."),
+    click.option(
+        "--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True
+    ),
+    click.option("--initial", help="A .keras file to start from, or imagenet (needs a network once)."),
+    click.option("--seed", default=_D.seed, show_default=True, help="Of all that is random."),
+    click.option("--rotation", default=_D.augmentation.rotation_deg, show_default=True, help="Degrees."),
+    click.option("--zoom", default=_D.augmentation.zoom, show_default=True, help="Relative change of size."),
+    click.option("--shift", default=_D.augmentation.shift, show_default=True, help="Part of the image."),
+    click.option("--contrast", default=_D.augmentation.contrast, show_default=True, help="Relative change."),
+    click.option("--flip/--no-flip", default=_D.augmentation.flip, show_default=True, help="Left to right."),
+    click.option("--checkpoint-every", default=240.0, show_default=True, help="Seconds, within an epoch."),
+    click.option("--restart", is_flag=True, help="Forget what --out holds of this model."),
+    debug_option,
+)
+
+
+class _Group(click.Group):
+    """A group in which each backbone, and `all`, is a command of its own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*CATALOG, "all", *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in CATALOG:
+            return _train_command(cmd_name, [cmd_name])
+        if cmd_name == "all":
+            return _train_command("all", list(CATALOG))
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Group, epilog=EPILOG)
+@version_option
+def main() -> None:
+    """Train the backbones on the brain MRI data set, judge them, and get them ready to ship.
+
+    The same command again goes on with a run that was cut off.
+    """
+
+
+def _train_command(name: str, models: list[str]) -> click.Command:
+    def callback(**options: Any) -> None:
+        _train(models, options)
+
+    what = "Train all four, one after the other" if name == "all" else f"Train {name}"
+    callback.__doc__ = f"{what}, or go on with a run that was cut off."
+    for option in reversed(_TRAIN_OPTIONS):
+        callback = option(callback)
+    return click.command(name, cls=Command, epilog=EPILOG)(callback)
+
+
+def _train(models: list[str], options: dict[str, Any]) -> None:
+    recipes = [recipe_from_options(name, options) for name in models]
+    from braintumor.training.console import live_progress
+    from braintumor.training.data import load_dataset
+    from braintumor.training.finish import finish
+    from braintumor.training.fit import train
+    from braintumor.training.state import RunFolder
+
+    parts = load_dataset(options["data"])
+    for recipe in recipes:
+        folder = RunFolder(options["out"] / recipe.model)
+        if options["restart"]:
+            folder.forget()
+        with live_progress(recipe.model) as listener:
+            position = train(
+                recipe,
+                parts["train"],
+                parts["val"],
+                folder,
+                listener,
+                checkpoint_every_s=options["checkpoint_every"],
+            )
+        click.echo(f"{finish(recipe, parts, folder)}: best epoch {position.best_epoch} of {position.epoch}")
+
+
+def recipe_from_options(model: str, options: dict[str, Any]) -> Recipe:
+    """The recipe that the options of a train command ask for."""
+    try:
+        sizes = tuple(int(part) for part in options["size"].split(","))
+    except ValueError:
+        raise click.UsageError(f"--size {options['size']!r} is not a list of pixels such as 96,128") from None
+    same = ("epochs", "minutes", "batch_size", "weight_decay", "dropout", "label_smoothing", "ema", "patience")
+    values = {name: options[name] for name in (*same, "precision", "initial", "seed")}
+    augmentation = Augmentation(
+        rotation_deg=options["rotation"],
+        zoom=options["zoom"],
+        shift=options["shift"],
+        contrast=options["contrast"],
+        flip=options["flip"],
+    )
+    rate = options["learning_rate"]
+    return replace(Recipe(model), sizes=sizes, peak_learning_rate=rate, augmentation=augmentation, **values)
+
+
+@main.command(cls=Command, epilog=EPILOG)
+@click.argument("runs", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=_PATH, default=Path("report"), show_default=True, help="Folder of the report.")
+@click.option("--manifest", type=_PATH, help="CSV of another split.  [default: our own]")
+@debug_option
+def report(*, runs: Path, out: Path, manifest: Path | None) -> None:
+    """Regenerate every figure and table from the finished RUNS, without training."""
+    from braintumor.training.report import make_report
+    from braintumor.training.report_page import write_report
+    from braintumor.training.splits import read_manifest
+
+    found = make_report(runs, read_manifest(manifest))
+    for name, judged in found.judged.items():
+        click.echo(f"{name:18} val {judged.val.accuracy:.2%}  test {judged.test.text()}")
+    for path in write_report(found, out):
+        click.echo(str(path))
+
+
+@main.command(cls=Command, epilog=EPILOG)
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_data_option
+@click.option("--out", type=_PATH, default=Path("runs"), show_default=True, help="Folder of the runs.")
+@click.option("--name", type=click.Choice(list(CATALOG)), help="Its backbone.  [default: the start of the file name]")
+@debug_option
+def evaluate(*, model: Path, data: Path, out: Path, name: str | None) -> None:
+    """Answer validation and test images with the file MODEL, so that `report` can judge it."""
+    from braintumor.training.data import load_dataset
+    from braintumor.training.keras_file import answers_of, load_keras_file
+    from braintumor.training.predictions import predictions_csv
+    from braintumor.training.state import RunFolder
+
+    backbone = name or next((known for known in CATALOG if model.name.startswith(known)), None)
+    if backbone is None:
+        raise click.UsageError(f"{model.name} does not begin with {', '.join(CATALOG)}; say which with --name")
+    parts = load_dataset(data)
+    answers = answers_of(load_keras_file(model), parts)
+    folder = RunFolder(out / backbone)
+    folder.create(needed_bytes=0)
+    folder.write_text("predictions.csv", predictions_csv(parts, answers))
+    for split, found in answers.items():
+        click.echo(f"{split}: {(found.argmax(axis=1) == parts[split].labels).mean():.2%} of {len(parts[split])}")
+
+
+@main.command(cls=Command, epilog=EPILOG)
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_data_option
+@click.option("--to", "target", type=_PATH, required=True, help="Folder for the .keras file and its card.")
+@debug_option
+def ship(*, model: Path, data: Path, target: Path) -> None:
+    """Write the file MODEL compactly, see that validation does not notice, and write its card."""
+    from braintumor.training.audit import near_duplicate_free
+    from braintumor.training.data import load_dataset
+    from braintumor.training.shipping import ship as ship_file
+    from braintumor.training.splits import read_manifest
+
+    shipped = ship_file(model, load_dataset(data), near_duplicate_free(read_manifest()), target, model.parent)
+    click.echo(
+        f"{shipped.path}  {shipped.path.stat().st_size / 1e6:.1f} MB, grid of {shipped.bits} bits; "
+        f"validation {shipped.judged.val.accuracy:.2%} (as trained {shipped.val_accuracy_before:.2%}), "
+        f"test {shipped.judged.test.text()}"
+    )

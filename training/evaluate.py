@@ -1,0 +1,109 @@
+"""Figures of one model on one set of images."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.models.labels import CLASSES
+from braintumor.optional import require
+from braintumor.training.predictions import Answers
+
+__all__ = ["Evaluation", "clopper_pearson", "cross_entropy", "evaluate"]
+
+_FLOOR = 1e-7
+"""Probabilities below are taken as this (Keras's own epsilon), so that one image cannot make a loss infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is known about one model on one set of images.
+
+    Attributes:
+        images: How many.
+        correct: How many were decided right.
+        accuracy: correct / images.
+        interval: Clopper-Pearson 95 % interval of the accuracy.
+        loss: Mean cross-entropy in nats.
+        confusion: [4][4] counts: row is the truth, column the answer, in the order of `CLASSES`.
+        per_class: precision, recall, f1 and support by class.
+        errors: Names of the images decided wrong, with truth, answer and its probability.
+    """
+
+    images: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]
+    loss: float
+    confusion: list[list[int]]
+    per_class: dict[str, dict[str, float]]
+    errors: list[tuple[str, str, str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """Accuracy with its interval, in percent."""
+        low, high = self.interval
+        return f"{self.accuracy:.2%} [{low:.2%}, {high:.2%}] ({self.correct}/{self.images})"
+
+
+def clopper_pearson(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact binomial interval of a share (Clopper & Pearson 1934, Biometrika 26:404-413).
+
+    Args:
+        correct: 0 to total.
+        total: 1 and more.
+        confidence: The interval covers the true share with at least this probability.
+    """
+    beta = require("scipy.stats", extra="train", purpose="intervals").beta
+    tail = (1 - confidence) / 2
+    low = 0.0 if correct == 0 else float(beta.ppf(tail, correct, total - correct + 1))
+    high = 1.0 if correct == total else float(beta.ppf(1 - tail, correct + 1, total - correct))
+    return low, high
+
+
+def cross_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Mean of -ln p(truth), in nats, over [n, 4] and [n]."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(chosen, _FLOOR)).mean())
+
+
+def evaluate(answers: Answers) -> Evaluation:
+    """All figures of answers to at least one image."""
+    metrics = require("sklearn.metrics", extra="train", purpose="evaluating")
+    decided = answers.probabilities.argmax(axis=1)
+    correct = int((decided == answers.labels).sum())
+    numbers = list(range(len(CLASSES)))
+    table = metrics.classification_report(
+        answers.labels, decided, labels=numbers, target_names=CLASSES, output_dict=True, zero_division=0
+    )
+    wrong = np.flatnonzero(decided != answers.labels)
+    return Evaluation(
+        images=len(answers),
+        correct=correct,
+        accuracy=correct / len(answers),
+        interval=clopper_pearson(correct, len(answers)),
+        loss=cross_entropy(answers.probabilities, answers.labels),
+        confusion=metrics.confusion_matrix(answers.labels, decided, labels=numbers).tolist(),
+        per_class={
+            name: {
+                "precision": float(table[name]["precision"]),
+                "recall": float(table[name]["recall"]),
+                "f1": float(table[name]["f1-score"]),
+                "support": int(table[name]["support"]),
+            }
+            for name in CLASSES
+        },
+        errors=[
+            (
+                answers.files[number],
+                CLASSES[answers.labels[number]],
+                CLASSES[decided[number]],
+                round(float(answers.probabilities[number, decided[number]]), 4),
+            )
+            for number in wrong
+        ],
+    )

@@ -1,0 +1,100 @@
+"""From the best epoch's arrays to a `.keras` file and its predictions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braintumor.errors import UsageError
+from braintumor.training.data import Dataset
+from braintumor.training.feed import epoch_batches
+from braintumor.training.keras_file import answers_of
+from braintumor.training.learner import Arrays, Learner, array_of
+from braintumor.training.predictions import predictions_csv
+from braintumor.training.recipe import Recipe
+from braintumor.training.splits import Split
+from braintumor.training.state import RunFolder
+
+__all__ = ["finish", "refreshed", "save_model"]
+
+
+def finish(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder) -> Path:
+    """Write `<model>.keras`, `predictions.csv` and `result.json` from the best epoch.
+
+    BatchNorm's statistics are estimated afresh over training images first; whichever of the two versions has
+    the lower validation loss is kept, and `result.json` says which.
+
+    Raises:
+        UsageError: The run has no complete epoch at its final size yet.
+    """
+    best = folder.load_best()
+    if best is None:
+        raise UsageError(f"{folder.path} has no epoch at {recipe.final_size} px yet; give the run more time")
+    learner = Learner(recipe, recipe.final_size)
+    sized = {split: data.resized(recipe.final_size) for split, data in parts.items()}
+    learner.assign_weights(best)
+    losses = {"as trained": _loss(learner, sized["val"])}
+    kept = "as trained"
+    if recipe.batchnorm_refresh:
+        fresh = refreshed(learner, recipe, sized["train"])
+        learner.assign_weights(fresh)
+        losses["batchnorm refreshed"] = _loss(learner, sized["val"])
+        if losses["batchnorm refreshed"] < losses["as trained"]:
+            best, kept = fresh, "batchnorm refreshed"
+    path = folder.path / f"{recipe.model}.keras"
+    # What is judged is what is saved: float32, whatever the run computed in.
+    probabilities = answers_of(save_model(recipe, best, path), sized)
+    folder.write_text("predictions.csv", predictions_csv(sized, probabilities))
+    result = {"kept": kept, "val_loss": losses} | {
+        f"{split}_accuracy": float((found.argmax(axis=1) == sized[split].labels).mean())
+        for split, found in probabilities.items()
+    }
+    folder.write_text("result.json", json.dumps(result, indent=1))
+    return path
+
+
+def refreshed(learner: Learner, recipe: Recipe, data: Dataset) -> Arrays:
+    """The learner's weights with BatchNorm statistics averaged over `batchnorm_refresh` augmented batches."""
+    layers = [layer for layer in learner.model.layers if hasattr(layer, "moving_variance")]
+    if not layers:
+        return learner.weights()
+    kept = [layer.momentum for layer in layers]
+    sums: list[list[Any]] = [[0.0, 0.0] for _ in layers]
+    count = 0
+    try:
+        for layer in layers:
+            layer.momentum = 0.0  # moving statistics become those of the last batch
+        batches = epoch_batches(
+            data, recipe.augmentation, batch_size=recipe.batch_size, seed=recipe.seed, epoch=1_000_000
+        )
+        for batch in batches:
+            learner.model(batch.images, training=True)
+            for total, layer in zip(sums, layers, strict=True):
+                total[0] = total[0] + array_of(layer.moving_mean)
+                total[1] = total[1] + array_of(layer.moving_variance)
+            count += 1
+            if count == recipe.batchnorm_refresh:
+                break
+    finally:
+        for layer, momentum in zip(layers, kept, strict=True):
+            layer.momentum = momentum
+    for (mean, variance), layer in zip(sums, layers, strict=True):
+        layer.moving_mean.assign(mean / count)
+        layer.moving_variance.assign(variance / count)
+    return learner.weights()
+
+
+def save_model(recipe: Recipe, weights: Arrays, path: Path) -> Any:
+    """Write a float32 `.keras` file, whole or not at all, and return its model."""
+    plain = Learner.inference_model(recipe)
+    plain.set_weights(weights)
+    temporary = path.with_name(f"part-{path.name}")
+    plain.save(temporary)
+    temporary.replace(path)
+    return plain
+
+
+def _loss(learner: Learner, data: Dataset) -> float:
+    found = learner.predict(data.images)
+    return float(-np.log(np.maximum(found[np.arange(len(data)), data.labels], 1e-7)).mean())

@@ -1,0 +1,40 @@
+"""Which arithmetic this device is fast in."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from braintumor.training.recipe import Precision
+
+__all__ = ["compute_policy", "jit_setting"]
+
+
+def compute_policy(keras: Any, wanted: Precision) -> str:
+    """The Keras dtype policy for a wanted precision: "float32" or "mixed_bfloat16"."""
+    if wanted == "auto":
+        return "mixed_bfloat16" if _accelerated(keras) or _cpu_has_bfloat16() else "float32"
+    return "float32" if wanted == "float32" else "mixed_bfloat16"
+
+
+def jit_setting(keras: Any) -> str | bool:
+    """XLA or not: it slows TensorFlow down on CPUs, and JAX is nothing without it."""
+    return "auto" if keras.backend.backend() == "jax" or _accelerated(keras) else False
+
+
+def _accelerated(keras: Any) -> bool:
+    """Whether Keras sees a GPU or TPU."""
+    # Asked for a kind that is not there, JAX raises; asked for none, it lists what it uses.
+    return any(not name.startswith("cpu") for name in keras.distribution.list_devices())
+
+
+def _cpu_has_bfloat16() -> bool:
+    # Other systems than Linux have no such file: float32 is right everywhere, only slower.
+    if sys.platform != "linux" or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        return False
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    flags = {word for line in text.splitlines() if line.startswith("flags") for word in line.split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16"})

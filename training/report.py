@@ -1,0 +1,179 @@
+"""Every figure of the study, from stored runs, without training: the values. `report_page` renders them."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from braintumor import NOTICE
+from braintumor.errors import IntegrityError, UsageError
+from braintumor.models.catalog import CATALOG
+from braintumor.training.audit import near_duplicate_free
+from braintumor.training.calibration import Calibration, calibration, fit_temperature, tempered
+from braintumor.training.ensemble_search import Vote, search, soft_vote
+from braintumor.training.evaluate import Evaluation, evaluate
+from braintumor.training.predictions import Answers, read_predictions
+from braintumor.training.splits import ManifestRow
+from braintumor.training.state import EpochRow
+from braintumor.training.study import STUDY_ENSEMBLE
+
+__all__ = ["ENSEMBLE", "Judged", "Report", "Run", "judge", "make_report", "read_run"]
+
+ENSEMBLE = "Ensemble"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What one folder of `bt-train` holds.
+
+    Attributes:
+        name: The model.
+        about: `run.json`; empty for a model that was only evaluated.
+        history: The learning curves; empty for such a model.
+        answers: By split.
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    history: tuple[EpochRow, ...]
+    answers: Mapping[str, Answers]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A model, or an ensemble, on all parts.
+
+    Attributes:
+        val: On validation images.
+        test: On all test images.
+        free: On the test images with no near-duplicate in train or val; None where there is none.
+        temperature: Fitted on validation images.
+        before: Calibration on the test images as they come.
+        after: The same after division by the temperature.
+    """
+
+    val: Evaluation
+    test: Evaluation
+    free: Evaluation | None
+    temperature: float
+    before: Calibration
+    after: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """Everything that the page shows.
+
+    Attributes:
+        runs: By model.
+        judged: By model; the chosen ensemble, where there is one, under `ENSEMBLE`.
+        votes: The best vote of each subset, best on validation first.
+        study_vote: Equal votes of the study's three models, judged; None where one of them is missing.
+    """
+
+    runs: Mapping[str, Run]
+    judged: Mapping[str, Judged]
+    votes: tuple[Vote, ...]
+    study_vote: Judged | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, schema `braintumor.training-report/1`."""
+        return {
+            "schema": "braintumor.training-report/1",
+            "notice": NOTICE,
+            "judged": {name: found.to_json() for name, found in self.judged.items()},
+            "votes": [asdict(vote) for vote in self.votes],
+            "study_vote": self.study_vote.to_json() if self.study_vote else None,
+            "runs": {
+                name: {"about": dict(run.about), "history": [asdict(row) for row in run.history]}
+                for name, run in self.runs.items()
+            },
+        }
+
+
+def read_run(folder: Path) -> Run:
+    """Read the folder of one model.
+
+    Raises:
+        InputError: The run is not finished.
+        IntegrityError: Its files are damaged.
+    """
+    about_file, history_file = folder / "run.json", folder / "history.csv"
+    about = json.loads(about_file.read_text(encoding="utf-8")) if about_file.exists() else {}
+    rows: list[EpochRow] = []
+    if history_file.exists():
+        reader = csv.DictReader(io.StringIO(history_file.read_text(encoding="utf-8")))
+        rows = [_epoch_row(row, history_file) for row in reader]
+    return Run(folder.name, about, tuple(rows), read_predictions(folder / "predictions.csv"))
+
+
+def _epoch_row(row: Mapping[str, str], source: Path) -> EpochRow:
+    try:
+        return EpochRow(
+            epoch=int(row["epoch"]),
+            size=int(row["size"]),
+            train_loss=float(row["train_loss"]),
+            train_accuracy=float(row["train_accuracy"]),
+            val_loss=float(row["val_loss"]),
+            val_accuracy=float(row["val_accuracy"]),
+            learning_rate=float(row["learning_rate"]),
+            images_per_s=float(row["images_per_s"]),
+            elapsed_s=float(row["elapsed_s"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{source} is not a learning curve ({error}); run bt-train again") from error
+
+
+def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
+    """Judge all finished runs below a folder.
+
+    Args:
+        folder: Has one folder a model, as `bt-train` writes them.
+        rows: The manifest, which knows the near-duplicates.
+
+    Raises:
+        UsageError: There is no finished run.
+        IntegrityError: Runs were evaluated on different images.
+    """
+    found = [name for name in CATALOG if (folder / name / "predictions.csv").exists()]
+    if not found:
+        raise UsageError(f"{folder} holds no finished run of {', '.join(CATALOG)}; train first: bt-train all")
+    runs = {name: read_run(folder / name) for name in found}
+    free = near_duplicate_free(rows)
+    judged = {name: judge(run.answers["val"], run.answers["test"], free) for name, run in runs.items()}
+    votes: list[Vote] = []
+    study_vote = None
+    if len(runs) > 1:
+        votes = search({name: run.answers["val"] for name, run in runs.items()})
+        judged[ENSEMBLE] = _judge_vote(runs, votes[0], free)
+    if all(name in runs for name in STUDY_ENSEMBLE):
+        study_vote = _judge_vote(runs, Vote(STUDY_ENSEMBLE, (1 / 3,) * 3, 0.0, 0.0), free)
+    return Report(runs, judged, tuple(votes), study_vote)
+
+
+def judge(val: Answers, test: Answers, free: frozenset[str]) -> Judged:
+    """All figures of one model."""
+    part = test.only(free)
+    temperature = fit_temperature(val)
+    return Judged(
+        val=evaluate(val),
+        test=evaluate(test),
+        free=evaluate(part) if len(part) else None,
+        temperature=temperature,
+        before=calibration(test),
+        after=calibration(test.with_probabilities(tempered(test.probabilities, temperature))),
+    )
+
+
+def _judge_vote(runs: Mapping[str, Run], vote: Vote, free: frozenset[str]) -> Judged:
+    val, test = (
+        soft_vote({name: run.answers[split] for name, run in runs.items()}, vote) for split in ("val", "test")
+    )
+    return judge(val, test, free)

@@ -1,0 +1,87 @@
+"""The 5,618 / 702 / 703 split of the data set, drawn once, by file name, for good."""
+
+import csv
+import gzip
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from braintumor.errors import IntegrityError
+from braintumor.models.labels import CLASSES
+
+__all__ = ["SPLITS", "TEST_SUPPORTS", "ManifestRow", "Split", "check_manifest", "read_manifest"]
+
+Split = Literal["train", "val", "test"]
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+TEST_SUPPORTS = {"glioma": 158, "healthy": 199, "meningioma": 183, "pituitary": 163}
+"""Images a class in the test split: those of the study's classification report."""
+
+_OWN_MANIFEST = Path(__file__).with_name("manifest.csv.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One image of the data set.
+
+    Attributes:
+        file: File name without folders, as in the Kaggle data set; unique.
+        label: One of `CLASSES`.
+        split: The part that it belongs to.
+        phash: 64-bit perceptual hash (`imagehash.phash`) of the 224 x 224 grey image.
+    """
+
+    file: str
+    label: str
+    split: Split
+    phash: int
+
+
+def read_manifest(path: Path | None = None) -> tuple[ManifestRow, ...]:
+    """Read a manifest: CSV, or gzipped CSV, with the columns file, label, split, phash.
+
+    Args:
+        path: The file; the package's own manifest of 7,023 images when None.
+
+    Raises:
+        IntegrityError: It is not such a file.
+    """
+    source = path or _OWN_MANIFEST
+    try:
+        data = source.read_bytes()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+        rows = tuple(_row(values) for values in csv.DictReader(io.StringIO(text)))
+    except (OSError, EOFError, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise IntegrityError(
+            f"{source} is not a manifest ({type(error).__name__}: {error}); expected is CSV with the columns "
+            "file,label,split,phash; leave --manifest away for the package's own"
+        ) from error
+    check_manifest(rows, source)
+    return rows
+
+
+def _row(values: dict[str, str]) -> ManifestRow:
+    split, label = values["split"], values["label"]
+    if split not in SPLITS or label not in CLASSES:
+        raise ValueError(f"{values['file']} has split {split!r} and label {label!r}")
+    return ManifestRow(values["file"], label, split, int(values["phash"], 16))
+
+
+def check_manifest(rows: Sequence[ManifestRow], source: Path) -> None:
+    """See that names are unique and that each split has each class.
+
+    Raises:
+        IntegrityError: Otherwise.
+    """
+    names = Counter(row.file for row in rows)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise IntegrityError(f"{source} lists {len(twice)} files twice, the first is {twice[0]}")
+    counts = Counter((row.split, row.label) for row in rows)
+    missing = [f"{split}/{label}" for split in SPLITS for label in CLASSES if not counts[split, label]]
+    if missing:
+        raise IntegrityError(f"{source} has no image for {', '.join(missing)}")
