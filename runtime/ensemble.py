@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from braintumor.errors import BraintumorError, InputError, UnavailableError, UsageError
 from braintumor.runtime.batching import prepared_groups
 from braintumor.runtime.bundle import Bundle, load_bundle
+from braintumor.runtime.closing import Closing
 from braintumor.runtime.engine import Engine, EngineInfo
 from braintumor.runtime.image import grey_from_array, read_grey, resize
 from braintumor.runtime.record import ImageInfo, MemberAnswer, Record
@@ -49,7 +49,7 @@ class _Prepared:
     error: InputError | None = None
 
 
-class Ensemble:
+class Ensemble(Closing):
     """The members of a bundle on one engine, and their vote.
 
     Make one with `Ensemble.load`; it is a context manager. Not thread-safe: one a thread, or a lock.
@@ -178,16 +178,6 @@ class Ensemble:
         self._closed = True
         for engine in self._engines:
             engine.close()
-
-    def __enter__(self) -> Self:
-        """Use it in a `with` block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def _prepare(self, source: Source) -> _Prepared:
         start = time.perf_counter()

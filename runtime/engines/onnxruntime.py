@@ -8,8 +8,7 @@ the CPU's instruction sets, since blocked layouts of one CPU are wrong for anoth
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from braintumor.errors import IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle import Member
 from braintumor.runtime.cache import cached, content_key
+from braintumor.runtime.closing import Closing
 from braintumor.runtime.cpu import cpu_features
 from braintumor.runtime.engine import INPUT, OUTPUT, EngineInfo, Port, check_ports
 
@@ -29,7 +29,7 @@ _OPTIMISED: Final = "model.onnx"
 _DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
-class OnnxRuntimeCpuEngine:
+class OnnxRuntimeCpuEngine(Closing):
     """A member on the CPU."""
 
     name = "onnxruntime-cpu"
@@ -70,16 +70,6 @@ class OnnxRuntimeCpuEngine:
     def close(self) -> None:
         """Free the session."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        """Use it in a `with` block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def _check_installation(self, ort: Any) -> None:
         remedy = f"pip uninstall onnxruntime onnxruntime-gpu && pip install 'braintumor[{self.extra}]'"

@@ -11,8 +11,7 @@ instruction sets.
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from braintumor.errors import IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle import Member
 from braintumor.runtime.cache import cached, content_key
+from braintumor.runtime.closing import Closing
 from braintumor.runtime.cpu import cpu_features
 from braintumor.runtime.engine import INPUT, OUTPUT, EngineInfo, Port, check_ports
 
@@ -31,7 +31,7 @@ _COMPILED: Final = "model.blob"
 _DEVICE: Final = "CPU"
 
 
-class OpenVinoCpuEngine:
+class OpenVinoCpuEngine(Closing):
     """A member on the CPU by OpenVINO, one batch at a time on all threads."""
 
     name = "openvino-cpu"
@@ -78,16 +78,6 @@ class OpenVinoCpuEngine:
     def close(self) -> None:
         """Free the compiled model."""
         self._request = None
-
-    def __enter__(self) -> Self:
-        """Use it in a `with` block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
 
 def _ports(values: Sequence[Any], wanted: str) -> list[Port]:
