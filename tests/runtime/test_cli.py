@@ -152,7 +152,8 @@ def test_a_damaged_bundle_is_exit_code_4(copied: Path, scans: list[Path]) -> Non
 
 
 def test_a_missing_engine_is_exit_code_5(single: Path, scans: list[Path]) -> None:
-    code = "import sys; sys.modules['onnxruntime'] = sys.modules['openvino'] = None; from braintumor.runtime.cli import main; main()"
+    without = "import sys; sys.modules['onnxruntime'] = sys.modules['openvino'] = None"
+    code = f"{without}; from braintumor.runtime.cli import main; main()"
     command = [sys.executable, "-c", code, str(scans[0]), "--bundle", str(single)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "pip install 'braintumor[cpu]'" in refused(done, 5)
