@@ -58,7 +58,7 @@ def measure_growth(bundle: Path, work: Path, *, small: int, large: int) -> Memor
         output = work / f"{count}.jsonl"
         infer = str(Path(sys.executable).with_name("bt-infer"))
         run = run_process([infer, str(folder), "--bundle", str(bundle), "--output", str(output)])
-        answered = sum(1 for _ in output.open(encoding="utf-8")) if run.returncode == 0 else 0
+        answered = len(output.read_bytes().splitlines()) if run.returncode == 0 else 0
         if answered != count:
             raise BraintumorError(f"{answered} of {count} images were answered, exit status {run.returncode}")
         runs.append(run)
