@@ -1,15 +1,27 @@
 """Whole processes as a user sees them: wall time and peak memory of a command."""
 
+import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from braintumor.errors import UnavailableError
 
 __all__ = ["ProcessRun", "run_process"]
+
+# A process's peak begins with what its parent held when it forked: a small one must stand between.
+_LAUNCHER: Final = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+report = [time.perf_counter() - start, usage.ru_maxrss, process.returncode]
+os.write(int(sys.argv[1]), json.dumps(report).encode())
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +53,22 @@ def run_process(command: Sequence[str], *, environment: Mapping[str, str] | None
     """
     if sys.platform == "win32":
         raise UnavailableError("peak memory of a process is measured with wait4, which Windows lacks; use Linux")
-    start = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        env=os.environ | (environment or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None  # noqa: S101 - narrows the type: a pipe was asked for
-        stdout = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
+    report_read, report_write = os.pipe()
+    with os.fdopen(report_read) as report:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _LAUNCHER, str(report_write), *command],
+                env=os.environ | (environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(report_write,),
+                text=True,
+                check=False,
+            )
+        finally:
+            os.close(report_write)
+        wall_s, peak_rss, returncode = json.load(report)
     # Linux counts in KiB, macOS in bytes.
     unit_bytes = 1 if sys.platform == "darwin" else 1024
-    return ProcessRun(wall_s, usage.ru_maxrss * unit_bytes / 1e6, process.returncode, stdout)
+    return ProcessRun(wall_s, peak_rss * unit_bytes / 1e6, returncode, done.stdout)
