@@ -18,6 +18,8 @@ from braintumor.bench.phantoms import phantoms
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
+from braintumor.runtime.bundle import Member, load_bundle
+from braintumor.runtime.cache import CACHE_VARIABLE
 from braintumor.runtime.image import DECODE_VERSION
 
 IMAGES = 12
@@ -58,6 +60,17 @@ def half(exported: Callable[..., Path]) -> Path:
 def three(exported: Callable[..., Path]) -> Path:
     """A bundle of three members of different input sizes with the weights 1, 2, 3."""
     return exported("three", "fp32", {"a": 1.0, "b": 2.0, "c": 3.0})
+
+
+@pytest.fixture
+def member(single: Path) -> Member:
+    return load_bundle(single).members[0]
+
+
+@pytest.fixture
+def own_cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture

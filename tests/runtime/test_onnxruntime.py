@@ -21,17 +21,6 @@ from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine, OnnxRun
 IMAGES = phantoms(5, 32, 32, seed=9)
 
 
-@pytest.fixture
-def member(single: Path) -> Member:
-    return load_bundle(single).members[0]
-
-
-@pytest.fixture
-def own_cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def optimised(cache: Path) -> list[Path]:
     return sorted(cache.glob("onnxruntime/*/model.onnx"))
 

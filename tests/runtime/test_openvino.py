@@ -20,17 +20,6 @@ from braintumor.runtime.ensemble import Ensemble
 pytest.importorskip("openvino")
 
 
-@pytest.fixture
-def member(single: Path) -> Member:
-    return load_bundle(single).members[0]
-
-
-@pytest.fixture
-def cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def blobs(cache: Path) -> list[Path]:
     return sorted(cache.glob("openvino/*/model.blob"))
 
@@ -74,17 +63,19 @@ def test_one_batch_does_not_change_the_answers_to_the_one_before(member: Member)
         assert np.array_equal(kept, before)
 
 
-def test_the_second_start_takes_the_compiled_model_from_the_cache(member: Member, cache_of_the_test: Path) -> None:
+def test_the_second_start_takes_the_compiled_model_from_the_cache(
+    member: Member, own_cache_of_the_test: Path
+) -> None:
     first = answers(member)
-    (blob,) = blobs(cache_of_the_test)
+    (blob,) = blobs(own_cache_of_the_test)
     written = blob.stat().st_mtime_ns
     assert np.array_equal(answers(member), first)
     assert blob.stat().st_mtime_ns == written
 
 
-def test_a_damaged_compiled_model_is_made_again(member: Member, cache_of_the_test: Path) -> None:
+def test_a_damaged_compiled_model_is_made_again(member: Member, own_cache_of_the_test: Path) -> None:
     first = answers(member)
-    (blob,) = blobs(cache_of_the_test)
+    (blob,) = blobs(own_cache_of_the_test)
     blob.write_bytes(b"damage")
     assert np.array_equal(answers(member), first)
     assert blob.read_bytes() != b"damage"
