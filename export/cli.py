@@ -14,7 +14,7 @@ from braintumor.models.labels import CLASSES, parse_classes
 from braintumor.models.spec import PREPROCESSES
 
 if TYPE_CHECKING:
-    from braintumor.export.member import ExportedMember, MemberOptions
+    from braintumor.export.member import ExportedMember
     from braintumor.export.precision import Precision
     from braintumor.runtime.bundle import Bundle
     from braintumor.runtime.image import Resize
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # Names only: the modules that define them load ONNX, and --help must not.
-_PRECISIONS = ("fp32", "fp16")
+_PRECISIONS = ("fp32", "fp16", "bf16", "int8", "mixed")
+_RESTS = ("fp32", "fp16")
+# At these, a label may differ where Keras itself wavers.
+_CLEAR_ONLY = ("bf16", "int8")
 _RESIZES = ("antialias", "tf-bilinear")
 
 # The largest side that a bundle may name.
@@ -36,7 +39,11 @@ Value = TypeVar("Value")
 @click.command(cls=Command, epilog=EPILOG)
 @click.argument("models", metavar="[MODEL.keras]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "--precision", type=click.Choice(_PRECISIONS), default="fp16", show_default=True, help="Of all members."
+    "--precision",
+    type=click.Choice(_PRECISIONS),
+    default="fp16",
+    show_default=True,
+    help="Of all members; mixed is int8 for those that gain by it.",
 )
 @click.option(
     "--bundle",
@@ -67,6 +74,28 @@ Value = TypeVar("Value")
     type=click.Path(path_type=Path),
     help="Images to verify with.  [default: $BRAINTUMOR_DATA, or generated phantoms]",
 )
+@click.option(
+    "--calibrate",
+    metavar="DIR|NPZ",
+    type=click.Path(path_type=Path),
+    help="For int8: real training images, a folder a class, or a file of bt-data prepare."
+    "  [default: the plans beside the models]",
+)
+@click.option(
+    "--validate",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="For int8: other images, by which the search judges.  [default: the validation part of the NPZ]",
+)
+@click.option(
+    "--rest", type=click.Choice(_RESTS), default="fp32", show_default=True, help="For int8: what stays float."
+)
+@click.option(
+    "--save-plans",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="For int8: keep what was searched, to export again without images.",
+)
 @debug_option
 @version_option
 def export(  # noqa: PLR0913 - one parameter an option
@@ -81,12 +110,17 @@ def export(  # noqa: PLR0913 - one parameter an option
     size: tuple[str, ...],
     resize: tuple["Resize", ...],
     images: Path | None,
+    calibrate: Path | None,
+    validate: Path | None,
+    rest: "Precision",
+    save_plans: Path | None,
 ) -> None:
     """Export Keras classifiers as one bundle of verified ONNX models.
 
     Without MODEL, takes ./models/*.keras or, if there are none, the weights that come with the package. Each
     model is converted, simplified, and accepted only when it answers what Keras answers.
     """
+    from braintumor.export.int8 import Quantisation
     from braintumor.export.member import MemberOptions
     from braintumor.export.pipeline import ExportOptions, default_models, export_bundle, verification_images
 
@@ -103,7 +137,13 @@ def export(  # noqa: PLR0913 - one parameter an option
     )
     folder = bundle or Path("bundles") / precision
     options = ExportOptions(
-        members, precision, folder, name or folder.name, verification_images(images), _command_line()
+        members,
+        precision,
+        folder,
+        name or folder.name,
+        verification_images(images),
+        _command_line(),
+        Quantisation(calibrate, validate, rest=rest, save_plans=save_plans),
     )
     reporter = _Reporter()
     try:
@@ -167,12 +207,14 @@ class _Reporter:
         self._status = Console(stderr=True).status("")
         self._terminal = sys.stderr.isatty()
 
-    def __call__(self, member: "MemberOptions", exported: "ExportedMember | None") -> None:
-        if exported is None:
-            if self._terminal:
-                self._status.update(f"{member.name}: exporting, up to some minutes for a large model")
-                self._status.start()
-            return
+    def step(self, what: str) -> None:
+        """Something begins that may take a while."""
+        if self._terminal:
+            self._status.update(what)
+            self._status.start()
+
+    def done(self, exported: "ExportedMember") -> None:
+        """A member is ready."""
         self.stop()
         click.echo(_member_line(exported.entry), err=True)
 
@@ -189,10 +231,27 @@ def _member_line(entry: Mapping[str, Any]) -> str:
     count = next(iter(by_batch))["images"]
     asked = f"{count} phantoms" if parity["images"] == "phantoms" else f"{count} images"
     softmax = ", ends in logits, softmax added" if entry["softmax_added"] else ""
-    return (
+    line = (
         f"{entry['name']}: {entry['precision']}, {entry['height']}x{entry['width']} pixels, nodes "
         f"{entry['nodes']['converted']} -> {entry['nodes']['simplified']}{softmax}, answers {asked} as Keras does "
-        f"(max |dp| {worst:.1e}, no label differs)"
+        f"(max |dp| {worst:.1e}, no {'clear ' if entry['precision'] in _CLEAR_ONLY else ''}label differs)"
+    )
+    return line + (_quantisation_lines(entry["quantisation"]) if "quantisation" in entry else "")
+
+
+def _quantisation_lines(found: Mapping[str, Any]) -> str:
+    """What was searched: naive against searched on the validation images, and the groups by the damage they do."""
+    kept = ", ".join(found["float_groups"]) or "nothing"
+    naive, searched, vote = found["naive"], found["searched"], found["vote"]
+    ranking = ", ".join(f"{entry['group']} {entry['divergence_nats']:.1e}" for entry in found["ranking"][:4])
+    return (
+        f"\n  int8 by {found['method']} on {found['calibration']['images']} training images; float stays {kept}; "
+        f"rest {found['rest']}"
+        f"\n  {searched['images']} validation images: naive {naive['flips']} labels differ from FP32 "
+        f"({naive['accuracy']:.2%} right), searched {searched['flips']} ({searched['accuracy']:.2%}), FP32 "
+        f"{searched['accuracy_fp32']:.2%}; in the vote of {' + '.join(found['members'])} {vote['flips']} "
+        f"({vote['accuracy']:.2%}, FP32 {vote['accuracy_fp32']:.2%})"
+        f"\n  most sensitive, in nats: {ranking}"
     )
 
 

@@ -12,19 +12,22 @@ from braintumor import NOTICE
 from braintumor.export.archive import KerasArchive, open_archive
 from braintumor.export.conversion import Conversion, convert, tool_versions
 from braintumor.export.frame import Frame, framed
+from braintumor.export.lint import require_clean
 from braintumor.export.onnx_from_keras import OPSET, Request
-from braintumor.export.precision import Precision, at_precision
+from braintumor.export.plan import QuantisationPlan
+from braintumor.export.precision import Precision, at_precision, half_around_int8
+from braintumor.export.quantize import INT8_OPSET, quantized
 from braintumor.export.simplify import simplified
 from braintumor.export.verify import verify
 from braintumor.models.labels import class_permutation
 from braintumor.runtime.cache import cached, content_key
 from braintumor.runtime.image import Resize
 
-__all__ = ["ExportedMember", "MemberOptions", "VerificationImages", "export_member"]
+__all__ = ["ExportedMember", "MemberOptions", "Target", "VerificationImages", "export_member"]
 
 _CACHE_KIND: Final = "onnx-member"
 # Moves when this module, or one that it calls, would give another result for the same conversion.
-_RECIPE: Final = 3
+_RECIPE: Final = 4
 _MODEL, _FIGURES = "model.onnx", "figures.json"
 
 
@@ -82,19 +85,34 @@ class ExportedMember:
     model: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a member is brought to.
+
+    Attributes:
+        precision: Of the weights and of what is computed.
+        plan: For int8: what is quantised, and how.
+        rest: For int8: precision of what is not, "fp32" for CPUs or "fp16" for GPUs.
+    """
+
+    precision: Precision
+    plan: QuantisationPlan | None = None
+    rest: Precision = "fp32"
+
+
 def export_member(
-    options: MemberOptions, classes: tuple[str, ...], precision: Precision, images: VerificationImages
+    options: MemberOptions, classes: tuple[str, ...], target: Target, images: VerificationImages
 ) -> ExportedMember:
     """Convert, simplify, bring to a precision and verify one member. Every step is cached by content.
 
     Args:
         options: What is asked.
         classes: The bundle's class order.
-        precision: Of the weights and of what is computed.
+        target: What it is brought to.
         images: For the verification.
 
     Raises:
-        ModelError: The file is not a classifier that can be exported.
+        ModelError: The file is not a classifier that can be exported, or the plan is one for another.
         ParityError: The result does not answer what Keras answers.
     """
     archive = open_archive(options.path)
@@ -104,19 +122,21 @@ def export_member(
         {
             "recipe": _RECIPE,
             "conversion": conversion.key,
-            "precision": precision,
+            "precision": target.precision,
+            "plan": target.plan and target.plan.sha256,
+            "rest": target.rest,
             "permutation": permutation,
             "classes": classes,
         }
     )
 
     def build(folder: Path) -> None:
-        figures = _build(folder / _MODEL, conversion, permutation, precision, images.kind)
+        figures = _build(folder / _MODEL, conversion, permutation, target, images.kind)
         (folder / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
 
     entry = cached(_CACHE_KIND, key, build)
     figures = json.loads((entry / _FIGURES).read_bytes())
-    return ExportedMember(_entry(options, archive, conversion, precision, figures), entry / _MODEL)
+    return ExportedMember(_entry(options, archive, conversion, target, figures), entry / _MODEL)
 
 
 def _request(options: MemberOptions, images: VerificationImages) -> Request:
@@ -131,7 +151,7 @@ def _request(options: MemberOptions, images: VerificationImages) -> Request:
 
 
 def _build(
-    path: Path, conversion: Conversion, permutation: tuple[int, ...], precision: Precision, kind: str
+    path: Path, conversion: Conversion, permutation: tuple[int, ...], target: Target, kind: str
 ) -> dict[str, Any]:
     facts = conversion.facts
     core = onnx.load(str(conversion.core))
@@ -139,19 +159,29 @@ def _build(
     core = simplified(core)
     nodes = {"converted": converted, "simplified": len(core.graph.node)}
     frame = Frame(facts.height, facts.width, facts.channels, facts.preprocess, facts.logits, permutation)
-    model = framed(at_precision(core, precision), frame)
+    if target.plan is None:
+        model = framed(at_precision(core, target.precision), frame)
+    else:
+        model = _quantised(framed(core, frame), target.plan, target.rest)
     model.doc_string = NOTICE
     onnx.save(model, str(path))
+    if target.plan is not None:
+        require_clean(path)
     reference = conversion.reference[:, list(permutation)]
-    verification = verify(path, conversion.images, reference, precision, kind=kind)
+    verification = verify(path, conversion.images, reference, target.precision, kind=kind)
     return {"nodes": nodes, "parity": verification.to_dict()}
+
+
+def _quantised(model: onnx.ModelProto, plan: QuantisationPlan, rest: Precision) -> onnx.ModelProto:
+    int8 = quantized(model, plan.thresholds, plan.float_nodes)
+    return half_around_int8(int8) if rest == "fp16" else int8
 
 
 def _entry(
     options: MemberOptions,
     archive: KerasArchive,
     conversion: Conversion,
-    precision: Precision,
+    target: Target,
     figures: Mapping[str, Any],
 ) -> dict[str, Any]:
     facts = asdict(conversion.facts)
@@ -161,7 +191,7 @@ def _entry(
         "height": facts["height"],
         "width": facts["width"],
         "resize": options.resize,
-        "precision": precision,
+        "precision": target.precision,
         "source": {
             "file": options.path.name,
             "sha256": archive.sha256,
@@ -174,7 +204,20 @@ def _entry(
             "classes": list(options.classes),
         },
         "softmax_added": facts["logits"],
-        "opset": OPSET,
+        "opset": INT8_OPSET if target.plan else OPSET,
         "tools": tool_versions(),
+        **({"quantisation": _quantisation(target.plan, target.rest)} if target.plan else {}),
         **figures,
+    }
+
+
+def _quantisation(plan: QuantisationPlan, rest: Precision) -> dict[str, Any]:
+    """What the bundle says of an int8 member: all of its plan but the thresholds, which are in the graph."""
+    return {
+        "plan_sha256": plan.sha256,
+        "method": plan.method,
+        "rest": rest,
+        "float_groups": list(plan.float_groups),
+        "float_nodes": list(plan.float_nodes),
+        **plan.findings,
     }

@@ -2,15 +2,16 @@
 
 import importlib.resources
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, Protocol
 
 from braintumor.errors import UsageError
 from braintumor.export.archive import open_archive
 from braintumor.export.bundle import check_destination, write_bundle
-from braintumor.export.member import ExportedMember, MemberOptions, VerificationImages, export_member
+from braintumor.export.int8 import Quantisation, is_worth_it, plans_for
+from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.precision import Precision
 from braintumor.export.verify import MIN_IMAGES
 from braintumor.models.labels import CLASSES, class_permutation
@@ -30,19 +31,21 @@ class ExportOptions:
 
     Attributes:
         members: In the order of the bundle, at least one, with different names.
-        precision: Of all members.
+        precision: Of all members; "mixed" is int8 for those that gain by it and `quantisation.rest` for the others.
         folder: Where the bundle goes.
         name: Of the bundle.
         images: For the verification.
         command: What was typed, for the bundle.
+        quantisation: For int8 and mixed.
     """
 
     members: tuple[MemberOptions, ...]
-    precision: Precision
+    precision: Precision | Literal["mixed"]
     folder: Path
     name: str
     images: VerificationImages
     command: str
+    quantisation: Quantisation = field(default_factory=Quantisation)
 
     def __post_init__(self) -> None:
         """Check what cannot be checked member by member.
@@ -60,19 +63,30 @@ class ExportOptions:
                 raise UsageError(f"--vote gives {member.name} the weight {member.weight}; allowed is more than 0")
 
 
-Report = Callable[[MemberOptions, ExportedMember | None], None]
-"""Called with a member before it is exported (and None) and after (and the result)."""
+class Report(Protocol):
+    """Who is told how an export goes on."""
+
+    def step(self, what: str) -> None:
+        """Something begins that may take a while."""
+        ...
+
+    def done(self, exported: ExportedMember) -> None:
+        """A member is ready."""
+        ...
 
 
-def _no_report(_member: MemberOptions, _exported: ExportedMember | None) -> None: ...
+class _NoReport:
+    def step(self, what: str) -> None: ...
+
+    def done(self, exported: ExportedMember) -> None: ...
 
 
-def export_bundle(options: ExportOptions, report: Report = _no_report) -> Bundle:
+def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundle:
     """Export all members and write the bundle.
 
     Args:
         options: What is asked.
-        report: Told before and after each member.
+        report: Told how it goes on.
 
     Raises:
         ModelError: A file is not a classifier that can be exported.
@@ -86,11 +100,12 @@ def export_bundle(options: ExportOptions, report: Report = _no_report) -> Bundle
         # A misspelt third file is told before the minutes that the first two take.
         class_permutation(member.classes, classes)
         open_archive(member.path)
+    report = report or _NoReport()
     exported = []
-    for member in options.members:
-        report(member, None)
-        exported.append(export_member(member, classes, options.precision, options.images))
-        report(member, exported[-1])
+    for member, target in zip(options.members, _targets(options, classes, report), strict=True):
+        report.step(f"{member.name}: exporting, up to some minutes for a large model")
+        exported.append(export_member(member, classes, target, options.images))
+        report.done(exported[-1])
     return write_bundle(
         options.folder,
         name=options.name,
@@ -98,6 +113,18 @@ def export_bundle(options: ExportOptions, report: Report = _no_report) -> Bundle
         members=[member.entry for member in exported],
         files={member.entry["name"]: member.model for member in exported},
         command=options.command,
+    )
+
+
+def _targets(options: ExportOptions, classes: tuple[str, ...], report: Report) -> tuple[Target, ...]:
+    """What each member is brought to."""
+    if options.precision not in {"int8", "mixed"}:
+        return (Target(options.precision),) * len(options.members)  # type: ignore[arg-type]  # not "mixed"
+    asked = options.quantisation
+    plans = plans_for(options.members, classes, asked, options.images, report.step)
+    return tuple(
+        Target("int8", plan, asked.rest) if options.precision == "int8" or is_worth_it(plan) else Target(asked.rest)
+        for plan in plans
     )
 
 

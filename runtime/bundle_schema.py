@@ -14,7 +14,7 @@ __all__ = ["FUSION", "PRECISIONS", "SCHEMA", "parse_bundle"]
 
 SCHEMA: Final = "braintumor.bundle/1"
 FUSION: Final = "soft-vote"
-PRECISIONS: Final = ("fp32", "fp16")
+PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_SIDE_PX: Final = 4096

@@ -28,18 +28,16 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 
 # Library → the files and folders that may import it.
-_KERAS = ("models/build.py", "export/onnx_from_keras.py", "runtime/engines/keras.py", "bench/peers/", "training/")
+_KERAS = ("models/build.py", "export/onnx_from_keras.py", "runtime/engines/keras.py", "training/")
 HEAVY: Mapping[str, tuple[str, ...]] = {
     "tensorflow": _KERAS,
     "keras": _KERAS,
     "torch": ("training/",),
     "tf2onnx": ("export/onnx_from_keras.py",),
     "onnx": ("export/",),
-    "onnxruntime": ("runtime/engines/onnxruntime.py", "bench/peers/", "export/"),
-    "openvino": ("runtime/engines/openvino.py", "bench/peers/"),
-    "tensorrt": ("runtime/tensorrt/",),
-    "tensorrt_rtx": ("runtime/tensorrt/",),
-    "cuda": ("runtime/tensorrt/",),
+    "onnxruntime": ("runtime/engines/onnxruntime.py", "export/"),
+    "openvino": ("runtime/engines/openvino.py",),
+    "tensorrt": ("runtime/engines/tensorrt.py", "export/engine_from_onnx.py"),
 }
 
 

@@ -139,6 +139,8 @@ def _options(ort: Any, threads: int | None) -> Any:
     options.log_severity_level = _ERRORS_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
+    # Without it, int8 sums saturate on CPUs that have no VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     # The members take turns: an idle member's threads must not spin against the one that works.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")

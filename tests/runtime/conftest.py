@@ -39,7 +39,7 @@ def exported(
         )
         folder = tmp_path_factory.mktemp("bundles") / name
         options = ExportOptions(members, precision, folder, name, VerificationImages((), 64), "bt-export a.keras")
-        return export_bundle(options, lambda _options, _done: None).folder
+        return export_bundle(options).folder
 
     return make
 

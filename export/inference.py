@@ -1,0 +1,38 @@
+"""Answers of an ONNX model while it is being made, on ONNX Runtime's CPU provider."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from braintumor.export.frame import IMAGE, PROBABILITIES
+
+__all__ = ["answers", "batches", "session"]
+
+_ERRORS_ONLY = 3
+_BATCH = 16
+
+
+def session(model: bytes | Path) -> ort.InferenceSession:
+    """A session that computes Q/DQ as it is written.
+
+    ONNX Runtime's fused int8 kernels saturate on CPUs without VNNI: figures would depend on the machine.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def answers(model: bytes | Path, images: NDArray[np.uint8], size: int = _BATCH) -> NDArray[np.float32]:
+    """float32 [n, classes]: what a model says of uint8 [n, H, W]."""
+    running = session(model)
+    return np.concatenate([running.run([PROBABILITIES], {IMAGE: batch})[0] for batch in batches(images, size)])
+
+
+def batches(images: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
+    """The images, in batches of at most that size."""
+    return (images[start : start + size] for start in range(0, len(images), size))

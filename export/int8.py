@@ -1,0 +1,117 @@
+"""Which plan does each member get: one that lies beside its `.keras` file, or a new one, searched on real images?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from braintumor.errors import UsageError
+from braintumor.export.calibration_set import DEFAULT_COUNT, ImageSet, calibration_set, validation_set
+from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
+from braintumor.export.plan import PLAN_SUFFIX, QuantisationPlan, plan_beside, write_plan
+from braintumor.export.precision import Precision
+from braintumor.export.search import Limits, Subject, search_plans
+from braintumor.runtime.files import sha256_of
+
+__all__ = ["Quantisation", "is_worth_it", "plans_for"]
+
+# A plan that keeps so much of the arithmetic in float has nothing left to gain.
+_MAX_FLOAT_PART: Final = 0.5
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """What is asked of an int8 export.
+
+    Attributes:
+        calibrate: Training images: a folder with one folder a class, or a file of `bt-data prepare`. None takes the
+            plans that lie beside the models.
+        validate: Validation images, a folder likewise; None takes the validation part of the file.
+        count: Calibration images.
+        limits: What int8 may cost on the validation images.
+        save_plans: Folder that gets the plans that were searched.
+        rest: Precision of what stays float.
+    """
+
+    calibrate: Path | None = None
+    validate: Path | None = None
+    count: int = DEFAULT_COUNT
+    limits: Limits = field(default_factory=Limits)
+    save_plans: Path | None = None
+    rest: Precision = "fp32"
+
+
+def plans_for(
+    members: Sequence[MemberOptions],
+    classes: tuple[str, ...],
+    asked: Quantisation,
+    images: VerificationImages,
+    step: Step,
+) -> tuple[QuantisationPlan, ...]:
+    """A plan for every member.
+
+    Raises:
+        UsageError: A member has no plan and no images were named to search one; or the images will not do.
+        ModelError: A plan is damaged.
+    """
+    if asked.calibrate is None:
+        return tuple(_found(member) for member in members)
+    calibration = calibration_set(asked.calibrate, classes, asked.count)
+    validation = _validation(asked, classes)
+    subjects = []
+    for member in members:
+        step(f"{member.name}: exporting at fp32")
+        exported = export_member(member, classes, Target("fp32"), images)
+        subjects.append(_subject(member, exported, calibration, validation))
+    data = {
+        "calibration": {"images": len(calibration), "sha256": calibration.sha256},
+        "validation": {"images": len(validation), "sha256": validation.sha256},
+        "members": [member.name for member in members],
+    }
+    plans = search_plans(subjects, validation.labels, data, asked.limits, step)
+    if asked.save_plans is not None:
+        asked.save_plans.mkdir(parents=True, exist_ok=True)
+        for member, plan in zip(members, plans, strict=True):
+            write_plan(plan, asked.save_plans / f"{member.path.stem}{PLAN_SUFFIX}")
+    return plans
+
+
+def is_worth_it(plan: QuantisationPlan) -> bool:
+    """Whether a member is faithful with a good part of it in int8."""
+    weighted = sum(int(entry["nodes"]) for entry in plan.findings["ranking"])
+    return len(plan.float_nodes) <= _MAX_FLOAT_PART * weighted
+
+
+def _found(member: MemberOptions) -> QuantisationPlan:
+    plan = plan_beside(member.path, sha256_of(member.path))
+    if plan is None or member.size not in {None, plan.size}:
+        raise UsageError(
+            f"{member.path} has no quantisation plan beside it ({member.path.stem}{PLAN_SUFFIX}, made for this very "
+            "file); search one on real training images: bt-export --precision int8 --calibrate FOLDER --validate "
+            "FOLDER, or --calibrate FILE.npz of bt-data prepare"
+        )
+    return plan
+
+
+def _validation(asked: Quantisation, classes: tuple[str, ...]) -> ImageSet:
+    source = asked.validate or asked.calibrate
+    if source is None or (asked.validate is None and source.is_dir()):
+        raise UsageError(
+            f"{source} calibrates; the search needs other images to judge by: name them with --validate FOLDER"
+        )
+    return validation_set(source, classes)
+
+
+def _subject(member: MemberOptions, exported: ExportedMember, calibration: ImageSet, validation: ImageSet) -> Subject:
+    size = (exported.entry["height"], exported.entry["width"], member.resize)
+    return Subject(
+        name=member.name,
+        source_sha256=exported.entry["source"]["sha256"],
+        weight=member.weight,
+        model=exported.model,
+        model_sha256=sha256_of(exported.model),
+        calibration=calibration.sized(*size),
+        validation=validation.sized(*size),
+    )

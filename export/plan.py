@@ -1,0 +1,122 @@
+"""A quantisation plan: what calibration and search found for one `.keras` file, as a small JSON file.
+
+Applying a plan needs no images and takes seconds, so a plan can ship beside its weights, and a workstation
+without the data set makes the same int8 model, byte for byte.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from braintumor.errors import ModelError
+from braintumor.runtime.files import atomic_text
+
+__all__ = ["PLAN_SUFFIX", "QuantisationPlan", "plan_beside", "read_plan", "rounded_thresholds", "write_plan"]
+
+SCHEMA: Final = "braintumor.quantisation-plan/1"
+PLAN_SUFFIX: Final = ".int8.json"
+
+_SIGNIFICANT: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisationPlan:
+    """How one member is quantised.
+
+    Attributes:
+        source_sha256: Of the `.keras` file that it was made for.
+        size: Height and width in pixels.
+        method: By which the thresholds were chosen, of `calibration.METHODS`.
+        thresholds: Activation tensor → the magnitude that becomes 127.
+        float_nodes: Weighted nodes that stay in float.
+        float_groups: Names of the groups that they make.
+        findings: For the reader: calibration set, methods compared, ranking of the groups, naive and searched
+            figures. Plain data.
+    """
+
+    source_sha256: str
+    size: tuple[int, int]
+    method: str
+    thresholds: Mapping[str, float]
+    float_nodes: tuple[str, ...]
+    float_groups: tuple[str, ...]
+    findings: Mapping[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that decides the int8 model."""
+        parts = [self.source_sha256, self.size, sorted(self.thresholds.items()), sorted(self.float_nodes)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        thresholds = {name: _rounded(value) for name, value in sorted(self.thresholds.items())}
+        return {"schema": SCHEMA, **asdict(self), "size": list(self.size), "thresholds": thresholds}
+
+
+def rounded_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Thresholds as a plan's file holds them, so that a search judges what will be applied."""
+    return {name: _rounded(value) for name, value in thresholds.items()}
+
+
+def write_plan(plan: QuantisationPlan, path: Path) -> None:
+    """Write a plan, whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with atomic_text(path) as stream:
+        json.dump(plan.to_dict(), stream, indent=1)
+        stream.write("\n")
+
+
+def read_plan(path: Path) -> QuantisationPlan:
+    """Read a plan.
+
+    Raises:
+        ModelError: The file cannot be read or is no plan of this schema.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+        if found["schema"] != SCHEMA:
+            raise ModelError(f"{path} is of schema {found['schema']!r}; this version reads {SCHEMA!r}: {_AGAIN}")
+        thresholds = {str(name): float(value) for name, value in found["thresholds"].items()}
+        height, width = found["size"]
+        return QuantisationPlan(
+            source_sha256=str(found["source_sha256"]),
+            size=(int(height), int(width)),
+            method=str(found["method"]),
+            thresholds=thresholds,
+            float_nodes=_names(found["float_nodes"]),
+            float_groups=_names(found["float_groups"]),
+            findings=dict(found["findings"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is no quantisation plan ({type(error).__name__}: {error}); {_AGAIN}") from error
+
+
+def plan_beside(model: Path, source_sha256: str) -> QuantisationPlan | None:
+    """The plan that lies beside a `.keras` file and was made for just that file, if there is one.
+
+    Raises:
+        ModelError: What lies there is no plan.
+    """
+    path = model.with_suffix(PLAN_SUFFIX)
+    if not path.is_file():
+        return None
+    plan = read_plan(path)
+    return plan if plan.source_sha256 == source_sha256 else None
+
+
+_AGAIN: Final = "make a new one: bt-export --precision int8 --calibrate DATA"
+
+
+def _names(values: Sequence[object]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_SIGNIFICANT}g}")

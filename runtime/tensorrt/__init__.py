@@ -1,1 +1,0 @@
-"""TensorRT and TensorRT for RTX: building plans, keeping them, running them."""

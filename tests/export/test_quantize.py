@@ -1,0 +1,137 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, numpy_helper
+
+from braintumor.bench.phantoms import phantoms
+from braintumor.errors import ModelError
+from braintumor.export.calibration import METHODS, activation_thresholds
+from braintumor.export.groups import node_groups
+from braintumor.export.inference import answers
+from braintumor.export.lint import lint
+from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
+from braintumor.export.quantize import INT8_MAX, INT8_OPSET, _rounded, quantized, weighted_nodes
+from braintumor.models.labels import CLASSES
+
+IMAGES = phantoms(48, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def model(small_keras: Callable[..., Path]) -> onnx.ModelProto:
+    """A framed FP32 network with every structure that the real ones have."""
+    options = MemberOptions(small_keras(), "small", 1.0, CLASSES)
+    exported = export_member(options, CLASSES, Target("fp32"), VerificationImages((), 64))
+    return onnx.load(str(exported.model))
+
+
+@pytest.fixture(scope="module")
+def thresholds(model: onnx.ModelProto) -> dict[str, float]:
+    return dict(activation_thresholds(model, IMAGES)["minmax"])
+
+
+def test_every_weighted_node_gets_its_quantised_input_and_weight(
+    model: onnx.ModelProto, thresholds: dict[str, float]
+):
+    made = quantized(model, thresholds)
+    before, producers = weighted_nodes(model), {name: node for node in made.graph.node for name in node.output}
+    assert len(before) >= 5
+    for node in before:
+        after = next(other for other in made.graph.node if other.name == node.name)
+        assert [producers[name].op_type for name in after.input[:2]] == ["DequantizeLinear"] * 2
+    assert lint(made) == ()
+    assert made.opset_import[0].version == INT8_OPSET
+    stored = {tensor.name: tensor for tensor in made.graph.initializer}
+    assert all(stored[f"{node.weight}/int8"].data_type == TensorProto.INT8 for node in before)
+    assert not {node.weight for node in before} & set(stored), "the float weights are gone"
+
+
+def test_int8_answers_nearly_as_fp32_does(model: onnx.ModelProto, thresholds: dict[str, float]):
+    reference = answers(model.SerializeToString(), IMAGES)
+    found = answers(quantized(model, thresholds).SerializeToString(), IMAGES)
+    assert 0 < np.abs(found - reference).max() < 0.1
+    clear = np.sort(reference, axis=1)[:, -1] - np.sort(reference, axis=1)[:, -2] > 0.2
+    assert clear.sum() > 10
+    assert (found.argmax(axis=1) == reference.argmax(axis=1))[clear].all()
+
+
+def test_all_nodes_in_float_is_the_model_itself(model: onnx.ModelProto, thresholds: dict[str, float]):
+    everything = [node.name for node in weighted_nodes(model)]
+    reference = answers(model.SerializeToString(), IMAGES)
+    made = quantized(model, thresholds, everything)
+    assert not [node for node in made.graph.node if "Linear" in node.op_type]
+    np.testing.assert_allclose(answers(made.SerializeToString(), IMAGES), reference, atol=1e-6)
+
+
+def test_the_same_plan_gives_the_same_bytes(model: onnx.ModelProto, thresholds: dict[str, float]):
+    assert quantized(model, thresholds).SerializeToString() == quantized(model, thresholds).SerializeToString()
+
+
+def test_thresholds_of_another_model_are_refused(model: onnx.ModelProto, thresholds: dict[str, float]):
+    renamed = {f"other/{name}": value for name, value in thresholds.items()}
+    with pytest.raises(ModelError, match="was made for another model"):
+        quantized(model, renamed)
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3, width=32), min_size=6, max_size=6),
+    st.sampled_from([0, 1]),
+)
+def test_a_weight_is_half_a_step_from_its_grid_at_most(values: list[float], axis: int):
+    weight = np.array(values, np.float32).reshape(2, 3)
+    steps, scales = _rounded(weight, axis)
+    scale = np.expand_dims(scales, 1 - axis)
+    assert np.abs(steps).max() <= INT8_MAX
+    assert (np.abs(steps * scale - weight) <= scale * 0.5001 + 1e-30).all()
+
+
+def test_the_methods_clip_outliers_and_minmax_does_not(model: onnx.ModelProto):
+    found = activation_thresholds(model, IMAGES)
+    assert set(found) == set(METHODS)
+    for name, largest in found["minmax"].items():
+        assert 0 < found["percentile"][name] <= largest * 1.0001
+        assert 0 < found["entropy"][name] <= largest * 1.0001
+    assert any(found["percentile"][name] < largest * 0.999 for name, largest in found["minmax"].items())
+
+
+def test_the_entropy_threshold_ignores_a_lone_outlier():
+    histogram = np.zeros(2048, np.int64)
+    histogram[:300] = (1000 * np.exp(-((np.arange(300) / 80) ** 2))).astype(np.int64)
+    histogram[2047] = 1
+    assert METHODS["minmax"](histogram) == 2048
+    assert 128 <= METHODS["entropy"](histogram) < 600
+
+
+def test_groups_hold_every_weighted_node_once_and_know_their_roles(model: onnx.ModelProto):
+    groups = node_groups(model)
+    nodes = [name for group in groups for name in group.nodes]
+    assert sorted(nodes) == sorted(node.name for node in weighted_nodes(model))
+    names = [group.name for group in groups]
+    assert names[0] == "stem"
+    assert {"stem", "depthwise", "squeeze-excite", "head"} <= set(names)
+    assert any(name.startswith("stage ") for name in names)
+
+
+def test_a_long_stage_is_cut_into_parts(make_graph: Callable[..., onnx.ModelProto]):
+    weight = np.ones((2, 2, 1, 1), np.float32)
+    nodes = [
+        onnx.helper.make_node("Conv", [f"t{i}" if i else "x", "w"], [f"t{i + 1}"], name=f"conv{i}") for i in range(71)
+    ]
+    made = make_graph(nodes, {"w": weight}, shape=(2, 8, 8), outputs={"t71": (2, 8, 8)})
+    groups = node_groups(onnx.shape_inference.infer_shapes(made))
+    assert [group.name for group in groups] == ["stem", *(f"stage 8x8 part {part}" for part in (1, 2, 3))]
+    assert [len(group.nodes) for group in groups] == [1, 24, 24, 22]
+
+
+def test_a_gemm_with_a_transposed_weight_keeps_its_output_channels(make_graph: Callable[..., onnx.ModelProto]):
+    weight = np.array([[1.0, 2.0, 3.0], [100.0, 200.0, 300.0]], np.float32)
+    for kind, stored in (("Gemm", weight), ("MatMul", weight.T)):
+        attributes = {"transB": 1} if kind == "Gemm" else {}
+        node = onnx.helper.make_node(kind, ["x", "w"], ["y"], name="dense", **attributes)
+        made = quantized(make_graph([node], {"w": stored}, shape=(3,), outputs={"y": (2,)}), {"x": 1.0})
+        scales = next(numpy_helper.to_array(t) for t in made.graph.initializer if t.name == "w/scale")
+        np.testing.assert_allclose(scales, [3 / 127, 300 / 127], rtol=1e-6)
