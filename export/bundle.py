@@ -7,10 +7,11 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from braintumor.errors import OutputError
-from braintumor.runtime.bundle import MANIFEST, Bundle, load_bundle
+from braintumor.runtime.bundle import MANIFEST, Bundle, listed_files, load_bundle
 from braintumor.runtime.bundle_schema import FUSION, SCHEMA
 from braintumor.runtime.files import output_error, sha256_of
 from braintumor.runtime.image import DECODE_VERSION
@@ -26,6 +27,7 @@ def write_bundle(
     members: Sequence[Mapping[str, Any]],
     files: Mapping[str, Path],
     command: str,
+    probes: Mapping[str, Path] = MappingProxyType({}),
 ) -> Bundle:
     """Write a bundle next to its place, verify it as a reader would, and move it there in one step.
 
@@ -35,9 +37,10 @@ def write_bundle(
         folder: Where the bundle goes; missing, empty, or an older bundle.
         name: Of the bundle.
         classes: Names of the outputs, in order.
-        members: One entry each, without "file", "sha256" and "size_bytes".
+        members: One entry each, without "file", "sha256" and "size_bytes", which its "probe" lacks, too.
         files: Member name → its ONNX file, which is copied.
         command: What was typed.
+        probes: Member name → its probe's images, which are copied; a member may have none.
 
     Raises:
         OutputError: The place cannot be written or holds something else.
@@ -50,7 +53,9 @@ def write_bundle(
     except OSError as error:
         raise output_error(folder, error) from error
     try:
-        entries = [_copy_member(work, member, files[member["name"]]) for member in members]
+        entries = [
+            _copy_member(work, member, files[member["name"]], probes.get(member["name"])) for member in members
+        ]
         details = {
             "schema": SCHEMA,
             "name": name,
@@ -109,18 +114,24 @@ def _bundle_files(folder: Path) -> set[str]:
         details = json.loads((folder / MANIFEST).read_bytes())
         if not details["schema"].startswith(SCHEMA.partition("/")[0]):
             return set()
-        return {MANIFEST, *(member["file"] for member in details["members"])}
+        return {MANIFEST, *listed_files(details)}
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return set()
 
 
-def _copy_member(work: Path, member: Mapping[str, Any], source: Path) -> dict[str, Any]:
-    target = work / member["name"] / "model.onnx"
-    target.parent.mkdir()
+def _copy_member(work: Path, member: Mapping[str, Any], model: Path, probe: Path | None) -> dict[str, Any]:
+    folder = work / member["name"]
+    folder.mkdir()
+    entry = {**member, **_copy_file(model, folder / "model.onnx", work)}
+    if probe is not None:
+        entry["probe"] = {**member["probe"], **_copy_file(probe, folder / probe.name, work)}
+    return entry
+
+
+def _copy_file(source: Path, target: Path, work: Path) -> dict[str, Any]:
     shutil.copyfile(source, target)
     _sync(target)
     return {
-        **member,
         "file": target.relative_to(work).as_posix(),
         "sha256": sha256_of(target),
         "size_bytes": target.stat().st_size,

@@ -236,7 +236,7 @@ def _member_line(entry: Mapping[str, Any]) -> str:
         f"{entry['nodes']['converted']} -> {entry['nodes']['simplified']}{softmax}, answers {asked} as Keras does "
         f"(max |dp| {worst:.1e}, no {'clear ' if entry['precision'] in _CLEAR_ONLY else ''}label differs)"
     )
-    return line + (_quantisation_lines(entry["quantisation"]) if "quantisation" in entry else "")
+    return line + (_quantisation_lines(entry["quantisation"]) if entry["quantisation"] else "")
 
 
 def _quantisation_lines(found: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from braintumor.export.lint import require_clean
 from braintumor.export.onnx_from_keras import OPSET, Request
 from braintumor.export.plan import QuantisationPlan
 from braintumor.export.precision import Precision, at_precision, half_around_int8
+from braintumor.export.probe import PROBE_FILE, write_probe
 from braintumor.export.quantize import INT8_OPSET, quantized
 from braintumor.export.simplify import simplified
 from braintumor.export.verify import verify
@@ -27,7 +28,7 @@ __all__ = ["ExportedMember", "MemberOptions", "Target", "VerificationImages", "e
 
 _CACHE_KIND: Final = "onnx-member"
 # Moves when this module, or one that it calls, would give another result for the same conversion.
-_RECIPE: Final = 4
+_RECIPE: Final = 5
 _MODEL, _FIGURES = "model.onnx", "figures.json"
 
 
@@ -79,10 +80,12 @@ class ExportedMember:
     Attributes:
         entry: Its entry in `bundle.json`, without the file.
         model: Its ONNX file, in the cache.
+        probe: Its probe's images, in the cache.
     """
 
     entry: Mapping[str, Any]
     model: Path
+    probe: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ def export_member(
 
     entry = cached(_CACHE_KIND, key, build)
     figures = json.loads((entry / _FIGURES).read_bytes())
-    return ExportedMember(_entry(options, archive, conversion, target, figures), entry / _MODEL)
+    return ExportedMember(_entry(options, archive, conversion, target, figures), entry / _MODEL, entry / PROBE_FILE)
 
 
 def _request(options: MemberOptions, images: VerificationImages) -> Request:
@@ -169,7 +172,8 @@ def _build(
         require_clean(path)
     reference = conversion.reference[:, list(permutation)]
     verification = verify(path, conversion.images, reference, target.precision, kind=kind)
-    return {"nodes": nodes, "parity": verification.to_dict()}
+    probe = write_probe(path, path.parent, facts.height, facts.width)
+    return {"nodes": nodes, "parity": verification.to_dict(), "probe": probe}
 
 
 def _quantised(model: onnx.ModelProto, plan: QuantisationPlan, rest: Precision) -> onnx.ModelProto:
@@ -192,6 +196,7 @@ def _entry(
         "width": facts["width"],
         "resize": options.resize,
         "precision": target.precision,
+        "quantisation": target.plan and _quantisation(target.plan, target.rest),
         "source": {
             "file": options.path.name,
             "sha256": archive.sha256,
@@ -206,7 +211,6 @@ def _entry(
         "softmax_added": facts["logits"],
         "opset": INT8_OPSET if target.plan else OPSET,
         "tools": tool_versions(),
-        **({"quantisation": _quantisation(target.plan, target.rest)} if target.plan else {}),
         **figures,
     }
 

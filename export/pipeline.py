@@ -112,6 +112,7 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
         classes=classes,
         members=[member.entry for member in exported],
         files={member.entry["name"]: member.model for member in exported},
+        probes={member.entry["name"]: member.probe for member in exported},
         command=options.command,
     )
 

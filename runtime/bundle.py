@@ -17,10 +17,11 @@ from braintumor.runtime.bundle_schema import parse_bundle
 from braintumor.runtime.files import sha256_of
 from braintumor.runtime.onnx_wire import has_external_data
 
-__all__ = ["MANIFEST", "Bundle", "Member", "load_bundle"]
+__all__ = ["MANIFEST", "Bundle", "Member", "listed_files", "load_bundle"]
 
 MANIFEST: Final = "bundle.json"
 _MAX_MANIFEST_BYTES: Final = 1 << 22
+_REMEDY: Final = "export it again with bt-export, or copy it again from where it was made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,11 @@ class Member:
         height: Input height in pixels.
         width: Input width in pixels.
         resize: How images are brought to that size: "antialias" or "tf-bilinear".
-        precision: "fp32" or "fp16".
+        precision: "fp32", "fp16", "bf16" or "int8".
         path: The ONNX file, absolute.
         sha256: Of that file.
         details: Everything that the bundle says of the member: source, tools, parity figures, …
+        probe: The images of `braintumor.runtime.probe`, absolute; None in a bundle without.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Member:
     path: Path
     sha256: str
     details: Mapping[str, Any]
+    probe: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,9 @@ def load_bundle(folder: str | Path) -> Bundle:
     root = Path(folder).absolute()
     raw = _read_manifest(root)
     details = parse_bundle(raw, str(root / MANIFEST))
-    _check_files(root, {entry["file"]: entry for entry in details["members"]})
+    _check_files(root, listed_files(details))
+    for entry in details["members"]:
+        _check_model(root / entry["file"])
     return Bundle(
         name=details["name"],
         folder=root,
@@ -95,6 +100,13 @@ def load_bundle(folder: str | Path) -> Bundle:
         members=tuple(_member(root, entry) for entry in details["members"]),
         details=details,
     )
+
+
+def listed_files(details: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Name → "sha256" and "size_bytes" of every file that a `bundle.json` lists."""
+    models = {entry["file"]: entry for entry in details["members"]}
+    probes = {entry["probe"]["file"]: entry["probe"] for entry in details["members"] if entry.get("probe")}
+    return models | probes
 
 
 def _member(root: Path, entry: Mapping[str, Any]) -> Member:
@@ -108,6 +120,7 @@ def _member(root: Path, entry: Mapping[str, Any]) -> Member:
         path=root / entry["file"],
         sha256=entry["sha256"],
         details=entry,
+        probe=root / entry["probe"]["file"] if entry.get("probe") else None,
     )
 
 
@@ -142,16 +155,15 @@ def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
         found = _plain_files(root)
     except OSError as error:
         raise IntegrityError(f"{root} cannot be listed ({error.strerror or error}); check its permissions") from error
-    remedy = "export it again with bt-export, or copy it again from where it was made"
     if missing := sorted(listed.keys() - found):
-        raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists; {remedy}")
+        raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists; {_REMEDY}")
     if extra := sorted(found - listed.keys()):
         raise IntegrityError(
             f"{root} holds {', '.join(extra)}, which its {MANIFEST} does not list; a bundle holds nothing else: "
             "take it out"
         )
     for name, entry in listed.items():
-        _check_file(root / name, entry, remedy)
+        _check_file(root / name, entry)
 
 
 def _plain_files(root: Path) -> set[str]:
@@ -169,22 +181,28 @@ def _plain_files(root: Path) -> set[str]:
     return names
 
 
-def _check_file(path: Path, entry: Mapping[str, Any], remedy: str) -> None:
+def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
     try:
         size_bytes = path.stat().st_size
         if size_bytes != entry["size_bytes"]:
             raise IntegrityError(
-                f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}; {remedy}"
+                f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}; {_REMEDY}"
             )
         digest = sha256_of(path)
         if digest != entry["sha256"]:
             raise IntegrityError(
-                f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…; {remedy}"
+                f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…; {_REMEDY}"
             )
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error}); {_REMEDY}") from error
+
+
+def _check_model(path: Path) -> None:
+    try:
         if _points_elsewhere(path):
-            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data); {remedy}")
+            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data); {_REMEDY}")
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path} is no readable ONNX file ({error}); {remedy}") from error
+        raise IntegrityError(f"{path} is no readable ONNX file ({error}); {_REMEDY}") from error
 
 
 def _points_elsewhere(path: Path) -> bool:

@@ -44,6 +44,14 @@ _MEMBER_FIELDS: Final[Mapping[str, type]] = {
     "tools": dict,
     "parity": dict,
 }
+# A member may have a probe; older bundles have none.
+_PROBE_FIELDS: Final[Mapping[str, type]] = {
+    "file": str,
+    "sha256": str,
+    "size_bytes": int,
+    "probabilities": list,
+}
+_MAX_PROBE_IMAGES: Final = 64
 
 
 def parse_bundle(raw: bytes, where: str) -> dict[str, Any]:
@@ -74,6 +82,8 @@ def parse_bundle(raw: bytes, where: str) -> dict[str, Any]:
         _check_member(member, at)
     _check_distinct([member["name"] for member in details["members"]], "name", where)
     _check_distinct([member["file"] for member in details["members"]], "file", where)
+    probes = [member["probe"]["file"] for member in details["members"] if member.get("probe") is not None]
+    _check_distinct([*probes, *(member["file"] for member in details["members"])], "file", where)
     assert isinstance(details, dict)  # noqa: S101 - narrows the type: checked above
     return details
 
@@ -123,9 +133,35 @@ def _check_member(member: Mapping[str, Any], where: str) -> None:
             f"{where}: precision {member['precision']!r} is not one of {', '.join(PRECISIONS)}; a newer version "
             "may know it"
         )
-    if not _SHA256.fullmatch(member["sha256"]):
-        raise IntegrityError(f"{where}: sha256 {member['sha256']!r} is not 64 hexadecimal digits")
-    _check_path(member["file"], where)
+    _check_file_entry(member, where)
+    if member.get("probe") is not None:
+        _check_fields(member["probe"], _PROBE_FIELDS, f"{where}, probe")
+        _check_probe(member["probe"], member["height"] * member["width"], f"{where}, probe")
+
+
+def _check_file_entry(entry: Mapping[str, Any], where: str) -> None:
+    if not _SHA256.fullmatch(entry["sha256"]):
+        raise IntegrityError(f"{where}: sha256 {entry['sha256']!r} is not 64 hexadecimal digits")
+    _check_path(entry["file"], where)
+
+
+def _check_probe(probe: Mapping[str, Any], image_bytes: int, where: str) -> None:
+    _check_file_entry(probe, where)
+    rows = probe["probabilities"]
+    proper = all(
+        isinstance(row, list)
+        and len(row) == _CLASSES
+        and all(isinstance(value, int | float) and 0 <= value <= 1 for value in row)
+        for row in rows
+    )
+    if not (proper and 1 <= len(rows) <= _MAX_PROBE_IMAGES):
+        raise IntegrityError(
+            f"{where}: 'probabilities' are not 1 to {_MAX_PROBE_IMAGES} rows of {_CLASSES} values 0..1"
+        )
+    if probe["size_bytes"] != len(rows) * image_bytes:
+        raise IntegrityError(
+            f"{where}: {probe['size_bytes']} bytes are not {len(rows)} images of {image_bytes} pixels"
+        )
 
 
 def _check_name(name: str, where: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from braintumor.errors import OutputError
 from braintumor.runtime.files import sha256_of
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key"]
+__all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key", "discard"]
 
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
@@ -81,6 +81,12 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return entry
+
+
+def discard(kind: str, key: str) -> None:
+    """Take an entry away, where there is one; one that cannot be taken away stays."""
+    with contextlib.suppress(OutputError):
+        shutil.rmtree(cache_folder() / kind / key, ignore_errors=True)
 
 
 def _refuse_foreign(folder: Path) -> None:

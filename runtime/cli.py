@@ -15,12 +15,15 @@ from braintumor.errors import UsageError
 from braintumor.runtime.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
-    from braintumor.runtime.record import Record
+    from braintumor.runtime.choice import Choice
+    from braintumor.runtime.record import Policy, Record
 
 __all__ = ["main"]
 
 # Names only: what renders them loads NumPy, and --help must not.
 _FORMATS = ("table", "json", "jsonl", "csv")
+_POLICIES = ("full", "early-exit")
+_ENGINE_HELP = "What executes; auto measures once what is fastest here."
 # A progress bar for more than a few images.
 _PROGRESS_FROM = 9
 
@@ -34,20 +37,28 @@ _SOME_FAILED = 3
     metavar="DIR",
     help="Bundle to use.  [default: $BRAINTUMOR_BUNDLE, or the newest in ./bundles]",
 )
-@click.option("--engine", type=click.Choice((AUTO, *ENGINES)), default=AUTO, show_default=True, help="What executes.")
+@click.option("--engine", type=click.Choice((AUTO, *ENGINES)), default=AUTO, show_default=True, help=_ENGINE_HELP)
 @click.option("--device", metavar="cuda:N", help="Which GPU, for an engine that uses one.")
+@click.option(
+    "--policy",
+    type=click.Choice(_POLICIES),
+    default=_POLICIES[0],
+    show_default=True,
+    help="early-exit leaves out the members that cannot change an image's label.",
+)
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the engine's choice]")
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="[default: table at a terminal, otherwise jsonl]")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there, when all is done.")
 @debug_option
 @version_option
-def infer(
+def infer(  # noqa: PLR0913 - one parameter an option of the command
     *,
     paths: tuple[str, ...],
     bundle: str | None,
     engine: str,
     device: str | None,
+    policy: "Policy",
     batch_size: int,
     threads: int | None,
     form: str | None,
@@ -65,7 +76,9 @@ def infer(
     sources = expand(paths, _listed())
     form = form or _default_format(output)
     with (
-        Ensemble.load(choose_bundle(bundle), engine=engine, device=device, threads=threads) as ensemble,
+        Ensemble.load(
+            choose_bundle(bundle), engine=engine, device=device, threads=threads, policy=policy, told=_tell
+        ) as ensemble,
         _opened(output) as stream,
     ):
         renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
@@ -80,6 +93,12 @@ def infer(
     if failed:
         click.echo(f"{failed} of {len(sources)} images have no answer; their records say why", err=True)
         sys.exit(_SOME_FAILED)
+
+
+def _tell(choice: "Choice") -> None:
+    from braintumor.runtime.render import choice_line
+
+    click.echo(choice_line(choice), err=True)
 
 
 def _listed() -> Iterable[str]:

@@ -1,9 +1,10 @@
 """What an engine is: one member of the ensemble, loaded on a device."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,25 @@ from numpy.typing import NDArray
 from braintumor.errors import IntegrityError
 from braintumor.runtime.bundle import Member
 
-__all__ = ["INPUT", "OUTPUT", "Engine", "EngineFactory", "EngineInfo", "Port", "check_ports"]
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "Engine",
+    "EngineFactory",
+    "EngineInfo",
+    "Port",
+    "Submits",
+    "Waiting",
+    "check_ports",
+    "started",
+]
 
 INPUT: Final = "image"
 OUTPUT: Final = "probabilities"
 _CLASSES: Final = 4
+
+Waiting = Callable[[], NDArray[np.float32]]
+"""Waits for what was started, and returns it: float32 [batch, 4]. Called once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,26 @@ class Engine(Protocol):
     ) -> None:
         """Close it."""
         ...
+
+
+@runtime_checkable
+class Submits(Protocol):
+    """An engine that can work while its caller goes on, as one with a CUDA stream of its own does."""
+
+    def submit(self, images: NDArray[np.uint8]) -> Waiting:
+        """Start classifying a batch; the next one may be started when this one was waited for.
+
+        Args:
+            images: As for `Engine.infer`; not to be changed before the answer was waited for.
+        """
+        ...
+
+
+def started(engine: Engine, images: NDArray[np.uint8]) -> Waiting:
+    """Start an engine that can be started; any other works when its answer is asked for."""
+    if isinstance(engine, Submits):
+        return engine.submit(images)
+    return functools.partial(engine.infer, images)
 
 
 class EngineFactory(Protocol):

@@ -1,52 +1,37 @@
 """An ensemble, loaded: images in, records out."""
 
 import contextlib
-import hashlib
 import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.errors import BraintumorError, InputError, UnavailableError, UsageError
+from braintumor.errors import BraintumorError, InputError, UsageError
 from braintumor.runtime.batching import prepared_groups
 from braintumor.runtime.bundle import Bundle, load_bundle
+from braintumor.runtime.choice import Told, load_fastest
 from braintumor.runtime.closing import Closing
-from braintumor.runtime.engine import Engine, EngineInfo
-from braintumor.runtime.image import grey_from_array, read_grey, resize
-from braintumor.runtime.record import ImageInfo, MemberAnswer, Record
-from braintumor.runtime.registry import AUTO, candidates, engine_factory, none_usable
-from braintumor.runtime.vote import entropy_nats, margin, soft_vote
+from braintumor.runtime.cost import member_costs_ms
+from braintumor.runtime.early_exit import running_order
+from braintumor.runtime.members import Answers, Images, Members
+from braintumor.runtime.prepare import Geometry, Prepared, Source, elapsed_ms, prepared
+from braintumor.runtime.record import MemberAnswer, Policy, Record
+from braintumor.runtime.registry import AUTO, candidates
+from braintumor.runtime.verdict import Verdict, verdicts
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Ensemble", "Source"]
-
-Source = str | os.PathLike[str] | bytes | NDArray[np.uint8]
-"""An image: a path, a file's bytes, or uint8 [height, width] or [height, width, 3]."""
 
 DEFAULT_BATCH_SIZE = 32
 
 # More would only hold more images at a time.
 _MAX_DECODE_THREADS = 8
 
-_INDEXED_DEVICE = re.compile(r"cuda:[0-9]{1,3}")
-
-# How one member wants its input: height and width in pixels, resize method.
-_Geometry = tuple[int, int, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """One decoded image in every geometry that the members need, or why there is none."""
-
-    image: ImageInfo
-    decode_ms: float
-    pixels: Mapping[_Geometry, NDArray[np.uint8]]
-    error: InputError | None = None
+_INDEXED_DEVICE = re.compile(r"(cuda|gpu):[0-9]{1,3}")
 
 
 class Ensemble(Closing):
@@ -57,14 +42,23 @@ class Ensemble(Closing):
     Attributes:
         bundle: What was loaded.
         engine: What it really runs on.
+        policy: Whether all members are asked.
     """
 
-    def __init__(self, bundle: Bundle, engines: Sequence[Engine]) -> None:
+    def __init__(self, bundle: Bundle, members: Members, order: Sequence[int] | None = None) -> None:
+        """Take over loaded members.
+
+        Args:
+            bundle: Where they come from.
+            members: Closed with the ensemble.
+            order: In which they run until the label is certain; None to ask all at once.
+        """
         self.bundle = bundle
-        self.engine: EngineInfo = engines[0].info
-        self._engines = tuple(engines)
+        self.engine = members.engines[0].info
+        self.policy: Policy = "full" if order is None else "early-exit"
+        self._order = order
+        self._members = members
         self._closed = False
-        self._geometries: tuple[_Geometry, ...] = tuple((m.height, m.width, m.resize) for m in bundle.members)
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
         self._engine_info = {
             "name": self.engine.name,
@@ -81,29 +75,38 @@ class Ensemble(Closing):
         engine: str = AUTO,
         device: str | None = None,
         threads: int | None = None,
+        policy: Policy = "full",
+        told: Told | None = None,
     ) -> Self:
         """Verify a bundle and load its members.
 
         Args:
             bundle: Its folder, or what `load_bundle` gave.
-            engine: A name of `braintumor.runtime.registry.ENGINES`, or "auto" for the first that is usable.
-            device: "cpu", "cuda" or, for the second GPU, "cuda:1"; None for the engine's own first device.
+            engine: A name of `braintumor.runtime.registry.ENGINES`, or "auto" for the fastest that answers as the
+                bundle says: measured at the first time on a machine, remembered afterwards.
+            device: "cpu", "cuda", "gpu" or, for the second GPU, "cuda:1"; None for the engine's own first device.
             threads: CPU threads for inference; None leaves it to the engine.
+            policy: "full", or "early-exit" to leave out, image by image, the members that cannot change the label.
+            told: Is told when "auto" had to measure.
 
         Raises:
             IntegrityError: The bundle is not what it says it is.
             UnavailableError: The engine is not usable here.
-            UsageError: No such engine or device, or they do not go together.
+            UsageError: No such engine, device or policy, or they do not go together.
         """
+        if policy not in {"full", "early-exit"}:
+            raise UsageError(f"no policy is called {policy!r}; allowed are full, early-exit")
         kind, index = _device(device)
         verified = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-        reasons: dict[str, UnavailableError] = {}
-        for name in candidates(engine, kind):
-            try:
-                return cls(verified, _load_members(verified, name, index, threads))
-            except UnavailableError as error:
-                reasons[name] = error
-        raise none_usable(reasons)
+        members = load_fastest(verified, candidates(engine, kind), device=index, threads=threads, told=told)
+        if policy == "full":
+            return cls(verified, members)
+        try:
+            costs_ms = member_costs_ms(verified, members, threads)
+        except BaseException:
+            members.close()
+            raise
+        return cls(verified, members, running_order(members.shares.tolist(), costs_ms))
 
     def predict(self, source: Source) -> Record:
         """Answer one image.
@@ -111,10 +114,10 @@ class Ensemble(Closing):
         Raises:
             InputError: The image cannot be read. (`predict_many` gives a record instead.)
         """
-        prepared = self._prepare(source)
-        if prepared.error is not None:
-            raise prepared.error
-        return self._answer([prepared])[0]
+        image = self._prepare(source)
+        if image.error is not None:
+            raise image.error
+        return self._answer([image])[0]
 
     def predict_many(
         self,
@@ -149,8 +152,8 @@ class Ensemble(Closing):
             for group in groups:
                 yield from self._answer(group)
 
-    def probabilities(self, images: Mapping[_Geometry, NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Each member's softmax for a batch that is decoded already.
+    def probabilities(self, images: Images) -> NDArray[np.float32]:
+        """Each member's softmax for a batch that is decoded already; all members, whatever the policy.
 
         Args:
             images: For every geometry in `geometries`, uint8 [batch, height, width].
@@ -161,98 +164,96 @@ class Ensemble(Closing):
         Raises:
             UsageError: The ensemble is closed.
         """
-        if self._closed:
-            raise UsageError(f"the ensemble {self.bundle.name!r} is closed; load it again with Ensemble.load")
-        answers = [
-            engine.infer(images[geometry]) for engine, geometry in zip(self._engines, self._geometries, strict=True)
-        ]
-        return np.stack(answers)
+        self._require_open()
+        return self._members.ask(images).probabilities
+
+    def ask(self, images: Images) -> Answers:
+        """What the members say of a batch that is decoded already, asked as the policy says.
+
+        Args:
+            images: For every geometry in `geometries`, uint8 [batch, height, width].
+
+        Raises:
+            UsageError: The ensemble is closed.
+        """
+        self._require_open()
+        if self._order is None:
+            return self._members.ask(images)
+        return self._members.ask_until_decided(images, self._order)
 
     @property
-    def geometries(self) -> tuple[_Geometry, ...]:
+    def geometries(self) -> tuple[Geometry, ...]:
         """Height, width in pixels and resize method of each member's input, in the bundle's order."""
-        return self._geometries
+        return self._members.geometries
 
     def close(self) -> None:
         """Free the members. May be called twice."""
         self._closed = True
-        for engine in self._engines:
-            engine.close()
+        self._members.close()
 
-    def _prepare(self, source: Source) -> _Prepared:
-        start = time.perf_counter()
-        try:
-            image, grey = _read(source)
-        except InputError as error:
-            return _Prepared(ImageInfo(path=_path(source)), _elapsed_ms(start), {}, error)
-        pixels = {
-            geometry: resize(grey, geometry[0], geometry[1], geometry[2])  # type: ignore[arg-type]  # checked by the bundle's schema
-            for geometry in set(self._geometries)
-        }
-        return _Prepared(image, _elapsed_ms(start), pixels)
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"the ensemble {self.bundle.name!r} is closed; load it again with Ensemble.load")
 
-    def _answer(self, group: Sequence[_Prepared]) -> list[Record]:
-        good = [prepared for prepared in group if prepared.error is None]
+    def _prepare(self, source: Source) -> Prepared:
+        return prepared(source, set(self.geometries))
+
+    def _answer(self, group: Sequence[Prepared]) -> list[Record]:
+        good = [image for image in group if image.error is None]
         if not good:
-            return [self._error_record(prepared, prepared.error) for prepared in group]
+            return [self._error_record(image, image.error) for image in group]
         start = time.perf_counter()
-        members = self.probabilities(
-            {
-                geometry: np.stack([prepared.pixels[geometry] for prepared in good])
-                for geometry in set(self._geometries)
-            }
+        answers = self.ask(
+            {geometry: np.stack([image.pixels[geometry] for image in good]) for geometry in set(self.geometries)}
         )
-        votes = soft_vote(members, [member.weight for member in self.bundle.members])
-        timing_ms = {"inference": _elapsed_ms(start) / len(good), "batch": float(len(good))}
-        rows = iter(range(len(good)))
-        records = []
-        for prepared in group:
-            if prepared.error is not None:
-                records.append(self._error_record(prepared, prepared.error))
-                continue
-            row = next(rows)
-            records.append(self._record(prepared, votes[row], members[:, row], timing_ms))
-        return records
+        found = iter(verdicts(answers, [member.weight for member in self.bundle.members]))
+        timing_ms = {"inference": elapsed_ms(start) / len(good), "batch": float(len(good))}
+        return [
+            self._error_record(image, image.error)
+            if image.error is not None
+            else self._record(image, next(found), timing_ms)
+            for image in group
+        ]
 
-    def _record(
-        self,
-        prepared: _Prepared,
-        vote: NDArray[np.float32],
-        members: NDArray[np.float32],
-        timing_ms: Mapping[str, float],
-    ) -> Record:
-        if not np.isfinite(members).all():
-            names = [
-                m.name for m, row in zip(self.bundle.members, members, strict=True) if not np.isfinite(row).all()
-            ]
+    def _record(self, image: Prepared, verdict: Verdict, timing_ms: Mapping[str, float]) -> Record:
+        members = [
+            (member, row)
+            for member, row, asked in zip(self.bundle.members, verdict.members, verdict.asked, strict=True)
+            if asked
+        ]
+        if odd := [member.name for member, row in members if not np.isfinite(row).all()]:
             error = BraintumorError(
-                f"{', '.join(names)} gave no finite probabilities for this image at precision "
+                f"{', '.join(odd)} gave no finite probabilities for this image at precision "
                 f"{self.bundle.precision} on {self.engine.name}; export with --precision fp32"
             )
-            return self._error_record(prepared, error)
+            return self._error_record(image, error)
         return Record(
-            input=prepared.image,
+            input=image.image,
             status="ok",
             bundle=self._bundle_info,
             engine=self._engine_info,
-            label=self.bundle.classes[int(vote.argmax())],
-            probabilities=self._by_class(vote),
-            margin=margin(vote),
-            entropy_nats=entropy_nats(vote),
+            label=self.bundle.classes[int(verdict.vote.argmax())],
+            probabilities=self._by_class(verdict.vote),
+            margin=verdict.margin,
+            entropy_nats=verdict.entropy_nats,
+            policy=self.policy,
+            members_run=len(members),
+            bounds=None if verdict.bounds is None else dict(zip(self.bundle.classes, verdict.bounds, strict=True)),
             members=tuple(
                 MemberAnswer(member.name, self.bundle.classes[int(row.argmax())], self._by_class(row))
-                for member, row in zip(self.bundle.members, members, strict=True)
+                for member, row in members
             ),
-            timing_ms={"decode": prepared.decode_ms, **timing_ms},
+            timing_ms={"decode": image.decode_ms, **timing_ms},
         )
 
-    def _error_record(self, prepared: _Prepared, error: BraintumorError | None) -> Record:
+    def _error_record(self, image: Prepared, error: BraintumorError | InputError | None) -> Record:
         return Record(
-            input=prepared.image,
+            input=image.image,
             status="error",
             bundle=self._bundle_info,
             engine=self._engine_info,
-            timing_ms={"decode": prepared.decode_ms},
+            policy=self.policy,
+            timing_ms={"decode": image.decode_ms},
             error={"type": type(error).__name__, "message": str(error)},
         )
 
@@ -260,44 +261,11 @@ class Ensemble(Closing):
         return dict(zip(self.bundle.classes, row.tolist(), strict=True))
 
 
-def _load_members(bundle: Bundle, name: str, device: int, threads: int | None) -> list[Engine]:
-    factory = engine_factory(name)
-    engines: list[Engine] = []
-    try:
-        for member in bundle.members:
-            engines.append(factory(member, threads=threads, device=device))  # noqa: PERF401 - what was loaded must be closed when the next fails
-    except BaseException:
-        for engine in engines:
-            engine.close()
-        raise
-    return engines
-
-
 def _device(device: str | None) -> tuple[str | None, int]:
     """The kind of device and the index that a device's name asks for."""
-    if device is None or device in {"cpu", "cuda"}:
+    if device is None or device in {"cpu", "cuda", "gpu"}:
         return device, 0
     if not _INDEXED_DEVICE.fullmatch(device):
-        raise UsageError(f"no device is called {device!r}; allowed are cpu, cuda, cuda:0, cuda:1, …")
+        raise UsageError(f"no device is called {device!r}; allowed are cpu, cuda, cuda:0, cuda:1, …, gpu, gpu:0, …")
     kind, _, index = device.partition(":")
     return kind, int(index)
-
-
-def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
-    if isinstance(source, np.ndarray):
-        grey = grey_from_array(source)
-        digest = hashlib.sha256(np.ascontiguousarray(grey).tobytes()).hexdigest()
-        height, width = grey.shape
-        return ImageInfo(None, digest, "array", width, height, 8, 0, 1), grey
-    image = read_grey(source)
-    height, width = image.pixels.shape
-    info = ImageInfo(_path(source), image.sha256, image.format, width, height, image.bits, 0, image.frames)
-    return info, image.pixels
-
-
-def _path(source: Source) -> str | None:
-    return None if isinstance(source, bytes | np.ndarray) else os.fspath(source)
-
-
-def _elapsed_ms(start: float) -> float:
-    return (time.perf_counter() - start) * 1000.0

@@ -7,9 +7,12 @@ from typing import Any, Final, Literal
 
 from braintumor import NOTICE
 
-__all__ = ["SCHEMA", "ImageInfo", "MemberAnswer", "Record"]
+__all__ = ["SCHEMA", "ImageInfo", "MemberAnswer", "Policy", "Record"]
 
 SCHEMA: Final = "braintumor.prediction/1"
+
+Policy = Literal["full", "early-exit"]
+"""Whether all members are asked, or as many as it takes until no other can change the label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,15 @@ class Record:
         bundle: Name, sha256 and precision of the bundle.
         engine: Name, provider, device and version of what executed.
         label: The ensemble's class.
-        probabilities: The soft vote: class → 0..1, in the bundle's class order; they sum to 1.
-        margin: Lead of the label over the runner-up, 0..1.
-        entropy_nats: Shannon entropy of the vote, 0 (certain) .. ln 4.
-        members: Each member's own answer, in the bundle's order.
+        probabilities: The soft vote: class → 0..1, in the bundle's class order; they sum to 1. Where `bounds` is
+            given it is the vote of those members only that ran; the label is that of the full vote all the same.
+        margin: Lead of the label over the runner-up, 0..1; None where not all members ran.
+        entropy_nats: Shannon entropy of the vote, 0 (certain) .. ln 4; None where not all members ran.
+        policy: "full": all members ran. "early-exit": as many as the label needed.
+        members_run: How many ran on this image.
+        bounds: Class → lowest and highest probability that the full vote may give it; None where all members ran,
+            and `probabilities` is the full vote.
+        members: Each member's own answer, of those that ran, in the bundle's order.
         timing_ms: "decode" of this image; "inference": its share of its batch, in which "batch" images were.
         error: "type" and "message", when status is "error".
     """
@@ -78,6 +86,9 @@ class Record:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     margin: float | None = None
     entropy_nats: float | None = None
+    policy: Policy = "full"
+    members_run: int = 0
+    bounds: Mapping[str, tuple[float, float]] | None = None
     members: tuple[MemberAnswer, ...] = ()
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     error: Mapping[str, str] | None = None
@@ -97,6 +108,9 @@ class Record:
             "probabilities": dict(self.probabilities),
             "margin": self.margin,
             "entropy_nats": self.entropy_nats,
+            "policy": self.policy,
+            "members_run": self.members_run,
+            "bounds": None if self.bounds is None else {name: list(pair) for name, pair in self.bounds.items()},
             "members": members,
             "bundle": dict(self.bundle),
             "engine": dict(self.engine),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from braintumor.errors import UnavailableError, UsageError
+from braintumor.errors import BraintumorError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     # `bt-infer --help` lists the names; it must not load NumPy for that.
@@ -19,19 +19,28 @@ class EngineEntry(NamedTuple):
 
     Attributes:
         target: "module:class" of its factory.
-        device: "cpu" or "cuda": the kind of device that it uses, and no other.
+        device: "cpu", "cuda" or "gpu" (a GPU of another make): the kind of device that it uses, and no other.
+        libraries: What it needs, as it is installed: another version may be faster, or slower.
     """
 
     target: str
     device: str
+    libraries: tuple[str, ...] = ()
 
 
-# Best first: "auto" takes the first that is usable.
+_ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
+
+# Best guess first: "auto" measures those that are usable, and takes the first where it cannot measure.
 ENGINES: Mapping[str, EngineEntry] = MappingProxyType(
     {
-        "onnxruntime-cuda": EngineEntry("braintumor.runtime.engines.onnxruntime:OnnxRuntimeCudaEngine", "cuda"),
-        "onnxruntime-cpu": EngineEntry("braintumor.runtime.engines.onnxruntime:OnnxRuntimeCpuEngine", "cpu"),
-        "openvino-cpu": EngineEntry("braintumor.runtime.engines.openvino:OpenVinoCpuEngine", "cpu"),
+        "onnxruntime-cuda": EngineEntry(
+            "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCudaEngine", "cuda", _ONNXRUNTIME
+        ),
+        "onnxruntime-cpu": EngineEntry(
+            "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCpuEngine", "cpu", _ONNXRUNTIME
+        ),
+        "openvino-cpu": EngineEntry("braintumor.runtime.engines.openvino:OpenVinoCpuEngine", "cpu", ("openvino",)),
+        "openvino-gpu": EngineEntry("braintumor.runtime.engines.openvino:OpenVinoGpuEngine", "gpu", ("openvino",)),
     }
 )
 
@@ -71,7 +80,7 @@ def candidates(name: str, device: str | None = None) -> Sequence[str]:
     return (name,)
 
 
-def none_usable(reasons: Mapping[str, UnavailableError]) -> UnavailableError:
+def none_usable(reasons: Mapping[str, BraintumorError]) -> UnavailableError:
     """The error for when no candidate was usable, with each one's reason."""
     return UnavailableError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
 

@@ -12,9 +12,10 @@ import click
 from braintumor import NOTICE
 from braintumor.errors import OutputError
 from braintumor.runtime.bundle import Bundle
+from braintumor.runtime.choice import Choice
 from braintumor.runtime.record import Record
 
-__all__ = ["RENDERERS", "Csv", "JsonArray", "JsonLines", "Renderer", "Table"]
+__all__ = ["RENDERERS", "Csv", "JsonArray", "JsonLines", "Renderer", "Table", "choice_line"]
 
 # Up to so many images each get a block with the members' answers; more get a line each.
 _DETAILED = 4
@@ -70,7 +71,10 @@ class JsonArray:
 
 
 class Csv:
-    """A header and one row an image; a class's column holds its probability in the vote."""
+    """A header and one row an image; a class's column holds its probability in the vote.
+
+    label_lower and label_upper are filled where not all members ran: between them the full vote's probability lies.
+    """
 
     def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
         del expected
@@ -86,6 +90,10 @@ class Csv:
                 *bundle.classes,
                 "margin",
                 "entropy_nats",
+                "policy",
+                "members_run",
+                "label_lower",
+                "label_upper",
                 "sha256",
                 "bundle",
                 "engine",
@@ -103,6 +111,9 @@ class Csv:
                 *(record.probabilities.get(name, "") for name in self._classes),
                 "" if record.margin is None else record.margin,
                 "" if record.entropy_nats is None else record.entropy_nats,
+                record.policy,
+                record.members_run,
+                *(("", "") if record.bounds is None or record.label is None else record.bounds[record.label]),
                 record.input.sha256 or "",
                 record.bundle["sha256"],
                 record.engine["name"],
@@ -149,7 +160,8 @@ class Table:
             path = self._signs.cut(path, _PATH_COLUMNS)
         cells = "".join(f"{100 * value:>10.1f} %" for value in record.probabilities.values())
         bar = self._signs.bar(max(record.probabilities.values()), _ROW_BAR_COLUMNS)
-        self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<12}  {bar}{cells}")
+        note = "" if record.bounds is None else f"  of {record.members_run} members"
+        self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<12}  {bar}{cells}{note}")
 
     def _block(self, record: Record) -> None:
         image = record.input
@@ -157,7 +169,7 @@ class Table:
         for name, value in record.probabilities.items():
             line = f"  {name:<12} {self._signs.bar(value, _BLOCK_BAR_COLUMNS)} {100 * value:5.1f} %"
             self._line(click.style(line, bold=True) if name == record.label else line)
-        self._line(f"  label {record.label}, margin {record.margin:.3f}, entropy {record.entropy_nats:.3f} nats")
+        self._line(f"  label {record.label}, {_certainty(record)}")
         for answer in record.members:
             percent = 100 * answer.probabilities[answer.label]
             self._line(f"  {answer.name} says {answer.label} ({percent:.1f} %)")
@@ -229,6 +241,23 @@ def _writing() -> Iterator[None]:
             f"the output cannot be written ({error.strerror or error}); free some space, or name another "
             "place with --output FILE"
         ) from error
+
+
+def _certainty(record: Record) -> str:
+    if record.bounds is None or record.label is None:
+        return f"margin {record.margin:.3f}, entropy {record.entropy_nats:.3f} nats"
+    lower, upper = record.bounds[record.label]
+    return (
+        f"certain after {record.members_run} members, whose vote this is; all would give "
+        f"{100 * lower:.1f} to {100 * upper:.1f} %"
+    )
+
+
+def choice_line(choice: Choice) -> str:
+    """What "auto" measured, in one line."""
+    speeds = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])
+    shown = ", ".join(f"{name} {speed:.3g} images/s" for name, speed in speeds)
+    return f"engine {choice.engine} is the fastest here and is remembered for this bundle ({shown})"
 
 
 def _path(record: Record) -> str:

@@ -60,6 +60,9 @@ def test_a_record_is_whole(ensemble: Ensemble, scans: list[Path], three: Path) -
         "probabilities",
         "margin",
         "entropy_nats",
+        "policy",
+        "members_run",
+        "bounds",
         "members",
         "bundle",
         "engine",
@@ -229,7 +232,7 @@ def test_auto_takes_the_cpu_where_there_is_nothing_better_and_says_so(single: Pa
         assert loaded.predict(scans[0]).engine["name"] == "onnxruntime-cpu"
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda:1:2", "cpu:0", "", "CUDA"])
+@pytest.mark.parametrize("device", ["gpu:", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda:1:2", "cpu:0", "", "CUDA"])
 def test_an_unknown_device_is_a_usage_error(single: Path, device: str) -> None:
     with pytest.raises(UsageError, match=r"no device is called.*allowed are cpu, cuda, cuda:0"):
         Ensemble.load(single, device=device)

@@ -105,3 +105,19 @@ def test_a_missing_package_comes_with_its_command(member: Member, monkeypatch: p
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UnavailableError, match=r"pip install 'braintumor\[openvino\]'"):
         OpenVinoCpuEngine(member)
+
+
+def test_a_large_batch_goes_through_several_requests_in_order(member: Member) -> None:
+    images = phantoms(37, member.height, member.width, seed=6)
+    with OpenVinoCpuEngine(member) as engine:
+        one_by_one = np.concatenate([engine.infer(image[np.newaxis]) for image in images])
+        together = engine.infer(images)
+    assert np.abs(together - one_by_one).max() <= 1e-5
+
+
+def test_an_intel_gpu_that_is_not_there_is_no_cpu(single: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    if any(name.startswith("GPU") for name in openvino.Core().available_devices):
+        pytest.skip("this machine has one")
+    with pytest.raises(UnavailableError, match=r"needs OpenVINO's device GPU.*install the driver"):
+        Ensemble.load(single, engine="openvino-gpu")

@@ -10,7 +10,7 @@ from braintumor.runtime.registry import AUTO, ENGINES, candidates, engine_factor
 def test_every_entry_leads_to_an_engine_of_its_name(name: str) -> None:
     factory = engine_factory(name)
     assert factory.name == name  # type: ignore[attr-defined]
-    assert ENGINES[name].device in {"cpu", "cuda"}
+    assert ENGINES[name].device in {"cpu", "cuda", "gpu"}
 
 
 def test_an_unknown_engine_is_a_usage_error_that_lists_the_known() -> None:
@@ -25,7 +25,7 @@ def test_auto_tries_all_best_first_and_a_named_engine_stands_alone() -> None:
 
 
 def test_a_wanted_device_leaves_only_engines_that_use_it() -> None:
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", "cuda", "gpu"):
         assert {ENGINES[name].device for name in candidates(AUTO, device)} == {device}
     assert candidates("onnxruntime-cpu", "cpu") == ("onnxruntime-cpu",)
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,22 @@ def rendered(form: str, records: Sequence[Record], *, encoding: str = "utf-8") -
     renderer.finish()
     stream.flush()
     return raw.getvalue().decode(encoding)
+
+
+def early(path: str) -> Record:
+    bounds = dict(zip(CLASSES, ((0.6, 0.9), (0.0, 0.3), (0.1, 0.4), (0.0, 0.3)), strict=True))
+    return replace(record(path), policy="early-exit", members_run=2, bounds=bounds, margin=None, entropy_nats=None)
+
+
+def test_an_early_label_is_shown_with_what_is_certain_of_it() -> None:
+    block = rendered("table", [early("scan.png")])
+    assert "label glioma, certain after 2 members, whose vote this is; all would give 60.0 to 90.0 %" in block
+    lines = rendered("table", [early(f"{number}.png") for number in range(5)]).splitlines()
+    assert sum(line.endswith("of 2 members") for line in lines) == 5
+    (row,) = csv.DictReader(io.StringIO(rendered("csv", [early("scan.png")])))
+    assert (row["policy"], row["members_run"], row["margin"]) == ("early-exit", "2", "")
+    assert (float(row["label_lower"]), float(row["label_upper"])) == (0.6, 0.9)
+    assert json.loads(rendered("jsonl", [early("scan.png")]))["bounds"]["glioma"] == [0.6, 0.9]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])

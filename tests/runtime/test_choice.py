@@ -1,0 +1,252 @@
+"""`auto` takes the fastest engine that answers as the bundle says, measures once, and remembers."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.runtime.bundle import Member
+from braintumor.runtime.cache import CACHE_VARIABLE
+from braintumor.runtime.choice import Choice
+from braintumor.runtime.engine import EngineInfo
+from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
+from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.registry import EngineEntry
+
+pytestmark = pytest.mark.usefixtures("own_cache_of_the_test")
+
+
+class Slow(OnnxRuntimeCpuEngine):
+    """Right, and slow."""
+
+    name = "slow"
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        time.sleep(0.02)
+        return super().infer(images)
+
+
+class Wrong(OnnxRuntimeCpuEngine):
+    """Fast, and beside the point: another class order."""
+
+    name = "wrong"
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return super().infer(images)[:, ::-1]
+
+
+class Gone(OnnxRuntimeCpuEngine):
+    """Not usable here."""
+
+    name = "gone"
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise UnavailableError("the device is gone")
+
+
+class Damaged(OnnxRuntimeCpuEngine):
+    """Cannot read the member."""
+
+    name = "damaged"
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise IntegrityError("an operator that is not known")
+
+
+class Failing(OnnxRuntimeCpuEngine):
+    """Loads, and fails when it is asked."""
+
+    name = "failing"
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        del images
+        raise UnavailableError("out of memory")
+
+
+ENGINES: Mapping[str, type[OnnxRuntimeCpuEngine]] = {
+    "right": OnnxRuntimeCpuEngine,
+    "slow": Slow,
+    "wrong": Wrong,
+    "gone": Gone,
+    "damaged": Damaged,
+    "failing": Failing,
+}
+
+Install = Callable[..., list[str]]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Fills the registry; returns the names of the engines that are loaded from then on."""
+
+    # A second an engine is for real ones.
+    monkeypatch.setattr("braintumor.runtime.choice._SECONDS_EACH", 0.02)
+
+    def replace(*names: str) -> list[str]:
+        loaded: list[str] = []
+
+        def factory(name: str) -> Any:
+            def make(member: Member, **options: Any) -> Any:
+                loaded.append(name)
+                engine = ENGINES[name](member, **options)
+                engine._info = EngineInfo(name, "p", "cpu", "1")
+                return engine
+
+            return make
+
+        entries = {name: EngineEntry(f"nowhere:{name}", "cpu") for name in names}
+        for module in ("registry", "choice"):
+            monkeypatch.setattr(f"braintumor.runtime.{module}.ENGINES", entries)
+        monkeypatch.setattr("braintumor.runtime.members.engine_factory", factory)
+        return loaded
+
+    return replace
+
+
+def chosen(bundle: Path) -> tuple[str, list[Choice]]:
+    told: list[Choice] = []
+    with Ensemble.load(bundle, told=told.append) as ensemble:
+        return ensemble.engine.name, told
+
+
+def test_the_fastest_is_taken_and_the_measurement_is_told_once(three: Path, install: Install) -> None:
+    loaded = install("slow", "right")
+    name, told = chosen(three)
+    assert name == "right"
+    assert [choice.engine for choice in told] == ["right"]
+    assert told[0].images_per_s["right"] > 1.5 * told[0].images_per_s["slow"]
+    assert loaded == ["slow"] * 3 + ["right"] * 3
+    loaded.clear()
+    assert chosen(three) == ("right", [])
+    assert loaded == ["right"] * 3
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("wrong", r"a: its probabilities are [0-9.]+ off; at fp32 0.0001 is allowed"),
+        ("gone", "the device is gone"),
+        ("damaged", "operator that is not known"),
+        ("failing", "out of memory"),
+    ],
+)
+def test_an_engine_that_cannot_be_trusted_is_dropped(single: Path, install: Install, bad: str, why: str) -> None:
+    install(bad, "slow", "right")
+    name, (choice,) = chosen(single)
+    assert name == "right"
+    assert choice.images_per_s.keys() == {"slow", "right"}
+    (reason,) = choice.refused.values()
+    assert re.search(why, reason)
+
+
+def test_a_single_usable_engine_is_not_measured_and_is_remembered(single: Path, install: Install) -> None:
+    loaded = install("gone", "right")
+    assert chosen(single) == ("right", [])
+    loaded.clear()
+    assert chosen(single) == ("right", [])
+    assert loaded == ["right"]
+
+
+def test_without_a_usable_engine_every_reason_is_given(single: Path, install: Install) -> None:
+    install("gone", "wrong")
+    with pytest.raises(
+        UnavailableError, match=r"gone: the device is gone; wrong: wrong does not answer as the bundle"
+    ):
+        chosen(single)
+    install("gone", "damaged")
+    with pytest.raises(IntegrityError, match="operator that is not known"):
+        chosen(single)
+
+
+def test_an_engine_that_is_gone_is_chosen_anew(single: Path, install: Install, monkeypatch: Any) -> None:
+    install("slow", "right")
+    assert chosen(single)[0] == "right"
+    monkeypatch.setitem(ENGINES, "right", Gone)
+    assert chosen(single) == ("slow", [])
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"engine": 7}'])
+def test_a_damaged_memory_is_measured_again(
+    single: Path, install: Install, own_cache_of_the_test: Path, damage: bytes
+) -> None:
+    install("slow", "right")
+    chosen(single)
+    (found,) = own_cache_of_the_test.glob("engine-choice/*/found.json")
+    found.write_bytes(damage)
+    name, told = chosen(single)
+    assert (name, len(told)) == ("right", 1)
+    assert json.loads(found.read_bytes())["engine"] == "right"
+
+
+def test_without_a_cache_it_is_measured_every_time(
+    single: Path, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("slow", "right")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    for _ in range(2):
+        name, told = chosen(single)
+        assert (name, len(told)) == ("right", 1)
+
+
+@pytest.mark.parametrize("change", ["threads", "bundle", "libraries"])
+def test_what_may_change_the_choice_is_measured_again(
+    single: Path, half: Path, install: Install, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    install("slow", "right")
+    chosen(single)
+    told: list[Choice] = []
+    if change == "libraries":
+        monkeypatch.setattr("braintumor.runtime.choice.machine", lambda _names: {"onnxruntime": "9.9"})
+    options: Any = {"threads": 1} if change == "threads" else {}
+    Ensemble.load(half if change == "bundle" else single, told=told.append, **options).close()
+    assert len(told) == 1
+
+
+def test_a_bundle_without_a_probe_takes_the_first_that_is_usable(
+    single: Path, tmp_path: Path, install: Install
+) -> None:
+    old = Path(shutil.copytree(single, tmp_path / "old"))
+    manifest = json.loads((old / "bundle.json").read_bytes())
+    for member in manifest["members"]:
+        (old / member.pop("probe")["file"]).unlink()
+    (old / "bundle.json").write_text(json.dumps(manifest))
+    install("gone", "slow", "right")
+    assert chosen(old) == ("slow", [])
+
+
+def test_a_named_engine_is_neither_measured_nor_replaced(single: Path, install: Install) -> None:
+    loaded = install("slow", "right", "gone")
+    with Ensemble.load(single, engine="slow") as ensemble:
+        assert ensemble.engine.name == "slow"
+    assert loaded == ["slow"]
+    with pytest.raises(UnavailableError, match="the device is gone"):
+        Ensemble.load(single, engine="gone")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs two engines")
+def test_once_chosen_no_other_library_is_imported(three: Path) -> None:
+    code = (
+        "import sys, braintumor\n"
+        "with braintumor.Ensemble.load(sys.argv[1]) as ensemble: print(ensemble.engine.name)\n"
+        "print(sorted({'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'} & sys.modules.keys()))"
+    )
+    out = [
+        subprocess.run(
+            [sys.executable, "-P", "-c", code, three], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        for _ in range(2)
+    ]
+    name = out[0][0]
+    assert out[1] == [name, str([name.partition("-")[0]])]

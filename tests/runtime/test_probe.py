@@ -1,0 +1,78 @@
+"""The probe of a bundle: what an engine must answer before its speed counts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from braintumor.errors import IntegrityError
+from braintumor.runtime.bundle import MANIFEST, load_bundle
+from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
+from braintumor.runtime.probe import Probe, departure, probe_of, probes_of
+
+ROWS = np.array([[0.7, 0.1, 0.1, 0.1], [0.26, 0.25, 0.25, 0.24]], np.float32)
+PROBE = Probe(np.zeros((2, 4, 4), np.uint8), ROWS)
+
+
+def test_every_exported_member_has_one_that_its_file_answers(three: Path) -> None:
+    bundle = load_bundle(three)
+    assert len(probes_of(bundle)) == len(bundle.members)
+    for member in bundle.members:
+        probe = probe_of(member)
+        assert probe is not None
+        assert probe.images.shape == (8, member.height, member.width)
+        with OnnxRuntimeCpuEngine(member) as engine:
+            assert departure(engine.infer(probe.images), probe, member.precision) == ""
+
+
+def test_what_rounding_may_move_is_no_departure() -> None:
+    assert departure(ROWS + np.float32(5e-5), PROBE, "fp32") == ""
+    # The second image's lead is smaller than what fp16 is allowed: its label may move.
+    close = ROWS.copy()
+    close[1] = [0.25, 0.26, 0.25, 0.24]
+    assert departure(close, PROBE, "fp16") == ""
+    assert "off; at fp32" in departure(close, PROBE, "fp32")
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_what_is_no_number_departs(odd: float) -> None:
+    assert "off" in departure(np.full_like(ROWS, odd), PROBE, "int8")
+
+
+def test_another_label_where_the_lead_was_clear_departs() -> None:
+    turned = ROWS.copy()
+    turned[0] = [0.38, 0.42, 0.1, 0.1]
+    assert departure(turned, PROBE, "int8") == "it gives 1 of 2 probe images another label"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"probabilities": []}, "'probabilities' are not 1 to 64 rows"),
+        ({"probabilities": [[1, 0, 0]]}, "rows of 4 values"),
+        ({"probabilities": [[1, 0, 0, "0"]]}, "rows of 4 values"),
+        ({"probabilities": [[2, 0, 0, 0]]}, r"values 0\.\.1"),
+        ({"probabilities": [[1, 0, 0, 0]]}, "bytes are not 1 images"),
+        ({"sha256": "0"}, "64 hexadecimal digits"),
+        ({"sha256": "0" * 64}, "SHA-256"),
+        ({"file": "../probe.raw"}, "leaves the bundle"),
+        ({"file": "a/model.onnx"}, "file a/model.onnx stands twice"),
+        ({"file": "a/other.raw"}, "lacks a/other.raw"),
+        ({"size_bytes": None}, "'size_bytes' is NoneType"),
+    ],
+)
+def test_a_probe_that_is_not_what_it_says_is_refused(copied: Path, change: dict[str, Any], words: str) -> None:
+    manifest = json.loads((copied / MANIFEST).read_bytes())
+    manifest["members"][0]["probe"].update(change)
+    (copied / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match=words):
+        load_bundle(copied)
+
+
+def test_a_bundle_of_an_older_version_has_none(handmade: Callable[..., Path], graph: Callable[..., Any]) -> None:
+    bundle = load_bundle(handmade(graph()))
+    assert probe_of(bundle.members[0]) is None
+    assert probes_of(bundle) == ()
