@@ -20,6 +20,7 @@ from braintumor.runtime.cache import cached, content_key
 from braintumor.runtime.closing import Closing
 from braintumor.runtime.cpu import cpu_features
 from braintumor.runtime.engine import INPUT, OUTPUT, EngineInfo, Port, check_ports
+from braintumor.runtime.engines.onnxruntime_bound import BoundRuns
 
 __all__ = ["OnnxRuntimeCpuEngine", "OnnxRuntimeCudaEngine"]
 
@@ -39,10 +40,9 @@ class OnnxRuntimeCpuEngine(Closing):
     def __init__(self, member: Member, *, threads: int | None = None, device: int = 0) -> None:
         ort = require("onnxruntime", extra=self.extra, purpose=f"the engine {self.name}")
         self._check_installation(ort)
-        self._session: Any = _session(ort, member, self._providers(device), threads)
+        self._session: Any = self._load(ort, member, device, threads)
         self._path = member.path
-        provider = self._session.get_providers()[0]
-        self._info = EngineInfo(self.name, provider, self._device(device), f"onnxruntime {ort.__version__}")
+        self._info = EngineInfo(self.name, self._provided(), self._device(device), f"onnxruntime {ort.__version__}")
         check_ports(member, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()))
 
     @property
@@ -57,15 +57,13 @@ class OnnxRuntimeCpuEngine(Closing):
             UnavailableError: ONNX Runtime fails, as it does when memory runs out.
         """
         try:
-            (probabilities,) = self._session.run([OUTPUT], {INPUT: images})
+            return self._run(images)
         except Exception as error:
             # ONNX Runtime's own exceptions share no public base class but this one.
             raise UnavailableError(
                 f"{self.name} failed on {len(images)} images with {self._path} ({_one_line(error)}); try a smaller "
                 "--batch-size, or another --engine"
             ) from error
-        result: NDArray[np.float32] = probabilities
-        return result
 
     def close(self) -> None:
         """Free the session."""
@@ -84,9 +82,16 @@ class OnnxRuntimeCpuEngine(Closing):
                 f"{', '.join(ort.get_available_providers())}: {remedy}"
             )
 
-    def _providers(self, device: int) -> list[Any]:
+    def _load(self, ort: Any, member: Member, device: int, threads: int | None) -> Any:
         del device
-        return [self.provider]
+        return _session(ort, member, [self.provider], threads)
+
+    def _provided(self) -> str:
+        return str(self._session.get_providers()[0])
+
+    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        probabilities: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: images})[0]
+        return probabilities
 
     def _device(self, device: int) -> str:
         del device
@@ -94,15 +99,37 @@ class OnnxRuntimeCpuEngine(Closing):
 
 
 class OnnxRuntimeCudaEngine(OnnxRuntimeCpuEngine):
-    """A member on an NVIDIA GPU. Raises instead of falling back to the CPU."""
+    """A member on an NVIDIA GPU, replayed as a CUDA graph. Raises instead of falling back to the CPU."""
 
     name = "onnxruntime-cuda"
     extra = "gpu"
     provider = "CUDAExecutionProvider"
 
-    def _providers(self, device: int) -> list[Any]:
+    def _load(self, ort: Any, member: Member, device: int, threads: int | None) -> Any:
         # Without TF32 a float32 graph is computed in float32, as it was verified.
-        return [(self.provider, {"device_id": device, "use_tf32": 0})]
+        options = {"device_id": device, "use_tf32": 0}
+        try:
+            session = _session(ort, member, [(self.provider, {**options, "enable_cuda_graph": 1})], threads)
+            self._graphs = True
+        except IntegrityError:
+            # ONNX Runtime refuses to capture a graph of which a node runs on the CPU.
+            session = _session(ort, member, [(self.provider, options)], threads)
+            self._graphs = False
+        self._bound: BoundRuns | None = BoundRuns(ort, session, "cuda", device)
+        return session
+
+    def _provided(self) -> str:
+        return super()._provided() + (", CUDA graphs" if self._graphs else "")
+
+    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._bound is None:
+            raise ValueError("the engine is closed")
+        return self._bound.run(images)
+
+    def close(self) -> None:
+        """Free the session and what is bound to it."""
+        self._bound = None
+        super().close()
 
     def _device(self, device: int) -> str:
         return f"cuda:{device}"

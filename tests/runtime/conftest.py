@@ -20,7 +20,9 @@ from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle import Member, load_bundle
 from braintumor.runtime.cache import CACHE_VARIABLE
+from braintumor.runtime.engine import Engine
 from braintumor.runtime.image import DECODE_VERSION
+from braintumor.runtime.registry import engine_factory
 
 IMAGES = 12
 
@@ -65,6 +67,18 @@ def three(exported: Callable[..., Path]) -> Path:
 @pytest.fixture
 def member(single: Path) -> Member:
     return load_bundle(single).members[0]
+
+
+@pytest.fixture
+def gpu_engine() -> Callable[..., Iterator[tuple[Member, Engine]]]:
+    """Loads a bundle's members one after the other on an engine that needs a GPU."""
+
+    def loaded(name: str, folder: Path) -> Iterator[tuple[Member, Engine]]:
+        for member in load_bundle(folder).members:
+            with engine_factory(name)(member) as engine:
+                yield member, engine
+
+    return loaded
 
 
 @pytest.fixture

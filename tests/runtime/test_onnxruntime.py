@@ -143,8 +143,38 @@ def test_falling_back_to_the_cpu_is_an_error_and_leaves_no_cpu_graph_for_cuda(
 ) -> None:
     with pytest.raises(UnavailableError, match=r"fell back to CPUExecutionProvider.*nvidia-smi.*onnxruntime-cpu"):
         OnnxRuntimeCudaEngine(member, device=1)
-    assert falling_back[0][1] == [("CUDAExecutionProvider", {"device_id": 1, "use_tf32": 0})]
+    wanted = {"device_id": 1, "use_tf32": 0, "enable_cuda_graph": 1}
+    assert falling_back[0][1] == [("CUDAExecutionProvider", wanted)]
     assert optimised(own_cache_of_the_test) == []
+
+
+def test_a_network_that_cannot_be_captured_runs_without_a_cuda_graph(
+    member: Member, falling_back: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, path: str, options: Any, providers: list[Any]) -> None:
+            super().__init__(path, options, providers)
+            if "enable_cuda_graph" in providers[0][1]:
+                raise RuntimeError("not all nodes have been partitioned to the CUDAExecutionProvider")
+
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+        def get_inputs(self) -> list[Any]:
+            return [
+                types.SimpleNamespace(name="image", type="tensor(uint8)", shape=["n", member.height, member.width])
+            ]
+
+        def get_outputs(self) -> list[Any]:
+            return [types.SimpleNamespace(name="probabilities", type="tensor(float)", shape=["n", 4])]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with OnnxRuntimeCudaEngine(member) as engine:
+        assert engine.info.provider == "CUDAExecutionProvider"
+        assert engine.info.device == "cuda:0"
+    assert "enable_cuda_graph" not in falling_back[-1][1][0][1]
 
 
 def test_half_an_installation_is_unavailable_and_not_a_crash(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:

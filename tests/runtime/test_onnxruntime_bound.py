@@ -1,0 +1,79 @@
+"""Bound runs answer as plain ones do. On the CPU there is no graph to capture; the tensors and bindings are real."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from braintumor.bench.phantoms import phantoms
+from braintumor.runtime.bundle import Member
+from braintumor.runtime.engine import INPUT, OUTPUT
+from braintumor.runtime.engines.onnxruntime_bound import MAX_BOUND, BoundRuns
+
+
+class Counting:
+    """A session that notes how it is run."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.runs: list[str] = []
+
+    def run(self, *arguments: Any) -> Any:
+        self.runs.append(arguments[2].get_run_config_entry("gpu_graph_id"))
+        return self._session.run(*arguments)
+
+    def run_with_iobinding(self, binding: Any, options: Any) -> None:
+        self.runs.append(options.get_run_config_entry("gpu_graph_id"))
+        self._session.run_with_iobinding(binding, options)
+
+    def io_binding(self) -> Any:
+        return self._session.io_binding()
+
+
+@pytest.fixture
+def session(member: Member) -> Counting:
+    return Counting(ort.InferenceSession(str(member.path), providers=["CPUExecutionProvider"]))
+
+
+def plain(session: Counting, images: np.ndarray) -> np.ndarray:
+    return session._session.run([OUTPUT], {INPUT: images})[0]  # type: ignore[no-any-return]
+
+
+def test_every_batch_size_answers_as_plainly_and_each_of_the_first_has_its_graph(
+    session: Counting, member: Member
+) -> None:
+    bound = BoundRuns(ort, session, "cpu", 0)
+    sizes = [1, 7, 1, 32, 7, 3, 5, 6, 1]
+    for count in sizes:
+        images = phantoms(count, member.height, member.width, seed=count)
+        np.testing.assert_array_equal(bound.run(images), plain(session, images))
+    assert session.runs == ["1", "2", "1", "3", "2", "4", "-1", "-1", "1"]
+    assert len(set(sizes)) > MAX_BOUND
+
+
+def test_an_answer_is_not_changed_by_the_next(session: Counting, member: Member) -> None:
+    bound = BoundRuns(ort, session, "cpu", 0)
+    first, second = phantoms(2, member.height, member.width, seed=1)[:, np.newaxis]
+    kept = bound.run(first)
+    before = kept.copy()
+    bound.run(second)
+    np.testing.assert_array_equal(kept, before)
+
+
+def test_images_need_not_lie_together_in_memory(session: Counting, member: Member) -> None:
+    images = phantoms(6, member.height, member.width, seed=2)
+    np.testing.assert_array_equal(BoundRuns(ort, session, "cpu", 0).run(images[::2]), plain(session, images[::2]))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("count", [1, 8, 32])
+def test_a_captured_graph_answers_as_the_cpu_does(three: Path, count: int, gpu_engine: Callable[..., Any]) -> None:
+    for member, engine in gpu_engine("onnxruntime-cuda", three):
+        cpu = ort.InferenceSession(str(member.path), providers=["CPUExecutionProvider"])
+        for seed in range(3):
+            images = phantoms(count, member.height, member.width, seed=seed)
+            expected = cpu.run([OUTPUT], {INPUT: images})[0]
+            assert np.abs(engine.infer(images) - expected).max() <= 1e-4
