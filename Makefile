@@ -14,7 +14,7 @@ PACKAGES := bench export models runtime training
 
 demo: $(VENV)/export.installed
 	$(BIN)/bt-export --precision fp16
-	$(BIN)/bt-infer examples/scan.png --bundle bundles/fp16 --format table
+	$(BIN)/bt-infer examples/scan.png --bundle bundles/fp16 --engine onnxruntime-cpu --format table
 
 test: $(VENV)/dev.installed
 	$(BIN)/coverage erase
