@@ -14,6 +14,7 @@ from braintumor.export.int8 import Quantisation, is_worth_it, plans_for
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.precision import Precision
 from braintumor.export.verify import MIN_IMAGES
+from braintumor.models.catalog import ENSEMBLE
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.image import SUFFIXES
@@ -136,7 +137,7 @@ def _bundle_classes(members: Sequence[MemberOptions]) -> tuple[str, ...]:
 
 
 def default_models() -> tuple[Path, ...]:
-    """What is exported when no model is named: ./models/*.keras, or the weights that come with the package.
+    """What is exported when no model is named: ./models/*.keras, or the ensemble that comes with the package.
 
     Raises:
         UsageError: There are neither.
@@ -144,7 +145,7 @@ def default_models() -> tuple[Path, ...]:
     if own := sorted(_WORKING_MODELS.glob("*.keras")):
         return tuple(own)
     shipped = Path(str(importlib.resources.files("braintumor.models") / "pretrained"))
-    if found := sorted(shipped.glob("*.keras")):
+    if found := sorted(path for path in shipped.glob("*.keras") if path.stem in ENSEMBLE):
         return tuple(found)
     raise UsageError(
         f"no model was named, {_WORKING_MODELS.absolute()} holds no .keras file and this installation ships none; "

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from braintumor.errors import UsageError
 from braintumor.models.spec import ModelSpec
 
-__all__ = ["CATALOG", "model_spec"]
+__all__ = ["CATALOG", "ENSEMBLE", "model_spec"]
 
 _SPECS = (
     ModelSpec(
@@ -57,6 +57,9 @@ _SPECS = (
 )
 
 CATALOG: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
+
+ENSEMBLE = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2")
+"""The members of the study's soft vote: what is exported when no model is named, as far as their weights ship."""
 
 
 def model_spec(name: str) -> ModelSpec:

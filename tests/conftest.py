@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from braintumor.models.catalog import ENSEMBLE
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 PRETRAINED = ROOT / "models" / "pretrained"
@@ -39,8 +41,8 @@ def shipped_model() -> Path:
 
 @pytest.fixture(scope="session")
 def shipped_models() -> list[Path]:
-    """All trained networks that come with the package: what `bt-export` takes when no model is named."""
-    return sorted(PRETRAINED.glob("*.keras"))
+    """The trained ensemble that comes with the package: what `bt-export` takes when no model is named."""
+    return sorted(path for path in PRETRAINED.glob("*.keras") if path.stem in ENSEMBLE)
 
 
 @pytest.fixture(scope="session")

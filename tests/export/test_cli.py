@@ -20,6 +20,7 @@ from braintumor.errors import UsageError
 from braintumor.export import cli, pipeline
 from braintumor.export.cli import export
 from braintumor.export.pipeline import default_models, verification_images
+from braintumor.models.catalog import ENSEMBLE
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle import load_bundle
 
@@ -276,6 +277,7 @@ def test_without_any_model_those_that_come_with_the_package_are_taken():
     except UsageError as error:
         assert "name one: bt-export MODEL.keras" in str(error)  # noqa: PT017 - a checkout without weights says so
     else:
+        assert {path.stem for path in found} <= set(ENSEMBLE)
         assert all(path.is_file() and path.suffix == ".keras" and path.parent.name == "pretrained" for path in found)
 
 
