@@ -8,6 +8,7 @@
     ├── ParityError            3  an export does not decide what its original decides
     ├── IntegrityError         4  a bundle is not what it says it is
     └── UnavailableError       5  an engine or an optional package is not usable here
+        └── OutOfMemoryError   5  a device's memory does not hold the batch
 
 The number is the exit code of the command that meets the error. A message is one line that says what was
 asked, what was found, what is allowed and what to type next. The command lines catch `BraintumorError` only:
@@ -21,6 +22,7 @@ __all__ = [
     "InputError",
     "IntegrityError",
     "ModelError",
+    "OutOfMemoryError",
     "OutputError",
     "ParityError",
     "UnavailableError",
@@ -74,3 +76,7 @@ class UnavailableError(BraintumorError):
     """An engine or an optional package is not usable on this machine."""
 
     exit_code: ClassVar[int] = 5
+
+
+class OutOfMemoryError(UnavailableError):
+    """A device's memory does not hold the batch; a smaller one may fit."""

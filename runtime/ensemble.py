@@ -18,6 +18,7 @@ from braintumor.runtime.choice import Told, load_fastest
 from braintumor.runtime.closing import Closing
 from braintumor.runtime.cost import member_costs_ms
 from braintumor.runtime.early_exit import running_order
+from braintumor.runtime.halving import Halving
 from braintumor.runtime.members import Answers, Images, Members
 from braintumor.runtime.prepare import Geometry, Prepared, Source, elapsed_ms, prepared
 from braintumor.runtime.record import MemberAnswer, Policy, Record
@@ -58,6 +59,7 @@ class Ensemble(Closing):
         self.policy: Policy = "full" if order is None else "early-exit"
         self._order = order
         self._members = members
+        self._halving = Halving()
         self._closed = False
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
         self._engine_info = {
@@ -165,7 +167,7 @@ class Ensemble(Closing):
             UsageError: The ensemble is closed.
         """
         self._require_open()
-        return self._members.ask(images).probabilities
+        return self._halving.ask(self._members.ask, images).probabilities
 
     def ask(self, images: Images) -> Answers:
         """What the members say of a batch that is decoded already, asked as the policy says.
@@ -177,9 +179,10 @@ class Ensemble(Closing):
             UsageError: The ensemble is closed.
         """
         self._require_open()
-        if self._order is None:
-            return self._members.ask(images)
-        return self._members.ask_until_decided(images, self._order)
+        order = self._order
+        if order is None:
+            return self._halving.ask(self._members.ask, images)
+        return self._halving.ask(lambda part: self._members.ask_until_decided(part, order), images)
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:

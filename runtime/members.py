@@ -1,21 +1,24 @@
 """The members of a bundle on their engines: all of them asked, or as many as the vote needs."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.errors import BraintumorError
 from braintumor.runtime.bundle import Bundle, Member
 from braintumor.runtime.closing import Closing
 from braintumor.runtime.early_exit import UNDECIDED, leaders
-from braintumor.runtime.engine import Engine, started
+from braintumor.runtime.engine import Engine, Waiting, started
 from braintumor.runtime.prepare import Geometry
 from braintumor.runtime.registry import engine_factory
 from braintumor.runtime.vote import vote_shares
 
-__all__ = ["Answers", "Images", "Members", "load_members"]
+__all__ = ["Answers", "Asks", "Images", "Members", "load_members"]
 
 Images = Mapping[Geometry, NDArray[np.uint8]]
 """A batch in every geometry that the members need: uint8 [batch, height, width]."""
@@ -36,6 +39,10 @@ class Answers:
     asked: NDArray[np.bool_]
 
 
+Asks = Callable[[Images], Answers]
+"""Puts a batch to members."""
+
+
 class Members(Closing):
     """Engines, one a member, in the bundle's order.
 
@@ -52,10 +59,17 @@ class Members(Closing):
 
     def ask(self, images: Images) -> Answers:
         """Ask all. Engines that can work at the same time do."""
-        waiting = [
-            started(engine, images[geometry]) for engine, geometry in zip(self.engines, self.geometries, strict=True)
-        ]
-        probabilities = np.stack([wait() for wait in waiting])
+        waiting: deque[Waiting] = deque()
+        try:
+            for engine, geometry in zip(self.engines, self.geometries, strict=True):
+                waiting.append(started(engine, images[geometry]))
+            probabilities = np.stack([waiting.popleft()() for _ in self.engines])
+        except BaseException:
+            # What was started is waited for: an engine takes no second batch before.
+            for wait in waiting:
+                with contextlib.suppress(BraintumorError):
+                    wait()
+            raise
         return Answers(probabilities, np.ones(probabilities.shape[:2], np.bool_))
 
     def ask_until_decided(self, images: Images, order: Sequence[int]) -> Answers:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.errors import IntegrityError, OutputError, UnavailableError
+from braintumor.errors import IntegrityError, OutOfMemoryError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle import Member
 from braintumor.runtime.cache import cached, content_key
@@ -54,13 +54,15 @@ class OnnxRuntimeCpuEngine(Closing):
         """Classify uint8 [batch, height, width] as float32 [batch, 4].
 
         Raises:
-            UnavailableError: ONNX Runtime fails, as it does when memory runs out.
+            OutOfMemoryError: The batch does not fit into memory.
+            UnavailableError: ONNX Runtime fails otherwise.
         """
         try:
             return self._run(images)
         except Exception as error:
             # ONNX Runtime's own exceptions share no public base class but this one.
-            raise UnavailableError(
+            kind = OutOfMemoryError if _is_out_of_memory(error) else UnavailableError
+            raise kind(
                 f"{self.name} failed on {len(images)} images with {self._path} ({_one_line(error)}); try a smaller "
                 "--batch-size, or another --engine"
             ) from error
@@ -196,6 +198,14 @@ def _create(ort: Any, path: Path, options: Any, providers: list[Any]) -> Any:
 
 def _ports(values: Sequence[Any]) -> list[Port]:
     return [Port(value.name, _DTYPES.get(value.type, value.type), tuple(value.shape[1:])) for value in values]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # Its arenas say "Failed to allocate memory"; below them CUDA, cuDNN and C++ speak for themselves.
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        words in text for words in ("failed to allocate", "out of memory", "bad_alloc", "alloc_failed")
+    )
 
 
 def _one_line(error: Exception) -> str:
