@@ -1,0 +1,28 @@
+"""Comparing two measurements."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from braintumor.bench.compare import changes
+from braintumor.errors import InputError
+
+
+def write(path: Path, **medians: float) -> Path:
+    entries = [{"fullname": name, "stats": {"median": median}} for name, median in medians.items()]
+    path.write_text(json.dumps({"benchmarks": entries}))
+    return path
+
+
+def test_what_became_slower_has_a_ratio_above_one(tmp_path: Path) -> None:
+    found = changes(write(tmp_path / "old", a=1.0, b=2.0, gone=1.0), write(tmp_path / "new", b=1.0, a=3.0))
+    assert [(change.name, change.ratio) for change in found] == [("a", 3.0), ("b", 0.5)]
+
+
+def test_files_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
+    good, other = write(tmp_path / "good", a=1.0), write(tmp_path / "other", b=1.0)
+    (tmp_path / "odd").write_text("[]")
+    for bad in (other, tmp_path / "odd", tmp_path / "missing", write(tmp_path / "nought", a=0.0)):
+        with pytest.raises(InputError):
+            changes(good, bad)
