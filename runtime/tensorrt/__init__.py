@@ -1,0 +1,1 @@
+"""NVIDIA TensorRT and TensorRT for RTX."""
