@@ -52,7 +52,7 @@ $(VENV)/export.installed: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/dev.installed: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,export,train,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[bench,cpu,export,train,dev]'
 	touch $@ $(VENV)/export.installed
 
 clean:

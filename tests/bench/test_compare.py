@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from braintumor.bench.cli import main
 from braintumor.bench.compare import changes
 from braintumor.errors import InputError
 
@@ -26,3 +28,18 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     for bad in (other, tmp_path / "odd", tmp_path / "missing", write(tmp_path / "nought", a=0.0)):
         with pytest.raises(InputError):
             changes(good, bad)
+
+
+@pytest.mark.parametrize(("allowed", "code"), [("2.9", 3), ("3.1", 0)])
+def test_the_command_fails_beyond_the_ratio_that_is_allowed(tmp_path: Path, allowed: str, code: int) -> None:
+    old, new = write(tmp_path / "old", a=1.0, b=2.0), write(tmp_path / "new", a=3.0, b=2.0)
+    done = CliRunner().invoke(main, ["compare", str(old), str(new), "--max-ratio", allowed])
+    assert done.exit_code == code, done.output
+    assert "3.000 x" in done.output
+    assert done.output.endswith(f"{code // 3} of 2 slower by more than {allowed} x\n")
+
+
+def test_a_missing_file_is_one_line_and_the_code_of_bad_input(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["compare", str(tmp_path / "none"), str(tmp_path / "none")])
+    assert done.exit_code == 3
+    assert "no result of pytest --benchmark-json" in done.output

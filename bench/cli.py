@@ -1,0 +1,33 @@
+"""`bt-bench`: the proof that what is deployed still decides what was trained, and how fast it does."""
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import click
+
+from braintumor.command import EPILOG, version_option
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: Mapping[str, str] = {"compare": "braintumor.bench.compare_cli:compare"}
+"""Command → "module:attribute". To add one, add a line."""
+
+
+class _Group(click.Group):
+    """A group that imports a command's module only when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click gives it
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click gives it
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=_Group, epilog=EPILOG)
+@version_option
+def main() -> None:
+    """Judge bundles: what they decide beside a reference, and how fast."""
