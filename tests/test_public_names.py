@@ -88,5 +88,9 @@ def test_the_drawn_tree_is_the_tree_and_the_exit_codes_are_those_drawn() -> None
     real = {name: cls for name, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)}
     assert {name: cls.exit_code for name, cls in real.items()} == drawn
     assert set(errors.__all__) == set(real)
-    base = real.pop("BraintumorError")
-    assert all(cls.__bases__ == (base,) and cls.__doc__ for cls in real.values())
+    above: dict[int, type] = {0: Exception}
+    for indent, name in re.findall(r"^( {4}[ │├└─]*)(\w+Error) +\d  ", errors.__doc__, re.MULTILINE):
+        depth = len(indent) // 4
+        assert real[name].__bases__ == (above[depth - 1],), name
+        assert real[name].__doc__
+        above[depth] = real[name]
