@@ -3,6 +3,7 @@
 # make slow   the long tests: real images, large backbones, start-up and memory
 # make check  ruff, mypy, layers, wheel contents
 # make bench  the benchmarks
+# make gpu    all that needs a GPU; skips, with reasons, what cannot run here
 # Each works on a fresh machine with Python 3.11 or newer, and can be run again.
 
 PYTHON ?= python3.11
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := bench export models runtime training
 
-.PHONY: demo test slow check bench format clean .typecheck
+.PHONY: demo test slow check bench gpu format clean .typecheck
 
 demo: $(VENV)/export.installed
 	$(BIN)/bt-export --precision fp16
@@ -34,6 +35,9 @@ check: $(VENV)/dev.installed .typecheck
 bench: $(VENV)/dev.installed
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/memory.py
+
+gpu: $(VENV)/dev.installed
+	$(BIN)/python bench/gpu_suite.py $(ARGS)
 
 format: $(VENV)/dev.installed
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,105 @@
+"""The GPU suite on machines with and without one: what it plans, what it skips, what it says."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braintumor.bench import gpu_suite
+from braintumor.bench.gpu_suite import PRECISIONS, Stage, run_stage, stages
+
+
+def doctor(*, usable: bool) -> Mapping[str, Any]:
+    return {
+        "nvidia": {"note": "" if usable else "no NVIDIA GPU was found"},
+        "engines": [
+            {"name": "onnxruntime-cuda", "device": "cuda", "usable": usable, "reason": "" if usable else "no GPU"},
+            {"name": "openvino-gpu", "device": "gpu", "usable": False, "reason": "no Intel GPU"},
+            {"name": "onnxruntime-cpu", "device": "cpu", "usable": True, "reason": ""},
+        ],
+    }
+
+
+@pytest.fixture(autouse=True)
+def all_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan of a version that has them all."""
+    monkeypatch.setattr(gpu_suite, "COMMANDS", {"accuracy": "", "latency": ""})
+
+
+def test_what_this_version_lacks_is_skipped_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_suite, "COMMANDS", {"latency": ""})
+    planned = list(stages(doctor(usable=True), tmp_path, tmp_path / "data.npz", tmp_path))
+    said = {stage.skipped for stage in planned if stage.name.startswith("accuracy onnxruntime-cuda")}
+    assert said == {"this version has no bt-bench accuracy"}
+    assert not [stage for stage in planned if stage.name.startswith("latency onnxruntime-cuda") and stage.skipped]
+
+
+def test_without_a_gpu_every_stage_says_why_it_is_skipped(tmp_path: Path) -> None:
+    planned = list(stages(doctor(usable=False), tmp_path, None, None))
+    results = [run_stage(stage) for stage in planned]
+    assert {result.status for result in results} == {"skipped"}
+    assert all(result.reason for result in results)
+    assert "no NVIDIA GPU was found" in results[0].reason
+    assert len({stage.name for stage in planned}) == len(planned) == 1 + 3 + 2 * 3 * 4
+
+
+def test_a_gpu_engine_is_judged_and_timed_in_every_precision(tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    planned = [stage for stage in stages(doctor(usable=True), tmp_path, data, tmp_path) if not stage.skipped]
+    assert [stage.name for stage in planned] == [
+        "tests",
+        *(
+            name
+            for precision in PRECISIONS
+            for name in (
+                *(f"accuracy onnxruntime-cuda {precision} batch {batch}" for batch in (1, 8, 32)),
+                f"latency onnxruntime-cuda {precision}",
+            )
+        ),
+    ]
+    judged = planned[1].command
+    assert judged[judged.index("--reference-engine") + 1] == "onnxruntime-cpu"
+
+
+def test_decisions_on_real_images_are_not_claimed_without_them(tmp_path: Path) -> None:
+    planned = [one for one in stages(doctor(usable=True), tmp_path, None, tmp_path) if "accuracy onnx" in one.name]
+    assert all("--data" in stage.skipped for stage in planned)
+
+
+def test_a_stage_without_its_bundle_is_skipped(tmp_path: Path) -> None:
+    result = run_stage(Stage("x", (sys.executable, "-c", ""), needs=tmp_path / "fp32"))
+    assert (result.status, result.reason) == ("skipped", f"there is no bundle {tmp_path / 'fp32'}")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("print('fine')", "passed", ""),
+        ("import sys; print('no memory', file=sys.stderr); sys.exit(5)", "failed", "exit code 5: no memory"),
+        ("import time; time.sleep(60)", "failed", "stopped after 0.5 s"),
+    ],
+)
+def test_a_stage_passes_fails_or_is_stopped(code: str, status: str, reason: str) -> None:
+    result = run_stage(Stage("x", (sys.executable, "-c", code)), limit_s=0.5 if "sleep" in code else 60)
+    assert (result.status, result.reason) == (status, reason)
+
+
+def test_it_runs_here_and_writes_what_it_found(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "braintumor.bench.gpu_suite", "--out", str(tmp_path / "out")]
+    if json.loads(_doctor_json())["nvidia"]["gpus"]:
+        pytest.skip("this machine has a GPU: make gpu")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "suite.json").read_bytes())
+    assert (found["passed"], found["failed"]) == (0, 0)
+    assert found["skipped"] == len(found["stages"]) > 20
+    assert found["machine"]["schema"] == "braintumor.doctor/1"
+
+
+def _doctor_json() -> str:
+    code = "from braintumor.runtime.doctor_cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, "--json"], capture_output=True, text=True, check=False).stdout
