@@ -14,6 +14,7 @@ from PIL import Image
 from braintumor.bench.phantoms import phantoms
 from braintumor.bench.processes import ProcessRun, run_process
 from braintumor.errors import BraintumorError
+from braintumor.models.catalog import ENSEMBLE
 
 __all__ = ["MemoryGrowth", "measure_growth"]
 
@@ -84,7 +85,8 @@ def main(small: int, large: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         bundle = Path(name) / "fp32"
         export = str(Path(sys.executable).with_name("bt-export"))
-        models = sorted((Path(__file__).resolve().parents[1] / "models" / "pretrained").glob("*.keras"))
+        shipped = (Path(__file__).resolve().parents[1] / "models" / "pretrained").glob("*.keras")
+        models = sorted(path for path in shipped if path.stem in ENSEMBLE)
         run_process([export, *map(str, models), "--precision", "fp32", "--bundle", str(bundle)])
         result = measure_growth(bundle, Path(name) / "work", small=small, large=large)
     for count, run in ((small, result.small), (large, result.large)):
