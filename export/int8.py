@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from braintumor.bench.labelled import LabelledImages
 from braintumor.errors import UsageError
-from braintumor.export.calibration_set import DEFAULT_COUNT, ImageSet, calibration_set, validation_set
+from braintumor.export.calibration_set import DEFAULT_COUNT, calibration_set, validation_set
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.plan import PLAN_SUFFIX, QuantisationPlan, plan_beside, write_plan
 from braintumor.export.precision import Precision
@@ -95,7 +96,7 @@ def _found(member: MemberOptions) -> QuantisationPlan:
     return plan
 
 
-def _validation(asked: Quantisation, classes: tuple[str, ...]) -> ImageSet:
+def _validation(asked: Quantisation, classes: tuple[str, ...]) -> LabelledImages:
     source = asked.validate or asked.calibrate
     if source is None or (asked.validate is None and source.is_dir()):
         raise UsageError(
@@ -104,7 +105,9 @@ def _validation(asked: Quantisation, classes: tuple[str, ...]) -> ImageSet:
     return validation_set(source, classes)
 
 
-def _subject(member: MemberOptions, exported: ExportedMember, calibration: ImageSet, validation: ImageSet) -> Subject:
+def _subject(
+    member: MemberOptions, exported: ExportedMember, calibration: LabelledImages, validation: LabelledImages
+) -> Subject:
     size = (exported.entry["height"], exported.entry["width"], member.resize)
     return Subject(
         name=member.name,

@@ -1,0 +1,153 @@
+"""Images whose class is known."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from braintumor.bench.labelled import read_labelled
+from braintumor.bench.phantoms import phantoms
+from braintumor.bench.study import near_duplicate_free, of_the_study, study_images
+from braintumor.errors import InputError, UsageError
+from braintumor.models.labels import CLASSES
+from braintumor.training.audit import near_duplicate_free as near_duplicate_free_in_training
+from braintumor.training.data import Dataset, save_dataset
+from braintumor.training.splits import SPLITS, read_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve phantoms, three a class, under the names that a public copy gives its folders."""
+    for index, pixels in enumerate(phantoms(12, 40, 48)):
+        place = tmp_path / "images" / ("glioma", "notumor", "Meningioma Tumor", "pituitary")[index % 4]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{index:02}.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    parts = {}
+    for number, split in enumerate(SPLITS):
+        images = phantoms(4 * (number + 1), 32, 32, seed=number)
+        files = tuple(f"{split}-{index}.png" for index in range(len(images)))
+        parts[split] = Dataset(images, np.arange(len(images)) % 4, files)
+    save_dataset(tmp_path / "prepared.npz", parts)
+    return tmp_path / "prepared.npz"
+
+
+def test_a_folder_is_read_class_by_class_whatever_its_folders_call_them(folder: Path) -> None:
+    found = read_labelled(folder)
+    assert found.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert found.names[3:6] == ("01.png", "05.png", "09.png")
+    assert np.array_equal(found.read(4), phantoms(6, 40, 48)[5])
+
+
+def test_the_labels_follow_the_order_of_the_classes_that_are_asked_for(folder: Path, prepared: Path) -> None:
+    classes = CLASSES[::-1]
+    for source in (folder, prepared):
+        usual, reverse = read_labelled(source), read_labelled(source, classes=classes)
+        named = dict(zip(usual.names, usual.labels.tolist(), strict=True))
+        assert [3 - named[name] for name in reverse.names] == reverse.labels.tolist()
+
+
+def test_images_are_decoded_when_they_are_asked_for_and_not_before(folder: Path) -> None:
+    found = read_labelled(folder)
+    (folder / "glioma" / "00.png").write_bytes(b"no image")
+    found.read(1)
+    with pytest.raises(InputError, match=r"00\.png"):
+        found.read(0)
+
+
+def test_batches_hold_every_image_once_in_order_in_every_geometry(folder: Path) -> None:
+    found = read_labelled(folder)
+    geometries = ((32, 32, "antialias"), (24, 28, "tf-bilinear"))
+    batches = list(found.batches(geometries, 5))
+    assert [len(batch[geometries[0]]) for batch in batches] == [5, 5, 2]
+    for height, width, how in geometries:
+        joined = np.concatenate([batch[height, width, how] for batch in batches])
+        assert np.array_equal(joined, found.sized(height, width, how))
+
+
+def test_of_a_prepared_file_the_asked_part_is_read(prepared: Path) -> None:
+    for number, split in enumerate(SPLITS):
+        found = read_labelled(prepared, split)
+        assert len(found) == 4 * (number + 1)
+        assert found.names[0] == f"{split}-0.png"
+        assert np.array_equal(found.sized(32, 32, "antialias"), phantoms(len(found), 32, 32, seed=number))
+
+
+def test_the_sha256_tells_other_pixels_and_other_labels_apart(folder: Path) -> None:
+    before = read_labelled(folder).sha256
+    os.rename(folder / "glioma" / "00.png", folder / "pituitary" / "00.png")  # noqa: PTH104
+    moved = read_labelled(folder).sha256
+    (folder / "pituitary" / "00.png").unlink()
+    assert len({before, moved, read_labelled(folder).sha256}) == 3
+
+
+def test_a_part_is_spread_evenly_over_the_classes_and_always_the_same(folder: Path) -> None:
+    found = read_labelled(folder).stratified(6)
+    assert sorted(found.labels.tolist()) == [0, 0, 1, 1, 2, 3]
+    assert found.names == read_labelled(folder).stratified(6).names
+
+
+def test_fewer_images_than_asked_are_refused_with_both_numbers(folder: Path) -> None:
+    with pytest.raises(UsageError, match="12 images; 13 are needed"):
+        read_labelled(folder).stratified(13)
+
+
+def test_a_missing_class_is_named(folder: Path, prepared: Path) -> None:
+    for path in (folder / "notumor").iterdir():
+        path.unlink()
+    with pytest.raises(UsageError, match="no image of healthy"):
+        read_labelled(folder)
+    with pytest.raises(UsageError, match=r"no image of glioma.*in its nonsense part"):
+        read_labelled(prepared, "nonsense")
+
+
+def test_a_folder_named_after_no_class_is_refused_if_it_holds_images(folder: Path) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "read.txt").write_text("nothing to see")
+    assert len(read_labelled(folder)) == 12
+    Image.fromarray(phantoms(1, 16, 16)[0]).save(folder / "notes" / "a.png")
+    with pytest.raises(UsageError, match="images in notes"):
+        read_labelled(folder)
+
+
+def test_what_is_no_source_of_images_is_refused(tmp_path: Path, prepared: Path) -> None:
+    with pytest.raises(InputError, match="is not there"):
+        read_labelled(tmp_path / "none")
+    text = tmp_path / "text.npz"
+    text.write_text("no archive")
+    cut = tmp_path / "cut.npz"
+    cut.write_bytes(prepared.read_bytes()[:-2000])
+    for bad in (text, cut):
+        with pytest.raises(InputError, match="bt-data prepare"):
+            read_labelled(bad)
+    with pytest.raises(UsageError, match="a, b, c, d"):
+        read_labelled(prepared, classes=("a", "b", "c", "d"))
+
+
+def test_a_prepared_file_with_pixels_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.npz"
+    few = {"labels": np.zeros(3, np.int64), "splits": np.array(["test"] * 3), "files": np.array(["a", "b", "c"])}
+    for images in (np.zeros((3, 8, 8), np.float32), np.zeros((3, 8), np.uint8), np.zeros((2, 8, 8), np.uint8)):
+        np.savez(path, images=images, **few)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"images \["):
+            read_labelled(path)
+
+
+def test_the_study_is_known_by_file_name_in_any_format() -> None:
+    rows = read_manifest()
+    assert len(study_images()) == len(rows) == 7023
+    found = of_the_study("TE-gltr_0000.PNG")
+    assert found is not None
+    assert (found.file, found.split, found.label) == ("Te-glTr_0000.jpg", "val", "glioma")
+    assert of_the_study("scan.png") is None
+
+
+def test_test_images_without_a_neighbour_are_those_that_training_counts() -> None:
+    assert near_duplicate_free() == near_duplicate_free_in_training(read_manifest())
+    assert len(near_duplicate_free()) == 703 - 344
