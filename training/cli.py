@@ -11,7 +11,7 @@ from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.models.catalog import CATALOG
 from braintumor.training.recipe import Augmentation, Recipe
 
-__all__ = ["evaluate", "main", "recipe_from_options", "report", "ship"]
+__all__ = ["evaluate", "grow", "main", "recipe_from_options", "report", "ship"]
 
 _D = Recipe(next(iter(CATALOG)))
 _PATH = click.Path(path_type=Path)
@@ -185,4 +185,21 @@ def ship(*, model: Path, data: Path, target: Path) -> None:
         f"{shipped.path}  {shipped.path.stat().st_size / 1e6:.1f} MB, grid of {shipped.bits} bits; "
         f"validation {shipped.judged.val.accuracy:.2%} (as trained {shipped.val_accuracy_before:.2%}), "
         f"test {shipped.judged.test.text()}"
+    )
+
+
+@main.command(cls=Command, epilog=EPILOG)
+@click.argument("small", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--into", type=click.Choice(list(CATALOG)), required=True, help="The larger backbone of its family.")
+@click.option("--to", "target", type=_PATH, required=True, help="The .keras file to write, for --initial.")
+@click.option("--seed", default=_D.seed, show_default=True, help="Of the weights that stay random.")
+@debug_option
+def grow(*, small: Path, into: str, target: Path, seed: int) -> None:
+    """Grow the trained file SMALL into a larger backbone, from which training can begin."""
+    from braintumor.training.grow import grow_file
+
+    growth = grow_file(small, into, target, seed)
+    click.echo(
+        f"{target}: {growth.embedded} layers carried over, {growth.identities} blocks begin as the identity, "
+        f"{growth.fresh} layers begin at random; train it with: bt-train {into} --initial {target} ..."
     )

@@ -1,0 +1,102 @@
+"""A grown network computes, in the stages that both have, what the small one computed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from braintumor.errors import ModelError, UsageError
+from braintumor.training.cli import main
+from braintumor.training.grow import grow, grow_file
+
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Any, Any]:
+    """The smallest EfficientNetV2 with statistics as after training, and one that is wider and deeper."""
+    from keras import Input
+    from keras.applications import EfficientNetV2B0, EfficientNetV2B2
+    from keras.utils import set_random_seed
+
+    set_random_seed(0)
+    options = {"include_top": False, "weights": None, "include_preprocessing": False}
+    small, large = (
+        make(input_tensor=Input((SIZE, SIZE, 3)), **options) for make in (EfficientNetV2B0, EfficientNetV2B2)
+    )
+    rng = np.random.default_rng(0)
+    for layer in small.layers:
+        if hasattr(layer, "moving_variance"):
+            count = layer.gamma.shape[0]
+            layer.set_weights([rng.uniform(low, 1.5, count) for low in (0.5, -0.5, -0.5, 0.5)])
+    return small, large
+
+
+def output(network: Any, layer: str, images: np.ndarray) -> np.ndarray:
+    """What that layer gives, of float32 [n, SIZE, SIZE, 3]."""
+    from keras import Model
+
+    return np.asarray(Model(network.inputs[0], network.get_layer(layer).output)(images))
+
+
+def test_the_first_channels_compute_what_the_small_network_computes(pair: tuple[Any, Any]):
+    small, large = pair
+    growth = grow(small, large)
+    images = np.random.default_rng(1).normal(size=(2, SIZE, SIZE, 3)).astype(np.float32)
+    for end in ("block3b_add", "block6h_add"):
+        wanted = output(small, end, images)
+        # The large one goes on in the same stage; its further blocks begin as the identity.
+        last = max(layer.name for layer in large.layers if layer.name[:6] == end[:6] and layer.name.endswith("_add"))
+        found = output(large, last, images)
+        assert last > end
+        assert found.shape[-1] > wanted.shape[-1]
+        assert np.abs(wanted).max() > 0.1
+        np.testing.assert_allclose(found[..., : wanted.shape[-1]], wanted, rtol=1e-3, atol=1e-4)
+    blocks = {name: sum(layer.name.endswith("project_bn") for layer in net.layers) for name, net in enumerate(pair)}
+    assert growth.identities == blocks[1] - blocks[0]
+    assert growth.embedded > 100
+
+
+def test_new_channels_differ_from_image_to_image(pair: tuple[Any, Any]):
+    small, large = pair
+    grow(small, large)
+    images = np.random.default_rng(2).normal(size=(2, SIZE, SIZE, 3)).astype(np.float32)
+    found = output(large, "block3b_add", images)
+    new = found[..., small.get_layer("block3b_add").output.shape[-1] :]
+    assert new.shape[-1] > 0
+    assert np.abs(new[0] - new[1]).max() > 1e-3
+
+
+def test_a_larger_network_does_not_fit_into_a_smaller_one(pair: tuple[Any, Any]):
+    small, large = pair
+    with pytest.raises(ModelError, match=r"cannot hold it: give the smaller model first"):
+        grow(large, small)
+
+
+def test_another_family_is_refused(pair: tuple[Any, Any], small: Any):
+    from types import SimpleNamespace
+
+    stranger = small.build(SimpleNamespace(name="stranger"), height=SIZE, width=SIZE)
+    with pytest.raises(ModelError, match=r"stranger has no layer in common with"):
+        grow(stranger, pair[1])
+
+
+def test_a_target_of_another_name_is_refused_before_anything_is_read(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"a file that ends in \.keras"):
+        grow_file(tmp_path / "none.keras", "EfficientNetV2M", tmp_path / "grown.h5", seed=0)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_file_that_training_can_begin_with(tmp_path: Path):
+    shipped = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "EfficientNetV2S.keras"
+    target = tmp_path / "EfficientNetV2M.keras"
+    done = CliRunner().invoke(main, ["grow", str(shipped), "--into", "EfficientNetV2M", "--to", str(target)])
+    assert done.exit_code == 0, done.output
+    assert "16 blocks begin as the identity" in done.output
+    from keras.saving import load_model
+
+    grown = load_model(target, compile=False)
+    answers = grown.predict(np.zeros((1, *grown.input_shape[1:]), np.float32), verbose=0)
+    assert answers.sum() == pytest.approx(1, abs=1e-5)
