@@ -185,6 +185,11 @@ class Ensemble(Closing):
         return self._halving.ask(lambda part: self._members.ask_until_decided(part, order), images)
 
     @property
+    def members(self) -> Members:
+        """What answers, in the bundle's order; closed with the ensemble."""
+        return self._members
+
+    @property
     def geometries(self) -> tuple[Geometry, ...]:
         """Height, width in pixels and resize method of each member's input, in the bundle's order."""
         return self._members.geometries
