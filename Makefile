@@ -19,12 +19,12 @@ demo: $(VENV)/export.installed
 
 test: $(VENV)/dev.installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not slow and not gpu" $(ARGS)
+	$(BIN)/coverage run -m pytest -m "not slow and not gpu and not ratio" --benchmark-disable $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 slow: $(VENV)/dev.installed
-	$(BIN)/pytest -m "slow and not gpu" $(ARGS)
+	$(BIN)/pytest -m "slow and not gpu and not ratio" --benchmark-disable $(ARGS)
 
 check: $(VENV)/dev.installed .typecheck
 	$(BIN)/ruff check .
@@ -33,6 +33,7 @@ check: $(VENV)/dev.installed .typecheck
 	$(BIN)/pytest -q tests/test_layers.py tests/test_wheel.py
 
 bench: $(VENV)/dev.installed
+	$(BIN)/pytest tests/benchmarks $(ARGS)
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/memory.py
 

@@ -1,0 +1,170 @@
+"""What the hot paths may cost beside the bare work, as ratios of two that run in turns: never an absolute time.
+
+Marked `ratio`: they say something only where nothing else runs, as under `make bench`.
+"""
+
+import hashlib
+import json
+import os
+import statistics
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from braintumor.bench.paired import Ratio
+from braintumor.bench.phantoms import phantoms
+from braintumor.bench.timing import timed_ms, timer_overhead_ms
+from braintumor.runtime.batching import prepared_groups
+from braintumor.runtime.bundle import listed_files, load_bundle
+from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.image import read_grey
+from braintumor.runtime.members import load_members
+from braintumor.runtime.prepare import Prepared, prepared
+from braintumor.runtime.vote import soft_vote
+
+InTurns = Callable[[Callable[[], Any], Callable[[], Any]], Ratio]
+
+pytestmark = pytest.mark.ratio
+
+BATCH = 32
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return phantoms(BATCH, 96, 96, seed=1)
+
+
+@pytest.fixture(scope="module")
+def group(ensemble: Ensemble, scans: list[Path]) -> list[Prepared]:
+    return [prepared(path, set(ensemble.geometries)) for path in scans]
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core decodes one image at a time")
+def test_two_threads_decode_faster_than_one(in_turns: InTurns, scans: list[Path]) -> None:
+    with ThreadPoolExecutor(2) as two, ThreadPoolExecutor(1) as one:
+        ratio = in_turns(
+            lambda: list(one.map(read_grey, scans[:8])),
+            lambda: list(two.map(read_grey, scans[:8])),
+        )
+    print(f"two threads take {ratio.median:.3f} of one")
+    assert ratio.median < 0.75
+
+
+def test_a_batch_costs_little_more_than_decoding_its_images(
+    in_turns: InTurns, ensemble: Ensemble, scans: list[Path]
+) -> None:
+    geometries = set(ensemble.geometries)
+
+    def assemble() -> None:
+        for found in prepared_groups(scans, lambda p: prepared(p, geometries), group_size=BATCH, threads=1):
+            for geometry in geometries:
+                np.stack([image.pixels[geometry] for image in found])
+
+    ratio = in_turns(lambda: [prepared(path, geometries) for path in scans], assemble)
+    print(f"assembling takes {ratio.median:.3f} of decoding alone")
+    assert ratio.median < 1.15
+
+
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_our_engine_costs_what_a_plain_session_costs(
+    in_turns: InTurns, bundle: Path, images: np.ndarray, batch: int
+) -> None:
+    loaded = load_bundle(bundle)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # The only option that is not plain: its threads would go on spinning while ours is timed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    plain = onnxruntime.InferenceSession(loaded.members[0].path, options, providers=["CPUExecutionProvider"])
+    with load_members(loaded, "onnxruntime-cpu", device=0, threads=None) as members:
+        engine = members.engines[0]
+        given = images[:batch]
+        assert engine.infer(given) == pytest.approx(plain.run(None, {"image": given})[0], abs=1e-6)
+        ratio = in_turns(lambda: plain.run(None, {"image": given}), lambda: engine.infer(given))
+    print(f"our engine takes {ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] of a plain session")
+    assert ratio.low < 1.05
+
+
+def test_the_vote_is_nothing_beside_the_members(in_turns: InTurns, ensemble: Ensemble, images: np.ndarray) -> None:
+    given = dict.fromkeys(ensemble.geometries, images)
+    answers = ensemble.probabilities(given)
+    ratio = in_turns(lambda: ensemble.probabilities(given), lambda: soft_vote(answers, (1.0, 2.0)))
+    print(f"the vote takes {ratio.median:.2%} of the members' work")
+    assert ratio.median < 0.02
+
+
+def test_verifying_a_bundle_costs_little_more_than_hashing_its_bytes(in_turns: InTurns, bundle: Path) -> None:
+    files = [bundle / name for name in listed_files(load_bundle(bundle).details)]
+
+    def hash_them() -> None:
+        for path in files:
+            with path.open("rb") as stream:
+                hashlib.file_digest(stream, "sha256")
+
+    ratio = in_turns(hash_them, lambda: load_bundle(bundle))
+    print(f"verifying takes {ratio.median:.3f} of SHA-256 alone")
+    assert ratio.median < 1.15
+
+
+def test_records_cost_little_beside_decoding_their_images(
+    in_turns: InTurns, ensemble: Ensemble, scans: list[Path], group: list[Prepared]
+) -> None:
+    stacked = {g: np.stack([image.pixels[g] for image in group]) for g in set(ensemble.geometries)}
+
+    def bare() -> None:
+        for path in scans:
+            prepared(path, set(ensemble.geometries))
+        ensemble.ask(stacked)
+
+    def whole() -> None:
+        for path in scans:
+            prepared(path, set(ensemble.geometries))
+        for record in ensemble._answer(group):
+            record.to_json()
+
+    ratio = in_turns(bare, whole)
+    print(f"with records and their JSON: {ratio.median:.3f}")
+    assert ratio.median < 1.1
+
+
+def test_json_of_a_record_costs_what_its_data_cost(in_turns: InTurns, ensemble: Ensemble, scans: list[Path]) -> None:
+    record = ensemble.predict(scans[0])
+    told = record.to_dict()
+    ratio = in_turns(
+        lambda: [json.dumps(told, allow_nan=False) for _ in range(200)],
+        lambda: [record.to_json() for _ in range(200)],
+    )
+    print(f"a record's JSON takes {ratio.median:.3f} of that of its data")
+    assert ratio.median < 2
+
+
+def test_decoding_hides_behind_the_members(in_turns: InTurns, ensemble: Ensemble, scans: list[Path]) -> None:
+    """Answering as a stream beats decoding everything first, then answering."""
+    many = scans * 4
+    geometries = set(ensemble.geometries)
+
+    def one_after_the_other() -> None:
+        for start in range(0, len(many), BATCH):
+            ensemble._answer([prepared(path, geometries) for path in many[start : start + BATCH]])
+
+    ratio = in_turns(one_after_the_other, lambda: list(ensemble.predict_many(many, batch_size=BATCH)))
+    print(f"streaming takes {ratio.median:.3f} of decoding first")
+    assert ratio.median < 0.95
+
+
+def test_the_same_work_in_turns_has_a_ratio_of_one(in_turns: InTurns, ensemble: Ensemble, images: np.ndarray) -> None:
+    given = dict.fromkeys(ensemble.geometries, images)
+    ratio = in_turns(lambda: ensemble.probabilities(given), lambda: ensemble.probabilities(given))
+    print(f"A/A: {ratio.median:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]")
+    assert 0.97 < ratio.median < 1.03
+
+
+def test_the_timer_adds_less_than_a_hundredth_to_the_quickest_call(bundle: Path, images: np.ndarray) -> None:
+    with load_members(load_bundle(bundle), "onnxruntime-cpu", device=0, threads=1) as members:
+        taken = statistics.median(timed_ms(lambda: members.engines[0].infer(images[:1])) for _ in range(50))
+    print(f"the timer adds {timer_overhead_ms() / taken:.3%}")
+    assert timer_overhead_ms() < 0.01 * taken
