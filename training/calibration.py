@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.accuracy_scores import cross_entropy
 from braintumor.optional import require
-from braintumor.training.evaluate import cross_entropy
 from braintumor.training.predictions import Answers
 
 __all__ = ["Calibration", "ReliabilityBin", "calibration", "fit_temperature", "tempered"]

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.training.evaluate import cross_entropy
+from braintumor.bench.accuracy_scores import cross_entropy
 from braintumor.training.predictions import Answers, same_images
 
 __all__ = ["Vote", "search", "soft_vote", "subsets"]

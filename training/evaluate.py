@@ -4,16 +4,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from braintumor.bench.accuracy_scores import cross_entropy
+from braintumor.bench.intervals import clopper_pearson
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
 from braintumor.training.predictions import Answers
 
-__all__ = ["Evaluation", "clopper_pearson", "cross_entropy", "evaluate"]
-
-_FLOOR = 1e-7
-"""Probabilities below are taken as this (Keras's own epsilon), so that one image cannot make a loss infinite."""
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +46,6 @@ class Evaluation:
         """Accuracy with its interval, in percent."""
         low, high = self.interval
         return f"{self.accuracy:.2%} [{low:.2%}, {high:.2%}] ({self.correct}/{self.images})"
-
-
-def clopper_pearson(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact binomial interval of a share (Clopper & Pearson 1934, Biometrika 26:404-413).
-
-    Args:
-        correct: 0 to total.
-        total: 1 and more.
-        confidence: The interval covers the true share with at least this probability.
-    """
-    beta = require("scipy.stats", extra="train", purpose="intervals").beta
-    tail = (1 - confidence) / 2
-    low = 0.0 if correct == 0 else float(beta.ppf(tail, correct, total - correct + 1))
-    high = 1.0 if correct == total else float(beta.ppf(1 - tail, correct + 1, total - correct))
-    return low, high
-
-
-def cross_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Mean of -ln p(truth), in nats, over [n, 4] and [n]."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, _FLOOR)).mean())
 
 
 def evaluate(answers: Answers) -> Evaluation:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from braintumor.bench.accuracy_scores import cross_entropy
+from braintumor.bench.intervals import clopper_pearson
 from braintumor.errors import InputError, IntegrityError, ModelError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.training import keras_file
@@ -16,7 +18,7 @@ from braintumor.training.calibration import calibration, fit_temperature, temper
 from braintumor.training.cli import main
 from braintumor.training.data import save_dataset
 from braintumor.training.ensemble_search import Vote, search, soft_vote, subsets
-from braintumor.training.evaluate import clopper_pearson, cross_entropy, evaluate
+from braintumor.training.evaluate import evaluate
 from braintumor.training.predictions import Answers, predictions_csv, read_predictions
 from braintumor.training.report import ENSEMBLE, make_report
 from braintumor.training.report_page import write_report

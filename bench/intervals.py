@@ -1,0 +1,230 @@
+"""How sure a share is, and whether two paired sets of decisions differ: intervals and tests.
+
+    share       correct of total               Clopper & Pearson 1934, exact
+    difference  paired decisions, right/wrong  McNemar's test, exact; Tango's score interval; bootstrap
+    verdict     not worse by a margin          the one-sided lower end of Tango's interval against the margin
+
+The module is not called `statistics`: a script that is started as bench/x.py would import it for Python's own.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.errors import UsageError
+from braintumor.optional import require
+
+__all__ = [
+    "CONFIDENCE",
+    "Pairs",
+    "Share",
+    "bootstrap_interval",
+    "clopper_pearson",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "images_needed",
+    "mcnemar_p",
+    "tango_interval",
+    "tango_lower",
+]
+
+CONFIDENCE: Final = 0.95
+"""Of every interval and bound here, one-sided or two-sided, unless another is asked for."""
+
+_RESAMPLES: Final = 10_000
+_SEED: Final = 1
+# Halvings of an interval that is at most 2 wide: far below what a float64 tells apart.
+_HALVINGS: Final = 80
+
+
+def clopper_pearson(correct: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The exact binomial interval of a share (Clopper & Pearson 1934, Biometrika 26:404-413).
+
+    Args:
+        correct: 0 to total.
+        total: 1 and more.
+        confidence: The interval covers the true share with at least this probability.
+    """
+    one_sided = (1 + confidence) / 2
+    return clopper_pearson_lower(correct, total, one_sided), clopper_pearson_upper(correct, total, one_sided)
+
+
+def clopper_pearson_lower(correct: int, total: int, confidence: float = CONFIDENCE) -> float:
+    """The exact one-sided lower bound of a share: 703 of 703 is at least 99.57 %."""
+    _check_share(correct, total)
+    if correct == 0:
+        return 0.0
+    return float(_beta().ppf(1 - confidence, correct, total - correct + 1))
+
+
+def clopper_pearson_upper(correct: int, total: int, confidence: float = CONFIDENCE) -> float:
+    """The exact one-sided upper bound of a share: 0 of 703 is at most 0.43 %."""
+    _check_share(correct, total)
+    if correct == total:
+        return 1.0
+    return float(_beta().ppf(confidence, correct + 1, total - correct))
+
+
+def _check_share(correct: int, total: int) -> None:
+    if not 0 <= correct <= total or total < 1:
+        raise UsageError(f"{correct} of {total} is no share; allowed is 0 to all of at least one")
+
+
+def _beta() -> Any:
+    return require("scipy.stats", extra="bench", purpose="intervals").beta
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many of so many.
+
+    Attributes:
+        count: 0 to total.
+        total: 1 and more.
+    """
+
+    count: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Count / total."""
+        return self.count / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Clopper-Pearson, two-sided."""
+        return clopper_pearson(self.count, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Two sets of decisions about the same images, image by image.
+
+    Attributes:
+        both_right: Images that both decide right.
+        only_first: That only the first decides right.
+        only_second: That only the second decides right.
+        both_wrong: That neither does.
+    """
+
+    both_right: int
+    only_first: int
+    only_second: int
+    both_wrong: int
+
+    @classmethod
+    def of(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> "Pairs":
+        """Count from bool [n] twice, whether each image is decided right; n at least 1.
+
+        Raises:
+            UsageError: The two are not of one length, or empty.
+        """
+        if first.shape != second.shape or first.size == 0:
+            raise UsageError(f"{first.shape} and {second.shape} are no pairs; needed are as many of both, 1 and more")
+        return cls(
+            int((first & second).sum()),
+            int((first & ~second).sum()),
+            int((~first & second).sum()),
+            int((~first & ~second).sum()),
+        )
+
+    @property
+    def images(self) -> int:
+        """How many pairs."""
+        return self.both_right + self.only_first + self.only_second + self.both_wrong
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the second less that of the first, -1..1: below 0, the second is worse."""
+        return (self.only_second - self.only_first) / self.images
+
+
+def mcnemar_p(pairs: Pairs) -> float:
+    """The two-sided p-value of McNemar's exact test: a binomial test of the pairs that differ.
+
+    Q. McNemar 1947, Psychometrika 12:153-157; exact form as in M. W. Fagerland, S. Lydersen, P. Laake 2013, BMC
+    Medical Research Methodology 13:91. 1 when no pair differs.
+    """
+    fewer, more = sorted((pairs.only_first, pairs.only_second))
+    differing = fewer + more
+    # In whole numbers: exact for any count, and no special function.
+    tail = sum(math.comb(differing, k) for k in range(fewer + 1))
+    return float(min(1.0, 2 * tail / 2**differing))
+
+
+def tango_interval(pairs: Pairs, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The score interval of the difference of two paired shares, of the second less the first.
+
+    T. Tango 1998, Statistics in Medicine 17:891-908. Unlike Wald's interval, or a bootstrap, it does not shrink to
+    nothing when no pair differs: it is then ± z² / (n + z²).
+    """
+    one_sided = (1 + confidence) / 2
+    swapped = Pairs(pairs.both_right, pairs.only_second, pairs.only_first, pairs.both_wrong)
+    return tango_lower(pairs, one_sided), -tango_lower(swapped, one_sided)
+
+
+def tango_lower(pairs: Pairs, confidence: float = CONFIDENCE) -> float:
+    """The one-sided lower end of Tango's interval: by how much the second may be worse than the first.
+
+    The difference at which the score statistic reaches the normal quantile; it falls as the difference grows, so
+    halving finds it.
+    """
+    quantile = _normal_quantile(confidence)
+    low, high = -1.0, pairs.difference
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if _score(pairs, middle) > quantile:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _score(pairs: Pairs, difference: float) -> float:
+    """Tango's statistic for the hypothesis that the true difference is this one (his equations 2.7 and 2.8)."""
+    count, gained, lost = pairs.images, pairs.only_second, pairs.only_first
+    square = 2 * count
+    linear = -gained - lost + (2 * count - gained + lost) * difference
+    constant = -lost * difference * (1 - difference)
+    root = math.sqrt(max(linear * linear - 4 * square * constant, 0.0))
+    losing = (root - linear) / (2 * square)
+    variance = count * (2 * losing + difference * (1 - difference))
+    excess = gained - lost - count * difference
+    if variance <= 0:
+        return math.copysign(math.inf, excess) if excess else 0.0
+    return excess / math.sqrt(variance)
+
+
+def _normal_quantile(probability: float) -> float:
+    return float(require("scipy.stats", extra="bench", purpose="intervals").norm.ppf(probability))
+
+
+def images_needed(margin: float, confidence: float = CONFIDENCE) -> int:
+    """How many images, at least, can show that nothing is lost but `margin`, if no decision differs at all.
+
+    Args:
+        margin: A difference of accuracy, 0..1.
+        confidence: Of the one-sided bound.
+    """
+    square = _normal_quantile(confidence) ** 2
+    return math.floor(square * (1 - margin) / margin) + 1
+
+
+def bootstrap_interval(
+    pairs: Pairs, confidence: float = CONFIDENCE, *, resamples: int = _RESAMPLES, seed: int = _SEED
+) -> tuple[float, float]:
+    """The percentile interval of the difference over resampled images (B. Efron 1979, Annals of Statistics 7:1-26).
+
+    Drawing images with replacement draws the counts of the four kinds of pairs from a multinomial distribution, so
+    the counts are drawn. With no pair that differs it is (0, 0), however few images there are: for information, no
+    ground for a verdict.
+    """
+    kinds = np.array([pairs.only_first, pairs.only_second, pairs.both_right + pairs.both_wrong], np.float64)
+    drawn = np.random.default_rng(seed).multinomial(pairs.images, kinds / pairs.images, size=resamples)
+    differences = (drawn[:, 1] - drawn[:, 0]) / pairs.images
+    low, high = np.quantile(differences, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

@@ -1,0 +1,116 @@
+"""The figures of one set of answers, against scikit-learn and against values that can be worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from braintumor.bench.accuracy_scores import (
+    UNANSWERED,
+    brier,
+    cross_entropy,
+    decided,
+    expected_calibration_error,
+    kl_divergence,
+    scores,
+)
+from braintumor.bench.intervals import Share
+from braintumor.errors import UsageError
+from braintumor.models.labels import CLASSES
+
+
+def answers(count: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, count)
+    logits = rng.normal(size=(count, 4)) + 2 * np.eye(4)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return probabilities.astype(np.float32), labels
+
+
+def test_the_report_is_that_of_scikit_learn() -> None:
+    probabilities, labels = answers(300)
+    found = scores(probabilities, labels, CLASSES)
+    wanted = metrics.classification_report(
+        labels, probabilities.argmax(axis=1), target_names=CLASSES, output_dict=True
+    )
+    lines = dict(zip(CLASSES, found.per_class, strict=True))
+    for name, line in {**lines, "macro avg": found.macro, "weighted avg": found.weighted}.items():
+        assert (line.precision, line.recall, line.f1, line.support) == pytest.approx(
+            tuple(wanted[name][key] for key in ("precision", "recall", "f1-score", "support"))
+        )
+    assert found.accuracy == pytest.approx(wanted["accuracy"])
+    assert found.confusion == tuple(
+        map(tuple, metrics.confusion_matrix(labels, probabilities.argmax(axis=1)).tolist())
+    )
+    exact = probabilities.astype(float)
+    assert found.loss == pytest.approx(metrics.log_loss(labels, exact / exact.sum(axis=1, keepdims=True)), rel=1e-5)
+
+
+def test_a_sick_one_called_healthy_and_a_healthy_one_called_sick_are_counted_each_of_its_own() -> None:
+    truth = np.array([0, 0, 2, 3, 1, 1, 1])
+    said = np.array([1, 0, 1, 2, 1, 3, 1])
+    found = scores(np.eye(4, dtype=np.float32)[said], truth, CLASSES)
+    assert found.sick_called_healthy == Share(2, 4)
+    assert found.healthy_called_sick == Share(1, 3)
+
+
+def test_none_of_504_sick_called_healthy_is_stated_with_its_interval() -> None:
+    truth = np.repeat([0, 1, 2, 3], [158, 199, 183, 163])
+    found = scores(np.eye(4, dtype=np.float32)[truth], truth, CLASSES).to_json()
+    assert found["interval"] == pytest.approx([0.99477, 1.0], abs=5e-6)
+    assert found["lower_one_sided"] == pytest.approx(0.99575, abs=5e-6)
+    assert found["sick_called_healthy"]["count"] == 0
+    assert found["sick_called_healthy"]["total"] == 504
+    assert found["sick_called_healthy"]["interval"] == pytest.approx([0, 1 - 0.025 ** (1 / 504)])
+
+
+def test_without_a_class_called_healthy_nothing_is_said_of_it() -> None:
+    found = scores(np.eye(4, dtype=np.float32), np.arange(4), ("a", "b", "c", "d"))
+    assert found.sick_called_healthy is found.healthy_called_sick is None
+
+
+def test_an_image_without_finite_probabilities_is_wrong_and_never_a_class() -> None:
+    probabilities, labels = answers(8)
+    probabilities[2] = np.nan
+    probabilities[5, 1] = np.inf
+    assert (decided(probabilities) == UNANSWERED).tolist() == [index in {2, 5} for index in range(8)]
+    found = scores(probabilities, labels, CLASSES)
+    assert found.unanswered == 2
+    assert found.right.total == 8
+    assert sum(map(sum, found.confusion)) == 6
+    assert found.loss is found.brier is found.ece is None
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_brier_is_0_for_certain_right_answers_and_2_for_certain_wrong_ones() -> None:
+    sure = np.eye(4)
+    assert brier(sure, np.arange(4)) == 0
+    assert brier(sure, np.array([1, 2, 3, 0])) == 2
+    assert brier(np.full((1, 4), 0.25), np.array([0])) == pytest.approx(0.75**2 + 3 * 0.25**2)
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_success() -> None:
+    said = np.array([[0.9, 0.1, 0, 0]] * 10 + [[0.6, 0.4, 0, 0]] * 10)
+    # Nine of ten right at 0.9, two of ten at 0.6: gaps of 0 and 0.4, each of half the images.
+    labels = np.array([0] * 9 + [1] + [0] * 2 + [1] * 8)
+    assert expected_calibration_error(said, labels) == pytest.approx(0.2)
+    assert expected_calibration_error(np.eye(4), np.arange(4)) == 0
+
+
+def test_the_cross_entropy_stays_finite_and_the_divergence_is_0_of_equals_only() -> None:
+    assert cross_entropy(np.array([[1.0, 0, 0, 0]]), np.array([1])) == pytest.approx(-np.log(1e-7))
+    first, second = (answers(20, seed)[0].astype(float) for seed in (0, 1))
+    assert (kl_divergence(first, first) == 0).all()
+    assert (kl_divergence(first, second) > 0).all()
+    assert kl_divergence(np.array([[0.5, 0.5, 0, 0]]), np.array([[0.25, 0.75, 0, 0]]))[0] == pytest.approx(
+        0.5 * np.log(2) + 0.5 * np.log(2 / 3)
+    )
+
+
+def test_answers_that_do_not_fit_the_labels_are_refused() -> None:
+    probabilities, labels = answers(5)
+    for bad in (labels[:4], labels[:0]):
+        with pytest.raises(UsageError, match="do not fit"):
+            scores(probabilities[: len(bad) + (len(bad) > 0)], bad, CLASSES)
