@@ -9,7 +9,10 @@ from braintumor.command import EPILOG, version_option
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: Mapping[str, str] = {"compare": "braintumor.bench.compare_cli:compare"}
+COMMANDS: Mapping[str, str] = {
+    "compare": "braintumor.bench.compare_cli:compare",
+    "latency": "braintumor.bench.latency_cli:latency",
+}
 """Command → "module:attribute". To add one, add a line."""
 
 

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from braintumor.errors import UnavailableError
 
-__all__ = ["ProcessRun", "run_process"]
+__all__ = ["ProcessRun", "own_peak_rss_mb", "run_process"]
 
 # A process's peak begins with what its parent held when it forked: a small one must stand between.
 _LAUNCHER: Final = """
@@ -72,3 +73,27 @@ def run_process(command: Sequence[str], *, environment: Mapping[str, str] | None
     # Linux counts in KiB, macOS in bytes.
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     return ProcessRun(wall_s, peak_rss * unit_bytes / 1e6, returncode, done.stdout)
+
+
+def own_peak_rss_mb() -> float | None:
+    """Peak resident memory of this process since its program began, in 1e6 bytes; None where it cannot be had.
+
+    Linux counts it anew for every program; what `getrusage` gives begins with what the parent held.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return next((int(line.split()[1]) * 1024 / 1e6 for line in found), None)
+    if sys.platform == "win32":
+        return _windows_peak_mb()
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def _windows_peak_mb() -> float | None:
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return float(psutil.Process().memory_info().peak_wset) / 1e6

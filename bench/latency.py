@@ -1,0 +1,288 @@
+"""How fast bundles answer, beside each other and beside peers: every speed a comparison made in one run.
+
+Each contender lives in a process of its own, loads once, and is asked by turns, so that what disturbs one disturbs
+all and no one's memory or threads stand in another's way. Every second round runs in reverse, lest one always follow
+the same neighbour.
+"""
+
+import contextlib
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, count
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.bench.contender_process import ContenderProcess
+from braintumor.bench.energy import Energy
+from braintumor.bench.environment import environment
+from braintumor.bench.latency_device import DeviceTimes
+from braintumor.bench.latency_images import TimedImages, timed_images
+from braintumor.bench.latency_options import LatencyOptions, Planned, planned
+from braintumor.bench.latency_result import (
+    BatchTimes,
+    ColdStart,
+    Comparison,
+    ContenderResult,
+    Decisions,
+    LatencyResult,
+    Skipped,
+)
+from braintumor.bench.paired import paired_ratio
+from braintumor.bench.pareto import Measured, ParetoPoint, subset_points
+from braintumor.bench.stability import is_stable, measure_until_stable
+from braintumor.bench.timing import Samples, timer_overhead_ms
+from braintumor.errors import BraintumorError, UnavailableError
+from braintumor.runtime.bundle import load_bundle
+
+__all__ = ["measure_latency"]
+
+Told = Callable[[str], object]
+"""Is told what is being done, a line at a time."""
+
+_MAX_CALLS: Final = 50
+_DEVICE_CALLS: Final = 10
+# Threads of the one before may still spin for work.
+_SETTLE_S: Final = 0.02
+
+
+@dataclass(slots=True)
+class _Running:
+    """A contender at work, and what was measured of it so far."""
+
+    key: str
+    process: ContenderProcess
+    bundle: Path | None
+    cold_start: ColdStart
+    batches: list[BatchTimes] = field(default_factory=list)
+    votes: NDArray[np.float32] | None = None
+    members: NDArray[np.float32] | None = None
+
+
+def measure_latency(options: LatencyOptions, told: Told = print) -> LatencyResult:
+    """Start all contenders, measure every batch size in turns, and see what they decide.
+
+    Args:
+        options: What to compare.
+        told: Of the progress.
+
+    Raises:
+        BraintumorError: A bundle, an engine that was asked for by name, or the images cannot be used.
+    """
+    begun = environment()
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="braintumor-latency-"))
+        images = timed_images(options.data, options.images, Path(work))
+        running, skipped = _started(options, images, stack, told)
+        comparisons: list[Comparison] = []
+        for batch in options.batches:
+            told(f"batch {batch}: {', '.join(one.key for one in running)}")
+            comparisons += _measured(running, batch, images, options)
+        told("decisions")
+        for one in running:
+            _decide(one, images, max(options.batches))
+        return LatencyResult(
+            command=options.command,
+            images={
+                "source": images.source,
+                "count": len(images.paths),
+                "labelled": images.labels is not None,
+            },
+            options=options.to_json(),
+            environment=begun,
+            timer_overhead_ms=timer_overhead_ms(),
+            contenders=tuple(_result(one, running[0], images) for one in running),
+            comparisons=tuple(comparisons),
+            skipped=tuple(skipped),
+            pareto=_pareto(running, images, options),
+        )
+
+
+def _started(
+    options: LatencyOptions, images: TimedImages, stack: contextlib.ExitStack, told: Told
+) -> tuple[list[_Running], list[Skipped]]:
+    running: list[_Running] = []
+    skipped: list[Skipped] = []
+    for one in planned(options):
+        if isinstance(one, Skipped):
+            skipped.append(one)
+            continue
+        told(f"starting {one.name}")
+        try:
+            process, cold_start = _cold(one, images, options.cold_starts)
+        except BraintumorError as error:
+            if not one.optional:
+                raise
+            skipped.append(Skipped(one.name, str(error)))
+            continue
+        stack.enter_context(process)
+        bundle = Path(one.spec.options["bundle"]) if one.spec.asked else None
+        running.append(_Running(_own_key(process.info.key, running), process, bundle, cold_start))
+    if not running:
+        reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped)
+        raise UnavailableError(f"nothing can be timed here: {reasons}")
+    return running, skipped
+
+
+def _own_key(key: str, running: Sequence[_Running]) -> str:
+    """Told apart from those that are called the same, as when a bundle is compared with itself."""
+    taken = {one.key for one in running}
+    numbered = (key if number == 1 else f"{key} #{number}" for number in count(1))
+    return next(name for name in numbered if name not in taken)
+
+
+def _cold(one: Planned, images: TimedImages, times: int) -> tuple[ContenderProcess, ColdStart]:
+    filling_ms = None
+    if one.spec.caches:
+        with ContenderProcess(one.spec, images.paths) as filling:
+            filling_ms = filling.cold_start_ms
+    starts_ms = []
+    for _ in range(times - 1):
+        with ContenderProcess(one.spec, images.paths) as process:
+            starts_ms.append(process.cold_start_ms)
+    process = ContenderProcess(one.spec, images.paths)
+    return process, ColdStart(Samples((*starts_ms, process.cold_start_ms)), filling_ms)
+
+
+def _measured(
+    running: Sequence[_Running], batch: int, images: TimedImages, options: LatencyOptions
+) -> list[Comparison]:
+    """Measure one batch size of all; their times are kept with each."""
+    batches = _batches(batch, len(images.paths))
+    first_ms = [_calls(one, [next(batches)])[0]["total_ms"] for one in running]
+    a_turn = min(_MAX_CALLS, math.ceil(options.turn_ms / min(first_ms)))
+    calls: list[list[Mapping[str, Any]]] = [[] for _ in running]
+
+    def turns() -> list[float]:
+        asked = [next(batches) for _ in range(a_turn)]
+        order = list(range(len(running)))
+        if len(calls[0]) // a_turn % 2:
+            order.reverse()
+        means_ms = [0.0] * len(running)
+        for index in order:
+            time.sleep(_SETTLE_S)
+            taken = _calls(running[index], asked)
+            calls[index] += taken
+            means_ms[index] = statistics.fmean(call["total_ms"] for call in taken)
+        return means_ms
+
+    columns, _ = measure_until_stable(turns, options.window)
+    stable = [is_stable(column, options.window.tolerance) for column in columns]
+    for index, one in enumerate(running):
+        one.batches.append(_times(one, batch, first_ms[index], calls[index], images, options, stable=stable[index]))
+    return [
+        Comparison(
+            batch,
+            running[i].key,
+            running[j].key,
+            paired_ratio(*([call["total_ms"] for call in calls[index]] for index in (i, j))),
+            stable[i] and stable[j],
+        )
+        for i, j in combinations(range(len(running)), 2)
+    ]
+
+
+def _batches(batch: int, images: int) -> Iterator[list[int]]:
+    """Batches of images, on and on, in their order."""
+    place = 0
+    while True:
+        yield [(place + offset) % images for offset in range(batch)]
+        place = (place + batch) % images
+
+
+def _calls(one: _Running, batches: Sequence[Sequence[int]]) -> Sequence[Mapping[str, Any]]:
+    calls: Sequence[Mapping[str, Any]] = one.process.answer(batches)["calls"]
+    return calls
+
+
+def _times(
+    one: _Running,
+    batch: int,
+    first_ms: float,
+    calls: Sequence[Mapping[str, Any]],
+    images: TimedImages,
+    options: LatencyOptions,
+    *,
+    stable: bool,
+) -> BatchTimes:
+    indices = next(_batches(batch, len(images.paths)))
+    on_device = one.process.ask({"device": indices, "calls": _DEVICE_CALLS})
+    energy = one.process.ask({"energy": [indices], "seconds": options.energy_s})
+    return BatchTimes(
+        batch=batch,
+        first_ms=first_ms,
+        samples=Samples(tuple(call["total_ms"] for call in calls)),
+        stages=_columns([call["stages_ms"] for call in calls]),
+        members=_columns([call["members_ms"] for call in calls]),
+        stable=stable,
+        peak_rss_mb=one.process.ask({"peak": True})["peak_rss_mb"],
+        device=DeviceTimes.from_json(on_device),
+        energy=Energy.from_json(energy),
+    )
+
+
+def _columns(calls: Sequence[Mapping[str, float]]) -> dict[str, Samples]:
+    names = dict.fromkeys(name for call in calls for name in call)
+    return {name: Samples(tuple(call[name] for call in calls if name in call)) for name in names}
+
+
+def _decide(one: _Running, images: TimedImages, batch: int) -> None:
+    """Have every image answered once."""
+    total = len(images.paths)
+    parts = [list(range(start, min(start + batch, total))) for start in range(0, total, batch)]
+    told = [one.process.answer([part], answers=True) for part in parts]
+    one.votes = np.concatenate([np.array(answer["votes"][0], np.float32) for answer in told])
+    if told[0]["members"][0] is not None:
+        one.members = np.concatenate([np.array(answer["members"][0], np.float32) for answer in told], axis=1)
+
+
+def _result(one: _Running, first: _Running, images: TimedImages) -> ContenderResult:
+    assert one.votes is not None and first.votes is not None  # noqa: S101, PT018 - `_decide` went before
+    labels = one.votes.argmax(axis=1)
+    decisions = Decisions(
+        images=len(labels),
+        correct=None if images.labels is None else int((labels == images.labels).sum()),
+        flips=int((labels != first.votes.argmax(axis=1)).sum()),
+        max_abs_difference=float(np.abs(one.votes - first.votes).max()),
+    )
+    return ContenderResult(one.key, one.process.info, one.cold_start, tuple(one.batches), decisions)
+
+
+def _pareto(running: Sequence[_Running], images: TimedImages, options: LatencyOptions) -> tuple[ParetoPoint, ...]:
+    """Of bundles whose members all answered; a front for each batch size."""
+    if images.labels is None or options.policy != "full":
+        return ()
+    points: list[ParetoPoint] = []
+    for times in zip(*(one.batches for one in running), strict=True):
+        measured = [
+            _judged(one, at, images.labels)
+            for one, at in zip(running, times, strict=True)
+            if one.bundle is not None and one.members is not None
+        ]
+        points += subset_points(measured)
+    return tuple(points)
+
+
+def _judged(one: _Running, times: BatchTimes, labels: NDArray[np.int64]) -> Measured:
+    assert one.bundle is not None and one.members is not None  # noqa: S101, PT018 - the caller has looked
+    info = one.process.info
+    member_ms = {name: samples.percentile_ms(50) for name, samples in times.members.items()}
+    whole_ms = times.samples.percentile_ms(50)
+    return Measured(
+        contender=one.key,
+        precision=info.precision,
+        engine=info.engine.name,
+        weights={member.name: member.weight for member in load_bundle(one.bundle).members},
+        probabilities=one.members,
+        labels=labels,
+        member_ms=member_ms,
+        # Members that work at the same time take less together than one by one.
+        shared_ms=max(0.0, whole_ms - sum(member_ms.values())),
+        batch=times.batch,
+    )
