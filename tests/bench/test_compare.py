@@ -1,14 +1,25 @@
 """Comparing two measurements."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from braintumor.bench.cli import main
-from braintumor.bench.compare import changes
-from braintumor.errors import InputError
+from braintumor.bench.compare import Limits, compare_files
+from braintumor.bench.contender import ContenderInfo
+from braintumor.bench.energy import Energy
+from braintumor.bench.environment import environment
+from braintumor.bench.latency_device import DeviceTimes
+from braintumor.bench.latency_result import BatchTimes, ColdStart, ContenderResult, Decisions, LatencyResult
+from braintumor.bench.timing import Samples
+from braintumor.errors import InputError, UsageError
+from braintumor.runtime.engine import EngineInfo
+
+LIMITS = Limits(ratio=1.1, points=0.5)
 
 
 def write(path: Path, **medians: float) -> Path:
@@ -17,17 +28,111 @@ def write(path: Path, **medians: float) -> Path:
     return path
 
 
+Latency = Callable[..., Path]
+
+
+@pytest.fixture
+def latency(tmp_path: Path) -> Latency:
+    """Writes what `bt-bench latency` writes, of one contender; `change` edits the JSON."""
+
+    def make(
+        name: str, *times_ms: float, correct: int = 700, change: Callable[[dict[str, Any]], object] | None = None
+    ) -> Path:
+        samples = Samples(times_ms)
+        info = ContenderInfo("fp32", "bundle", "0" * 64, "fp32", EngineInfo("onnxruntime-cpu", "CPU", "cpu", "1"))
+        times = BatchTimes(32, 9.0, samples, {}, {}, True, 500.0, DeviceTimes(), Energy(reason="no GPU"))
+        result = LatencyResult(
+            command="bt-bench latency fp32",
+            images={"source": "test", "count": 703, "labelled": True},
+            options={},
+            environment=environment(),
+            timer_overhead_ms=1e-4,
+            contenders=(
+                ContenderResult(info, ColdStart(Samples((400.0,))), (times,), Decisions(703, correct, 0, 0.0)),
+            ),
+            comparisons=(),
+        )
+        told = json.loads(json.dumps(result.to_json()))
+        if change is not None:
+            change(told)
+        path = tmp_path / name
+        path.write_text(json.dumps(told))
+        return path
+
+    return make
+
+
+def worse(old: Path, new: Path) -> list[str]:
+    return [change.name for change in compare_files(old, new).worse(LIMITS)]
+
+
 def test_what_became_slower_has_a_ratio_above_one(tmp_path: Path) -> None:
-    found = changes(write(tmp_path / "old", a=1.0, b=2.0, gone=1.0), write(tmp_path / "new", b=1.0, a=3.0))
-    assert [(change.name, change.ratio) for change in found] == [("a", 3.0), ("b", 0.5)]
+    found = compare_files(
+        write(tmp_path / "old", a=1.0, b=2.0, gone=1.0), write(tmp_path / "new", b=1.0, a=3.0, c=1.0)
+    )
+    assert [(change.name, change.ratio) for change in found.changes] == [("a", 3.0), ("b", 0.5)]
+    assert (found.gone, found.added) == (("gone",), ("c",))
 
 
-def test_files_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
+def test_files_that_cannot_be_compared_are_refused(tmp_path: Path, latency: Latency) -> None:
     good, other = write(tmp_path / "good", a=1.0), write(tmp_path / "other", b=1.0)
     (tmp_path / "odd").write_text("[]")
-    for bad in (other, tmp_path / "odd", tmp_path / "missing", write(tmp_path / "nought", a=0.0)):
+    (tmp_path / "unknown").write_text('{"schema": "braintumor.latency/99"}')
+    (tmp_path / "half").write_text('{"schema": "braintumor.latency/1", "contenders": []}')
+    odd = [tmp_path / name for name in ("odd", "missing", "unknown", "half")]
+    for bad in (other, *odd, write(tmp_path / "nought", a=0.0), latency("latency", 1.0)):
         with pytest.raises(InputError):
-            changes(good, bad)
+            compare_files(good, bad)
+
+
+def test_runs_over_other_images_are_refused(latency: Latency) -> None:
+    old, new = latency("old", 1.0), latency("new", 1.0, change=lambda told: told["images"].update(count=702))
+    with pytest.raises(InputError, match="the same images"):
+        compare_files(old, new)
+
+
+def test_nothing_is_worse_than_itself(latency: Latency) -> None:
+    assert worse(latency("old", 10.0, 11.0), latency("new", 10.0, 11.0)) == []
+
+
+def test_a_slower_run_is_worse_in_every_figure_that_it_touches(latency: Latency) -> None:
+    found = worse(latency("old", 10.0, 10.0), latency("new", 12.0, 12.0))
+    at = "fp32 on onnxruntime-cpu, batch 32"
+    assert found == [f"{at}, p50", f"{at}, p95", f"{at}, rate"]
+
+
+def test_accuracy_may_fall_by_so_many_points_and_no_more(latency: Latency) -> None:
+    # 3 of 703 are 0.43 points, 4 are 0.57.
+    assert worse(latency("old", 1.0, correct=700), latency("three", 1.0, correct=697)) == []
+    found = worse(latency("old", 1.0, correct=700), latency("four", 1.0, correct=696))
+    assert found == ["fp32 on onnxruntime-cpu, accuracy"]
+
+
+def test_more_memory_is_worse(latency: Latency) -> None:
+    def double(told: dict[str, Any]) -> None:
+        told["contenders"][0]["batches"][0]["peak_rss_mb"] *= 2
+
+    assert worse(latency("old", 1.0), latency("new", 1.0, change=double)) == [
+        "fp32 on onnxruntime-cpu, batch 32, peak memory"
+    ]
+
+
+def test_times_of_another_machine_are_shown_and_judged_only_when_told_to(latency: Latency) -> None:
+    old = latency("old", 10.0)
+    new = latency("new", 30.0, change=lambda told: told["environment"]["machine"].update(cpu="another CPU"))
+    done = CliRunner().invoke(main, ["compare", str(old), str(new)])
+    assert done.exit_code == 0, done.output
+    assert "the machines differ" in done.output
+    assert "another CPU" in done.output
+    assert "3.000 x" in done.output
+    told = CliRunner().invoke(main, ["compare", str(old), str(new), "--across-machines"])
+    assert told.exit_code == 3, told.output
+
+
+def test_a_newer_library_is_named(latency: Latency) -> None:
+    new = latency("new", 1.0, change=lambda told: told["environment"]["libraries"].update(numpy="99.0"))
+    done = CliRunner().invoke(main, ["compare", str(latency("old", 1.0)), str(new)])
+    assert "-> 99.0" in done.output
 
 
 @pytest.mark.parametrize(("allowed", "code"), [("2.9", 3), ("3.1", 0)])
@@ -36,10 +141,16 @@ def test_the_command_fails_beyond_the_ratio_that_is_allowed(tmp_path: Path, allo
     done = CliRunner().invoke(main, ["compare", str(old), str(new), "--max-ratio", allowed])
     assert done.exit_code == code, done.output
     assert "3.000 x" in done.output
-    assert done.output.endswith(f"{code // 3} of 2 slower by more than {allowed} x\n")
+    assert f"{code // 3} of 2 worse: beyond {allowed} x" in done.output
 
 
 def test_a_missing_file_is_one_line_and_the_code_of_bad_input(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", str(tmp_path / "none"), str(tmp_path / "none")])
     assert done.exit_code == 3
-    assert "no result of pytest --benchmark-json" in done.output
+    assert "pytest --benchmark-json" in done.output
+
+
+@pytest.mark.parametrize("limits", [{"ratio": 0.9}, {"points": -1.0}])
+def test_limits_that_nothing_could_keep_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        Limits(**limits)
