@@ -1,0 +1,246 @@
+"""The charts of a report: each a function from plain figures to SVG, readable in print and in grey."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from braintumor.bench.charts_svg import ACCENT, INK, MARKS, SOFT, Canvas, Scale, linear, logarithmic, text_px
+from braintumor.bench.html import Markup
+
+__all__ = [
+    "Bar",
+    "Interval",
+    "Point",
+    "Spread",
+    "bar_chart",
+    "confusion_chart",
+    "interval_chart",
+    "pareto_chart",
+    "spread_chart",
+]
+
+_WIDTH: Final = 760.0
+_ROW: Final = 26.0
+_GAP: Final = 12.0
+_AXIS: Final = 40.0
+# From which ratio of the largest to the smallest value on a linear scale hides the small ones.
+_WIDE_RANGE: Final = 12.0
+_DARK: Final = 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A row of an interval chart.
+
+    Attributes:
+        name: What it is of.
+        value: The figure.
+        low: Lower end of its interval.
+        high: Upper end.
+        told: The figure as text, at the right.
+        hollow: Draw it hollow: it is not to be relied on.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    told: str
+    hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A row of a bar chart."""
+
+    name: str
+    value: float
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A row of a chart of times.
+
+    Attributes:
+        name: What it is of.
+        median: p50.
+        p95: Where the line ends.
+        p99: Has a tick.
+        largest: Has a dot.
+        told: The figures as text.
+    """
+
+    name: str
+    median: float
+    p95: float
+    p99: float
+    largest: float
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a Pareto chart.
+
+    Attributes:
+        name: Written beside it when it lies on the front.
+        kind: Decides its shape, such as "int8".
+        x: What it costs; above 0.
+        y: What it is worth.
+        on_front: No other is better: filled, named and joined.
+    """
+
+    name: str
+    kind: str
+    x: float
+    y: float
+    on_front: bool
+
+
+def interval_chart(
+    rows: Sequence[Interval], *, axis: str, alt: str, at: float | None = None, log: bool = False
+) -> Markup:
+    """Values with their intervals, one below the other.
+
+    Args:
+        rows: From top to bottom; at least one.
+        axis: What is shown, with its unit.
+        alt: For those who do not see it.
+        at: A value that gets a line of its own.
+        log: Even ratios instead of even steps.
+    """
+    values = [value for row in rows for value in (row.low, row.high, row.value)] + ([] if at is None else [at])
+    canvas, left, right = _rows_canvas([row.name for row in rows], [row.told for row in rows], alt)
+    scale = (logarithmic if log else linear)(values, left, right)
+    _grid(canvas, scale, axis, _GAP, _GAP + _ROW * len(rows))
+    if at is not None:
+        canvas.line(scale.place(at), _GAP - 4, scale.place(at), _GAP + _ROW * len(rows), colour=INK, dash="4 3")
+    for place, row in enumerate(rows):
+        y = _middle(place)
+        canvas.line(scale.place(row.low), y, scale.place(row.high), y, colour=INK, width=1.6)
+        for end in (row.low, row.high):
+            canvas.line(scale.place(end), y - 4, scale.place(end), y + 4, colour=INK, width=1.6)
+        canvas.mark(scale.place(row.value), y, "circle", filled=not row.hollow)
+        _labels(canvas, row.name, row.told, y, left, right)
+    return canvas.svg()
+
+
+def bar_chart(rows: Sequence[Bar], *, axis: str, alt: str) -> Markup:
+    """Bars from 0, one below the other."""
+    canvas, left, right = _rows_canvas([row.name for row in rows], [row.told for row in rows], alt)
+    scale = linear([row.value for row in rows], left, right, zero=True)
+    _grid(canvas, scale, axis, _GAP, _GAP + _ROW * len(rows))
+    for place, row in enumerate(rows):
+        y = _middle(place)
+        canvas.box(left, y - 7, scale.place(row.value) - left, 14, fill=ACCENT)
+        _labels(canvas, row.name, row.told, y, left, right)
+    return canvas.svg()
+
+
+def spread_chart(rows: Sequence[Spread], *, axis: str, alt: str) -> Markup:
+    """Times: a mark at the median, a thick line to p95, a tick at p99, a dot at the largest."""
+    canvas, left, right = _rows_canvas([row.name for row in rows], [row.told for row in rows], alt)
+    values = [value for row in rows for value in (row.median, row.largest)]
+    wide = max(values) > _WIDE_RANGE * min(values)
+    scale = logarithmic(values, left, right) if wide else linear(values, left, right, zero=True)
+    _grid(canvas, scale, axis + (", logarithmic" if wide else ""), _GAP, _GAP + _ROW * len(rows))
+    for place, row in enumerate(rows):
+        y = _middle(place)
+        x50, x95, x99, top = (scale.place(value) for value in (row.median, row.p95, row.p99, row.largest))
+        canvas.line(x95, y, top, y, colour=SOFT)
+        canvas.line(x50, y, x95, y, colour=ACCENT, width=5)
+        canvas.line(x99, y - 5, x99, y + 5, colour=INK, width=1.6)
+        canvas.mark(top, y, "circle", size=2, colour=SOFT)
+        canvas.mark(x50, y, "circle")
+        _labels(canvas, row.name, row.told, y, left, right)
+    return canvas.svg()
+
+
+def confusion_chart(classes: Sequence[str], counts: Sequence[Sequence[int]], *, alt: str) -> Markup:
+    """Counts by truth (row) and answer (column), shaded by the share of the row."""
+    side, left, top = 62.0, 96.0, 44.0
+    canvas = Canvas(left + side * len(classes) + 4, top + side * len(classes) + 8, alt)
+    canvas.text(left + side * len(classes) / 2, 14, "answer", anchor="middle", colour=SOFT)
+    canvas.text(left - 8, top - 12, "truth", anchor="end", colour=SOFT)
+    for row, (name, line) in enumerate(zip(classes, counts, strict=True)):
+        canvas.text(left + side * (row + 0.5), top - 12, name, anchor="middle", size=11)
+        canvas.text(left - 8, top + side * (row + 0.5) + 4, name, anchor="end", size=11)
+        for column, count in enumerate(line):
+            share = count / max(sum(line), 1)
+            x, y = left + side * column, top + side * row
+            canvas.box(x, y, side - 2, side - 2, fill=_shade(share))
+            canvas.text(
+                x + side / 2 - 1, y + side / 2 + 4, str(count), anchor="middle", size=14,
+                colour="#fff" if share > _DARK else INK if count else SOFT, bold=row == column,
+            )  # fmt: skip
+    return canvas.svg()
+
+
+def pareto_chart(points: Sequence[Point], *, x_axis: str, y_axis: str, alt: str) -> Markup:
+    """What it costs against what it is worth; a shape a kind, filled and joined on the front."""
+    kinds = list(dict.fromkeys(point.kind for point in points))
+    shapes = {kind: MARKS[place % len(MARKS)] for place, kind in enumerate(kinds)}
+    left, right, top, bottom = 60.0, _WIDTH - 24, 40.0, 380.0
+    canvas = Canvas(_WIDTH, bottom + 46, alt)
+    across = logarithmic([point.x for point in points], left, right - 120)
+    up = linear([point.y for point in points], bottom, top + 12)
+    for tick in up.ticks:
+        canvas.line(left, up.place(tick), right, up.place(tick))
+        canvas.text(left - 8, up.place(tick) + 4, f"{tick:g}", anchor="end", colour=SOFT)
+    for tick in across.ticks:
+        canvas.line(across.place(tick), bottom, across.place(tick), bottom + 5, colour=SOFT)
+        canvas.text(across.place(tick), bottom + 18, f"{tick:g}", anchor="middle", colour=SOFT)
+    canvas.text(right, bottom + 38, f"{x_axis}, logarithmic", anchor="end", colour=SOFT)
+    canvas.text(0, 14, y_axis, colour=SOFT)
+    _legend(canvas, [(kind, shapes[kind]) for kind in kinds], right)
+    front = sorted((point for point in points if point.on_front), key=lambda point: point.x)
+    canvas.path([(across.place(point.x), up.place(point.y)) for point in front], colour=SOFT, dash="5 3")
+    for point in sorted(points, key=lambda one: one.on_front):
+        x, y = across.place(point.x), up.place(point.y)
+        canvas.mark(x, y, shapes[point.kind], filled=point.on_front, colour=ACCENT if point.on_front else SOFT)
+    for place, point in enumerate(front):
+        x, y = across.place(point.x), up.place(point.y)
+        canvas.text(x + 9, y + (15 if place % 2 else -8), point.name, size=11)
+    return canvas.svg()
+
+
+def _legend(canvas: Canvas, entries: Sequence[tuple[str, str]], right: float) -> None:
+    x = right
+    for name, shape in reversed(entries):
+        x -= text_px(name)
+        canvas.text(x, 14, name)
+        canvas.mark(x - 11, 10, shape, colour=INK)
+        x -= 34
+
+
+def _rows_canvas(names: Sequence[str], told: Sequence[str], alt: str) -> tuple[Canvas, float, float]:
+    """A canvas for rows; where their plot begins and ends."""
+    left = min(max(map(text_px, names)) + 14, 0.45 * _WIDTH)
+    right = _WIDTH - max(map(text_px, told)) - 18
+    return Canvas(_WIDTH, _GAP + _ROW * len(names) + _AXIS, alt), left, right
+
+
+def _middle(place: int) -> float:
+    return _GAP + _ROW * (place + 0.5)
+
+
+def _labels(canvas: Canvas, name: str, told: str, y: float, left: float, right: float) -> None:
+    canvas.text(left - 12, y + 4, name, anchor="end")
+    canvas.text(right + 14, y + 4, told)
+
+
+def _grid(canvas: Canvas, scale: Scale, axis: str, top: float, bottom: float) -> None:
+    for tick in scale.ticks:
+        x = scale.place(tick)
+        canvas.line(x, top, x, bottom)
+        canvas.text(x, bottom + 15, f"{tick:g}", anchor="middle", size=11, colour=SOFT)
+    middle = (scale.place(scale.low) + scale.place(scale.high)) / 2
+    canvas.text(middle, bottom + 33, axis, anchor="middle", size=11, colour=SOFT)
+
+
+def _shade(share: float) -> str:
+    """From white to the accent; by the root, so that a single error is seen."""
+    part = share**0.5
+    ends = ((0xF4, 0x0B), (0xF5, 0x4F), (0xF7, 0x8A))
+    return "#" + "".join(f"{round(low + part * (high - low)):02x}" for low, high in ends)
