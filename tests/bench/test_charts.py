@@ -24,6 +24,7 @@ POINTS = [
     Point("c", "int8", 2.0, 97.0, True),
     Point("d", "fp16", 30.0, 96.0, False),
 ]
+SPREADS = [Spread("x", 1.0, 1.5, 2.0, 90.0, "1 ms"), Spread("y", 2.0, 2.0, 2.0, 2.0, "2 ms")]
 CHARTS = {
     "intervals": interval_chart(
         [Interval("a & b", 1.0, 0.9, 1.2, "1.000", hollow=True), Interval("c", 3.0, 2.5, 3.1, "3.000")],
