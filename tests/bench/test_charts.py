@@ -11,6 +11,7 @@ from braintumor.bench.charts import (
     Bar,
     Interval,
     Point,
+    Spread,
     bar_chart,
     confusion_chart,
     interval_chart,
