@@ -55,12 +55,14 @@ def _rehearse(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_the_recipe_trains_stops_resumes_and_assembles(tmp_path: Path, parts: Any) -> None:
     data = tmp_path / "data.npz"
     save_dataset(data, parts)
     options = ["--data", str(data), "--size", "80", "--epochs", "12", "--batch-size", "16", "--chunk", "2"]
-    options += ["--minutes", "2", "--precision", "float32"]
+    # Minutes in plenty: with few, the number of steps would follow the speed of the moment.
+    options += ["--minutes", "600", "--precision", "float32"]
     whole = _rehearse("train", "--out", str(tmp_path / "a"), *options)
     assert whole.count("done:") == 4
     stopped = _rehearse("train", "--out", str(tmp_path / "b"), *options, "--stop-after", "0.001")
