@@ -11,17 +11,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations, count
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from braintumor.bench.contender_process import ContenderProcess
 from braintumor.bench.energy import Energy
 from braintumor.bench.environment import environment
+from braintumor.bench.latency_decisions import Running, decide, pareto_of, result_of
 from braintumor.bench.latency_device import DeviceTimes
 from braintumor.bench.latency_images import TimedImages, timed_images
 from braintumor.bench.latency_options import LatencyOptions, Planned, planned
@@ -29,17 +26,13 @@ from braintumor.bench.latency_result import (
     BatchTimes,
     ColdStart,
     Comparison,
-    ContenderResult,
-    Decisions,
     LatencyResult,
     Skipped,
 )
 from braintumor.bench.paired import paired_ratio
-from braintumor.bench.pareto import Measured, ParetoPoint, subset_points
 from braintumor.bench.stability import is_stable, measure_until_stable
 from braintumor.bench.timing import Samples, timer_overhead_ms
 from braintumor.errors import BraintumorError, UnavailableError
-from braintumor.runtime.bundle import load_bundle
 
 __all__ = ["measure_latency"]
 
@@ -50,19 +43,6 @@ _MAX_CALLS: Final = 50
 _DEVICE_CALLS: Final = 10
 # Threads of the one before may still spin for work.
 _SETTLE_S: Final = 0.02
-
-
-@dataclass(slots=True)
-class _Running:
-    """A contender at work, and what was measured of it so far."""
-
-    key: str
-    process: ContenderProcess
-    bundle: Path | None
-    cold_start: ColdStart
-    batches: list[BatchTimes] = field(default_factory=list)
-    votes: NDArray[np.float32] | None = None
-    members: NDArray[np.float32] | None = None
 
 
 def measure_latency(options: LatencyOptions, told: Told = print) -> LatencyResult:
@@ -86,7 +66,7 @@ def measure_latency(options: LatencyOptions, told: Told = print) -> LatencyResul
             comparisons += _measured(running, batch, images, options)
         told("decisions")
         for one in running:
-            _decide(one, images, max(options.batches))
+            decide(one, images, max(options.batches))
         return LatencyResult(
             command=options.command,
             images={
@@ -97,17 +77,17 @@ def measure_latency(options: LatencyOptions, told: Told = print) -> LatencyResul
             options=options.to_json(),
             environment=begun,
             timer_overhead_ms=timer_overhead_ms(),
-            contenders=tuple(_result(one, running[0], images) for one in running),
+            contenders=tuple(result_of(one, running[0], images) for one in running),
             comparisons=tuple(comparisons),
             skipped=tuple(skipped),
-            pareto=_pareto(running, images, options),
+            pareto=pareto_of(running, images, options),
         )
 
 
 def _started(
     options: LatencyOptions, images: TimedImages, stack: contextlib.ExitStack, told: Told
-) -> tuple[list[_Running], list[Skipped]]:
-    running: list[_Running] = []
+) -> tuple[list[Running], list[Skipped]]:
+    running: list[Running] = []
     skipped: list[Skipped] = []
     for one in planned(options):
         if isinstance(one, Skipped):
@@ -123,14 +103,14 @@ def _started(
             continue
         stack.enter_context(process)
         bundle = Path(one.spec.options["bundle"]) if one.spec.asked else None
-        running.append(_Running(_own_key(process.info.key, running), process, bundle, cold_start))
+        running.append(Running(_own_key(process.info.key, running), process, bundle, cold_start))
     if not running:
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped)
         raise UnavailableError(f"nothing can be timed here: {reasons}")
     return running, skipped
 
 
-def _own_key(key: str, running: Sequence[_Running]) -> str:
+def _own_key(key: str, running: Sequence[Running]) -> str:
     """Told apart from those that are called the same, as when a bundle is compared with itself."""
     taken = {one.key for one in running}
     numbered = (key if number == 1 else f"{key} #{number}" for number in count(1))
@@ -151,7 +131,7 @@ def _cold(one: Planned, images: TimedImages, times: int) -> tuple[ContenderProce
 
 
 def _measured(
-    running: Sequence[_Running], batch: int, images: TimedImages, options: LatencyOptions
+    running: Sequence[Running], batch: int, images: TimedImages, options: LatencyOptions
 ) -> list[Comparison]:
     """Measure one batch size of all; their times are kept with each."""
     batches = _batches(batch, len(images.paths))
@@ -196,13 +176,13 @@ def _batches(batch: int, images: int) -> Iterator[list[int]]:
         place = (place + batch) % images
 
 
-def _calls(one: _Running, batches: Sequence[Sequence[int]]) -> Sequence[Mapping[str, Any]]:
+def _calls(one: Running, batches: Sequence[Sequence[int]]) -> Sequence[Mapping[str, Any]]:
     calls: Sequence[Mapping[str, Any]] = one.process.answer(batches)["calls"]
     return calls
 
 
 def _times(
-    one: _Running,
+    one: Running,
     batch: int,
     first_ms: float,
     calls: Sequence[Mapping[str, Any]],
@@ -230,59 +210,3 @@ def _times(
 def _columns(calls: Sequence[Mapping[str, float]]) -> dict[str, Samples]:
     names = dict.fromkeys(name for call in calls for name in call)
     return {name: Samples(tuple(call[name] for call in calls if name in call)) for name in names}
-
-
-def _decide(one: _Running, images: TimedImages, batch: int) -> None:
-    """Have every image answered once."""
-    total = len(images.paths)
-    parts = [list(range(start, min(start + batch, total))) for start in range(0, total, batch)]
-    told = [one.process.answer([part], answers=True) for part in parts]
-    one.votes = np.concatenate([np.array(answer["votes"][0], np.float32) for answer in told])
-    if told[0]["members"][0] is not None:
-        one.members = np.concatenate([np.array(answer["members"][0], np.float32) for answer in told], axis=1)
-
-
-def _result(one: _Running, first: _Running, images: TimedImages) -> ContenderResult:
-    assert one.votes is not None and first.votes is not None  # noqa: S101, PT018 - `_decide` went before
-    labels = one.votes.argmax(axis=1)
-    decisions = Decisions(
-        images=len(labels),
-        correct=None if images.labels is None else int((labels == images.labels).sum()),
-        flips=int((labels != first.votes.argmax(axis=1)).sum()),
-        max_abs_difference=float(np.abs(one.votes - first.votes).max()),
-    )
-    return ContenderResult(one.key, one.process.info, one.cold_start, tuple(one.batches), decisions)
-
-
-def _pareto(running: Sequence[_Running], images: TimedImages, options: LatencyOptions) -> tuple[ParetoPoint, ...]:
-    """Of bundles whose members all answered; a front for each batch size."""
-    if images.labels is None or options.policy != "full":
-        return ()
-    points: list[ParetoPoint] = []
-    for times in zip(*(one.batches for one in running), strict=True):
-        measured = [
-            _judged(one, at, images.labels)
-            for one, at in zip(running, times, strict=True)
-            if one.bundle is not None and one.members is not None
-        ]
-        points += subset_points(measured)
-    return tuple(points)
-
-
-def _judged(one: _Running, times: BatchTimes, labels: NDArray[np.int64]) -> Measured:
-    assert one.bundle is not None and one.members is not None  # noqa: S101, PT018 - the caller has looked
-    info = one.process.info
-    member_ms = {name: samples.percentile_ms(50) for name, samples in times.members.items()}
-    whole_ms = times.samples.percentile_ms(50)
-    return Measured(
-        contender=one.key,
-        precision=info.precision,
-        engine=info.engine.name,
-        weights={member.name: member.weight for member in load_bundle(one.bundle).members},
-        probabilities=one.members,
-        labels=labels,
-        member_ms=member_ms,
-        # Members that work at the same time take less together than one by one.
-        shared_ms=max(0.0, whole_ms - sum(member_ms.values())),
-        batch=times.batch,
-    )

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from braintumor import NOTICE
+from braintumor.bench.listed import Listed
 from braintumor.bench.peers.registry import PEERS
 from braintumor.command import EPILOG, Command, debug_option
 from braintumor.runtime.registry import AUTO, ENGINES
@@ -19,37 +20,19 @@ __all__ = ["latency"]
 _PATH = click.Path(path_type=Path)
 
 
-class _Listed(click.ParamType[Any]):
-    """Values with commas between them."""
-
-    name = "list"
-
-    def __init__(self, convert: type) -> None:
-        self._convert = convert
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Split a text; what is split already stays."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return tuple(self._convert(part.strip()) for part in value.split(",") if part.strip())
-        except ValueError as error:
-            self.fail(f"{value!r} is no list of {self._convert.__name__} with commas ({error})", param, ctx)
-
-
 @click.command(cls=Command, epilog=EPILOG)
 @click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=_PATH)
 @click.option(
     "--engine",
     "engines",
     metavar="NAME,…",
-    type=_Listed(str),
+    type=Listed(str),
     default=AUTO,
     show_default=True,
     help=f"{AUTO}, all (that are usable), or of: {', '.join(ENGINES)}.",
 )
-@click.option("--batch", "batches", metavar="N,…", type=_Listed(int), default="1,8,32", show_default=True)
-@click.option("--against", metavar="NAME,…", type=_Listed(str), default="", help=f"Peers: {', '.join(PEERS)}.")
+@click.option("--batch", "batches", metavar="N,…", type=Listed(int), default="1,8,32", show_default=True)
+@click.option("--against", metavar="NAME,…", type=Listed(str), default="", help=f"Peers: {', '.join(PEERS)}.")
 @click.option("--data", metavar="DIR|NPZ", type=_PATH, help="Real images.  [default: $BRAINTUMOR_DATA, or phantoms]")
 @click.option("--images", type=click.IntRange(1), help="How many of them.  [default: 64, or as many as there are]")
 @click.option(

@@ -1,0 +1,87 @@
+"""What the contenders of a latency run decided on the images that were timed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.bench.contender_process import ContenderProcess
+from braintumor.bench.latency_images import TimedImages
+from braintumor.bench.latency_options import LatencyOptions
+from braintumor.bench.latency_result import BatchTimes, ColdStart, ContenderResult, Decisions
+from braintumor.bench.pareto import Measured, ParetoPoint, subset_points
+from braintumor.runtime.bundle import load_bundle
+
+__all__ = ["Running", "decide", "pareto_of", "result_of"]
+
+
+@dataclass(slots=True)
+class Running:
+    """A contender at work, and what was measured of it so far."""
+
+    key: str
+    process: ContenderProcess
+    bundle: Path | None
+    cold_start: ColdStart
+    batches: list[BatchTimes] = field(default_factory=list)
+    votes: NDArray[np.float32] | None = None
+    members: NDArray[np.float32] | None = None
+
+
+def decide(one: Running, images: TimedImages, batch: int) -> None:
+    """Have every image answered once."""
+    total = len(images.paths)
+    parts = [list(range(start, min(start + batch, total))) for start in range(0, total, batch)]
+    told = [one.process.answer([part], answers=True) for part in parts]
+    one.votes = np.concatenate([np.array(answer["votes"][0], np.float32) for answer in told])
+    if told[0]["members"][0] is not None:
+        one.members = np.concatenate([np.array(answer["members"][0], np.float32) for answer in told], axis=1)
+
+
+def result_of(one: Running, first: Running, images: TimedImages) -> ContenderResult:
+    """All that was measured, and what it decided beside the first."""
+    assert one.votes is not None and first.votes is not None  # noqa: S101, PT018 - `decide` went before
+    labels = one.votes.argmax(axis=1)
+    decisions = Decisions(
+        images=len(labels),
+        correct=None if images.labels is None else int((labels == images.labels).sum()),
+        flips=int((labels != first.votes.argmax(axis=1)).sum()),
+        max_abs_difference=float(np.abs(one.votes - first.votes).max()),
+    )
+    return ContenderResult(one.key, one.process.info, one.cold_start, tuple(one.batches), decisions)
+
+
+def pareto_of(running: Sequence[Running], images: TimedImages, options: LatencyOptions) -> tuple[ParetoPoint, ...]:
+    """Of bundles whose members all answered; a front for each batch size."""
+    if images.labels is None or options.policy != "full":
+        return ()
+    points: list[ParetoPoint] = []
+    for times in zip(*(one.batches for one in running), strict=True):
+        measured = [
+            _judged(one, at, images.labels)
+            for one, at in zip(running, times, strict=True)
+            if one.bundle is not None and one.members is not None
+        ]
+        points += subset_points(measured)
+    return tuple(points)
+
+
+def _judged(one: Running, times: BatchTimes, labels: NDArray[np.int64]) -> Measured:
+    assert one.bundle is not None and one.members is not None  # noqa: S101, PT018 - the caller has looked
+    info = one.process.info
+    member_ms = {name: samples.percentile_ms(50) for name, samples in times.members.items()}
+    whole_ms = times.samples.percentile_ms(50)
+    return Measured(
+        contender=one.key,
+        precision=info.precision,
+        engine=info.engine.name,
+        weights={member.name: member.weight for member in load_bundle(one.bundle).members},
+        probabilities=one.members,
+        labels=labels,
+        member_ms=member_ms,
+        # Members that work at the same time take less together than one by one.
+        shared_ms=max(0.0, whole_ms - sum(member_ms.values())),
+        batch=times.batch,
+    )

@@ -1,0 +1,108 @@
+"""Cost and memory against the number of images."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from braintumor.bench.scaling import main, write_images
+from braintumor.bench.scaling_result import Point, Scaling
+from braintumor.errors import UsageError
+
+
+def scaling(*points: Point) -> Scaling:
+    found = Scaling("fp32", "0" * 64, "auto")
+    for point in points:
+        found = found.with_point(point)
+    return found
+
+
+def test_a_straight_cost_is_found_as_one() -> None:
+    found = scaling(*(Point(count, 2, 3 + count / 20, 500.0) for count in (10_000, 100, 1_000)))
+    line = found.line(2)
+    assert (line.start_s, line.images_per_s) == pytest.approx((3, 20))
+    assert line.largest_departure < 1e-9
+    assert found.memory_ratio(2) == 1.0
+    assert [point.images for point in found.points] == [100, 1_000, 10_000]
+
+
+def test_a_cost_that_grows_faster_departs_from_the_line() -> None:
+    found = scaling(*(Point(count, 1, 3 + count**1.3 / 20, 5.0 * count) for count in (100, 1_000, 10_000)))
+    assert found.line(1).largest_departure > 0.1
+    assert found.memory_ratio(1) == 100.0
+
+
+def test_one_point_makes_no_line() -> None:
+    with pytest.raises(UsageError, match="make no line"):
+        scaling(Point(100, 1, 5.0, 500.0)).line(1)
+
+
+def test_images_are_files_of_which_some_are_links(tmp_path: Path) -> None:
+    write_images(tmp_path / "many", 250, None)
+    files = sorted((tmp_path / "many").iterdir())
+    assert len(files) == 250
+    assert len({path.stat().st_ino for path in files}) == 100
+
+
+@pytest.fixture
+def run(small_bundle: Path) -> Callable[..., tuple[int, str]]:
+    def invoke(*arguments: str, bundle: Path = small_bundle) -> tuple[int, str]:
+        done = CliRunner().invoke(main, [str(bundle), "--engine", "onnxruntime-cpu", *arguments])
+        return done.exit_code, done.output
+
+    return invoke
+
+
+def test_it_is_measured_in_pieces_and_drawn(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    output, chart = tmp_path / "scaling.json", tmp_path / "scaling.svg"
+    code, text = run("--counts", "10", "--threads", "1", "--json", str(output))
+    assert code == 0, text
+    first = json.loads(output.read_bytes())["points"]
+    code, text = run("--counts", "10,200", "--threads", "1", "--json", str(output), "--chart", str(chart))
+    assert code == 0, text
+    told = json.loads(output.read_bytes())
+    assert told["schema"] == "braintumor.scaling/1"
+    # The point that was there was not measured again.
+    assert [told["points"][0]] == first
+    assert [point["images"] for point in told["points"]] == [10, 200]
+    assert told["lines"]["1"]["memory_ratio"] < 1.5
+    assert "images/s; no point departs" in text
+    assert ET.parse(chart).getroot().tag.endswith("svg")  # noqa: S314 - our own file
+
+
+def test_points_of_another_bundle_are_not_mixed_in(
+    run: Callable[..., tuple[int, str]], small_bundle: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "scaling.json"
+    assert run("--counts", "5", "--threads", "1", "--json", str(output))[0] == 0
+    other = Path(shutil.copytree(small_bundle, tmp_path / "other"))
+    manifest = other / "bundle.json"
+    manifest.write_text(manifest.read_text().replace('"name": "small"', '"name": "other"'))
+    code, text = run("--counts", "5", "--threads", "1", "--json", str(output), bundle=other)
+    assert (code, "holds another bundle, engine or machine" in text) == (2, True), text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--counts", "0"), 2, "allowed is 1 or more"),
+        (("--threads", "x"), 2, "is no list of int"),
+        (("--data", "nowhere"), 3, "nowhere is not there"),
+    ],
+)
+def test_bad_input_has_the_exit_code_of_the_contract(
+    run: Callable[..., tuple[int, str]], arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    found, text = run("--counts", "5", *arguments)
+    assert (found, message in text) == (code, True), text
+
+
+def test_a_file_of_something_else_is_refused(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    output = tmp_path / "other.json"
+    output.write_text('{"schema": "x"}')
+    code, text = run("--json", str(output))
+    assert (code, "is no file of bench/scaling.py" in text) == (3, True)
