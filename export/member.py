@@ -28,7 +28,7 @@ __all__ = ["ExportedMember", "MemberOptions", "Target", "VerificationImages", "e
 
 _CACHE_KIND: Final = "onnx-member"
 # Moves when this module, or one that it calls, would give another result for the same conversion.
-_RECIPE: Final = 5
+_RECIPE: Final = 6
 _MODEL, _FIGURES = "model.onnx", "figures.json"
 
 

@@ -12,7 +12,7 @@ from onnx import helper
 
 from braintumor.bench.phantoms import phantoms
 from braintumor.export import onnx_from_keras
-from braintumor.export.simplify import fuse_batch_norm, fuse_global_pooling, simplified
+from braintumor.export.simplify import fold_factors, fuse_batch_norm, fuse_global_pooling, simplified
 
 Make = Callable[..., onnx.ModelProto]
 Run = Callable[..., list[Any]]
@@ -115,6 +115,62 @@ def test_another_reshape_behind_the_mean_is_kept(make_graph: Make, run_graph: Ru
     nodes, constants = last_pooling(target=np.array([-1, 1, 3, 1], np.int64))
     after = check_same(make_graph(nodes, constants, outputs={"y": [1, 3, 1]}), fuse_global_pooling, run_graph)
     assert kinds(after) == {"GlobalAveragePool": 1, "Flatten": 1, "Reshape": 1}
+
+
+def scaled(factor: Any, *, bias: bool = True, first: bool = True) -> tuple[list[onnx.NodeProto], dict[str, Any]]:
+    """A convolution from 3 to 3 channels and its product with a constant."""
+    inputs = ["x", "w", "b"] if bias else ["x", "w"]
+    constants = {
+        "w": RNG.normal(size=(3, 3, 3, 3)).astype(np.float32),
+        **({"b": OFFSET.reshape(3)} if bias else {}),
+        "factor": np.asarray(factor, np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", inputs, ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["c", "factor"] if first else ["factor", "c"], ["y"], name="mul"),
+    ]
+    return nodes, constants
+
+
+@pytest.mark.parametrize("factor", [0.17, [0.17], [[[[0.17]]]], SCALE, SCALE[np.newaxis]])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_factor_behind_a_convolution_goes_into_its_weights(
+    make_graph: Make, run_graph: Run, factor: Any, bias: bool, first: bool
+):
+    nodes, constants = scaled(factor, bias=bias, first=first)
+    after = check_same(make_graph(nodes, constants, outputs={"y": [3, 8, 8]}), fold_factors, run_graph)
+    assert kinds(after) == {"Conv": 1}
+    assert after.graph.node[0].name == "conv", "a quantisation plan names nodes"
+    assert {tensor.name for tensor in after.graph.initializer} == set(after.graph.node[0].input) - {"x"}
+
+
+@pytest.mark.parametrize("who", ["another node", "the caller"])
+def test_a_convolution_that_others_read_keeps_its_weights(make_graph: Make, run_graph: Run, who: str):
+    nodes, constants = scaled(0.17)
+    outputs = {"y": [3, 8, 8]}
+    if who == "the caller":
+        outputs["c"] = [3, 8, 8]
+    else:
+        nodes.append(helper.make_node("Neg", ["c"], ["z"]))
+        outputs["z"] = [3, 8, 8]
+    after = check_same(make_graph(nodes, constants, outputs=outputs), fold_factors, run_graph)
+    assert kinds(after)["Mul"] == 1
+
+
+def test_weights_that_two_convolutions_share_are_not_scaled_twice(make_graph: Make, run_graph: Run):
+    nodes, constants = scaled(0.17)
+    nodes.append(helper.make_node("Conv", ["y", "w", "b"], ["z"], name="again", pads=[1, 1, 1, 1]))
+    after = check_same(make_graph(nodes, constants, outputs={"z": [3, 8, 8]}), fold_factors, run_graph)
+    assert kinds(after) == {"Conv": 2, "Mul": 1}
+
+
+@pytest.mark.parametrize("factor", [np.full((8, 1), 2.0), np.full((8, 8), 2.0), np.full((2, 3, 8, 8), 2.0)])
+def test_a_factor_that_is_not_one_a_channel_stays(make_graph: Make, factor: Any):
+    nodes, constants = scaled(factor)
+    made = make_graph(nodes, constants, outputs={})
+    fold_factors(made)
+    assert kinds(made) == {"Conv": 1, "Mul": 1}
 
 
 def affine(
