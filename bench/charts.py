@@ -26,6 +26,8 @@ _AXIS: Final = 40.0
 # From which ratio of the largest to the smallest value on a linear scale hides the small ones.
 _WIDE_RANGE: Final = 12.0
 _DARK: Final = 0.45
+# A bin of fewer images says little.
+_ENOUGH: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,21 @@ class Bar:
     name: str
     value: float
     told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """A bin of a reliability chart.
+
+    Attributes:
+        confidence: Mean probability of the winner, 0..1.
+        accuracy: Share that is right, 0..1.
+        count: Images, at least 1.
+    """
+
+    confidence: float
+    accuracy: float
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +191,23 @@ def confusion_chart(classes: Sequence[str], counts: Sequence[Sequence[int]], *, 
                 x + side / 2 - 1, y + side / 2 + 4, str(count), anchor="middle", size=14,
                 colour="#fff" if share > _DARK else INK if count else SOFT, bold=row == column,
             )  # fmt: skip
+    return canvas.svg()
+
+
+def reliability_chart(bins: Sequence[Bin], *, alt: str) -> Markup:
+    """Accuracy over confidence; on the diagonal, confidence means what it says."""
+    left, top, side = 44.0, 10.0, 220.0
+    canvas = Canvas(left + side + 14, top + side + 42, alt)
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y = left + side * tick, top + side * (1 - tick)
+        canvas.line(left, y, left + side, y)
+        canvas.text(left - 6, y + 4, f"{tick:g}", anchor="end", size=11, colour=SOFT)
+        canvas.text(x, top + side + 15, f"{tick:g}", anchor="middle", size=11, colour=SOFT)
+    canvas.line(left, top + side, left + side, top, colour=SOFT, dash="4 3")
+    canvas.text(left + side / 2, top + side + 33, "confidence", anchor="middle", size=11, colour=SOFT)
+    for one in sorted(bins, key=lambda found: -found.count):
+        x, y = left + side * one.confidence, top + side * (1 - one.accuracy)
+        canvas.mark(x, y, "circle", size=2.5 + 0.25 * one.count**0.5, filled=one.count >= _ENOUGH)
     return canvas.svg()
 
 

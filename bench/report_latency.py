@@ -14,6 +14,7 @@ from braintumor.bench.charts import (
     spread_chart,
 )
 from braintumor.bench.html import Markup, figure, paragraph, section, table
+from braintumor.bench.report_text import ms_text
 
 __all__ = ["latency_sections"]
 
@@ -60,7 +61,7 @@ def _batch(batch: int, told: Mapping[str, Any]) -> Iterator[Markup]:
         Spread(
             one["key"] + ("" if times["stable"] else _UNSTABLE),
             *(times[name] for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")),
-            told=f"{_ms(times['p50_ms'])} ms",
+            told=f"{ms_text(times['p50_ms'])} ms",
         )
         for one, times in found
     ]
@@ -86,7 +87,7 @@ def _row(one: Mapping[str, Any], times: Mapping[str, Any]) -> tuple[str, ...]:
     figures = (times[name] for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms", "first_ms"))
     return (
         one["key"] + ("" if times["stable"] else _UNSTABLE),
-        *(_ms(value) for value in figures),
+        *(ms_text(value) for value in figures),
         f"{times['images_per_s']:.1f}",
         str(len(times["samples_ms"])),
     )
@@ -113,20 +114,20 @@ def _parts(contenders: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
     """Where the time goes, at the largest batch."""
     batch = max(_batches(contenders))
     names = list(dict.fromkeys(name for one in contenders for name in _at(one, batch)["stages"]))
+    copied = {
+        one["key"]: times["p50_ms"]
+        for one in contenders
+        if (times := _at(one, batch)["device"]["host_to_device"]) is not None
+    }
     rows = []
     for one in contenders:
         stages = _at(one, batch)["stages"]
-        device = _at(one, batch)["device"]
-        copied = device["host_to_device"]
-        rows.append(
-            (
-                one["key"],
-                *(_ms(stages[name]["p50_ms"]) if name in stages else "" for name in names),
-                _ms(copied["p50_ms"]) if copied else "",
-            )
-        )
+        row = [ms_text(stages[name]["p50_ms"]) if name in stages else "" for name in names]
+        if copied:
+            row.append(ms_text(copied[one["key"]]) if one["key"] in copied else "")
+        rows.append((one["key"], *row))
     yield Markup(f"<h3>Where the time goes, {batch} images at a time</h3>")
-    yield table(("median ms", *names, "copy to GPU"), rows)
+    yield table(("median ms", *names, *(["copy to the GPU"] if copied else [])), rows)
     energies = [
         (one["key"], f"{energy['joule_per_image']:.3f}")
         for one in contenders
@@ -189,17 +190,10 @@ def _pareto(points: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
                 (
                     point["contender"],
                     " + ".join(point["members"]),
-                    _ms(point["ms_per_image"]),
+                    ms_text(point["ms_per_image"]),
                     f"{point['accuracy']:.2%}",
                 )
                 for point in front
             ],
             text_columns=2,
         )
-
-
-def _ms(value: float) -> str:
-    """Three digits that count."""
-    if value >= 100:  # noqa: PLR2004 - so that three digits count
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004 - as above
