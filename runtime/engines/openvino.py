@@ -27,10 +27,13 @@ from braintumor.runtime.cache import cached, content_key
 from braintumor.runtime.closing import Closing
 from braintumor.runtime.cpu import cpu_features
 from braintumor.runtime.engine import INPUT, OUTPUT, EngineInfo, Port, check_ports
+from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
 
 __all__ = ["OpenVinoCpuEngine", "OpenVinoGpuEngine"]
 
 _CACHE_KIND: Final = "openvino"
+# Moves when a graph is compiled otherwise than before.
+_RECIPE: Final = 1
 _COMPILED: Final = "model.blob"
 _PRECISION: Final = "INFERENCE_PRECISION_HINT"
 _FLOAT32: Final = "f32"
@@ -140,6 +143,7 @@ class OpenVinoCpuEngine(Closing):
         """The cached compiled model; compiled anew when there is no usable cache."""
         options = self._options | {"PERFORMANCE_HINT": hint}
         parts = {
+            "recipe": _RECIPE,
             "model": self._member.sha256,
             "openvino": self._openvino.__version__,
             "options": options,
@@ -160,7 +164,9 @@ class OpenVinoCpuEngine(Closing):
 
     def _compile(self, options: dict[str, Any]) -> Any:
         try:
-            return self._core.compile_model(self._core.read_model(self._member.path), self._device, options)
+            model = self._core.read_model(self._member.path)
+            fuse_quantisation(self._openvino, model)
+            return self._core.compile_model(model, self._device, options)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise IntegrityError(

@@ -1,0 +1,103 @@
+"""OpenVINO computes int8 as it is written, behind a Concat as well."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from braintumor.export.quantize import quantized
+from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
+
+openvino = pytest.importorskip("openvino")
+
+CHANNELS = 16
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(3, CHANNELS, 9, 9)).astype(np.float32)
+
+
+def joined(*, branches: int, relu: bool) -> onnx.ModelProto:
+    """Convolutions side by side, their Concat, and an int8 convolution that reads it."""
+    nodes, parts = [], []
+    constants = {"w": RNG.normal(size=(8, CHANNELS * branches, 1, 1)) * 0.1}
+    for index in range(branches):
+        constants[f"w{index}"] = RNG.normal(size=(CHANNELS, CHANNELS, 1, 1)) * 0.2
+        nodes.append(helper.make_node("Conv", ["x", f"w{index}"], [f"c{index}"], name=f"conv{index}"))
+        nodes.append(helper.make_node("Relu" if relu else "Tanh", [f"c{index}"], [f"r{index}"], name=f"act{index}"))
+        parts.append(f"r{index}")
+    nodes.append(helper.make_node("Concat", parts, ["joined"], axis=1, name="concat"))
+    nodes.append(helper.make_node("Conv", ["joined", "w"], ["y"], name="last"))
+    graph = helper.make_graph(
+        nodes,
+        "joined",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", CHANNELS, 9, 9])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 8, 9, 9])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def as_written(model: onnx.ModelProto) -> Any:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": X})[0]
+
+
+def on_openvino(model: Any) -> Any:
+    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(X)[0]
+
+
+def read(model: onnx.ModelProto) -> Any:
+    return openvino.Core().read_model(model.SerializeToString())
+
+
+@pytest.mark.parametrize("branches", [2, 3])
+@pytest.mark.parametrize("relu", [True, False])
+def test_a_convolution_behind_a_concat_reads_what_was_quantised(branches: int, relu: bool) -> None:
+    made = quantized(joined(branches=branches, relu=relu), {"joined": 2.0, "x": 4.0})
+    expected = as_written(made)
+    model = read(made)
+    assert fuse_quantisation(openvino, model) == 2
+    step = np.abs(expected).max() / 127
+    assert np.abs(on_openvino(model) - expected).max() <= step
+
+
+def test_no_chain_is_left(joined_int8: onnx.ModelProto) -> None:
+    model = read(joined_int8)
+    before = Counter(node.get_type_name() for node in model.get_ops())
+    made = fuse_quantisation(openvino, model)
+    after = Counter(node.get_type_name() for node in model.get_ordered_ops())
+    assert after["FakeQuantize"] == before["FakeQuantize"] == made
+    # What is left converts the weights.
+    assert after["Subtract"] == before["Subtract"] - made
+
+
+def test_a_float_model_is_left_as_it_is() -> None:
+    model = read(joined(branches=2, relu=True))
+    before = [node.friendly_name for node in model.get_ordered_ops()]
+    assert fuse_quantisation(openvino, model) == 0
+    assert [node.friendly_name for node in model.get_ordered_ops()] == before
+
+
+@pytest.mark.parametrize("what", ["zero point", "scales"])
+def test_what_is_not_symmetric_with_one_scale_is_left_as_it_is(joined_int8: onnx.ModelProto, what: str) -> None:
+    for tensor in joined_int8.graph.initializer:
+        if what == "zero point" and tensor.name == "joined/zero":
+            tensor.CopyFrom(numpy_helper.from_array(np.array(3, np.int8), tensor.name))
+        if what == "scales" and tensor.name in {"joined/scale", "joined/zero"}:
+            value = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(np.full(2 * CHANNELS, value), tensor.name))
+    if what == "scales":
+        for node in joined_int8.graph.node:
+            if node.name in {"joined/Q", "joined/DQ"}:
+                node.attribute.append(helper.make_attribute("axis", 1))
+    assert fuse_quantisation(openvino, read(joined_int8)) == 1
+
+
+@pytest.fixture
+def joined_int8() -> onnx.ModelProto:
+    return quantized(joined(branches=2, relu=True), {"joined": 2.0, "x": 4.0})
