@@ -14,12 +14,14 @@ __all__ = [
     "HEALTHY",
     "UNANSWERED",
     "ClassScores",
+    "ReliabilityBin",
     "Scores",
     "brier",
     "cross_entropy",
     "decided",
     "expected_calibration_error",
     "kl_divergence",
+    "reliability_bins",
     "scores",
     "share_json",
 ]
@@ -53,6 +55,21 @@ class ClassScores:
 
 
 @dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Images of about the same confidence.
+
+    Attributes:
+        confidence: Mean probability of the winner.
+        accuracy: Share that is decided right.
+        count: How many; at least 1.
+    """
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """One set of answers against the truth.
 
@@ -62,6 +79,7 @@ class Scores:
         loss: Mean cross-entropy in nats; None where an image has no answer, as the next two.
         brier: Mean over images of the summed squared errors of all classes, 0..2.
         ece: Expected calibration error of the winner, 0..1, in 15 bins of equal width.
+        reliability: Those bins that are not empty; none where an image has no answer.
         classes: Names, in the order of all that follows.
         confusion: Counts: row is the truth, column the answer. Images without an answer are in no column.
         per_class: One a class.
@@ -76,6 +94,7 @@ class Scores:
     loss: float | None
     brier: float | None
     ece: float | None
+    reliability: tuple[ReliabilityBin, ...]
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     per_class: tuple[ClassScores, ...]
@@ -101,6 +120,7 @@ class Scores:
             "loss": self.loss,
             "brier": self.brier,
             "ece": self.ece,
+            "reliability": [asdict(bin_) for bin_ in self.reliability],
             "confusion": [list(row) for row in self.confusion],
             "per_class": {
                 name: asdict(line) | {"recall_interval": list(Share(row[index], line.support).interval)}
@@ -155,6 +175,7 @@ def scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64], classe
         loss=None if measured is None else cross_entropy(measured, labels),
         brier=None if measured is None else brier(measured, labels),
         ece=None if measured is None else expected_calibration_error(measured, labels),
+        reliability=() if measured is None else reliability_bins(measured, labels),
         classes=tuple(classes),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         per_class=lines,
@@ -216,16 +237,24 @@ def brier(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> floa
 
 
 def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Mean |share that is right - mean confidence| over bins of the winner's probability, weighted by images, 0..1.
+    """Mean |share that is right - mean confidence| over `reliability_bins`, weighted by images, 0..1.
 
     M. P. Naeini, G. F. Cooper, M. Hauskrecht 2015, AAAI 29; 15 bins of equal width as C. Guo et al. 2017, ICML.
     """
+    bins = reliability_bins(probabilities, labels)
+    return sum(bin_.count * abs(bin_.accuracy - bin_.confidence) for bin_ in bins) / len(labels)
+
+
+def reliability_bins(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[ReliabilityBin, ...]:
+    """Images by the probability of their winner, in 15 bins (k / 15, (k + 1) / 15]; empty ones are left out."""
     confidence = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    # (k / bins, (k + 1) / bins], as in the paper.
-    bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    at = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    return tuple(
+        ReliabilityBin(float(confidence[at == number].mean()), float(right[at == number].mean()), int(count))
+        for number, count in enumerate(np.bincount(at, minlength=_BINS).tolist())
+        if count
+    )
 
 
 def kl_divergence(reference: NDArray[np.float64], answers: NDArray[np.float64]) -> NDArray[np.float64]:

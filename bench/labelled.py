@@ -8,8 +8,8 @@ small, the asked part is held.
 import hashlib
 import os
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -44,6 +44,7 @@ class LabelledImages:
         labels: int64 [n], indices into `classes`.
         names: Of the files, without folders.
         pixels: Where each image is: a file, or its grey levels, uint8 [height, width].
+        change: What is made of each image when it is read; None for nothing.
     """
 
     source: Path
@@ -51,6 +52,7 @@ class LabelledImages:
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     pixels: tuple[Path | NDArray[np.uint8], ...]
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -63,7 +65,8 @@ class LabelledImages:
             InputError: Its file cannot be read.
         """
         found = self.pixels[index]
-        return read_grey(found).pixels if isinstance(found, Path) else found
+        grey = read_grey(found).pixels if isinstance(found, Path) else found
+        return grey if self.change is None else self.change(grey)
 
     def sized(self, height: int, width: int, method: Resize) -> NDArray[np.uint8]:
         """uint8 [n, height, width]: all images as a member wants them.
@@ -96,12 +99,11 @@ class LabelledImages:
 
     def only(self, indices: Sequence[int]) -> "LabelledImages":
         """The images at these places, in this order."""
-        return LabelledImages(
-            self.source,
-            self.classes,
-            self.labels[list(indices)],
-            tuple(self.names[index] for index in indices),
-            tuple(self.pixels[index] for index in indices),
+        return replace(
+            self,
+            labels=self.labels[list(indices)],
+            names=tuple(self.names[index] for index in indices),
+            pixels=tuple(self.pixels[index] for index in indices),
         )
 
     def stratified(self, count: int) -> "LabelledImages":

@@ -12,6 +12,7 @@ from typing import Any
 
 from braintumor.errors import OutputError
 from braintumor.runtime.bundle import MANIFEST, Bundle, listed_files, load_bundle
+from braintumor.runtime.bundle_acceptance import manifest_text
 from braintumor.runtime.bundle_schema import FUSION, SCHEMA
 from braintumor.runtime.files import output_error, sha256_of
 from braintumor.runtime.image import DECODE_VERSION
@@ -67,7 +68,7 @@ def write_bundle(
             "acceptance": None,
             "command": command,
         }
-        _write(work / MANIFEST, json.dumps(details, indent=2, ensure_ascii=False).encode() + b"\n")
+        _write(work / MANIFEST, manifest_text(details).encode())
         load_bundle(work)
         _set_mode(work)
         _swap(work, folder)

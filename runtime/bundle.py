@@ -2,10 +2,9 @@
 
 A bundle is a folder with `bundle.json` and one folder a member. `bundle.json` lists every other file with
 its size and SHA-256; nothing else may lie in the folder. The SHA-256 of `bundle.json` itself is therefore
-the identity of the whole bundle.
+the identity of the whole bundle, its verdict aside (`braintumor.runtime.bundle_acceptance`).
 """
 
-import hashlib
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from braintumor.errors import IntegrityError
+from braintumor.runtime.bundle_acceptance import ACCEPTANCE, check_acceptance, identity
 from braintumor.runtime.bundle_schema import parse_bundle
 from braintumor.runtime.files import sha256_of
 from braintumor.runtime.onnx_wire import has_external_data
@@ -60,7 +60,7 @@ class Bundle:
     Attributes:
         name: Given at export.
         folder: Where it lies, absolute.
-        sha256: Of `bundle.json`, and so of everything in the bundle.
+        sha256: Of `bundle.json` without a verdict, and so of everything that answers.
         classes: Names of the outputs, in order.
         members: In the order of the export.
         details: Everything that `bundle.json` says.
@@ -79,6 +79,12 @@ class Bundle:
         precisions = {member.precision for member in self.members}
         return precisions.pop() if len(precisions) == 1 else "mixed"
 
+    @property
+    def acceptance(self) -> Mapping[str, Any] | None:
+        """The verdict of `bt-bench accuracy` that it carries; None for a bundle that was not judged."""
+        found: Mapping[str, Any] | None = self.details.get(ACCEPTANCE)
+        return found
+
 
 def load_bundle(folder: str | Path) -> Bundle:
     """Verify and read a bundle.
@@ -89,13 +95,15 @@ def load_bundle(folder: str | Path) -> Bundle:
     root = Path(folder).absolute()
     raw = _read_manifest(root)
     details = parse_bundle(raw, str(root / MANIFEST))
+    sha256 = identity(raw, details)
+    check_acceptance(details, sha256, str(root / MANIFEST))
     _check_files(root, listed_files(details))
     for entry in details["members"]:
         _check_model(root / entry["file"])
     return Bundle(
         name=details["name"],
         folder=root,
-        sha256=hashlib.sha256(raw).hexdigest(),
+        sha256=sha256,
         classes=tuple(details["classes"]),
         members=tuple(_member(root, entry) for entry in details["members"]),
         details=details,

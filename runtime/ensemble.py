@@ -62,6 +62,8 @@ class Ensemble(Closing):
         self._halving = Halving()
         self._closed = False
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
+        if bundle.acceptance is not None:
+            self._bundle_info["verdict"] = bundle.acceptance["status"]
         self._engine_info = {
             "name": self.engine.name,
             "provider": self.engine.provider,

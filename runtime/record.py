@@ -62,7 +62,7 @@ class Record:
     Attributes:
         input: The image.
         status: "ok", or "error" when this image has no answer.
-        bundle: Name, sha256 and precision of the bundle.
+        bundle: Name, sha256 and precision of the bundle, and its "verdict" where it carries one.
         engine: Name, provider, device and version of what executed.
         label: The ensemble's class.
         probabilities: The soft vote: class → 0..1, in the bundle's class order; they sum to 1. Where `bounds` is

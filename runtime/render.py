@@ -5,7 +5,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 import click
 
@@ -15,7 +15,7 @@ from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.choice import Choice
 from braintumor.runtime.record import Record
 
-__all__ = ["RENDERERS", "Csv", "JsonArray", "JsonLines", "Renderer", "Table", "choice_line"]
+__all__ = ["RENDERERS", "Csv", "JsonArray", "JsonLines", "Renderer", "Table", "choice_line", "verdict_line"]
 
 # Up to so many images each get a block with the members' answers; more get a line each.
 _DETAILED = 4
@@ -152,6 +152,8 @@ class Table:
         """Write what answered, and the notice."""
         engine = f" on {self._engine['name']} ({self._engine['version']})" if self._engine else ""
         self._line(f"bundle {self._bundle.name} ({self._bundle.precision}, {self._bundle.sha256[:12]}){engine}")
+        if self._bundle.acceptance is not None:
+            self._line(verdict_line(self._bundle.acceptance))
         self._line(NOTICE)
 
     def _row(self, record: Record) -> None:
@@ -258,6 +260,16 @@ def choice_line(choice: Choice) -> str:
     speeds = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])
     shown = ", ".join(f"{name} {speed:.3g} images/s" for name, speed in speeds)
     return f"engine {choice.engine} is the fastest here and is remembered for this bundle ({shown})"
+
+
+def verdict_line(acceptance: Mapping[str, Any]) -> str:
+    """The verdict that a bundle carries, in one line."""
+    images = acceptance["images"]
+    line = (
+        f"verdict {acceptance['status']} on {acceptance['engine']}: {100 * acceptance['correct'] / images:.2f} % of "
+        f"{images} images right, {acceptance['flips']} labels differ from {acceptance['reference']}"
+    )
+    return line if acceptance["status"] == "accepted" else click.style(f"{line}; {acceptance['reason']}", fg="red")
 
 
 def _path(record: Record) -> str:

@@ -1,0 +1,288 @@
+"""Bundles judged on labelled images: what each decides, beside what a reference decides."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from braintumor.bench.accuracy_answers import Answers, Who, ask, keras_ensemble, who
+from braintumor.bench.accuracy_pairs import Comparison, compared
+from braintumor.bench.accuracy_scores import Scores, decided, scores
+from braintumor.bench.accuracy_trials import PERTURBATIONS, RUNS, Robustness, Stability, robustness, stability
+from braintumor.bench.gate import DEFAULT_MARGIN_POINTS, EarlyExit, Evidence, Verdict, judged
+from braintumor.bench.labelled import LabelledImages
+from braintumor.bench.study import near_duplicate_free, of_the_study
+from braintumor.errors import UsageError
+from braintumor.runtime.bundle import Bundle
+from braintumor.runtime.choice import Told
+from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.record import Policy
+from braintumor.runtime.registry import AUTO
+from braintumor.runtime.verdict import verdicts
+
+__all__ = ["KERAS", "NO_REFERENCE", "AccuracyOptions", "Judged", "Judgement", "Progress", "judge", "unseen"]
+
+KERAS: Final = "keras"
+NO_REFERENCE: Final = "none"
+
+
+class Progress(Protocol):
+    """Who is told how the judging goes on."""
+
+    def begin(self, what: str, images: int) -> None:
+        """Something begins that goes through so many images."""
+        ...
+
+    def tick(self, images: int) -> None:
+        """So many more images are done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyOptions:
+    """What is asked.
+
+    Attributes:
+        engine: For the bundles.
+        reference: "keras" for the originals of each bundle's members, "none", or a verified bundle.
+        reference_engine: For a reference that is a bundle.
+        models: Folders in which originals are looked for.
+        device: As `Ensemble.load` takes it, for the bundles.
+        threads: CPU threads; None leaves it to the engines.
+        batch_size: Images at a time, at least 1.
+        policy: "early-exit" also asks as many members only as the label needs.
+        margin_points: How much accuracy may be lost.
+        robustness: How many images are perturbed; 0 for none.
+    """
+
+    engine: str = AUTO
+    reference: str | Bundle = KERAS
+    reference_engine: str = AUTO
+    models: tuple[Path, ...] = ()
+    device: str | None = None
+    threads: int | None = None
+    batch_size: int = 32
+    policy: Policy = "full"
+    margin_points: float = DEFAULT_MARGIN_POINTS
+    robustness: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done.
+
+        Raises:
+            UsageError: A number below what is allowed.
+        """
+        if self.batch_size < 1 or self.robustness < 0:
+            raise UsageError(
+                f"batches of {self.batch_size} and {self.robustness} perturbed images were asked for; allowed are 1 "
+                "and more, 0 and more"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """An ensemble and how it does on the images.
+
+    Attributes:
+        who: What it is.
+        answers: What it said.
+        vote: Scores of the ensemble.
+        near_duplicate_free: The same on the images of which training has seen no like; None where that is not known.
+        members: Scores by name.
+        robustness: Under small changes; None where it was not asked for.
+        seconds: All of it, decoding included.
+    """
+
+    who: Who
+    answers: Answers
+    vote: Scores
+    near_duplicate_free: Scores | None
+    members: Mapping[str, Scores]
+    robustness: Robustness | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """All that is known of one bundle.
+
+    Attributes:
+        bundle: What was judged.
+        deployed: How it does.
+        stability: Under other batches and runs.
+        reference: How its reference does; None without one.
+        comparison: One beside the other.
+        early_exit: None where all members were asked for.
+        verdict: What becomes of it.
+    """
+
+    bundle: Bundle
+    deployed: Judged
+    stability: Stability
+    reference: Judged | None
+    comparison: Comparison | None
+    early_exit: EarlyExit | None
+    verdict: Verdict
+
+
+def unseen(images: LabelledImages) -> tuple[int, ...] | None:
+    """Indices of the study's test images of which training has seen no near-duplicate; None where there are none."""
+    known = ((index, of_the_study(name)) for index, name in enumerate(images.names))
+    free = near_duplicate_free()
+    return tuple(index for index, image in known if image is not None and image.file in free) or None
+
+
+def judge(
+    bundles: Sequence[Bundle],
+    images: LabelledImages,
+    options: AccuracyOptions,
+    progress: Progress,
+    told: Told | None = None,
+) -> list[Judgement]:
+    """Judge bundles one after the other; the reference of several is asked once.
+
+    Args:
+        bundles: Verified.
+        images: Whose classes are those of the bundles, in any order.
+        options: What is asked.
+        progress: Told how it goes on.
+        told: Is told when "auto" had to measure.
+
+    Raises:
+        UnavailableError: An engine or the reference is not usable here.
+        InputError: An image cannot be read.
+        UsageError: A bundle knows other classes.
+    """
+    references = _References(images, options, progress, told)
+    return [_judgement(bundle, images, options, progress, references, told) for bundle in bundles]
+
+
+def _judgement(
+    bundle: Bundle,
+    images: LabelledImages,
+    options: AccuracyOptions,
+    progress: Progress,
+    references: "_References",
+    told: Told | None,
+) -> Judgement:
+    reference = references.of(bundle)
+    with Ensemble.load(
+        bundle, engine=options.engine, device=options.device, threads=options.threads, told=told
+    ) as ensemble:
+        deployed = _judged(ensemble, images, options, progress)
+        progress.begin(f"{bundle.folder.name}: batches and runs", _stability_images(images))
+        stable = stability(ensemble, images, progress.tick)
+    early = _early_exit(bundle, images, options, progress, deployed) if options.policy == "early-exit" else None
+    comparison = None
+    if reference is not None:
+        pair = (reference.who, reference.answers), (deployed.who, deployed.answers)
+        comparison = compared(*pair, images, unseen(images))
+    evidence = Evidence(deployed.vote, deployed.members, stable, comparison, early)
+    verdict = judged(evidence, options.margin_points)
+    return Judgement(bundle, deployed, stable, reference, comparison, early, verdict)
+
+
+def _stability_images(images: LabelledImages) -> int:
+    few = min(32, len(images))
+    return (5 + RUNS) * few
+
+
+def _judged(ensemble: Ensemble, images: LabelledImages, options: AccuracyOptions, progress: Progress) -> Judged:
+    found = who(ensemble)
+    start = time.perf_counter()
+    progress.begin(f"{found.name} on {found.engine.name}: all images", len(images))
+    answers = ask(ensemble, images, options.batch_size, progress.tick)
+    seconds = time.perf_counter() - start
+    robust = None
+    if options.robustness:
+        count = min(options.robustness, len(images))
+        progress.begin(f"{found.name} on {found.engine.name}: changed images", count * (1 + len(PERTURBATIONS)))
+        robust = robustness(ensemble, images, count, options.batch_size, progress.tick)
+    free = unseen(images)
+    rows = None if free is None else list(free)
+    return Judged(
+        who=found,
+        answers=answers,
+        vote=scores(answers.vote, images.labels, images.classes),
+        near_duplicate_free=None if rows is None else scores(answers.vote[rows], images.labels[rows], images.classes),
+        members={
+            name: scores(said, images.labels, images.classes)
+            for name, said in zip(found.members, answers.members, strict=True)
+        },
+        robustness=robust,
+        seconds=seconds,
+    )
+
+
+def _early_exit(
+    bundle: Bundle, images: LabelledImages, options: AccuracyOptions, progress: Progress, full: Judged
+) -> EarlyExit:
+    """Ask again, on the engine that gave the full vote."""
+    labels, run = [], 0
+    inference_s = 0.0
+    progress.begin(f"{bundle.folder.name}: early exit", len(images))
+    with Ensemble.load(
+        bundle, engine=full.who.engine.name, device=options.device, threads=options.threads, policy="early-exit"
+    ) as ensemble:
+        order = [images.classes.index(name) for name in bundle.classes]
+        for batch in images.batches(set(ensemble.geometries), options.batch_size):
+            start = time.perf_counter()
+            answers = ensemble.ask(batch)
+            inference_s += time.perf_counter() - start
+            run += int(answers.asked.sum())
+            found = verdicts(answers, [member.weight for member in bundle.members])
+            labels += [order[int(one.vote.argmax())] for one in found]
+            progress.tick(answers.asked.shape[1])
+    differing = int((np.array(labels) != decided(full.answers.vote)).sum())
+    count = len(images)
+    return EarlyExit(count, len(bundle.members), run / count, differing, inference_s, full.answers.inference_s)
+
+
+class _References:
+    """What bundles are judged by, each asked once."""
+
+    def __init__(
+        self, images: LabelledImages, options: AccuracyOptions, progress: Progress, told: Told | None
+    ) -> None:
+        self._images, self._options, self._progress, self._told = images, options, progress, told
+        self._found: dict[object, Judged] = {}
+
+    def of(self, bundle: Bundle) -> Judged | None:
+        """The reference of a bundle."""
+        asked = self._options.reference
+        if asked == NO_REFERENCE:
+            return None
+        key = asked.sha256 if isinstance(asked, Bundle) else _originals(bundle)
+        if key not in self._found:
+            with self._loaded(bundle) as ensemble:
+                self._found[key] = _judged(ensemble, self._images, self._options, self._progress)
+        return self._found[key]
+
+    def _loaded(self, bundle: Bundle) -> Ensemble:
+        asked = self._options.reference
+        if isinstance(asked, Bundle):
+            return Ensemble.load(
+                asked, engine=self._options.reference_engine, threads=self._options.threads, told=self._told
+            )
+        return keras_ensemble(bundle, self._options.models)
+
+
+def _originals(bundle: Bundle) -> object:
+    """What decides the originals' answers: bundles of several precisions share it."""
+    return tuple(
+        (
+            member.name,
+            member.weight,
+            member.height,
+            member.width,
+            member.resize,
+            member.details["source"]["sha256"],
+            member.details["source"]["preprocess"],
+            tuple(member.details["source"]["classes"]),
+            member.details["softmax_added"],
+        )
+        for member in bundle.members
+    )

@@ -1,0 +1,227 @@
+"""`bt-bench accuracy`: does the deployed ensemble still decide what was trained? As a gate for CI."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+from braintumor.command import EPILOG, Command, debug_option
+from braintumor.errors import IntegrityError, UsageError
+from braintumor.runtime.registry import AUTO, ENGINES
+
+if TYPE_CHECKING:
+    from braintumor.bench.accuracy import Judgement
+    from braintumor.bench.labelled import LabelledImages
+    from braintumor.runtime.bundle import Bundle
+    from braintumor.runtime.choice import Choice
+    from braintumor.runtime.record import Policy
+
+__all__ = ["accuracy"]
+
+_REFUSED = 3
+_PATH = click.Path(path_type=Path)
+_ENGINE = click.Choice((AUTO, *ENGINES))
+# Names only, so that --help loads no NumPy: the modules behind them define the same.
+_KERAS, _NONE = "keras", "none"
+_MARGIN_POINTS = 0.5
+_DATA_VARIABLE = "BRAINTUMOR_DATA"
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=_PATH)
+@click.option(
+    "--data",
+    metavar="DIR|NPZ",
+    type=_PATH,
+    help=f"Images by class: a folder, or the test part of what bt-data prepare wrote.  [default: ${_DATA_VARIABLE}]",
+)
+@click.option(
+    "--images", "count", metavar="N", type=click.IntRange(4), help="So many of them, evenly by class.  [default: all]"
+)
+@click.option(
+    "--reference",
+    metavar="keras|none|BUNDLE",
+    default=_KERAS,
+    show_default=True,
+    help="What they are judged by: the .keras files they were made from, or another bundle.",
+)
+@click.option("--reference-engine", type=_ENGINE, default=AUTO, show_default=True, help="For a reference BUNDLE.")
+@click.option("--engine", type=_ENGINE, default=AUTO, show_default=True, help="What executes the judged bundles.")
+@click.option("--device", metavar="cuda:N", help="Which GPU, for an engine that uses one.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the engine's choice]")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
+@click.option(
+    "--models",
+    metavar="DIR",
+    type=_PATH,
+    multiple=True,
+    help="Where the .keras files are, known by their hash.  [default: ./models, and what ships with the package]",
+)
+@click.option(
+    "--margin",
+    metavar="POINTS",
+    type=click.FloatRange(0, 100, min_open=True, max_open=True),
+    default=_MARGIN_POINTS,
+    show_default=True,
+    help="How much accuracy may be lost: accepted is what is shown to lose less.",
+)
+@click.option(
+    "--robustness",
+    metavar="N",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="So many images are asked about again, slightly changed.",
+)
+@click.option(
+    "--policy",
+    type=click.Choice(("full", "early-exit")),
+    default="full",
+    show_default=True,
+    help="early-exit also counts the members that the labels need.",
+)
+@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write all figures there.")
+@click.option("--no-record", is_flag=True, help="Do not write the verdict into the bundles.")
+@debug_option
+def accuracy(  # noqa: PLR0913 - one parameter an option of the command
+    *,
+    bundles: tuple[Path, ...],
+    data: Path | None,
+    count: int | None,
+    reference: str,
+    reference_engine: str,
+    engine: str,
+    device: str | None,
+    threads: int | None,
+    batch_size: int,
+    models: tuple[Path, ...],
+    margin: float,
+    robustness: int,
+    policy: "Policy",
+    json_file: Path | None,
+    no_record: bool,
+) -> None:
+    """Judge BUNDLE by what it decides on labelled images, beside what its originals, or another bundle, decide.
+
+    Accepted is a bundle that is shown to lose less than --margin points of accuracy; the verdict is written into it.
+    Exit code 3 when one is refused.
+    """
+    from braintumor.bench.accuracy import AccuracyOptions, judge
+    from braintumor.bench.accuracy_json import acceptance, accuracy_json
+    from braintumor.bench.accuracy_render import judgement_lines
+    from braintumor.runtime.bundle import load_bundle
+
+    verified = [load_bundle(folder) for folder in bundles]
+    options = AccuracyOptions(
+        engine=engine,
+        reference=reference if reference in {_KERAS, _NONE} else load_bundle(reference),
+        reference_engine=reference_engine,
+        models=_folders(models),
+        device=device,
+        threads=threads,
+        batch_size=batch_size,
+        policy=policy,
+        margin_points=margin,
+        robustness=robustness,
+    )
+    images = _images(data, count, verified[0])
+    with _Bar() as bar:
+        judgements = judge(verified, images, options, bar, _tell)
+    for judgement in judgements:
+        click.echo("\n".join(judgement_lines(judgement)) + "\n")
+    command = shlex.join(["bt-bench", *sys.argv[1:]])
+    result = accuracy_json(judgements, images, options, command)
+    if json_file is not None:
+        _write(json_file, result)
+    if not no_record:
+        for judgement in judgements:
+            _record(judgement, acceptance(judgement, result["images"], command))
+    if not result["accepted"]:
+        sys.exit(_REFUSED)
+
+
+def _folders(models: tuple[Path, ...]) -> tuple[Path, ...]:
+    for folder in models:
+        if not folder.is_dir():
+            raise UsageError(f"--models {folder} is no folder; name the one that holds the .keras files")
+    return models or tuple(folder for folder in (Path("models"),) if folder.is_dir())
+
+
+def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "LabelledImages":
+    from braintumor.bench.labelled import read_labelled
+
+    if data is None and (named := os.environ.get(_DATA_VARIABLE)):
+        data = Path(named)
+    if data is None:
+        raise UsageError(
+            "accuracy is judged on real labelled images; name them with --data, a folder with one folder a class or "
+            f"a file of bt-data prepare, or with ${_DATA_VARIABLE}"
+        )
+    images = read_labelled(data, "test", bundle.classes)
+    return images if count is None else images.stratified(count)
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    from braintumor.runtime.files import atomic_text
+
+    with atomic_text(path) as stream:
+        json.dump(result, stream, indent=1, allow_nan=False)
+        stream.write("\n")
+
+
+def _record(judgement: "Judgement", verdict: dict[str, Any] | None) -> None:
+    """Write a verdict into its bundle, if it is still the one that was judged."""
+    from braintumor.runtime.bundle import MANIFEST, load_bundle
+    from braintumor.runtime.bundle_acceptance import write_acceptance
+
+    if verdict is None:
+        return
+    folder = judgement.bundle.folder
+    present = load_bundle(folder)
+    if present.sha256 != judgement.bundle.sha256:
+        raise IntegrityError(f"{folder} was replaced while it was judged; judge it again")
+    write_acceptance(folder / MANIFEST, present.details, verdict)
+
+
+def _tell(choice: "Choice") -> None:
+    from braintumor.runtime.render import choice_line
+
+    click.echo(choice_line(choice), err=True)
+
+
+class _Bar:
+    """What is going on, on standard error: a bar at a terminal, otherwise nothing."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, what: str, images: int) -> None:
+        """Start the bar anew."""
+        self._progress.reset(self._task, description=what, total=images)
+
+    def tick(self, images: int) -> None:
+        """Move it on."""
+        self._progress.advance(self._task, images)
