@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from braintumor.bench.report_text import key_of
 from braintumor.errors import InputError
 
 __all__ = ["READERS", "Quantity", "Reading", "Readings", "read_readings"]
@@ -43,9 +44,11 @@ class Quantity:
 
 TIME: Final = Quantity("time", ".4g", " ms", "ratio", of_the_machine=True)
 RATE: Final = Quantity("rate", ".4g", " images/s", "ratio", more_is_better=True, of_the_machine=True)
+PASSING: Final = Quantity("rate", ".4g", " images/s", "no", more_is_better=True, of_the_machine=True)
 MEMORY: Final = Quantity("memory", ".0f", " MB", "ratio", of_the_machine=True)
 ACCURACY: Final = Quantity("accuracy", ".2f", " %", "points", scale=100.0, more_is_better=True)
 COUNT: Final = Quantity("count", ".0f", "", "no")
+DIFFERENCE: Final = Quantity("difference", ".2g", "", "no")
 VERDICT: Final = Quantity("verdict", "", "", "verdict")
 
 
@@ -98,7 +101,7 @@ def read_readings(path: Path) -> Readings:
         raise InputError(f"{path} is of schema {schema!r}, allowed are {', '.join(READERS)}; {_WANTED}")
     try:
         found = READERS[schema](told)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(f"{path} is no whole {schema} ({type(error).__name__}: {error}); measure again") from error
     if not found.readings:
         raise InputError(f"{path} holds no figure; measure again")
@@ -146,6 +149,32 @@ def _latency_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
             yield Reading(f"{key}, accuracy", ACCURACY, float(one["decisions"]["accuracy"]))
 
 
+def _accuracy(told: Mapping[str, Any]) -> Readings:
+    images = told["images"]
+    machine, libraries = _environment(told)
+    data = f"{images['count']} images (SHA-256 {images['sha256'][:12]})"
+    return Readings(told["schema"], tuple(_accuracy_readings(told)), machine, libraries, data)
+
+
+def _accuracy_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
+    for one in told["bundles"]:
+        key, scores = key_of(one), one["scores"]
+        yield Reading(f"{key}, verdict", VERDICT, str(one["verdict"]["status"]))
+        yield Reading(f"{key}, accuracy", ACCURACY, float(scores["accuracy"]))
+        if one["near_duplicate_free"] is not None:
+            free = float(one["near_duplicate_free"]["accuracy"])
+            yield Reading(f"{key}, accuracy without near-duplicates", ACCURACY, free)
+        for kind in ("sick_called_healthy", "healthy_called_sick"):
+            if scores[kind] is not None:
+                yield Reading(f"{key}, {kind.replace('_', ' ')}", COUNT, float(scores[kind]["count"]))
+        if (beside := one["comparison"]) is not None:
+            yield Reading(f"{key}, flips", COUNT, float(beside["flips"]["count"]))
+            if beside["max_abs_difference"] is not None:
+                yield Reading(f"{key}, max |Δp|", DIFFERENCE, float(beside["max_abs_difference"]))
+        # In passing, with nothing beside it: no measurement of speed, and not judged as one.
+        yield Reading(f"{key}, rate in passing", PASSING, scores["images"] / float(one["inference_s"]))
+
+
 def _report(told: Mapping[str, Any]) -> Readings:
     parts = [READERS[part["schema"]](part) for part in (told["accuracy"], told["latency"]) if part is not None]
     readings = tuple(
@@ -168,6 +197,7 @@ def _environment(told: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
 
 READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Readings]]] = MappingProxyType(
     {
+        "braintumor.accuracy/1": _accuracy,
         "braintumor.latency/1": _latency,
         "braintumor.report/1": _report,
         PYTEST: _pytest,

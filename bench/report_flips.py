@@ -49,7 +49,7 @@ def _beside(compared: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
         "mean |Δp|",
         "KL, nats",
     )
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in compared:
         found = one["comparison"]
         rows.append(
@@ -66,7 +66,15 @@ def _beside(compared: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
             )
         )
     yield table(head, rows, text_columns=2)
-    head = ("both right", "only reference", "only bundle", "both wrong", "bootstrap interval", "margin before", "now")
+    kinds = (
+        "both right",
+        "only reference",
+        "only bundle",
+        "both wrong",
+        "bootstrap interval",
+        "margin before",
+        "now",
+    )
     names = ("both_right", "only_reference_right", "only_deployed_right", "both_wrong")
     rows = [
         (
@@ -78,7 +86,7 @@ def _beside(compared: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
         )
         for one in compared
     ]
-    yield table(("bundle", *head), rows)
+    yield table(("bundle", *kinds), rows)
     yield paragraph(
         "McNemar's exact test and the bootstrap are for information. That a difference is not significant proves "
         "nothing; the verdict rests on the lower end alone.",

@@ -60,8 +60,11 @@ def _batch(batch: int, told: Mapping[str, Any]) -> Iterator[Markup]:
     spreads = [
         Spread(
             one["key"] + ("" if times["stable"] else _UNSTABLE),
-            *(times[name] for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")),
-            told=f"{ms_text(times['p50_ms'])} ms",
+            times["p50_ms"],
+            times["p95_ms"],
+            times["p99_ms"],
+            times["max_ms"],
+            f"{ms_text(times['p50_ms'])} ms",
         )
         for one, times in found
     ]

@@ -1,0 +1,139 @@
+"""What a report tells, measured now: the same as `bt-bench accuracy` and `bt-bench latency` measure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from braintumor.bench.accuracy import KERAS, NO_REFERENCE, AccuracyOptions, judge
+from braintumor.bench.accuracy_json import accuracy_json
+from braintumor.bench.labelled import LabelledImages, read_labelled
+from braintumor.bench.latency import measure_latency
+from braintumor.bench.latency_options import EVERY, LatencyOptions
+from braintumor.bench.stability import Window
+from braintumor.errors import UsageError
+from braintumor.runtime.bundle import Bundle, load_bundle
+from braintumor.runtime.registry import AUTO
+
+__all__ = ["Judging", "Timing", "judging", "timing"]
+
+_ROUNDS = 10
+
+Told = Callable[[str], object]
+"""Is told what is being done, a line at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judging:
+    """Decisions that are to be judged.
+
+    Attributes:
+        bundles: Verified.
+        images: Labelled.
+        options: What is asked.
+        command: What was typed.
+    """
+
+    bundles: tuple[Bundle, ...]
+    images: LabelledImages
+    options: AccuracyOptions
+    command: str
+
+    def measure(self, told: Told) -> dict[str, Any]:
+        """Judge; schema `braintumor.accuracy/1`."""
+        judgements = judge(self.bundles, self.images, self.options, _Told(told))
+        return accuracy_json(judgements, self.images, self.options, self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Bundles and peers that are to be timed.
+
+    Attributes:
+        options: What is asked.
+    """
+
+    options: LatencyOptions
+
+    def measure(self, told: Told) -> dict[str, Any]:
+        """Time; schema `braintumor.latency/1`."""
+        return measure_latency(self.options, told).to_json()
+
+
+class _Told:
+    """Progress, a line for each thing that begins."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+
+    def begin(self, what: str, images: int) -> None:
+        """Tell it."""
+        self._told(f"{what} ({images} images)")
+
+    def tick(self, images: int) -> None:
+        """Nothing: what follows tells enough."""
+
+
+def judging(bundles: Sequence[Path], command: str, asked: Mapping[str, Any]) -> Judging:
+    """Check what is asked, and find bundles and images, before anything is measured.
+
+    Args:
+        bundles: Their folders.
+        command: What was typed.
+        asked: Options of `bt-bench report`.
+
+    Raises:
+        UsageError: There are no labelled images, or what is asked cannot be done.
+        IntegrityError: A bundle is not what it says it is.
+    """
+    if asked["data"] is None:
+        raise UsageError(
+            "decisions are judged on real labelled images; name them with --data, a folder with one folder a class "
+            "or a file of bt-data prepare; or time only: bt-bench latency BUNDLE --json FILE, then bt-bench report "
+            "--latency FILE"
+        )
+    verified = tuple(load_bundle(folder) for folder in bundles)
+    engine, reference = asked["engines"][0], asked["reference"]
+    options = AccuracyOptions(
+        engine=AUTO if engine == EVERY else engine,
+        reference=reference if reference in {KERAS, NO_REFERENCE} else load_bundle(reference),
+        models=_models(asked),
+        threads=asked["threads"],
+        batch_size=max(asked["batches"]),
+        margin_points=asked["margin"],
+        robustness=asked["robustness"],
+    )
+    return Judging(verified, read_labelled(asked["data"], "test", verified[0].classes), options, command)
+
+
+def timing(bundles: Sequence[Path], command: str, asked: Mapping[str, Any]) -> Timing:
+    """Check what is asked before anything is measured.
+
+    Args:
+        bundles: Their folders.
+        command: What was typed.
+        asked: Options of `bt-bench report`.
+
+    Raises:
+        UsageError: What is asked cannot be measured.
+    """
+    return Timing(
+        LatencyOptions(
+            bundles=tuple(bundles),
+            engines=asked["engines"],
+            against=asked["against"],
+            batches=asked["batches"],
+            data=asked["data"],
+            models=_models(asked),
+            threads=asked["threads"],
+            window=Window(min_rounds=_ROUNDS, max_s=asked["seconds"]),
+            command=command,
+        )
+    )
+
+
+def _models(asked: Mapping[str, Any]) -> tuple[Path, ...]:
+    for folder in asked["models"]:
+        if not folder.is_dir():
+            raise UsageError(f"--models {folder} is no folder; name the one that holds the .keras files")
+    return asked["models"] or tuple(folder for folder in (Path("models"),) if folder.is_dir())

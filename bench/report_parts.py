@@ -1,0 +1,53 @@
+"""The parts of a report: read from ready files, or measured now."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from braintumor.bench.html import Markup
+from braintumor.bench.report_accuracy import accuracy_sections
+from braintumor.bench.report_flips import comparison_sections
+from braintumor.bench.report_latency import latency_sections
+from braintumor.bench.report_trials import trial_sections
+from braintumor.errors import InputError
+
+__all__ = ["SCHEMAS", "read_part"]
+
+SCHEMAS: Final[Mapping[str, str]] = MappingProxyType(
+    {"accuracy": "braintumor.accuracy/1", "latency": "braintumor.latency/1"}
+)
+"""Part → schema of its file."""
+
+_CHAPTERS: Final[Mapping[str, tuple[Callable[[Mapping[str, Any]], Iterator[Markup]], ...]]] = MappingProxyType(
+    {"accuracy": (accuracy_sections, comparison_sections, trial_sections), "latency": (latency_sections,)}
+)
+
+
+def read_part(path: Path, part: str) -> Mapping[str, Any]:
+    """Read what `bt-bench accuracy --json` or `bt-bench latency --json` has written.
+
+    Args:
+        path: The file.
+        part: "accuracy" or "latency".
+
+    Raises:
+        InputError: It is not there, no JSON, of another schema, or lacks what a report shows.
+    """
+    remedy = f"write it with: bt-bench {part} BUNDLE --json {path}"
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no readable JSON ({error}); {remedy}") from error
+    schema = told.get("schema") if isinstance(told, dict) else None
+    if schema != SCHEMAS[part]:
+        raise InputError(f"{path} is of schema {schema!r}; --{part} takes {SCHEMAS[part]!r}: {remedy}")
+    try:
+        for chapter in _CHAPTERS[part]:
+            for _ in chapter(told):
+                pass
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no whole {schema} ({type(error).__name__}: {error}); {remedy}") from error
+    assert isinstance(told, dict)  # noqa: S101 - narrows the type: its schema was read
+    return told

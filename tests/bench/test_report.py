@@ -1,0 +1,282 @@
+"""The report: what was measured, on one page that needs nothing else."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner, Result
+
+from braintumor import NOTICE
+from braintumor.bench.cli import main
+from braintumor.bench.compare import Limits, compare_files
+from braintumor.bench.report import Report
+from braintumor.bench.report_markdown import report_markdown
+from braintumor.bench.report_page import report_page
+from braintumor.bench.report_parts import read_part
+from braintumor.bench.report_write import FILES
+from braintumor.errors import InputError, UsageError
+
+ENGINE = "onnxruntime-cpu"
+CHAPTERS = (
+    *("Leaderboard", "Healthy and sick", "By class", "Confusion", "Beside the reference", "Flips", "Calibration"),
+    *("Robustness", "What the verdict rests on", "Speed", "Start and memory", "Accuracy against latency"),
+    *("How it was measured", "Limits"),
+)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def measured(
+    small_bundle: Path, phantom_classes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A real accuracy file and a real latency file, of a bundle that is its own reference."""
+    folder = tmp_path_factory.mktemp("measured")
+    accuracy, latency = folder / "accuracy.json", folder / "latency.json"
+    shared = ("--engine", ENGINE, "--data", phantom_classes)
+    judged = run(
+        *("accuracy", small_bundle, *shared, "--reference", small_bundle, "--reference-engine", ENGINE),
+        *("--robustness", 4, "--no-record", "--json", accuracy),
+    )
+    assert judged.exit_code in {0, 3}, judged.output
+    window = ("--rounds", 4, "--seconds", 1, "--images", 8)
+    timed = run("latency", small_bundle, *shared, "--batch", "1,2", *window, "--json", latency)
+    assert timed.exit_code == 0, timed.output
+    return accuracy, latency
+
+
+@pytest.fixture
+def told(measured: tuple[Path, Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+    accuracy, latency = measured
+    return json.loads(accuracy.read_text()), json.loads(latency.read_text())
+
+
+@pytest.fixture
+def page(told: tuple[dict[str, Any], dict[str, Any]]) -> str:
+    return report_page(Report(*told))
+
+
+def flipped(accuracy: dict[str, Any], name: str, truth: str = "healthy") -> dict[str, Any]:
+    """One flip: the reference said what is true, the bundle says glioma."""
+    classes = accuracy["images"]["classes"]
+    sure = [float(label == truth) for label in classes]
+    wrong = [float(label == "glioma") for label in classes]
+    accuracy["bundles"][0]["comparison"]["flipped"] = [
+        {
+            "index": 0,
+            "name": name,
+            "truth": truth,
+            "reference_label": truth,
+            "label": "glioma",
+            "reference_probabilities": sure,
+            "probabilities": wrong,
+            "reference_margin": 1.0,
+            "margin": 1.0,
+            "png_base64": "iVBORw0KGgo=",
+        }
+    ]
+    return accuracy
+
+
+def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
+    assert not re.search(r"https?:|<link|<script|@import|url\(|<iframe|<object", page)
+    assert all(source.startswith("data:") for source in re.findall(r'src="([^"]*)', page))
+
+
+def test_the_verdict_comes_first_and_the_chapters_in_their_order(page: str) -> None:
+    assert 0 < page.index('class="verdict') < page.index(f"<h2>{CHAPTERS[0]}</h2>")
+    assert tuple(re.findall(r"<h2>(.*?)</h2>", page)) == CHAPTERS
+    assert page.count(NOTICE) >= 2
+
+
+def test_the_page_is_well_formed(page: str) -> None:
+    body = page[page.index("<body>") : page.index("</html>")]
+    ET.fromstring(re.sub(r"<(br|img[^>]*)>", r"<\1/>", body))  # noqa: S314 - our own text
+
+
+def test_the_verdict_carries_the_figures_of_the_data(told: tuple[dict[str, Any], dict[str, Any]], page: str) -> None:
+    scores = told[0]["bundles"][0]["scores"]
+    summary = page[: page.index("<h2>")]
+    assert f"{scores['correct']} of {scores['images']}" in summary
+    assert f"{100 * scores['interval'][0]:.2f}" in summary
+    assert "images a second" in summary
+    for name, line in scores["per_class"].items():
+        row = rf"<td>{name}</td><td class=\"n\">{line['precision']:.4f}</td>.*?<td class=\"n\">{line['support']}</td>"
+        assert re.search(row, page)
+
+
+def test_a_verdict_is_told_by_a_word_and_a_sign_not_by_colour(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    accuracy, latency = told
+    for status, shown in (("accepted", "✓ Accepted"), ("refused", "✗ Refused"), ("unjudged", "Not judged")):
+        accuracy["bundles"][0]["verdict"]["status"] = status
+        assert f"<h3>{shown}: small on {ENGINE}</h3>" in report_page(Report(accuracy, latency))
+
+
+def test_a_flip_has_its_picture_and_its_story(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    shown = report_page(Report(flipped(told[0], '<b>"x"&y</b>.png'), None))
+    card = re.search(r'<div class="card">.*?</div></div>', shown)
+    assert card
+    assert "data:image/png;base64,iVBORw0KGgo=" in card[0]
+    assert "now wrong" in card[0]
+    assert "reference healthy 100.0 %" in card[0]
+    assert "bundle glioma 100.0 %" in card[0]
+    assert "&lt;b&gt;" in card[0]
+    assert "<b>&quot;" not in card[0]
+
+
+def test_what_hides_in_a_file_does_not_become_part_of_the_page(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    attack = '"><script>alert(1)</script>'
+    accuracy, latency = flipped(told[0], attack), told[1]
+    accuracy["bundles"][0]["comparison"]["flipped"][0]["png_base64"] = attack
+    accuracy["bundles"][0]["verdict"]["reason"] = attack
+    accuracy["bundles"][0]["verdict"]["status"] = attack
+    accuracy["bundles"][0]["name"] = attack
+    latency["contenders"][0]["key"] = attack
+    accuracy["images"]["source"] = latency["command"] = latency["images"]["source"] = attack
+    assert "<script" not in report_page(Report(accuracy, latency))
+
+
+def test_the_table_for_a_readme_is_a_table(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    text = report_markdown(Report(*told))
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2
+    for rows in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows
+    scores = told[0]["bundles"][0]["scores"]
+    assert f"{100 * scores['accuracy']:.2f} %" in tables[0][2]
+    assert NOTICE in text
+
+
+def test_ready_files_become_three_files(measured: tuple[Path, Path], tmp_path: Path) -> None:
+    accuracy, latency = measured
+    done = run("report", "--accuracy", accuracy, "--latency", latency, "--out", tmp_path / "report")
+    assert done.exit_code in {0, 3}, done.output
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(FILES)
+    told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert told["schema"] == "braintumor.report/1"
+    assert told["accuracy"] == json.loads(accuracy.read_text())
+    assert told["latency"] == json.loads(latency.read_text())
+    assert told["summary"][0]["status"] in done.output
+
+
+def test_a_report_is_no_worse_than_itself_and_worse_when_its_verdict_is_lost(
+    told: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    accuracy, latency = told
+    old, new = tmp_path / "old", tmp_path / "new"
+    accuracy["bundles"][0]["verdict"]["status"] = "accepted"
+    old.write_text(json.dumps(Report(accuracy, latency).to_json()))
+    assert compare_files(old, old).worse(Limits()) == ()
+    accuracy["bundles"][0]["verdict"]["status"] = "refused"
+    new.write_text(json.dumps(Report(accuracy, latency).to_json()))
+    assert [one.name for one in compare_files(old, new).worse(Limits())] == [f"accuracy: small on {ENGINE}, verdict"]
+
+
+def test_a_refused_bundle_is_reported_and_ends_with_3(measured: tuple[Path, Path], tmp_path: Path) -> None:
+    refused = json.loads(measured[0].read_text())
+    refused["bundles"][0]["verdict"]["status"] = "refused"
+    file = tmp_path / "refused.json"
+    file.write_text(json.dumps(refused))
+    done = run("report", "--accuracy", file, "--out", tmp_path / "report")
+    assert done.exit_code == 3, done.output
+    assert "✗ Refused" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_bundle_is_judged_and_timed_in_one_go(small_bundle: Path, phantom_classes: Path, tmp_path: Path) -> None:
+    before = (small_bundle / "bundle.json").read_bytes()
+    options = ("--engine", ENGINE, "--reference", small_bundle, "--batch", "1,2", "--seconds", 1, "--robustness", 0)
+    done = run("report", small_bundle, "--data", phantom_classes, *options, "--out", tmp_path)
+    assert done.exit_code in {0, 3}, done.output
+    shown = (tmp_path / "report.html").read_text()
+    assert tuple(re.findall(r"<h2>(.*?)</h2>", shown)) == CHAPTERS
+    assert (small_bundle / "bundle.json").read_bytes() == before
+
+
+Damage = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda told: told.update(schema="braintumor.accuracy/99"),
+        lambda told: told.pop("bundles"),
+        lambda told: told["bundles"][0]["scores"].pop("confusion"),
+        lambda told: told["bundles"][0]["scores"].update(interval=None),
+        lambda told: told["images"].update(classes=3),
+    ],
+)
+def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(
+    told: tuple[dict[str, Any], dict[str, Any]], damage: Damage, tmp_path: Path
+) -> None:
+    accuracy = flipped(told[0], "x")
+    damage(accuracy)
+    file = tmp_path / "odd.json"
+    file.write_text(json.dumps(accuracy))
+    done = run("report", "--accuracy", file, "--out", tmp_path / "report")
+    assert done.exit_code == 3, done.output
+    assert "bt-bench accuracy BUNDLE --json" in done.output
+    assert not list((tmp_path / "report").iterdir())
+
+
+def test_no_json_and_the_other_command_s_json_are_refused(measured: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no JSON")
+    for file in (tmp_path / "text", tmp_path / "missing", tmp_path, measured[1]):
+        with pytest.raises(InputError, match="bt-bench accuracy"):
+            read_part(file, "accuracy")
+
+
+def test_what_cannot_be_written_is_found_before_anything_is_measured(small_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("report", small_bundle, "--data", tmp_path / "missing", "--out", tmp_path / "file" / "report")
+    assert done.exit_code == 2, done.output
+    assert "cannot be written" in done.output
+
+
+def test_an_earlier_report_stays_whole_when_one_file_cannot_be_written(
+    measured: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "report.md").mkdir()
+    for name in ("report.html", "report.json"):
+        (tmp_path / name).write_text("earlier")
+    done = run("report", "--accuracy", measured[0], "--out", tmp_path)
+    assert done.exit_code == 2, done.output
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES)
+    assert (tmp_path / "report.html").read_text() == (tmp_path / "report.json").read_text() == "earlier"
+
+
+def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
+    assert run("report", "--out", tmp_path).exit_code == 2
+    with pytest.raises(UsageError):
+        Report(None, None)
+
+
+def test_without_labelled_images_it_says_how_to_name_them(small_bundle: Path, tmp_path: Path) -> None:
+    done = run("report", small_bundle, "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "--data" in done.output
+
+
+def test_ready_files_are_shown_where_the_extra_is_not_installed(
+    measured: tuple[Path, Path],
+    small_bundle: Path,
+    phantom_classes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("scipy.stats", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    accuracy, latency = measured
+    assert run("report", "--accuracy", accuracy, "--latency", latency, "--out", tmp_path).exit_code in {0, 3}
+    copy = shutil.copytree(small_bundle, tmp_path / "small")
+    done = run(
+        "report", copy, "--data", phantom_classes, "--reference", "none", "--engine", ENGINE, "--out", tmp_path
+    )
+    assert done.exit_code == 5, done.output
+    assert "pip install 'braintumor[bench]'" in done.output
