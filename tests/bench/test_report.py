@@ -274,9 +274,7 @@ def test_ready_files_are_shown_where_the_extra_is_not_installed(
         monkeypatch.setitem(sys.modules, name, None)
     accuracy, latency = measured
     assert run("report", "--accuracy", accuracy, "--latency", latency, "--out", tmp_path).exit_code in {0, 3}
-    copy = shutil.copytree(small_bundle, tmp_path / "small")
-    done = run(
-        "report", copy, "--data", phantom_classes, "--reference", "none", "--engine", ENGINE, "--out", tmp_path
-    )
+    asked = ("--data", phantom_classes, "--reference", "none", "--engine", ENGINE)
+    done = run("report", small_bundle, *asked, "--out", tmp_path)
     assert done.exit_code == 5, done.output
     assert "pip install 'braintumor[bench]'" in done.output
