@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from braintumor.bench.charts_svg import ACCENT, INK, MARKS, SOFT, Canvas, Scale, linear, logarithmic, text_px
@@ -201,8 +202,8 @@ def reliability_chart(bins: Sequence[Bin], *, alt: str) -> Markup:
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = left + side * tick, top + side * (1 - tick)
         canvas.line(left, y, left + side, y)
-        canvas.text(left - 6, y + 4, f"{tick:g}", anchor="end", size=11, colour=SOFT)
-        canvas.text(x, top + side + 15, f"{tick:g}", anchor="middle", size=11, colour=SOFT)
+        canvas.text(left - 6, y + 4, f"{tick:,g}", anchor="end", size=11, colour=SOFT)
+        canvas.text(x, top + side + 15, f"{tick:,g}", anchor="middle", size=11, colour=SOFT)
     canvas.line(left, top + side, left + side, top, colour=SOFT, dash="4 3")
     canvas.text(left + side / 2, top + side + 33, "confidence", anchor="middle", size=11, colour=SOFT)
     for one in sorted(bins, key=lambda found: -found.count):
@@ -218,24 +219,28 @@ def pareto_chart(points: Sequence[Point], *, x_axis: str, y_axis: str, alt: str)
     left, right, top, bottom = 60.0, _WIDTH - 24, 40.0, 380.0
     canvas = Canvas(_WIDTH, bottom + 46, alt)
     across = logarithmic([point.x for point in points], left, right - 120)
-    up = linear([point.y for point in points], bottom, top + 12)
+    up = linear([point.y for point in points], bottom - 14, top + 12)
     for tick in up.ticks:
         canvas.line(left, up.place(tick), right, up.place(tick))
-        canvas.text(left - 8, up.place(tick) + 4, f"{tick:g}", anchor="end", colour=SOFT)
+        canvas.text(left - 8, up.place(tick) + 4, f"{tick:,g}", anchor="end", colour=SOFT)
+    canvas.line(left, bottom, right, bottom, colour=SOFT)
     for tick in across.ticks:
         canvas.line(across.place(tick), bottom, across.place(tick), bottom + 5, colour=SOFT)
-        canvas.text(across.place(tick), bottom + 18, f"{tick:g}", anchor="middle", colour=SOFT)
+        canvas.text(across.place(tick), bottom + 18, f"{tick:,g}", anchor="middle", colour=SOFT)
     canvas.text(right, bottom + 38, f"{x_axis}, logarithmic", anchor="end", colour=SOFT)
     canvas.text(0, 14, y_axis, colour=SOFT)
     _legend(canvas, [(kind, shapes[kind]) for kind in kinds], right)
     front = sorted((point for point in points if point.on_front), key=lambda point: point.x)
-    canvas.path([(across.place(point.x), up.place(point.y)) for point in front], colour=SOFT, dash="5 3")
+    steps = [(across.place(point.x), up.place(point.y)) for point in front]
+    # A better accuracy costs the time of its point and not less: the front is a stair.
+    corners = [(right_x, y) for (_, y), (right_x, _) in pairwise(steps)]
+    joined = [place for pair in zip_longest(steps, corners) for place in pair if place is not None]
+    canvas.path(joined, colour=SOFT, dash="5 3")
     for point in sorted(points, key=lambda one: one.on_front):
         x, y = across.place(point.x), up.place(point.y)
         canvas.mark(x, y, shapes[point.kind], filled=point.on_front, colour=ACCENT if point.on_front else SOFT)
-    for place, point in enumerate(front):
-        x, y = across.place(point.x), up.place(point.y)
-        canvas.text(x + 9, y + (15 if place % 2 else -8), point.name, size=11)
+    for point, (x, y) in zip(front, steps, strict=True):
+        canvas.text(x + 9, y - 8, point.name, size=11)
     return canvas.svg()
 
 
@@ -268,7 +273,7 @@ def _grid(canvas: Canvas, scale: Scale, axis: str, top: float, bottom: float) ->
     for tick in scale.ticks:
         x = scale.place(tick)
         canvas.line(x, top, x, bottom)
-        canvas.text(x, bottom + 15, f"{tick:g}", anchor="middle", size=11, colour=SOFT)
+        canvas.text(x, bottom + 15, f"{tick:,g}", anchor="middle", size=11, colour=SOFT)
     middle = (scale.place(scale.low) + scale.place(scale.high)) / 2
     canvas.text(middle, bottom + 33, axis, anchor="middle", size=11, colour=SOFT)
 

@@ -14,6 +14,9 @@ SOFT: Final = "#5b636d"
 LINE: Final = "#d5d9de"
 ACCENT: Final = "#0b4f8a"
 
+# How far a logarithmic scale reaches, and where its decades have ticks.
+_STEPS: Final = ((10.0, (1, 1.5, 2, 3, 4, 5, 7)), (1000.0, (1, 2, 5)), (math.inf, (1,)))
+
 # An average character of the page's font, in parts of its size.
 _CHARACTER: Final = 0.54
 
@@ -61,11 +64,11 @@ def linear(values: Sequence[float], start_px: float, end_px: float, *, zero: boo
 
 
 def logarithmic(values: Sequence[float], start_px: float, end_px: float) -> Scale:
-    """Even ratios over all values, all above 0, with ticks at 1, 2 and 5 of each decade."""
+    """Even ratios over all values, all above 0, with ticks at round values of each decade."""
     low, high = min(values) / 1.15, max(values) * 1.15
     bottom, top = math.log(low), math.log(high)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high / low < 1e3 else (1,)  # noqa: PLR2004 - three decades of three ticks are enough
+    steps = next(steps for reach, steps in _STEPS if high / low < reach)
     found = tuple(factor * 10.0**decade for decade in decades for factor in steps)
     if high / low < 3:  # noqa: PLR2004 - 1, 2, 5 leaves too few
         found = linear((low, high), 0, 1, ticks=4).ticks

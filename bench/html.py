@@ -12,7 +12,7 @@ from PIL import Image
 
 from braintumor import NOTICE
 
-__all__ = ["Markup", "figure", "markup", "page", "paragraph", "section", "table", "thumbnail"]
+__all__ = ["Markup", "figure", "markup", "page", "paragraph", "section", "side", "table", "thumbnail"]
 
 
 class Markup(str):
@@ -135,6 +135,11 @@ def table(
     return Markup(
         f'<div class="wide"><table>{named}<thead><tr>{top}</tr></thead><tbody>\n{body}</tbody></table></div>'
     )
+
+
+def side(parts: Iterable[Markup]) -> Markup:
+    """Parts side by side, as many as the page is wide."""
+    return Markup(f'<div class="side">{"".join(parts)}</div>')
 
 
 def figure(picture: Markup, caption: str = "") -> Markup:

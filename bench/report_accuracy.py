@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from braintumor.bench.charts import Interval, confusion_chart, interval_chart
-from braintumor.bench.html import Markup, figure, paragraph, section, table
+from braintumor.bench.html import Markup, figure, paragraph, section, side, table
 from braintumor.bench.report_text import decimals, interval_text, key_of, percent
 
 __all__ = ["accuracy_sections", "contenders"]
@@ -92,6 +92,7 @@ def _mistakes(share: Mapping[str, Any] | None) -> str:
 
 def _by_class(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
     head = ("class", "precision", "recall", "F1", "support")
+    tables = []
     for key, one in found.items():
         scores = one["scores"]
         lines = [*scores["per_class"].items(), ("macro average", scores["macro"]), ("weighted", scores["weighted"])]
@@ -99,7 +100,8 @@ def _by_class(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
             (name, *(f"{line[part]:.4f}" for part in ("precision", "recall", "f1")), str(line["support"]))
             for name, line in lines
         ]
-        yield table(head, rows, caption=key)
+        tables.append(table(head, rows, caption=key))
+    yield side(tables)
 
 
 def _confusion(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
@@ -110,4 +112,4 @@ def _confusion(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
         )
         for key, one in found.items()
     ]
-    yield Markup('<div class="side">' + "".join(charts) + "</div>")
+    yield side(charts)

@@ -14,7 +14,7 @@ from braintumor.bench.charts import (
     spread_chart,
 )
 from braintumor.bench.html import Markup, figure, paragraph, section, table
-from braintumor.bench.report_text import ms_text
+from braintumor.bench.report_text import ms_text, percent
 
 __all__ = ["latency_sections"]
 
@@ -45,6 +45,10 @@ def latency_sections(told: Mapping[str, Any]) -> Iterator[Markup]:
     yield section("Accuracy against latency", _pareto(told["pareto"]))
 
 
+def _at_a_time(batch: int) -> str:
+    return "one image at a time" if batch == 1 else f"{batch} images at a time"
+
+
 def _batches(contenders: Sequence[Mapping[str, Any]]) -> list[int]:
     return list(dict.fromkeys(times["batch"] for one in contenders for times in one["batches"]))
 
@@ -56,7 +60,7 @@ def _at(one: Mapping[str, Any], batch: int) -> Mapping[str, Any]:
 def _batch(batch: int, told: Mapping[str, Any]) -> Iterator[Markup]:
     contenders = sorted(told["contenders"], key=lambda one: _at(one, batch)["p50_ms"])
     found = [(one, _at(one, batch)) for one in contenders]
-    yield Markup(f"<h3>{'One image at a time' if batch == 1 else f'{batch} images at a time'}</h3>")
+    yield Markup(f"<h3>{_at_a_time(batch).capitalize()}</h3>")
     spreads = [
         Spread(
             one["key"] + ("" if times["stable"] else _UNSTABLE),
@@ -129,7 +133,7 @@ def _parts(contenders: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
         if copied:
             row.append(ms_text(copied[one["key"]]) if one["key"] in copied else "")
         rows.append((one["key"], *row))
-    yield Markup(f"<h3>Where the time goes, {batch} images at a time</h3>")
+    yield Markup(f"<h3>Where the time goes, {_at_a_time(batch)}</h3>")
     yield table(("median ms", *names, *(["copy to the GPU"] if copied else [])), rows)
     energies = [
         (one["key"], f"{energy['joule_per_image']:.3f}")
@@ -183,7 +187,7 @@ def _pareto(points: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
                 y_axis="accuracy, %",
                 alt=f"accuracy against latency at batch {batch}",
             ),
-            f"Every subset of every ensemble, {batch} images at a time, judged on {found[0]['images']} images. "
+            f"Every subset of every ensemble, {_at_a_time(batch)}, judged on {found[0]['images']} images. "
             "Filled, joined and named: no other is as accurate and faster.",
         )
         front = sorted((point for point in found if point["on_front"]), key=lambda point: point["ms_per_image"])
@@ -194,7 +198,7 @@ def _pareto(points: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
                     point["contender"],
                     " + ".join(point["members"]),
                     ms_text(point["ms_per_image"]),
-                    f"{point['accuracy']:.2%}",
+                    percent(point["accuracy"]),
                 )
                 for point in front
             ],

@@ -1,5 +1,6 @@
 """A report as one HTML page: the verdict first, then what it rests on."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -33,7 +34,8 @@ def report_page(report: Report) -> str:
 def _about(report: Report) -> str:
     machine = report.environment["machine"]
     images = "" if report.accuracy is None else f", {report.accuracy['images']['count']} labelled images"
-    return f"{report.created_utc}, on {machine['cpu']} with {machine['usable_cores']} cores{images}"
+    made = dt.datetime.fromisoformat(report.created_utc)
+    return f"{made.day} {made:%B %Y, %H:%M} UTC, on {machine['cpu']} with {machine['usable_cores']} cores{images}"
 
 
 def _parts(report: Report) -> Iterator[Markup]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from braintumor.bench.charts import Bin, reliability_chart
-from braintumor.bench.html import Markup, figure, paragraph, section, table
+from braintumor.bench.html import Markup, figure, paragraph, section, side, table
 from braintumor.bench.report_accuracy import contenders
 from braintumor.bench.report_text import decimals, key_of, percent
 
@@ -31,7 +31,7 @@ def _calibration(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
     }
     if curves:
         charts = (figure(reliability_chart(bins, alt=f"reliability of {key}"), key) for key, bins in curves.items())
-        yield Markup('<div class="side">' + "".join(charts) + "</div>")
+        yield side(charts)
         yield paragraph(
             "Share that is right over the mean confidence, in bins; on the line, confidence means what it says. The "
             "larger a mark, the more images; hollow under 10.",
