@@ -62,7 +62,7 @@ def test_make_demo_runs_the_commands_of_the_readme() -> None:
 @pytest.mark.slow
 def test_the_examples_run(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
-    for example in ("01_export.py", "02_infer.py"):
+    for example in ("01_export.py", "02_infer.py", "03_bench.py"):
         done = subprocess.run(
             [sys.executable, ROOT / "examples" / example, bundle],
             cwd=tmp_path,
