@@ -29,10 +29,14 @@ class EngineEntry(NamedTuple):
 
 
 _ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
+_TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+_RTX = ("tensorrt-rtx", "tensorrt-rtx-cu13")
 
 # Best guess first: "auto" measures those that are usable, and takes the first where it cannot measure.
 ENGINES: Mapping[str, EngineEntry] = MappingProxyType(
     {
+        "tensorrt": EngineEntry("braintumor.runtime.engines.tensorrt:TensorRtEngine", "cuda", _TENSORRT),
+        "tensorrt-rtx": EngineEntry("braintumor.runtime.engines.tensorrt:TensorRtRtxEngine", "cuda", _RTX),
         "onnxruntime-cuda": EngineEntry(
             "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCudaEngine", "cuda", _ONNXRUNTIME
         ),

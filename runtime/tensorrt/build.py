@@ -6,7 +6,6 @@ in float32, as it was verified.
 """
 
 import hashlib
-import logging
 import re
 import time
 from collections.abc import Mapping
@@ -16,17 +15,19 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from braintumor.errors import IntegrityError, UnavailableError, UsageError
+from braintumor.runtime.tensorrt.calls import library_calls
 from braintumor.runtime.tensorrt.complaints import Complaints, parser_complaints
 from braintumor.runtime.tensorrt.gpu import Gpu
 from braintumor.runtime.tensorrt.library import Library
 from braintumor.runtime.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
 from braintumor.runtime.tensorrt.sidecar import PlanFacts, PlanPort
 
-__all__ = ["BuildOptions", "Plan", "build_plan", "ports_of"]
+__all__ = ["DTYPES", "BuildOptions", "Plan", "build_plan"]
 
-_LOG: Final = logging.getLogger("braintumor")
 _CAPABILITY: Final = re.compile(r"SM\d{2,3}")
-_DTYPES: Final = MappingProxyType({"FLOAT": "float32", "HALF": "float16"})
+DTYPES: Final = MappingProxyType({"FLOAT": "float32", "HALF": "float16"})
+"""The libraries' names of types that NumPy calls otherwise."""
+
 # What is asked for → the library's own name.
 _HARDWARE: Final[Mapping[str, str]] = MappingProxyType(
     {"none": "NONE", "same": "SAME_COMPUTE_CAPABILITY", "ampere+": "AMPERE_PLUS"}
@@ -99,27 +100,14 @@ def build_plan(
     """
     capabilities = _require(library, options, on)
     start = time.perf_counter()
-    complaints = Complaints()
-    logger = complaints.logger(library.trt)
-    builder = _builder(library, logger, complaints)
-    network, parser = _parsed(library, builder, logger, model, complaints)
-    config = _config(library, builder, options, capabilities)
-    _add_profile(builder, config, network, options.profile, model)
-    cache = None if library.names_capabilities else _set_timing(config, timing)
-    _LOG.debug("%s: %s %s builds", model, library.title, library.version)
-    serialized = builder.build_serialized_network(network, config)
-    if serialized is None:
-        raise complaints.failure(f"{library.title} {library.version} does not build {model}", _ANOTHER_ENGINE)
-    data = bytes(memoryview(serialized))
-    inputs, outputs = ports_of(network)
-    # The parser owns the weights that the network points at: it lives until here.
-    del parser
+    with library_calls():
+        data, ports, timing = _built(library, model, options, capabilities, timing)
     facts = PlanFacts(
         library=library.name,
         library_version=library.version,
         onnx_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
-        inputs=inputs,
-        outputs=outputs,
+        inputs=ports[0],
+        outputs=ports[1],
         profile=options.profile,
         compute_capabilities=capabilities,
         gpu=on.name if on else None,
@@ -130,10 +118,30 @@ def build_plan(
         plan_sha256=hashlib.sha256(data).hexdigest(),
         plan_bytes=len(data),
     )
-    return Plan(data, facts, b"" if cache is None else bytes(memoryview(cache.serialize())))
+    return Plan(data, facts, timing)
 
 
-def ports_of(network: Any) -> tuple[tuple[PlanPort, ...], tuple[PlanPort, ...]]:
+def _built(
+    library: Library, model: Path, options: BuildOptions, capabilities: tuple[str, ...], timing: bytes
+) -> tuple[bytes, tuple[tuple[PlanPort, ...], tuple[PlanPort, ...]], bytes]:
+    """The serialized plan, its inputs and outputs, and the timing cache."""
+    complaints = Complaints()
+    logger = complaints.logger(library.trt)
+    builder = _builder(library, logger, complaints)
+    # The parser owns the weights that the network points at: it must live until the plan is built.
+    network, parser = _parsed(library, builder, logger, model, complaints)
+    config = _config(library, builder, options, capabilities)
+    _add_profile(builder, config, network, options.profile, model)
+    cache = None if library.names_capabilities else _set_timing(config, timing)
+    serialized = builder.build_serialized_network(network, config)
+    del parser
+    if serialized is None:
+        raise complaints.failure(f"{library.title} {library.version} does not build {model}", _ANOTHER_ENGINE)
+    timing = b"" if cache is None else bytes(memoryview(cache.serialize()))
+    return bytes(memoryview(serialized)), _ports_of(network), timing
+
+
+def _ports_of(network: Any) -> tuple[tuple[PlanPort, ...], tuple[PlanPort, ...]]:
     """Inputs and outputs of a network."""
     inputs = (network.get_input(index) for index in range(network.num_inputs))
     outputs = (network.get_output(index) for index in range(network.num_outputs))
@@ -142,7 +150,7 @@ def ports_of(network: Any) -> tuple[tuple[PlanPort, ...], tuple[PlanPort, ...]]:
 
 def _port(tensor: Any) -> PlanPort:
     kind = tensor.dtype.name
-    return PlanPort(tensor.name, _DTYPES.get(kind, kind.lower()), tuple(tensor.shape))
+    return PlanPort(tensor.name, DTYPES.get(kind, kind.lower()), tuple(tensor.shape))
 
 
 def _require(library: Library, options: BuildOptions, on: Gpu | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from braintumor.errors import OutOfMemoryError, UnavailableError
 
-__all__ = ["Complaints", "cleared", "parser_complaints"]
+__all__ = ["Complaints", "cleared", "is_out_of_memory", "parser_complaints"]
 
 _LOG: Final = logging.getLogger("braintumor")
 
@@ -26,7 +26,7 @@ _NOISE: Final = (
 )
 _CALL: Final = re.compile(r"^\S+: Error Code \d+: [\w ]+ \((?P<said>.*)\)\.?$", re.DOTALL)
 _PLACE_BEFORE: Final = re.compile(r"^\[[\w.]+:+\w+(?:: ?\w+)*\] ?")
-_PLACE_BEHIND: Final = re.compile(r"\.? (?:In|condition:|at) \S+(?: ?\(\))? at /\S+:\d+(?= |$)")
+_PLACE_BEHIND: Final = re.compile(r"(?:^|\.? )(?:In|condition:|at) \S+(?: ?\(\))? at /\S+:\d+(?= |$)")
 _FAILED_ASSERTION: Final = re.compile(r"^Assertion failed: [^:]*: ")
 _OUT_OF_MEMORY: Final = (
     "out of memory",
@@ -76,7 +76,7 @@ class Complaints:
             remedy: What to type or do.
         """
         said, self.lines[:] = cleared(self.lines), []
-        kind = OutOfMemoryError if any(word in said.lower() for word in _OUT_OF_MEMORY) else UnavailableError
+        kind = OutOfMemoryError if is_out_of_memory(said) else UnavailableError
         return kind(f"{what} ({said or 'it does not say why'}); {remedy}")
 
 
@@ -86,11 +86,16 @@ def cleared(lines: Iterable[str]) -> str:
     found: list[str] = []
     for line in said:
         reason = _reason(line)
-        if reason and reason not in found and not any(noise in line for noise in _NOISE):
+        if reason and reason not in found and not any(noise in line for noise in (*_NOISE, *_NO_DRIVER)):
             found.append(reason)
     if not found and any(words in line for line in said for words in _NO_DRIVER):
         return "there is no NVIDIA driver, or one that is too old"
     return "; ".join(found[:_SHOWN])
+
+
+def is_out_of_memory(said: str) -> bool:
+    """Whether what TensorRT or CUDA says means that a device's memory is full."""
+    return any(words in said.lower() for words in _OUT_OF_MEMORY)
 
 
 def parser_complaints(parser: Any) -> str:

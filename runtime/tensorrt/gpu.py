@@ -1,13 +1,16 @@
 """The NVIDIA GPU that a plan is built for and runs on, by cuda-bindings and cuda-core."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from braintumor.errors import UnavailableError
+from braintumor.errors import BraintumorError, OutOfMemoryError, UnavailableError
 from braintumor.optional import require
+from braintumor.runtime.tensorrt.complaints import is_out_of_memory
 
-__all__ = ["Gpu", "find_gpu"]
+__all__ = ["Gpu", "find_gpu", "gpu_failures"]
 
 _REMEDY: Final = "look at nvidia-smi and bt-doctor, or use --engine onnxruntime-cpu"
 
@@ -50,14 +53,40 @@ def find_gpu(index: int, *, extra: str) -> Gpu:
     if index >= count:
         known = ", ".join(f"cuda:{one}" for one in range(count))
         raise UnavailableError(f"cuda:{index} was asked for; this machine has {known}")
-    try:
+    with gpu_failures(f"cuda:{index} was opened"):
         device = core.Device(index)
         device.set_current()
         major, minor = device.compute_capability
         return Gpu(device.name, _driver(core, runtime), f"SM{major}{minor}", index)
-    except Exception as failure:
-        # cuda-core's own exception is no public class.
-        raise UnavailableError(f"cuda:{index} cannot be used ({failure}); {_REMEDY}") from failure
+
+
+@contextlib.contextmanager
+def gpu_failures(doing: str) -> Iterator[None]:
+    """Turn what CUDA raises into our errors.
+
+    Args:
+        doing: What is done meanwhile, as in "32 images were classified".
+
+    Raises:
+        OutOfMemoryError: The GPU's memory is full.
+        UnavailableError: Anything else; a GPU that fell off the bus, say.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, BraintumorError) or not _is_cuda_s(error):
+            raise
+        said = " ".join(str(error).split())
+        if is_out_of_memory(said):
+            raise OutOfMemoryError(
+                f"the GPU's memory is full while {doing} ({said}); use a smaller --batch-size"
+            ) from error
+        raise UnavailableError(f"the GPU failed while {doing} ({said}); {_REMEDY}") from error
+
+
+def _is_cuda_s(error: Exception) -> bool:
+    """Whether CUDA raised it: cuda-core's own exception is no public class, a missing library is a RuntimeError."""
+    return isinstance(error, RuntimeError) or type(error).__module__.startswith("cuda.")
 
 
 def _driver(core: ModuleType, runtime: Any) -> str:

@@ -38,6 +38,11 @@ class BatchProfile:
         """Say whether a plan of this profile runs a batch of this size."""
         return self.smallest <= batch <= self.largest
 
+    def halved(self) -> "BatchProfile | None":
+        """The profile for half as many images, which needs half the memory; None when there is no smaller one."""
+        largest = self.largest // 2
+        return BatchProfile(self.smallest, min(self.best, largest), largest) if largest >= self.smallest else None
+
     def __str__(self) -> str:
         """Write the profile as `parse` reads it."""
         return f"{self.smallest},{self.best},{self.largest}"

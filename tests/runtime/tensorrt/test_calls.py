@@ -1,0 +1,46 @@
+"""A garbage collection in the middle of a build must not free a plan of the library: it would wait for itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from braintumor.runtime.bundle import Member
+from braintumor.runtime.tensorrt.library import Library
+
+_DROPPED_IN_A_CYCLE = '''
+import gc, sys
+from pathlib import Path
+from braintumor.runtime.tensorrt.build import BuildOptions, build_plan
+from braintumor.runtime.tensorrt.complaints import Complaints
+from braintumor.runtime.tensorrt.library import load_library
+
+class Held: pass
+
+made = Complaints.logger
+
+def allocating(complaints, trt):
+    """A logger that allocates what starts a collection."""
+    logger = made(complaints, trt)
+    log = type(logger).log
+    type(logger).log = lambda *line: ([[] for _ in range(5000)], log(*line))[1]
+    return logger
+
+Complaints.logger = allocating
+library = load_library("tensorrt-rtx")
+gc.collect()
+gc.disable()
+held = Held()
+held.logger = made(Complaints(), library.trt)
+held.runtime, held.itself = library.trt.Runtime(held.logger), held
+del held
+gc.enable()
+build_plan(library, Path(sys.argv[1]), BuildOptions(capabilities=("SM86",)))
+print("built", gc.isenabled())
+'''
+
+
+def test_a_collection_waits_until_the_library_has_answered(rtx: Library, member: Member) -> None:
+    assert rtx.names_capabilities
+    command = [sys.executable, "-c", _DROPPED_IN_A_CYCLE, str(Path(member.path))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "built True\n", done.stderr

@@ -1,0 +1,186 @@
+"""The engine as an ensemble sees it: real plans, and a device on which ONNX Runtime computes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from braintumor.bench.phantoms import phantoms
+from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
+from braintumor.runtime.bundle import Member, load_bundle
+from braintumor.runtime.engine import Submits
+from braintumor.runtime.engines import tensorrt
+from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
+from braintumor.runtime.engines.tensorrt import TensorRtEngine, TensorRtRtxEngine
+from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.tensorrt.complaints import Complaints
+from braintumor.runtime.tensorrt.gpu import Gpu
+from braintumor.runtime.tensorrt.kept import kept
+from braintumor.runtime.tensorrt.library import Library
+from braintumor.runtime.tensorrt.load import LoadedPlan
+from braintumor.runtime.tensorrt.plans import PlanRequest, plan_for
+from braintumor.runtime.tensorrt.profile import BatchProfile
+from braintumor.runtime.tensorrt.sidecar import PlanFacts
+
+pytestmark = pytest.mark.usefixtures("own_cache_of_the_test")
+
+A4000 = Gpu("NVIDIA RTX A4000", "580.65.06", "SM86")
+
+
+class Machine:
+    """A GPU whose kernels ONNX Runtime computes, which holds so many images, and what was loaded on it."""
+
+    def __init__(self, fake_lane: Any, fake_context: Any) -> None:
+        self.lanes: list[Any] = []
+        self.loaded: list[PlanFacts] = []
+        self.holds = 10_000
+        self.refuses = 0
+        self.compiled = b""
+        self.given: list[bytes] = []
+        self._lane, self._context = fake_lane, fake_context
+
+    def load(self, library: Library, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes = b"") -> Any:
+        assert (library.name, len(plan)) == ("tensorrt-rtx", facts.plan_bytes)
+        self.given.append(compiled)
+        if self.refuses:
+            self.refuses -= 1
+            raise IntegrityError("it was built for other GPUs")
+        session = ort.InferenceSession(member.path, providers=["CPUExecutionProvider"])
+        self.loaded.append(facts)
+        context = self._context(None, lambda images: session.run(None, {"image": images})[0])
+        return LoadedPlan(context, lambda: self.compiled, Complaints(), ())
+
+    def lane(self, gpu: Gpu, largest: int, height: int, width: int, *, extra: str) -> Any:
+        assert (gpu.capability, extra) == ("SM86", "rtx")
+        if largest > self.holds:
+            raise OutOfMemoryError(f"{largest} images do not fit")
+        lane = self._lane(largest, height, width)
+        self.lanes.append(lane)
+        return lane
+
+
+@pytest.fixture
+def machine(rtx: Library, fake_lane: Any, fake_context: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    found = Machine(fake_lane, fake_context)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda index, **_: replace(A4000, index=index))
+    monkeypatch.setattr(tensorrt, "load_library", lambda _: rtx)
+    monkeypatch.setattr(tensorrt, "load_plan", found.load)
+    monkeypatch.setattr(tensorrt, "CudaLane", found.lane)
+    runs = tensorrt.PlanRuns
+
+    def bound(context: Any, lane: Any, *rest: Any) -> Any:
+        context.lane = lane
+        return runs(context, lane, *rest)
+
+    monkeypatch.setattr(tensorrt, "PlanRuns", bound)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 7, 32, 45])
+def test_it_answers_what_onnx_runtime_answers(machine: Machine, three: Path, count: int) -> None:
+    for member in load_bundle(three).members:
+        images = phantoms(count, member.height, member.width, seed=3)
+        with OnnxRuntimeCpuEngine(member) as expected, TensorRtRtxEngine(member) as engine:
+            assert isinstance(engine, Submits)
+            for _ in range(2):
+                assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 1e-6
+    assert [facts.profile for facts in machine.loaded] == [BatchProfile(1, 8, 32)] * 3
+
+
+def test_an_ensemble_starts_all_members_before_it_waits_for_the_first(
+    machine: Machine, three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = phantoms(5, 64, 64, seed=1)
+    with (
+        Ensemble.load(three, engine="onnxruntime-cpu") as expected,
+        Ensemble.load(three, engine="tensorrt-rtx") as it,
+    ):
+        order: list[str] = []
+        for index, lane in enumerate(machine.lanes):
+            monkeypatch.setattr(lane, "upload", _noted(order, f"start {index}", lane.upload))
+            monkeypatch.setattr(lane, "wait", _noted(order, f"wait {index}", lane.wait))
+        wanted = [record.probabilities for record in expected.predict_many(images)]
+        found = [record.probabilities for record in it.predict_many(images)]
+        assert [step for step in order if "start" in step][:3] == ["start 0", "start 1", "start 2"]
+        assert order.index("wait 0") > order.index("start 2")
+        assert [max(row, key=row.__getitem__) for row in found if row] == [
+            max(row, key=row.__getitem__) for row in wanted if row
+        ]
+        assert it.engine.name == "tensorrt-rtx"
+        assert it.engine.provider == "TensorRT for RTX on NVIDIA RTX A4000"
+        assert it.engine.device == "cuda:0"
+        assert it.engine.version.startswith("tensorrt-rtx 1.")
+    assert all(lane.closed for lane in machine.lanes)
+
+
+def _noted(order: list[str], name: str, work: Callable[..., None]) -> Callable[..., None]:
+    def noting(*arguments: Any) -> None:
+        order.append(name)
+        work(*arguments)
+
+    return noting
+
+
+def test_a_gpu_that_is_too_small_gets_a_plan_for_fewer_images_and_says_so(
+    machine: Machine, member: Member, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine.holds = 9
+    images = phantoms(20, member.height, member.width, seed=2)
+    with OnnxRuntimeCpuEngine(member) as expected, TensorRtRtxEngine(member) as engine:
+        assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 1e-6
+    assert [facts.profile.largest for facts in machine.loaded] == [32, 16, 8]
+    assert machine.lanes[0].images.shape[0] == 8
+    said = [record.getMessage() for record in caplog.records if "going on" in record.getMessage()]
+    assert said == [
+        f"{a} images do not fit; going on with a plan for {b} images at a time" for a, b in ((32, 16), (16, 8))
+    ]
+
+
+def test_a_gpu_that_holds_no_image_is_an_error(machine: Machine, member: Member) -> None:
+    machine.holds = 0
+    with pytest.raises(OutOfMemoryError, match="1 images do not fit"):
+        TensorRtRtxEngine(member)
+
+
+def test_a_plan_that_does_not_load_is_built_again_once(
+    machine: Machine, rtx: Library, member: Member, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan_for(PlanRequest(member, rtx, A4000, BatchProfile(1, 8, 32)))
+    machine.refuses = 1
+    with TensorRtRtxEngine(member) as engine:
+        assert engine.infer(phantoms(1, member.height, member.width)).shape == (1, 4)
+    assert any("its plan does not load (it was built for other GPUs)" in one.getMessage() for one in caplog.records)
+    machine.refuses = 2
+    with pytest.raises(IntegrityError, match="other GPUs"):
+        TensorRtRtxEngine(member)
+
+
+def test_what_was_compiled_is_given_to_the_next_start(machine: Machine, member: Member) -> None:
+    machine.compiled = b"kernels"
+    for _ in range(2):
+        with TensorRtRtxEngine(member):
+            pass
+    assert machine.given == [b"", b"kernels"]
+    assert kept("tensorrt-compiled", "0" * 40) == b""
+
+
+def test_a_closed_engine_frees_its_memory_and_answers_no_more(machine: Machine, member: Member) -> None:
+    engine = TensorRtRtxEngine(member)
+    engine.close()
+    engine.close()
+    assert machine.lanes[0].closed
+    with pytest.raises(ValueError, match="closed"):
+        engine.infer(phantoms(1, member.height, member.width))
+
+
+@pytest.mark.parametrize("factory", [TensorRtEngine, TensorRtRtxEngine])
+def test_a_machine_without_a_gpu_is_told_so_and_what_to_do(factory: type[TensorRtEngine], member: Member) -> None:
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UnavailableError, match=r"no NVIDIA GPU can be used here .*--engine onnxruntime-cpu"):
+        factory(member)

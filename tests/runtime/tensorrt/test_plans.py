@@ -1,0 +1,187 @@
+"""Plans from the cache, from a folder of the user's, and built again where they do not fit: real builds."""
+
+import logging
+import shutil
+import stat
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.runtime.bundle import Member, load_bundle
+from braintumor.runtime.cache import CACHE_VARIABLE
+from braintumor.runtime.tensorrt.build import BuildOptions, build_plan
+from braintumor.runtime.tensorrt.gpu import Gpu
+from braintumor.runtime.tensorrt.library import Library
+from braintumor.runtime.tensorrt.plans import PLANS_VARIABLE, PlanRequest, plan_for, rebuilt_plan
+from braintumor.runtime.tensorrt.profile import BatchProfile
+from braintumor.runtime.tensorrt.sidecar import sidecar_of, write_plan
+
+pytestmark = pytest.mark.usefixtures("own_cache_of_the_test")
+
+A4000 = Gpu("NVIDIA RTX A4000", "580.65.06", "SM86")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="owners and modes are POSIX's")
+
+
+@pytest.fixture
+def request_(rtx: Library, member: Member) -> PlanRequest:
+    return PlanRequest(member, rtx, A4000, BatchProfile(1, 4, 8))
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def plans_in(cache: Path) -> list[Path]:
+    return sorted(cache.glob("tensorrt/*/model.plan"))
+
+
+def test_a_plan_is_built_once_and_the_first_time_says_so(
+    request_: PlanRequest, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = plan_for(request_)
+    assert first[1].compute_capabilities == ("SM86",)
+    (line,) = said(caplog)
+    assert line.startswith("a: building its plan for NVIDIA RTX A4000, once: with TensorRT for RTX")
+    assert "does not do" not in line
+    (path,) = plans_in(own_cache_of_the_test)
+    written = path.stat().st_mtime_ns
+    assert plan_for(request_) == first
+    assert path.stat().st_mtime_ns == written
+    assert len(caplog.records) == 1
+
+
+@posix
+def test_nobody_else_can_read_or_write_the_cache(request_: PlanRequest, own_cache_of_the_test: Path) -> None:
+    plan_for(request_)
+    assert stat.S_IMODE((own_cache_of_the_test / "tensorrt").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"driver": "590.10"}, "it was built with the driver 580.65.06, and here is 590.10"),
+        ({"capability": "SM89", "name": "NVIDIA L4"}, "it is for SM86, and this GPU is SM89"),
+        ({"name": "NVIDIA RTX A2000"}, "it is for the GPU NVIDIA RTX A4000, and here is NVIDIA RTX A2000"),
+    ],
+)
+def test_on_another_machine_it_is_built_again_and_the_line_says_why(
+    request_: PlanRequest, caplog: pytest.LogCaptureFixture, changed: dict[str, str], why: str
+) -> None:
+    plan_for(request_)
+    caplog.clear()
+    plan_for(replace(request_, gpu=replace(A4000, **changed)))
+    (line,) = said(caplog)
+    assert f"the one that is here does not do: {why}" in line
+
+
+def test_other_batch_sizes_another_version_or_precision_get_a_plan_of_their_own(request_: PlanRequest) -> None:
+    other = (
+        replace(request_, profile=BatchProfile(1, 4, 16)),
+        replace(request_, library=replace(request_.library, version="9.9")),
+        replace(request_, member=replace(request_.member, precision="fp16")),
+        replace(request_, member=replace(request_.member, sha256="0" * 64)),
+    )
+    assert len({request_.key, *(one.key for one in other)}) == 5
+    assert replace(request_, gpu=replace(A4000, index=1)).key == request_.key
+
+
+@pytest.mark.parametrize("damaged", ["model.plan", "model.plan.json"])
+def test_a_damaged_plan_is_built_again(
+    request_: PlanRequest, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture, damaged: str
+) -> None:
+    plan_for(request_)
+    (path,) = plans_in(own_cache_of_the_test)
+    (path.parent / damaged).write_bytes(b"damage")
+    caplog.clear()
+    plan, facts = plan_for(request_)
+    assert len(plan) == facts.plan_bytes > 1000
+    assert len(caplog.records) == 1
+    if damaged == "model.plan":
+        assert "it is damaged" in said(caplog)[0]
+
+
+def test_a_plan_that_does_not_load_is_built_again_and_the_line_says_why(
+    request_: PlanRequest, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan_for(request_)
+    written = plans_in(own_cache_of_the_test)[0].stat().st_mtime_ns
+    caplog.clear()
+    rebuilt_plan(request_, IntegrityError("it was built for other GPUs"))
+    assert said(caplog)[0] == "a: its plan does not load (it was built for other GPUs); building it again"
+    assert plans_in(own_cache_of_the_test)[0].stat().st_mtime_ns > written
+
+
+def test_without_a_cache_it_is_built_all_the_same(
+    request_: PlanRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    assert plan_for(request_)[0]
+
+
+def test_a_gpu_that_the_library_does_not_build_for_is_said(request_: PlanRequest) -> None:
+    with pytest.raises(UnavailableError, match=r"does not build for SM90; it builds for .*onnxruntime-cuda"):
+        plan_for(replace(request_, gpu=Gpu("NVIDIA H200", "580.65.06", "SM90")))
+
+
+@pytest.fixture
+def ahead(request_: PlanRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a plan of the member that was built ahead of time, for two kinds of GPU."""
+    folder = tmp_path / "plans"
+    folder.mkdir(mode=0o700)
+    options = BuildOptions(BatchProfile(1, 2, 4), ("SM86", "SM89"))
+    plan = build_plan(request_.library, request_.member.path, options)
+    write_plan(folder / "a.plan", plan.data, plan.facts)
+    monkeypatch.setenv(PLANS_VARIABLE, str(folder))
+    return folder
+
+
+def test_a_plan_that_was_built_ahead_is_taken_with_its_own_batch_sizes(
+    request_: PlanRequest, ahead: Path, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan, facts = plan_for(request_)
+    assert plan == (ahead / "a.plan").read_bytes()
+    assert facts.profile == BatchProfile(1, 2, 4)
+    assert not caplog.records
+    assert not own_cache_of_the_test.exists()
+    # Where its memory does not fit, one of other batch sizes is asked for.
+    assert plan_for(request_, ahead=False)[1].profile == request_.profile
+
+
+@posix
+@pytest.mark.parametrize("open_to_all", [False, True])
+def test_a_plan_that_others_may_have_written_is_not_loaded(
+    request_: PlanRequest, ahead: Path, caplog: pytest.LogCaptureFixture, open_to_all: bool
+) -> None:
+    (ahead if open_to_all else ahead / "a.plan").chmod(0o777)
+    assert plan_for(request_)[1].profile == request_.profile
+    assert "others may write" in said(caplog)[0]
+
+
+def test_a_plan_that_was_built_ahead_and_does_not_fit_is_left_with_its_reason(
+    request_: PlanRequest, ahead: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan_for(replace(request_, gpu=replace(A4000, capability="SM120")))
+    assert "no plan in " in said(caplog)[0]
+    assert "it is for SM86, SM89, and this GPU is SM120" in said(caplog)[0]
+    caplog.clear()
+    (ahead / "a.plan").write_bytes(b"foreign")
+    plan_for(request_)
+    assert "has SHA-256" in said(caplog)[0]
+    caplog.clear()
+    sidecar_of(ahead / "a.plan").write_text("{}")
+    plan_for(request_)
+    assert "sidecar of a plan, cannot be read" in said(caplog)[0]
+
+
+def test_plans_of_other_models_are_passed_over(
+    rtx: Library, three: Path, ahead: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = load_bundle(three).members[1]
+    with caplog.at_level(logging.WARNING, "braintumor"):
+        plan_for(PlanRequest(other, rtx, A4000, BatchProfile(1, 2, 2)))
+    assert f"no plan in {ahead} serves (none is of this model for tensorrt-rtx)" in said(caplog)[0]
+    shutil.rmtree(ahead)
