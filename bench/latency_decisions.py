@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.contender_process import ContenderProcess
+from braintumor.bench.intervals import clopper_pearson
 from braintumor.bench.latency_images import TimedImages
 from braintumor.bench.latency_options import LatencyOptions
 from braintumor.bench.latency_result import BatchTimes, ColdStart, ContenderResult, Decisions
 from braintumor.bench.pareto import Measured, ParetoPoint, subset_points
+from braintumor.errors import UnavailableError
 from braintumor.runtime.bundle import load_bundle
 
 __all__ = ["Running", "decide", "pareto_of", "result_of"]
@@ -44,13 +46,23 @@ def result_of(one: Running, first: Running, images: TimedImages) -> ContenderRes
     """All that was measured, and what it decided beside the first."""
     assert one.votes is not None and first.votes is not None  # noqa: S101, PT018 - `decide` went before
     labels = one.votes.argmax(axis=1)
+    correct = None if images.labels is None else int((labels == images.labels).sum())
     decisions = Decisions(
         images=len(labels),
-        correct=None if images.labels is None else int((labels == images.labels).sum()),
+        correct=correct,
         flips=int((labels != first.votes.argmax(axis=1)).sum()),
         max_abs_difference=float(np.abs(one.votes - first.votes).max()),
+        interval=None if correct is None else _interval(correct, len(labels)),
     )
     return ContenderResult(one.key, one.process.info, one.cold_start, tuple(one.batches), decisions)
+
+
+def _interval(correct: int, images: int) -> tuple[float, float] | None:
+    try:
+        return clopper_pearson(correct, images)
+    except UnavailableError:
+        # Times need no SciPy.
+        return None
 
 
 def pareto_of(running: Sequence[Running], images: TimedImages, options: LatencyOptions) -> tuple[ParetoPoint, ...]:

@@ -40,7 +40,7 @@ def _times(times: BatchTimes) -> str:
     samples = times.samples
     figures = (times.first_ms, *(samples.percentile_ms(percent) for percent in (50, 99, 100)), times.images_per_s)
     peak = "      -" if times.peak_rss_mb is None else f"{times.peak_rss_mb:7.0f}"
-    unstable = "" if times.stable else "  UNSTABLE: the machine was disturbed; measure again"
+    unstable = "" if times.stable else "  UNSTABLE: disturbed, or too short; measure again, with more --seconds"
     return f"{' '.join(f'{figure:9.2f}' for figure in figures)}  {peak}  {len(samples.times_ms):7}{unstable}"
 
 

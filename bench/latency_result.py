@@ -102,12 +102,14 @@ class Decisions:
         correct: As their class says; None for images without a class.
         flips: Labels that differ from the first contender's.
         max_abs_difference: From the first contender's probabilities, 0..1.
+        interval: 95 % interval of the share that is correct (Clopper & Pearson); None without labels or SciPy.
     """
 
     images: int
     correct: int | None
     flips: int
     max_abs_difference: float
+    interval: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -107,7 +107,9 @@ def test_it_is_plain_data_and_lines(everyone: LatencyResult) -> None:
     told = json.loads(json.dumps(everyone.to_json(), allow_nan=False))
     assert told["schema"] == "braintumor.latency/1"
     assert told["contenders"][0]["engine"]["name"] == "onnxruntime-cpu"
-    assert told["contenders"][0]["decisions"]["accuracy"] is not None
+    decided = told["contenders"][0]["decisions"]
+    low, high = decided["interval"]
+    assert low <= decided["accuracy"] <= high
     assert told["environment"]["machine"]["cpu"]
     lines = "\n".join(latency_lines(everyone))
     for one in everyone.contenders:

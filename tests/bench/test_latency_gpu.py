@@ -1,0 +1,38 @@
+"""What only a GPU has: copies and members timed by its own clock, and the energy of an image."""
+
+from pathlib import Path
+
+import pytest
+
+from braintumor.bench.energy import gpu_joule
+from braintumor.bench.latency import measure_latency
+from braintumor.bench.latency_options import LatencyOptions
+from braintumor.bench.stability import Window
+from braintumor.errors import UnavailableError
+
+
+@pytest.mark.gpu
+def test_a_gpu_tells_copies_members_and_energy(small_bundle: Path) -> None:
+    options = LatencyOptions(
+        (small_bundle,),
+        ("onnxruntime-cuda",),
+        batches=(1, 32),
+        images=32,
+        window=Window(min_rounds=4, max_s=2),
+    )
+    (one,) = measure_latency(options, print).contenders
+    for times in one.batches:
+        copied, computed = times.device.host_to_device, times.device.compute
+        assert copied is not None, times.device.reason
+        assert computed is not None
+        assert 0 < copied.percentile_ms(50) < computed.percentile_ms(50)
+        # The clocks of the GPU and of the CPU tell the same of the same work.
+        assert computed.percentile_ms(50) == pytest.approx(times.stages["compute"].percentile_ms(50), rel=0.5)
+        assert times.energy.joule_per_image is not None, times.energy.reason
+        assert times.energy.joule_per_image > 0
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a driver")
+def test_without_a_driver_the_energy_says_so() -> None:
+    with pytest.raises(UnavailableError, match="NVML is not there"):
+        gpu_joule(0)
