@@ -66,6 +66,7 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
   h2 { margin-top: 1.6rem; break-after: avoid } h3 { break-after: avoid }
   tr { break-inside: avoid } .wide { overflow: visible }
   .cards { grid-template-columns: repeat(2, 1fr) }
+  .side { display: block } .side > * { display: inline-block; vertical-align: top; margin-right: 2rem }
 }
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from braintumor.bench.report_text import key_of
+from braintumor.bench.report_text import named
 from braintumor.errors import InputError
 
 __all__ = ["READERS", "Quantity", "Reading", "Readings", "read_readings"]
@@ -157,8 +157,8 @@ def _accuracy(told: Mapping[str, Any]) -> Readings:
 
 
 def _accuracy_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
-    for one in told["bundles"]:
-        key, scores = key_of(one), one["scores"]
+    for one in named(told)["bundles"]:
+        key, scores = one["key"], one["scores"]
         yield Reading(f"{key}, verdict", VERDICT, str(one["verdict"]["status"]))
         yield Reading(f"{key}, accuracy", ACCURACY, float(scores["accuracy"]))
         if one["near_duplicate_free"] is not None:

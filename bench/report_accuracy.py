@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from braintumor.bench.charts import Interval, confusion_chart, interval_chart
 from braintumor.bench.html import Markup, figure, paragraph, section, side, table
-from braintumor.bench.report_text import decimals, interval_text, key_of, percent
+from braintumor.bench.report_text import decimals, interval_text, named, percent
 
 __all__ = ["accuracy_sections", "contenders"]
 
@@ -27,10 +27,11 @@ def accuracy_sections(told: Mapping[str, Any]) -> Iterator[Markup]:
 
 def contenders(told: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Key → how an ensemble does: every bundle, then every reference once."""
-    found = {key_of(one): one for one in told["bundles"]}
-    for one in told["bundles"]:
+    bundles = named(told)["bundles"]
+    found: dict[str, Mapping[str, Any]] = {one["key"]: one for one in bundles}
+    for one in bundles:
         if one["reference"] is not None:
-            found.setdefault(key_of(one["reference"]), one["reference"])
+            found.setdefault(one["reference"]["key"], one["reference"])
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from braintumor.bench.charts import Interval, interval_chart
 from braintumor.bench.html import Markup, figure, markup, paragraph, section, table
-from braintumor.bench.report_text import decimals, key_of, percent
+from braintumor.bench.report_text import decimals, named, percent
 
 __all__ = ["comparison_sections"]
 
@@ -18,7 +18,7 @@ def comparison_sections(told: Mapping[str, Any]) -> Iterator[Markup]:
     Args:
         told: JSON of schema `braintumor.accuracy/1`.
     """
-    compared = [one for one in told["bundles"] if one["comparison"] is not None]
+    compared = [one for one in named(told)["bundles"] if one["comparison"] is not None]
     if not compared:
         return
     yield section("Beside the reference", _beside(compared))
@@ -54,8 +54,8 @@ def _beside(compared: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
         found = one["comparison"]
         rows.append(
             (
-                key_of(one),
-                key_of(one["reference"]),
+                one["key"],
+                one["reference"]["key"],
                 f"{found['flips']['count']} of {found['flips']['total']}",
                 f"{found['accuracy_difference_points']:+.2f}",
                 f"{found['tango_lower_one_sided_points']:+.2f}",
@@ -78,7 +78,7 @@ def _beside(compared: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
     names = ("both_right", "only_reference_right", "only_deployed_right", "both_wrong")
     rows = [
         (
-            key_of(one),
+            one["key"],
             *(str(one["comparison"][name]) for name in names),
             "[{:+.2f}, {:+.2f}]".format(*one["comparison"]["bootstrap_interval_points"]),
             decimals(one["comparison"]["reference_margin_mean"]),
@@ -98,7 +98,7 @@ def _difference(one: Mapping[str, Any]) -> Interval:
     found = one["comparison"]
     low, high = found["tango_interval_points"]
     value = found["accuracy_difference_points"]
-    return Interval(key_of(one), value, low, high, f"{value:+.2f} [{low:+.2f}, {high:+.2f}]")
+    return Interval(one["key"], value, low, high, f"{value:+.2f} [{low:+.2f}, {high:+.2f}]")
 
 
 def _small(value: float | None) -> str:
@@ -107,9 +107,9 @@ def _small(value: float | None) -> str:
 
 def _flips(one: Mapping[str, Any], classes: Sequence[str]) -> Iterator[Markup]:
     flipped = one["comparison"]["flipped"]
-    yield Markup(f"<h3>{markup(key_of(one))}</h3>")
+    yield Markup(f"<h3>{markup(one['key'])}</h3>")
     if not flipped:
-        yield paragraph(f"No label differs from that of {key_of(one['reference'])}.")
+        yield paragraph(f"No label differs from that of {one['reference']['key']}.")
         return
     cards = "".join(_card(flip, classes) for flip in flipped[:_SHOWN])
     yield Markup(f'<div class="cards">{cards}</div>')

@@ -14,7 +14,7 @@ from braintumor.bench.charts import (
     spread_chart,
 )
 from braintumor.bench.html import Markup, figure, paragraph, section, table
-from braintumor.bench.report_text import ms_text, percent
+from braintumor.bench.report_text import interval_text, ms_text, percent
 
 __all__ = ["latency_sections"]
 
@@ -37,12 +37,37 @@ def latency_sections(told: Mapping[str, Any]) -> Iterator[Markup]:
         "Speed",
         [
             paragraph(f"{_NOTE} {images['count']} images ({images['source']})."),
+            _side_by_side(told),
             *(part for batch in _batches(contenders) for part in _batch(batch, told)),
             *_parts(contenders),
         ],
     )
     yield section("Start and memory", _start_and_memory(contenders))
     yield section("Accuracy against latency", _pareto(told["pareto"]))
+
+
+def _side_by_side(told: Mapping[str, Any]) -> Markup:
+    """What each decides and how fast it is, on the same images."""
+    first, last = (_batches(told["contenders"])[place] for place in (0, -1))
+    speeds = (f"ms, batch {first}", f"images/s, batch {last}", "start s", "peak MB")
+    rows = []
+    for one in told["contenders"]:
+        decided, peak = one["decisions"], _at(one, last)["peak_rss_mb"]
+        interval = f" {interval_text(decided['interval'])}" if decided.get("interval") else ""
+        rows.append(
+            (
+                one["key"],
+                percent(decided["accuracy"]) + interval,
+                f"{decided['flips']} of {decided['images']}",
+                f"{decided['max_abs_difference']:.1g}",
+                ms_text(_at(one, first)["p50_ms"]),
+                f"{_at(one, last)['images_per_s']:.1f}",
+                f"{one['cold_start']['p50_ms'] / 1000:.2f}",
+                "" if peak is None else f"{peak:,.0f}",
+            )
+        )
+    caption = f"Flips and max |Δp| are from {told['contenders'][0]['key']}, on the images that were timed."
+    return table(("contender", "right", "flips", "max |Δp|", *speeds), rows, caption=caption)
 
 
 def _at_a_time(batch: int) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from braintumor import NOTICE
 from braintumor.bench.report import Report
 from braintumor.bench.report_accuracy import contenders
-from braintumor.bench.report_text import interval_text, ms_text, percent
+from braintumor.bench.report_text import interval_text, ms_text, named, percent
 
 __all__ = ["report_markdown"]
 
@@ -32,24 +32,19 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _decisions(told: Mapping[str, Any]) -> Iterator[str]:
     images = told["images"]
-    flips = {
-        one["name"]: f"{one['comparison']['flips']['count']} | {one['verdict']['status']}"
-        for one in told["bundles"]
+    verdicts = {
+        one["key"]: f"{one['comparison']['flips']['count']} | {one['verdict']['status']}"
+        for one in named(told)["bundles"]
         if one["comparison"] is not None
     }
     free = images["near_duplicate_free"]
-    head = [
-        f"{images['count']} images",
-        "accuracy [95 %]",
-        f"the {free} without near-duplicates" if free else "",
-        "flips",
-    ]
-    yield from _head([*head, "verdict"])
+    alone = f"the {free} without near-duplicates" if free else "without near-duplicates"
+    yield from _head([f"{images['count']} images", "accuracy [95 %]", alone, "flips", "verdict"])
     for key, one in contenders(told).items():
         scores, part = one["scores"], one["near_duplicate_free"]
-        alone = "" if part is None else f"{percent(part['accuracy'])} {interval_text(part['interval'])}"
+        unseen = "" if part is None else f"{percent(part['accuracy'])} {interval_text(part['interval'])}"
         whole = f"{percent(scores['accuracy'])} {interval_text(scores['interval'])}"
-        yield f"| {_cell(key)} | {whole} | {alone} | {flips.get(one['name'], ' | ')} |"
+        yield f"| {_cell(key)} | {whole} | {unseen} | {verdicts.get(key, ' | ')} |"
 
 
 def _speeds(told: Mapping[str, Any]) -> Iterator[str]:

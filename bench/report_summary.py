@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from braintumor.bench.report_text import key_of, ms_text, share_text
+from braintumor.bench.report_text import ms_text, named, share_text
 
 __all__ = ["Statement", "statements"]
 
@@ -31,14 +31,14 @@ def statements(accuracy: Mapping[str, Any] | None, latency: Mapping[str, Any] | 
         accuracy: JSON of schema `braintumor.accuracy/1`.
         latency: JSON of schema `braintumor.latency/1`.
     """
-    judged = [] if accuracy is None else accuracy["bundles"]
-    keys = {key_of(one) for one in judged}
+    judged = [] if accuracy is None else named(accuracy)["bundles"]
+    told = {_what(one) for one in judged}
     found = [_judged(one, latency) for one in judged]
     timed = [] if latency is None else latency["contenders"]
     found += [
-        Statement(one["key"], "timed", tuple(_speed(one["key"], latency)))
+        Statement(one["key"], "timed", tuple(_speed(one, latency)))
         for one in timed
-        if one["kind"] == "bundle" and one["key"] not in keys
+        if one["kind"] == "bundle" and _what(one) not in told
     ]
     return tuple(found)
 
@@ -57,26 +57,31 @@ def _judged(one: Mapping[str, Any], latency: Mapping[str, Any] | None) -> Statem
                 f"Of {share['total']} {name}, {share['count']} {verb} called {other}: with 95 % confidence the share "
                 f"lies between {low:.2f} and {high:.2f} %."
             )
-    told += _speed(key_of(one), latency)
-    return Statement(key_of(one), verdict["status"], tuple(told))
+    told += _speed(one, latency)
+    return Statement(one["key"], verdict["status"], tuple(told))
 
 
 def _beside(one: Mapping[str, Any]) -> str:
     if one["reference"] is None:
         return ""
-    return f", its reference {key_of(one['reference'])} {share_text(one['reference']['scores'])}"
+    return f", its reference {one['reference']['key']} {share_text(one['reference']['scores'])}"
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def _speed(key: str, latency: Mapping[str, Any] | None) -> Iterator[str]:
+def _what(one: Mapping[str, Any]) -> tuple[str, str]:
+    """Which bundle on which engine, whatever it is called."""
+    return one["sha256"], one["engine"]["name"]
+
+
+def _speed(which: Mapping[str, Any], latency: Mapping[str, Any] | None) -> Iterator[str]:
     """How fast it is, and beside whom."""
     if latency is None:
         return
     for one in latency["contenders"]:
-        if one["key"] != key:
+        if _what(one) != _what(which):
             continue
         small, large = one["batches"][0], one["batches"][-1]
         times = f"{ms_text(small['p50_ms'])} ms (95th percentile {ms_text(small['p95_ms'])})"
@@ -85,7 +90,7 @@ def _speed(key: str, latency: Mapping[str, Any] | None) -> Iterator[str]:
             told += f"; in batches of {large['batch']} it gives {large['images_per_s']:.3g} images a second"
         memory = "" if large["peak_rss_mb"] is None else f", with {large['peak_rss_mb']:,.0f} MB at the peak"
         yield f"{told}{memory}."
-        yield from _ratios(key, large["batch"], latency)
+        yield from _ratios(one["key"], large["batch"], latency)
 
 
 def _images(count: int) -> str:

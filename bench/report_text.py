@@ -1,16 +1,32 @@
 """Figures of a report as words."""
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
-__all__ = ["decimals", "interval_text", "key_of", "ms_text", "percent", "share_text"]
+__all__ = ["decimals", "interval_text", "ms_text", "named", "percent", "share_text"]
 
 
-def key_of(who: Mapping[str, Any]) -> str:
-    """What an ensemble is called, as in the JSON of the latencies: "fp32 on onnxruntime-cpu", "keras (fp32)"."""
-    if who["sha256"] is None:
-        return f"{who['name']} ({who['precision']})"
-    return f"{who['name']} on {who['engine']['name']}"
+def named(accuracy: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON of `bt-bench accuracy` with a "key" for every bundle and reference: what it is called in a report.
+
+    As in the JSON of the latencies: "fp32 on onnxruntime-cpu", "keras (fp32)". Of two that would be called alike the
+    second becomes "… #2", as two bundles in folders of one name, or the originals of two ensembles.
+    """
+    taken: dict[str, object] = {}
+
+    def with_key(one: Mapping[str, Any]) -> dict[str, Any]:
+        whole = one["sha256"] is not None
+        base = f"{one['name']} on {one['engine']['name']}" if whole else f"{one['name']} ({one['precision']})"
+        identity = (one["sha256"], one["engine"]["name"]) if whole else (one["name"], one["scores"])
+        keys = (base if number == 1 else f"{base} #{number}" for number in count(1))
+        return {**one, "key": next(key for key in keys if taken.setdefault(key, identity) == identity)}
+
+    bundles = [with_key(one) for one in accuracy["bundles"]]
+    for one in bundles:
+        if one["reference"] is not None:
+            one["reference"] = with_key(one["reference"])
+    return {**accuracy, "bundles": bundles}
 
 
 def share_text(scores: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from braintumor.bench.charts import Bin, reliability_chart
 from braintumor.bench.html import Markup, figure, paragraph, section, side, table
 from braintumor.bench.report_accuracy import contenders
-from braintumor.bench.report_text import decimals, key_of, percent
+from braintumor.bench.report_text import decimals, named, percent
 
 __all__ = ["trial_sections"]
 
@@ -17,10 +17,10 @@ def trial_sections(told: Mapping[str, Any]) -> Iterator[Markup]:
     Args:
         told: JSON of schema `braintumor.accuracy/1`.
     """
-    found = contenders(told)
+    found, bundles = contenders(told), named(told)["bundles"]
     yield section("Calibration", _calibration(found))
-    yield section("Robustness", [*_robustness(found), *_stability(told["bundles"])])
-    yield section("What the verdict rests on", _findings(told["bundles"]))
+    yield section("Robustness", [*_robustness(found), *_stability(bundles)])
+    yield section("What the verdict rests on", _findings(bundles))
 
 
 def _calibration(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
@@ -77,7 +77,7 @@ def _stability(bundles: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
         found = one["stability"]
         rows.append(
             (
-                key_of(one),
+                one["key"],
                 f"{found['labels_differing_batches']} of {found['images']}",
                 _spread(found["max_abs_difference_batches"]),
                 f"{found['labels_differing_runs']} of {found['images']}",
@@ -100,4 +100,4 @@ def _findings(bundles: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
             (finding["check"], "yes" if finding["passed"] else "NO", finding["text"])
             for finding in one["verdict"]["findings"]
         ]
-        yield table(("looked at", "passed", "found"), rows, text_columns=3, caption=key_of(one))
+        yield table(("looked at", "passed", "found"), rows, text_columns=3, caption=one["key"])

@@ -19,6 +19,7 @@ from braintumor.bench.timing import Samples
 from braintumor.errors import InputError, UsageError
 from braintumor.runtime.engine import EngineInfo
 
+KEY = "fp32 on onnxruntime-cpu"
 LIMITS = Limits(ratio=1.1, points=0.5)
 
 
@@ -48,7 +49,7 @@ def latency(tmp_path: Path) -> Latency:
             environment=environment(),
             timer_overhead_ms=1e-4,
             contenders=(
-                ContenderResult(info, ColdStart(Samples((400.0,))), (times,), Decisions(703, correct, 0, 0.0)),
+                ContenderResult(KEY, info, ColdStart(Samples((400.0,))), (times,), Decisions(703, correct, 0, 0.0)),
             ),
             comparisons=(),
         )

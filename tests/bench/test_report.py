@@ -18,6 +18,7 @@ from braintumor.bench.report import Report
 from braintumor.bench.report_markdown import report_markdown
 from braintumor.bench.report_page import report_page
 from braintumor.bench.report_parts import read_part
+from braintumor.bench.report_text import named
 from braintumor.bench.report_write import FILES
 from braintumor.errors import InputError, UsageError
 
@@ -117,6 +118,18 @@ def test_a_verdict_is_told_by_a_word_and_a_sign_not_by_colour(told: tuple[dict[s
     for status, shown in (("accepted", "✓ Accepted"), ("refused", "✗ Refused"), ("unjudged", "Not judged")):
         accuracy["bundles"][0]["verdict"]["status"] = status
         assert f"<h3>{shown}: small on {ENGINE}</h3>" in report_page(Report(accuracy, latency))
+
+
+def test_two_of_one_name_are_told_apart_and_one_of_two_places_is_one(
+    told: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    first = told[0]["bundles"][0]
+    other = {**first, "sha256": "f" * 64}
+    keys = [one["key"] for one in named({"bundles": [first, other, first]})["bundles"]]
+    assert keys == [f"small on {ENGINE}", f"small on {ENGINE} #2", f"small on {ENGINE}"]
+    assert named(told[0])["bundles"][0]["reference"]["key"] == keys[0]
+    shown = report_page(Report({**told[0], "bundles": [first, other]}, told[1]))
+    assert shown.count(f": small on {ENGINE}</h3>") == shown.count(f": small on {ENGINE} #2</h3>") == 1
 
 
 def test_a_flip_has_its_picture_and_its_story(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
