@@ -10,6 +10,7 @@ from braintumor.bench.html import Markup
 
 __all__ = [
     "Bar",
+    "Bin",
     "Interval",
     "Point",
     "Spread",
@@ -17,6 +18,7 @@ __all__ = [
     "confusion_chart",
     "interval_chart",
     "pareto_chart",
+    "reliability_chart",
     "spread_chart",
 ]
 
