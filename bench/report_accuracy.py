@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from braintumor.bench.charts import Interval, confusion_chart, interval_chart
+from braintumor.bench.charts import Interval, interval_chart
+from braintumor.bench.charts_plane import confusion_chart
 from braintumor.bench.html import Markup, figure, paragraph, section, side, table
 from braintumor.bench.report_text import decimals, interval_text, named, percent
 

@@ -7,17 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braintumor.bench.charts import (
-    Bar,
-    Interval,
-    Point,
-    Spread,
-    bar_chart,
-    confusion_chart,
-    interval_chart,
-    pareto_chart,
-    spread_chart,
-)
+from braintumor.bench.charts import Bar, Interval, Spread, bar_chart, interval_chart, spread_chart
+from braintumor.bench.charts_plane import Bin, Point, confusion_chart, pareto_chart, reliability_chart
 from braintumor.bench.charts_svg import MARKS, Canvas, Scale, linear, logarithmic
 
 POINTS = [
@@ -34,6 +25,7 @@ CHARTS = {
     "bars": bar_chart([Bar("one", 3.0, "3 s"), Bar("two", 0.0, "0 s")], axis="s", alt="starts"),
     "spreads": spread_chart(SPREADS, axis="ms", alt="times"),
     "confusion": confusion_chart(("p", "q"), ((9, 1), (0, 0)), alt="errors"),
+    "reliability": reliability_chart([Bin(0.6, 0.0, 9), Bin(1.0, 1.0, 4000)], alt="confidence"),
     "pareto": pareto_chart(POINTS, x_axis="ms", y_axis="%", alt="cost"),
 }  # fmt: skip
 
