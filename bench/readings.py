@@ -175,6 +175,16 @@ def _accuracy_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
         yield Reading(f"{key}, rate in passing", PASSING, scores["images"] / float(one["inference_s"]))
 
 
+def _scaling(told: Mapping[str, Any]) -> Readings:
+    machine, libraries = _environment(told)
+    readings = []
+    for point in told["points"]:
+        at = f"{told['bundle']} on {told['engine']}, {point['images']} images, {point['threads']} threads"
+        readings.append(Reading(f"{at}, whole process", TIME, 1000.0 * point["wall_s"]))
+        readings.append(Reading(f"{at}, peak memory", MEMORY, float(point["peak_rss_mb"])))
+    return Readings(told["schema"], tuple(readings), machine, libraries)
+
+
 def _report(told: Mapping[str, Any]) -> Readings:
     parts = [READERS[part["schema"]](part) for part in (told["accuracy"], told["latency"]) if part is not None]
     readings = tuple(
@@ -200,6 +210,7 @@ READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Readings]]] = MappingP
         "braintumor.accuracy/1": _accuracy,
         "braintumor.latency/1": _latency,
         "braintumor.report/1": _report,
+        "braintumor.scaling/1": _scaling,
         PYTEST: _pytest,
     }
 )

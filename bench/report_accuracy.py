@@ -1,6 +1,6 @@
 """The part of a report on decisions: from the JSON of `bt-bench accuracy` to tables and charts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from braintumor.bench.charts import Interval, interval_chart
@@ -23,7 +23,7 @@ def accuracy_sections(told: Mapping[str, Any]) -> Iterator[Markup]:
     yield section("Leaderboard", _leaderboard(found))
     yield section("Healthy and sick", _healthy_and_sick(found))
     yield section("By class", _by_class(found))
-    yield section("Confusion", _confusion(found))
+    yield section("Confusion", _confusion(found, told["images"]["classes"]))
 
 
 def contenders(told: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -106,10 +106,10 @@ def _by_class(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
     yield side(tables)
 
 
-def _confusion(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Markup]:
+def _confusion(found: Mapping[str, Mapping[str, Any]], classes: Sequence[str]) -> Iterator[Markup]:
     charts = [
         figure(
-            confusion_chart(list(one["scores"]["per_class"]), one["scores"]["confusion"], alt=f"confusion of {key}"),
+            confusion_chart(classes, one["scores"]["confusion"], alt=f"confusion of {key}"),
             f"{key}: {one['scores']['correct']} of {one['scores']['images']} right",
         )
         for key, one in found.items()

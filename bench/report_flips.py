@@ -139,4 +139,5 @@ def _card(flip: Mapping[str, Any], classes: Sequence[str]) -> Markup:
 def _answer(label: str | None, probabilities: Sequence[float] | None, classes: Sequence[str]) -> str:
     if label is None or probabilities is None:
         return "no finite answer"
-    return f"{label} {percent(probabilities[classes.index(label)], 1)}"
+    # A space that does not break.
+    return f"{label} {percent(probabilities[classes.index(label)], 1)}".replace(" %", "\u00a0%")

@@ -1,4 +1,4 @@
-"""The part of a report on what decisions must not hang on: the batch, the run, small changes; and on calibration."""
+"""The part of a report on calibration, and on what must not decide: the batch, the run, a slight change."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -86,7 +86,7 @@ def _stability(bundles: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
         )
     sizes = ", ".join(map(str, bundles[0]["stability"]["batch_sizes"]))
     runs = bundles[0]["stability"]["runs"]
-    head = ("bundle", f"labels that hang on the batch ({sizes})", "max |Δp|", f"on the run ({runs})", "max |Δp|")
+    head = ("bundle", f"labels that depend on the batch ({sizes})", "max |Δp|", f"on the run ({runs})", "max |Δp|")
     yield table(head, rows)
 
 

@@ -15,6 +15,7 @@ from braintumor.bench.energy import Energy
 from braintumor.bench.environment import environment
 from braintumor.bench.latency_device import DeviceTimes
 from braintumor.bench.latency_result import BatchTimes, ColdStart, ContenderResult, Decisions, LatencyResult
+from braintumor.bench.scaling_result import Point, Scaling
 from braintumor.bench.timing import Samples
 from braintumor.errors import InputError, UsageError
 from braintumor.runtime.engine import EngineInfo
@@ -128,6 +129,18 @@ def test_times_of_another_machine_are_shown_and_judged_only_when_told_to(latency
     assert "3.000 x" in done.output
     told = CliRunner().invoke(main, ["compare", str(old), str(new), "--across-machines"])
     assert told.exit_code == 3, told.output
+
+
+def test_scaling_is_compared_point_by_point(tmp_path: Path) -> None:
+    def scaling(name: str, wall_s: float) -> Path:
+        found = Scaling(
+            "fp32", "0" * 64, "onnxruntime-cpu", (Point(100, 1, 2.0, 300.0), Point(1000, 1, wall_s, 300.0))
+        )
+        told = {"schema": "braintumor.scaling/1", "environment": environment().to_json(), **found.to_json()}
+        (tmp_path / name).write_text(json.dumps(told))
+        return tmp_path / name
+
+    assert worse(scaling("old", 10.0), scaling("new", 20.0)) == [f"{KEY}, 1000 images, 1 threads, whole process"]
 
 
 def test_a_newer_library_is_named(latency: Latency) -> None:

@@ -138,8 +138,8 @@ def test_a_flip_has_its_picture_and_its_story(told: tuple[dict[str, Any], dict[s
     assert card
     assert "data:image/png;base64,iVBORw0KGgo=" in card[0]
     assert "now wrong" in card[0]
-    assert "reference healthy 100.0 %" in card[0]
-    assert "bundle glioma 100.0 %" in card[0]
+    assert "reference healthy 100.0\u00a0%" in card[0]
+    assert "bundle glioma 100.0\u00a0%" in card[0]
     assert "&lt;b&gt;" in card[0]
     assert "<b>&quot;" not in card[0]
 
@@ -190,6 +190,22 @@ def test_a_report_is_no_worse_than_itself_and_worse_when_its_verdict_is_lost(
     accuracy["bundles"][0]["verdict"]["status"] = "refused"
     new.write_text(json.dumps(Report(accuracy, latency).to_json()))
     assert [one.name for one in compare_files(old, new).worse(Limits())] == [f"accuracy: small on {ENGINE}, verdict"]
+
+
+def test_decisions_alone_are_compared_too(told: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in ("old", "new", "other"))
+    accuracy = told[0]
+    old.write_text(json.dumps(accuracy))
+    accuracy["bundles"][0]["scores"]["accuracy"] -= 1 / 12
+    new.write_text(json.dumps(accuracy))
+    accuracy["images"]["sha256"] = "0" * 64
+    other.write_text(json.dumps(accuracy))
+    done = run("compare", old, new)
+    assert done.exit_code == 3
+    assert "-8.33 points  WORSE" in done.output
+    assert "flips" in done.output
+    with pytest.raises(InputError, match="the same images"):
+        compare_files(old, other)
 
 
 def test_a_refused_bundle_is_reported_and_ends_with_3(measured: tuple[Path, Path], tmp_path: Path) -> None:
