@@ -13,7 +13,7 @@ from braintumor.bench.latency_options import EVERY, LatencyOptions
 from braintumor.bench.stability import Window
 from braintumor.errors import UsageError
 from braintumor.runtime.bundle import Bundle, load_bundle
-from braintumor.runtime.registry import AUTO
+from braintumor.runtime.registry import AUTO, candidates
 
 __all__ = ["Judging", "Timing", "judging", "timing"]
 
@@ -92,10 +92,14 @@ def judging(bundles: Sequence[Path], command: str, asked: Mapping[str, Any]) -> 
             "or a file of bt-data prepare; or time only: bt-bench latency BUNDLE --json FILE, then bt-bench report "
             "--latency FILE"
         )
+    if not asked["engines"] or not asked["batches"]:
+        raise UsageError("needed are at least one --engine and one --batch")
+    engine = AUTO if asked["engines"][0] == EVERY else asked["engines"][0]
+    candidates(engine)  # refuses a name that no engine has
     verified = tuple(load_bundle(folder) for folder in bundles)
-    engine, reference = asked["engines"][0], asked["reference"]
+    reference = asked["reference"]
     options = AccuracyOptions(
-        engine=AUTO if engine == EVERY else engine,
+        engine=engine,
         reference=reference if reference in {KERAS, NO_REFERENCE} else load_bundle(reference),
         models=_models(asked),
         threads=asked["threads"],

@@ -286,6 +286,18 @@ def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
         Report(None, None)
 
 
+@pytest.mark.parametrize("odd", [("--engine", "abacus"), ("--engine", ""), ("--batch", ""), ("--batch", "0")])
+def test_what_cannot_be_measured_is_refused_before_the_first_measurement(
+    odd: tuple[str, str], small_bundle: Path, phantom_classes: Path, tmp_path: Path
+) -> None:
+    done = run(
+        "report", small_bundle, "--data", phantom_classes, "--reference", small_bundle, *odd, "--out", tmp_path
+    )
+    assert done.exit_code == 2, done.output
+    assert len(done.output.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_labelled_images_it_says_how_to_name_them(small_bundle: Path, tmp_path: Path) -> None:
     done = run("report", small_bundle, "--out", tmp_path)
     assert done.exit_code == 2
