@@ -33,7 +33,7 @@ class Who:
         engine: What it really runs on.
         members: Names, in the bundle's order.
         weights: One a member.
-        sources: SHA-256 of each member's `.keras` file.
+        sources: SHA-256 of each member's `.keras` file; None where the bundle does not say.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Who:
     engine: EngineInfo
     members: tuple[str, ...]
     weights: tuple[float, ...]
-    sources: tuple[str, ...]
+    sources: tuple[str | None, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, in the way of docs/bench-json.md."""
@@ -81,7 +81,7 @@ def who(ensemble: Ensemble) -> Who:
         engine=ensemble.engine,
         members=tuple(member.name for member in bundle.members),
         weights=tuple(member.weight for member in bundle.members),
-        sources=tuple(member.details["source"]["sha256"] for member in bundle.members),
+        sources=tuple(member.details["source"].get("sha256") for member in bundle.members),
     )
 
 

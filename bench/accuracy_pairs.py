@@ -19,6 +19,7 @@ from braintumor.bench.intervals import (
     tango_lower,
 )
 from braintumor.bench.labelled import LabelledImages
+from braintumor.runtime.vote import vote_shares
 
 __all__ = ["Comparison", "Flip", "Paired", "compared", "paired"]
 
@@ -121,6 +122,7 @@ class Comparison:
         members: By name, of the members that both have.
         missing: Members of the reference that the deployed lacks.
         added: Members that the reference lacks.
+        same_originals: Whether both are made of the same trained models, with the same weights in the vote.
         flips: In the order of the images.
     """
 
@@ -129,6 +131,7 @@ class Comparison:
     members: Mapping[str, Paired]
     missing: tuple[str, ...]
     added: tuple[str, ...]
+    same_originals: bool
     flips: tuple[Flip, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -139,6 +142,7 @@ class Comparison:
             "members": {name: one.to_json() for name, one in self.members.items()},
             "missing_members": list(self.missing),
             "added_members": list(self.added),
+            "same_originals": self.same_originals,
             "flipped": [flip.to_json() for flip in self.flips],
         }
 
@@ -190,19 +194,27 @@ def compared(
         },
         missing=tuple(name for index, name in enumerate(reference_who.members) if index not in partners.values()),
         added=tuple(name for name in deployed_who.members if name not in partners),
+        same_originals=_shares_by_original(reference_who) == _shares_by_original(deployed_who),
         flips=tuple(_flips(expected.vote, found.vote, images)),
     )
 
 
 def _partners(reference: Who, deployed: Who) -> dict[str, int]:
-    """Name of a deployed member → index of the reference's that it stands for: of the same original, or name."""
+    """Name of a deployed member → index of the reference's that it stands for: of the same name, or original."""
     partners = {}
     for name, source in zip(deployed.members, deployed.sources, strict=True):
-        if source in reference.sources:
-            partners[name] = reference.sources.index(source)
-        elif name in reference.members:
+        if name in reference.members:
             partners[name] = reference.members.index(name)
+        elif source is not None and source in reference.sources:
+            partners[name] = reference.sources.index(source)
     return partners
+
+
+def _shares_by_original(one: Who) -> list[tuple[str, float]]:
+    shares = vote_shares(one.weights).tolist()
+    return sorted(
+        (source or name, share) for name, source, share in zip(one.members, one.sources, shares, strict=True)
+    )
 
 
 def _flips(reference: NDArray[np.float32], answers: NDArray[np.float32], images: LabelledImages) -> Sequence[Flip]:

@@ -5,6 +5,9 @@ A bundle is accepted when its vote is SHOWN to be not worse than its reference's
 "significant" shows nothing: with few images nothing ever is. With 703 images and a margin of 0.5 point this takes
 decisions that hardly differ at all.
 
+A deployment of the same trained models must keep their decisions as well: the share of labels that differ may not
+exceed the margin, whether they turned out better or worse. (Beside other models only the accuracy is judged.)
+
 The other findings are faults that a vote, or a fitting reference, can hide.
 """
 
@@ -228,6 +231,14 @@ def _against(comparison: Comparison, margin: float) -> Iterator[Finding]:
                 f"{name} is worse than its reference by {-100 * one.pairs.difference:.2f} points, by more than "
                 f"{100 * margin:g} for sure, whatever the vote makes of it",
             )
+    if comparison.same_originals:
+        flips = comparison.vote.flips
+        yield Finding(
+            "decisions",
+            flips.share <= margin,
+            f"{flips.count} of {flips.total} labels ({100 * flips.share:.2f} %) are not those of the same models in "
+            f"the reference; allowed are {100 * margin:g} %",
+        )
     yield _not_worse(comparison.vote, margin)
 
 

@@ -1,0 +1,97 @@
+"""The verdict that a bundle carries is about that bundle, and changes nothing that answers."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braintumor.errors import IntegrityError, OutputError
+from braintumor.runtime.bundle import MANIFEST, load_bundle
+from braintumor.runtime.bundle_acceptance import write_acceptance
+from braintumor.runtime.render import verdict_line
+
+VERDICT = {
+    "status": "accepted",
+    "reason": "0 of 703 labels flip",
+    "engine": "onnxruntime-cpu",
+    "reference": "keras",
+    "images": 703,
+    "correct": 690,
+    "flips": 0,
+}
+
+
+def judged(folder: Path, **changes: Any) -> None:
+    write_acceptance(folder / MANIFEST, load_bundle(folder).details, VERDICT | changes)
+
+
+def test_a_bundle_keeps_its_identity_when_it_is_judged_and_judged_again(copied: Path) -> None:
+    before = load_bundle(copied)
+    assert before.acceptance is None
+    judged(copied)
+    first = load_bundle(copied)
+    judged(copied, status="refused")
+    second = load_bundle(copied)
+    assert before.sha256 == first.sha256 == second.sha256
+    assert first.acceptance is not None
+    assert second.acceptance is not None
+    assert (first.acceptance["status"], second.acceptance["status"]) == ("accepted", "refused")
+    assert first.acceptance["judged_sha256"] == before.sha256
+
+
+def test_a_verdict_copied_from_another_bundle_is_refused(copied: Path, half: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(half, other)
+    judged(copied)
+    judged(other)
+    manifest = json.loads((copied / MANIFEST).read_text())
+    manifest["acceptance"] = json.loads((other / MANIFEST).read_text())["acceptance"]
+    (copied / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match="carries a verdict on the bundle"):
+        load_bundle(copied)
+
+
+def test_a_bundle_that_was_changed_after_it_was_judged_is_refused(copied: Path) -> None:
+    judged(copied)
+    manifest = json.loads((copied / MANIFEST).read_text())
+    manifest["members"][0]["weight"] = 5.0
+    (copied / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match="changed after it was judged"):
+        load_bundle(copied)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "perfect"},
+        {"correct": 704},
+        {"images": 0, "correct": 0},
+        {"flips": "none"},
+        {"engine": "\x1b[31mred"},
+        {"reason": None},
+        {"schema": "braintumor.acceptance/9"},
+    ],
+)
+def test_a_verdict_that_is_none_is_refused(copied: Path, changes: dict[str, Any]) -> None:
+    judged(copied)
+    manifest = json.loads((copied / MANIFEST).read_text())
+    manifest["acceptance"] |= changes
+    (copied / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match="bt-bench accuracy"):
+        load_bundle(copied)
+
+
+def test_a_verdict_that_cannot_be_written_leaves_the_bundle_as_it_is(copied: Path) -> None:
+    details = load_bundle(copied).details
+    with pytest.raises(OutputError):
+        write_acceptance(copied / "nowhere" / MANIFEST, details, VERDICT)
+    assert load_bundle(copied).acceptance is None
+
+
+def test_the_line_says_what_was_found_and_why_a_bundle_was_refused() -> None:
+    assert verdict_line(VERDICT) == (
+        "verdict accepted on onnxruntime-cpu: 98.15 % of 703 images right, 0 labels differ from keras"
+    )
+    assert "0 of 703 labels flip" in verdict_line(VERDICT | {"status": "refused"})
