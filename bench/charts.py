@@ -28,6 +28,7 @@ class Interval:
         high: Upper end.
         told: The figure as text, at the right.
         hollow: Draw it hollow: it is not to be relied on.
+        decides: A value on the line that gets a triangle; None for none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Interval:
     high: float
     told: str
     hollow: bool = False
+    decides: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ def interval_chart(
         for end in (row.low, row.high):
             canvas.line(scale.place(end), y - 4, scale.place(end), y + 4, colour=INK, width=1.6)
         canvas.mark(scale.place(row.value), y, "circle", filled=not row.hollow)
+        if row.decides is not None:
+            canvas.mark(scale.place(row.decides), y, "triangle", colour=INK)
         _labels(canvas, row.name, row.told, y, left, right)
     return canvas.svg()
 

@@ -35,8 +35,8 @@ def _beside(compared: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
             alt="difference of accuracy from the reference",
             at=-margin,
         ),
-        f"Paired difference with Tango's 95 % interval. Dashed: the margin of {margin:g} points. A bundle is "
-        "accepted when the one-sided 95 % lower end lies right of it.",
+        f"Paired difference with Tango's two-sided 95 % interval. Dashed: the margin of {margin:g} points. Triangle: "
+        "the one-sided 95 % lower end; a bundle is accepted when it lies right of the margin.",
     )
     head = (
         "bundle",
@@ -98,7 +98,14 @@ def _difference(one: Mapping[str, Any]) -> Interval:
     found = one["comparison"]
     low, high = found["tango_interval_points"]
     value = found["accuracy_difference_points"]
-    return Interval(one["key"], value, low, high, f"{value:+.2f} [{low:+.2f}, {high:+.2f}]")
+    return Interval(
+        one["key"],
+        value,
+        low,
+        high,
+        f"{value:+.2f} [{low:+.2f}, {high:+.2f}]",
+        decides=found["tango_lower_one_sided_points"],
+    )
 
 
 def _small(value: float | None) -> str:

@@ -86,8 +86,8 @@ def _speed(which: Mapping[str, Any], latency: Mapping[str, Any] | None) -> Itera
         small, large = one["batches"][0], one["batches"][-1]
         times = f"{ms_text(small['p50_ms'])} ms (95th percentile {ms_text(small['p95_ms'])})"
         told = f"An answer to {_images(small['batch'])} takes {times}"
-        if large is not small:
-            told += f"; in batches of {large['batch']} it gives {large['images_per_s']:.3g} images a second"
+        rate = f"{large['images_per_s']:.3g} images a second"
+        told += f", {rate}" if large is small else f"; in batches of {large['batch']} it gives {rate}"
         memory = "" if large["peak_rss_mb"] is None else f", with {large['peak_rss_mb']:,.0f} MB at the peak"
         yield f"{told}{memory}."
         yield from _ratios(one["key"], large["batch"], latency)
