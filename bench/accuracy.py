@@ -4,12 +4,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from braintumor.bench.accuracy_answers import Answers, Who, ask, keras_ensemble, who
+from braintumor.bench.accuracy_answers import Answers, Who, ask, who
 from braintumor.bench.accuracy_pairs import Comparison, compared
+from braintumor.bench.accuracy_reference import KERAS, NO_REFERENCE, ReferenceOptions, References
 from braintumor.bench.accuracy_scores import Scores, decided, scores
 from braintumor.bench.accuracy_trials import PERTURBATIONS, RUNS, Robustness, Stability, robustness, stability
 from braintumor.bench.gate import DEFAULT_MARGIN_POINTS, EarlyExit, Evidence, Verdict, judged
@@ -24,9 +25,6 @@ from braintumor.runtime.registry import AUTO
 from braintumor.runtime.verdict import verdicts
 
 __all__ = ["KERAS", "NO_REFERENCE", "AccuracyOptions", "Judged", "Judgement", "Progress", "judge", "unseen"]
-
-KERAS: Final = "keras"
-NO_REFERENCE: Final = "none"
 
 
 class Progress(Protocol):
@@ -156,7 +154,13 @@ def judge(
         InputError: An image cannot be read.
         UsageError: A bundle knows other classes.
     """
-    references = _References(images, options, progress, told)
+    references = References(
+        ReferenceOptions(
+            options.reference, options.reference_engine, options.models, options.threads, options.policy == "full"
+        ),
+        lambda ensemble: _judged(ensemble, images, options, progress),
+        told,
+    )
     return [_judgement(bundle, images, options, progress, references, told) for bundle in bundles]
 
 
@@ -165,17 +169,19 @@ def _judgement(
     images: LabelledImages,
     options: AccuracyOptions,
     progress: Progress,
-    references: "_References",
+    references: References[Judged],
     told: Told | None,
 ) -> Judgement:
-    reference = references.of(bundle)
     with Ensemble.load(
         bundle, engine=options.engine, device=options.device, threads=options.threads, told=told
     ) as ensemble:
+        # Only now: engines that "auto" measures must have the machine for themselves.
+        references.begin(bundle)
         deployed = _judged(ensemble, images, options, progress)
         progress.begin(f"{bundle.folder.name}: batches and runs", _stability_images(images))
         stable = stability(ensemble, images, progress.tick)
     early = _early_exit(bundle, images, options, progress, deployed) if options.policy == "early-exit" else None
+    reference = references.of(bundle)
     comparison = None
     if reference is not None:
         pair = (reference.who, reference.answers), (deployed.who, deployed.answers)
@@ -239,50 +245,3 @@ def _early_exit(
     differing = int((np.array(labels) != decided(full.answers.vote)).sum())
     count = len(images)
     return EarlyExit(count, len(bundle.members), run / count, differing, inference_s, full.answers.inference_s)
-
-
-class _References:
-    """What bundles are judged by, each asked once."""
-
-    def __init__(
-        self, images: LabelledImages, options: AccuracyOptions, progress: Progress, told: Told | None
-    ) -> None:
-        self._images, self._options, self._progress, self._told = images, options, progress, told
-        self._found: dict[object, Judged] = {}
-
-    def of(self, bundle: Bundle) -> Judged | None:
-        """The reference of a bundle."""
-        asked = self._options.reference
-        if asked == NO_REFERENCE:
-            return None
-        key = asked.sha256 if isinstance(asked, Bundle) else _originals(bundle)
-        if key not in self._found:
-            with self._loaded(bundle) as ensemble:
-                self._found[key] = _judged(ensemble, self._images, self._options, self._progress)
-        return self._found[key]
-
-    def _loaded(self, bundle: Bundle) -> Ensemble:
-        asked = self._options.reference
-        if isinstance(asked, Bundle):
-            return Ensemble.load(
-                asked, engine=self._options.reference_engine, threads=self._options.threads, told=self._told
-            )
-        return keras_ensemble(bundle, self._options.models)
-
-
-def _originals(bundle: Bundle) -> object:
-    """What decides the originals' answers: bundles of several precisions share it."""
-    return tuple(
-        (
-            member.name,
-            member.weight,
-            member.height,
-            member.width,
-            member.resize,
-            member.details["source"]["sha256"],
-            member.details["source"]["preprocess"],
-            tuple(member.details["source"]["classes"]),
-            member.details["softmax_added"],
-        )
-        for member in bundle.members
-    )
