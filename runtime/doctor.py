@@ -28,7 +28,16 @@ from braintumor.runtime.doctor_machine import Machine, Nvidia, machine, nvidia
 from braintumor.runtime.doctor_probe import Outcome, probe
 from braintumor.runtime.registry import ENGINES
 
-__all__ = ["SCHEMA", "BundleFinding", "CacheFinding", "Diagnosis", "EngineFinding", "diagnose", "engine_finding"]
+__all__ = [
+    "SCHEMA",
+    "BundleFinding",
+    "CacheFinding",
+    "Diagnosis",
+    "EngineFinding",
+    "decisive",
+    "diagnose",
+    "engine_finding",
+]
 
 SCHEMA: Final = "braintumor.doctor/1"
 
@@ -148,7 +157,7 @@ def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
             for name, outcome in loading.items()
         }
         engines = tuple(
-            engine_finding(name, outcome.result(), libraries.get(library_of(name) or ""), cards)
+            engine_finding(name, outcome.result(), decisive(name, libraries), cards)
             for name, outcome in answering.items()
         )
     return Diagnosis(
@@ -161,6 +170,20 @@ def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
         cache=_cache(),
         bundle=BundleFinding(bundle.result().ok, bundle.result().reason, bundle.result().facts),
     )
+
+
+def decisive(engine: str, libraries: Mapping[str, LibraryFinding]) -> LibraryFinding | None:
+    """The library that an engine stands on; or one that this one needs, where only that is amiss.
+
+    Args:
+        engine: A name of the registry.
+        libraries: By their keys in `LIBRARIES`.
+    """
+    name = library_of(engine)
+    if name is None:
+        return None
+    standing = [libraries[one] for one in (name, *LIBRARIES[name].needs)]
+    return next((library for library in standing if library.reason), standing[0])
 
 
 def engine_finding(name: str, outcome: Outcome, library: LibraryFinding | None, cards: Nvidia) -> EngineFinding:

@@ -30,6 +30,7 @@ class Library:
         exclusive: Its distributions overwrite each other's files: only one may be installed.
         options: For pip, where the package index alone does not do.
         compute_capabilities: Of the GPUs that it builds for; empty when it does not restrict them.
+        needs: Keys of other libraries, without which its engines do not run.
     """
 
     module: str
@@ -41,7 +42,10 @@ class Library:
     exclusive: bool = False
     options: str = ""
     compute_capabilities: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
+
+_CUDA: Final = ("cuda", "cuda-core")
 
 LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
     {
@@ -63,6 +67,7 @@ LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
             extra="tensorrt",
             gpu_extra="tensorrt",
             options="--extra-index-url https://pypi.nvidia.com ",
+            needs=_CUDA,
         ),
         "tensorrt-rtx": Library(
             module="tensorrt_rtx",
@@ -72,8 +77,10 @@ LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
             extra="rtx",
             gpu_extra="rtx",
             compute_capabilities=("7.5", "8.0", "8.6", "8.9", "12.0", "12.1"),
+            needs=_CUDA,
         ),
         "cuda": Library("cuda.bindings.runtime", "cudaGetDeviceCount", ("cuda-bindings",), "13", "rtx", "rtx"),
+        "cuda-core": Library("cuda.core", "Device", ("cuda-core",), "1.2", "rtx", "rtx"),
     }
 )
 
@@ -173,7 +180,7 @@ def _gpu_problem(library: Library, present: Mapping[str, str], nvidia: Nvidia) -
     known = [gpu.compute_capability for gpu in nvidia.gpus if gpu.compute_capability]
     if allowed and known and not set(known) & set(allowed):
         reason = f"it builds for the compute capabilities {', '.join(allowed)}; this machine has {', '.join(known)}"
-        return reason, "bt-infer --engine onnxruntime-cuda"
+        return reason, "bt-infer --engine tensorrt or --engine onnxruntime-cuda"
     return "", ""
 
 

@@ -17,7 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.runtime.doctor import engine_finding
+from braintumor.runtime.doctor import decisive, engine_finding
 from braintumor.runtime.doctor_child import PROBE_MODEL
 from braintumor.runtime.doctor_libraries import LIBRARIES, LibraryFinding, installed, library_finding, library_of
 from braintumor.runtime.doctor_machine import Gpu, Nvidia, nvidia
@@ -320,6 +320,29 @@ def test_engines_are_matched_with_the_library_they_stand_on() -> None:
         "tensorrt",
         None,
     )
+
+
+@pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize("lacking", [None, "own", "cuda", "cuda-core"])
+def test_an_engine_of_tensorrt_s_names_whichever_library_is_amiss(engine: str, lacking: str | None) -> None:
+    own = library_of(engine) or ""
+    amiss = own if lacking == "own" else lacking
+    libraries = {
+        name: LibraryFinding(name, {}, name != amiss, f"{name} is missing" if name == amiss else "", "pip install it")
+        for name in LIBRARIES
+    }
+    outcome = Outcome(ok=False, reason="it does not answer", error="UnavailableError")
+    finding = engine_finding(engine, outcome, decisive(engine, libraries), A4000)
+    assert finding.reason == (f"{amiss} is missing" if amiss else "it does not answer")
+    assert finding.remedy
+
+
+def test_tensorrt_for_rtx_on_a_gpu_that_it_does_not_build_for_names_an_engine_that_does() -> None:
+    library = library_finding("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, LOADED, H200)
+    outcome = Outcome(ok=False, reason="does not build for SM90", error="UnavailableError")
+    finding = engine_finding("tensorrt-rtx", outcome, library, H200)
+    assert "this machine has 9.0" in finding.reason
+    assert finding.remedy == "bt-infer --engine tensorrt or --engine onnxruntime-cuda"
 
 
 def test_help_loads_no_numpy() -> None:
