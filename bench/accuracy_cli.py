@@ -40,7 +40,11 @@ _DATA_VARIABLE = "BRAINTUMOR_DATA"
     help=f"Images by class: a folder, or the test part of what bt-data prepare wrote.  [default: ${_DATA_VARIABLE}]",
 )
 @click.option(
-    "--images", "count", metavar="N", type=click.IntRange(4), help="So many of them, evenly by class.  [default: all]"
+    "--images",
+    "count",
+    metavar="N",
+    type=click.IntRange(4),
+    help="So many of them, evenly by class; the verdict is not written then.  [default: all]",
 )
 @click.option(
     "--reference",
@@ -137,7 +141,8 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     result = accuracy_json(judgements, images, options, command)
     if json_file is not None:
         _write(json_file, result)
-    if not no_record:
+    # A look at a few images must not replace what was found on all.
+    if not no_record and count is None:
         for judgement in judgements:
             _record(judgement, acceptance(judgement, result["images"], command))
     if not result["accepted"]:
