@@ -19,7 +19,7 @@ from braintumor.runtime.tensorrt.calls import library_calls
 from braintumor.runtime.tensorrt.gpu import Gpu, find_gpu
 from braintumor.runtime.tensorrt.kept import keep, kept
 from braintumor.runtime.tensorrt.lane import CudaLane
-from braintumor.runtime.tensorrt.library import Library, load_library
+from braintumor.runtime.tensorrt.library import Library, load_library, require_installed
 from braintumor.runtime.tensorrt.load import LoadedPlan, load_plan
 from braintumor.runtime.tensorrt.plans import PlanRequest, plan_for, rebuilt_plan
 from braintumor.runtime.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
@@ -42,6 +42,7 @@ class TensorRtEngine(Closing):
     def __init__(self, member: Member, *, threads: int | None = None, device: int = 0) -> None:
         del threads  # nothing is computed on the CPU
         # First what costs least: a machine without a GPU is told so before a library of 200 MB is loaded.
+        require_installed(self.name)
         gpu = find_gpu(device, extra=self.extra)
         library = load_library(self.name)
         self._member = member

@@ -128,17 +128,19 @@ def _built(
     complaints = Complaints()
     logger = complaints.logger(library.trt)
     builder = _builder(library, logger, complaints)
-    # The parser owns the weights that the network points at: it must live until the plan is built.
+    # The parser owns the weights that the network points at, and the configuration does not own its timing cache:
+    # both must live until the plan is built.
     network, parser = _parsed(library, builder, logger, model, complaints)
     config = _config(library, builder, options, capabilities)
     _add_profile(builder, config, network, options.profile, model)
-    cache = None if library.names_capabilities else _set_timing(config, timing)
+    cache = None if library.names_capabilities else _timing_cache(config, timing)
     serialized = builder.build_serialized_network(network, config)
-    del parser
     if serialized is None:
         raise complaints.failure(f"{library.title} {library.version} does not build {model}", _ANOTHER_ENGINE)
-    timing = b"" if cache is None else bytes(memoryview(cache.serialize()))
-    return bytes(memoryview(serialized)), _ports_of(network), timing
+    # TensorRT for RTX times nothing, and asks for a GPU as soon as its timing cache is touched.
+    kept = b"" if cache is None else _timings(config)
+    del parser, cache
+    return bytes(memoryview(serialized)), _ports_of(network), kept
 
 
 def _ports_of(network: Any) -> tuple[tuple[PlanPort, ...], tuple[PlanPort, ...]]:
@@ -252,12 +254,15 @@ def _add_profile(builder: Any, config: Any, network: Any, profile: BatchProfile,
         )
 
 
-def _set_timing(config: Any, timing: bytes) -> Any:
+def _timing_cache(config: Any, timing: bytes) -> Any:
     """Kernel timings of earlier builds; those of another version or GPU are refused, and it starts with none."""
-    cache = config.create_timing_cache(timing)
-    if timing and not config.set_timing_cache(cache, ignore_mismatch=False):
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
-    elif not timing:
-        config.set_timing_cache(cache, ignore_mismatch=False)
-    return cache
+    for blob in (timing, b""):
+        cache = config.create_timing_cache(blob)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+    return None
+
+
+def _timings(config: Any) -> bytes:
+    cache = config.get_timing_cache()
+    return b"" if cache is None else bytes(memoryview(cache.serialize()))

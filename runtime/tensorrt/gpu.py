@@ -43,7 +43,6 @@ def find_gpu(index: int, *, extra: str) -> Gpu:
         UnavailableError: There is none of that index, or no driver that serves the installed CUDA libraries.
     """
     runtime = require("cuda.bindings.runtime", extra=extra, purpose="an engine of TensorRT's")
-    core = require("cuda.core", extra=extra, purpose="an engine of TensorRT's")
     error, count = runtime.cudaGetDeviceCount()
     if error != runtime.cudaError_t.cudaSuccess or not count:
         reason = "none is there" if error == runtime.cudaError_t.cudaSuccess else error.name
@@ -53,6 +52,8 @@ def find_gpu(index: int, *, extra: str) -> Gpu:
     if index >= count:
         known = ", ".join(f"cuda:{one}" for one in range(count))
         raise UnavailableError(f"cuda:{index} was asked for; this machine has {known}")
+    # The larger of the two, which a machine without a GPU need not load.
+    core = require("cuda.core", extra=extra, purpose="an engine of TensorRT's")
     with gpu_failures(f"cuda:{index} was opened"):
         device = core.Device(index)
         device.set_current()

@@ -5,6 +5,7 @@ too; TensorRT builds for the GPU that it finds, and times kernels on it.
 """
 
 import importlib
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from braintumor.errors import UnavailableError, UsageError
 
-__all__ = ["LIBRARIES", "Library", "LibraryEntry", "load_library"]
+__all__ = ["LIBRARIES", "Library", "LibraryEntry", "load_library", "require_installed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,27 @@ class Library:
         return tuple(name for name in self.trt.ComputeCapability.__members__ if re.fullmatch(r"SM\d+", name))
 
 
+def require_installed(name: str) -> None:
+    """Refuse, at no cost, a library that is not there at all.
+
+    Args:
+        name: A key of `LIBRARIES`.
+
+    Raises:
+        UsageError: It is no key.
+        UnavailableError: It is not installed.
+    """
+    if name not in LIBRARIES:
+        raise UsageError(f"no library for plans is called {name!r}; allowed are {', '.join(LIBRARIES)}")
+    module = LIBRARIES[name].module
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except ValueError:
+        found = False  # a None in sys.modules
+    if not found:
+        raise _does_not_load(name, f"there is no module {module!r}")
+
+
 def load_library(name: str) -> Library:
     """Import a library.
 
@@ -86,17 +108,13 @@ def load_library(name: str) -> Library:
         UsageError: It is no key.
         UnavailableError: It is not installed, its bindings lack their libraries, or it is too old.
     """
-    if name not in LIBRARIES:
-        raise UsageError(f"no library for plans is called {name!r}; allowed are {', '.join(LIBRARIES)}")
+    require_installed(name)
     entry = LIBRARIES[name]
     try:
         trt = importlib.import_module(entry.module)
     except (ImportError, OSError) as error:
         # The bindings come without their libraries from some indexes; on Windows that is an OSError.
-        raise UnavailableError(
-            f"the engine {name} needs {entry.title}, which does not load here ({error}); install it with: "
-            f"{entry.remedy}"
-        ) from error
+        raise _does_not_load(name, error) from error
     version = str(getattr(trt, "__version__", ""))
     if not hasattr(trt, "Builder") or not version:
         raise UnavailableError(f"the engine {name} needs {entry.title}, whose installation is broken: {entry.remedy}")
@@ -107,6 +125,13 @@ def load_library(name: str) -> Library:
             f"{entry.remedy.replace('install', 'install --upgrade', 1)}"
         )
     return Library(name, entry.title, trt, version)
+
+
+def _does_not_load(name: str, why: object) -> UnavailableError:
+    entry = LIBRARIES[name]
+    return UnavailableError(
+        f"the engine {name} needs {entry.title}, which does not load here ({why}); install it with: {entry.remedy}"
+    )
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """The engine as an ensemble sees it: real plans, and a device on which ONNX Runtime computes."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -177,10 +178,17 @@ def test_a_closed_engine_frees_its_memory_and_answers_no_more(machine: Machine, 
         engine.infer(phantoms(1, member.height, member.width))
 
 
-@pytest.mark.parametrize("factory", [TensorRtEngine, TensorRtRtxEngine])
-def test_a_machine_without_a_gpu_is_told_so_and_what_to_do(factory: type[TensorRtEngine], member: Member) -> None:
+def test_a_machine_without_the_library_is_told_how_to_install_it(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(UnavailableError, match=r"no module 'tensorrt'.*pypi.nvidia.com 'braintumor\[tensorrt\]'"):
+        TensorRtEngine(member)
+
+
+def test_a_machine_without_a_gpu_is_told_so_and_what_to_do(member: Member) -> None:
     runtime = pytest.importorskip("cuda.bindings.runtime")
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("this machine has a GPU")
     with pytest.raises(UnavailableError, match=r"no NVIDIA GPU can be used here .*--engine onnxruntime-cpu"):
-        factory(member)
+        TensorRtRtxEngine(member)
