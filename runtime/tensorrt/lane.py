@@ -89,21 +89,30 @@ class CudaLane(Closing):
         self._graphs: list[Any] = []
         self._held: list[Any] = []
         with gpu_failures(f"memory for {largest} images was allocated"):
-            self._device = core.Device(gpu.index)
-            self._device.set_current()
-            self._stream = self._device.create_stream()
-            self._held.append(self._stream)
-            pinned = core.LegacyPinnedMemoryResource()
-            sizes = [largest * each for each in self._bytes]
-            self._host = [self._hold(pinned.allocate(size)) for size in sizes]
-            self._on_device = [self._hold(self._device.allocate(size, stream=self._stream)) for size in sizes]
-            self._stream.sync()
+            try:
+                self._allocate(core, gpu.index, [largest * each for each in self._bytes])
+            except BaseException:
+                # At once, since a plan for fewer images comes next.
+                self.close()
+                raise
         self.stream = int(self._stream.handle)
         self.images_address, self.probabilities_address = (int(buffer.handle) for buffer in self._on_device)
-        self.images = _view(self._host[0], sizes[0]).reshape(largest, height, width)
-        self.probabilities = _view(self._host[1], sizes[1]).view(np.float32).reshape(largest, _CLASSES)
+        images, probabilities = (
+            _view(buffer, largest * each) for buffer, each in zip(self._host, self._bytes, strict=True)
+        )
+        self.images = images.reshape(largest, height, width)
+        self.probabilities = probabilities.view(np.float32).reshape(largest, _CLASSES)
         # Rows beyond a batch are computed as well: of black images, not of what lay in memory.
         self.images[:] = 0
+
+    def _allocate(self, core: Any, index: int, sizes: list[int]) -> None:
+        self._device = core.Device(index)
+        self._device.set_current()
+        self._stream = self._hold(self._device.create_stream())
+        pinned = core.LegacyPinnedMemoryResource()
+        self._host = [self._hold(pinned.allocate(size)) for size in sizes]
+        self._on_device = [self._hold(self._device.allocate(size, stream=self._stream)) for size in sizes]
+        self._stream.sync()
 
     def enter(self) -> None:
         """See `Lane`."""
@@ -151,9 +160,9 @@ class CudaLane(Closing):
         self._graphs.clear()
         self._held.clear()
 
-    def _hold(self, buffer: Any) -> Any:
-        self._held.append(buffer)
-        return buffer
+    def _hold(self, thing: Any) -> Any:
+        self._held.append(thing)
+        return thing
 
     def _copy(self, target: Any, source: Any, size: int, kind: Any) -> None:
         (error,) = self._runtime.cudaMemcpyAsync(
