@@ -8,10 +8,12 @@ from typing import Final
 from braintumor.bench.labelled import LabelledImages
 from braintumor.errors import UsageError
 from braintumor.export.calibration_set import DEFAULT_COUNT, calibration_set, validation_set
+from braintumor.export.evaluation import Subject
+from braintumor.export.fidelity import Limits
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.plan import PLAN_SUFFIX, QuantisationPlan, plan_beside, write_plan
 from braintumor.export.precision import Precision
-from braintumor.export.search import Limits, Subject, search_plans
+from braintumor.export.search import search_plans
 from braintumor.runtime.files import sha256_of
 
 __all__ = ["Quantisation", "is_worth_it", "plans_for"]

@@ -1,0 +1,115 @@
+"""How faithfully a quantised model, or vote, decides, and how much of that may be lost."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Answers", "Limits", "Quality", "doubtful", "expected_flips", "quality"]
+
+_TINY: Final = 1e-9
+# Images of the smallest leads: enough for a rate, few enough to be in doubt.
+_DOUBTFUL: Final = 51
+
+Answers = NDArray[np.float32]
+"""float32 [images, classes], softmax."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What int8 may cost, on validation images.
+
+    Attributes:
+        vote_flips: Part of the images whose label in the vote may change, 0..1.
+        vote_expected_flips: Part whose label is expected to change in the vote, 0..1; see `expected_flips`. Flips
+            that were counted are too few to judge by: where 3 in 703 are expected, one search in twenty counts none.
+        vote_accuracy_drop: By how much the vote's accuracy may fall, 0..1.
+        member_flips: Part of the images whose label may change in one member, 0..1: a vote must not hide a member
+            that has gone astray.
+        member_accuracy_drop: By how much a member's accuracy may fall, 0..1.
+    """
+
+    vote_flips: float = 0.005
+    vote_expected_flips: float = 0.0015
+    vote_accuracy_drop: float = 0.0015
+    member_flips: float = 0.02
+    member_accuracy_drop: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How a quantised model, or vote, answers beside its FP32 original.
+
+    Attributes:
+        images: How many were asked about.
+        accuracy: Part that is right, 0..1.
+        accuracy_fp32: The original's.
+        flips: Images whose label differs from the original's.
+        expected_flips: Part of the images whose label is expected to differ, 0..1.
+        divergence_nats: Mean KL(original, quantised).
+        mean_abs_difference: mean |Δp|, 0..1.
+        max_abs_difference: max |Δp|, 0..1.
+    """
+
+    images: int
+    accuracy: float
+    accuracy_fp32: float
+    flips: int
+    expected_flips: float
+    divergence_nats: float
+    mean_abs_difference: float
+    max_abs_difference: float
+
+    def within(self, flips: float, drop: float) -> bool:
+        """Not more than these parts of the images flipped, and of the accuracy lost."""
+        lost = self.accuracy_fp32 - self.accuracy
+        return self.flips <= flips * self.images and lost <= drop + _TINY
+
+
+def quality(found: Answers, reference: Answers, labels: NDArray[np.int64]) -> Quality:
+    """Compare float32 [n, classes] answers with a reference's, given the truth int64 [n]."""
+    p, q = reference.astype(np.float64) + _TINY, found.astype(np.float64) + _TINY
+    return Quality(
+        images=len(labels),
+        accuracy=float((found.argmax(axis=1) == labels).mean()),
+        accuracy_fp32=float((reference.argmax(axis=1) == labels).mean()),
+        flips=int((found.argmax(axis=1) != reference.argmax(axis=1)).sum()),
+        expected_flips=expected_flips(found, reference),
+        divergence_nats=float((p * np.log(p / q)).sum(axis=1).mean()),
+        mean_abs_difference=float(np.abs(p - q).mean()),
+        max_abs_difference=float(np.abs(p - q).max()),
+    )
+
+
+def expected_flips(found: Answers, reference: Answers) -> float:
+    """The part of such images whose label is to be expected to change, 0..1: with less scatter than counted flips.
+
+    The lead of an image is the log-odds of the reference's label over the best other one; quantisation shifts it,
+    and the label changes where it falls below 0. Only images of small lead are in danger, and those are few: where
+    just they stand is chance. So their leads are taken as spread evenly from 0 to the largest of the `_DOUBTFUL`
+    smallest, and the chance of each of their shifts d to cross 0, min(-d / largest, 1) where d < 0, is averaged.
+
+    Args:
+        found: float32 [n, classes], the quantised answers.
+        reference: float32 [n, classes], the original ones.
+    """
+    label, which = reference.argmax(axis=1), doubtful(reference)
+    lead = _lead(reference, label)[which]
+    shift = _lead(found, label)[which] - lead
+    return float(np.clip(-shift / max(float(lead.max()), _TINY), 0, 1).sum() / len(reference))
+
+
+def doubtful(reference: Answers) -> NDArray[np.intp]:
+    """The images of the smallest leads, which `expected_flips` looks at: int [k], indices."""
+    return np.argsort(_lead(reference, reference.argmax(axis=1)), kind="stable")[:_DOUBTFUL]
+
+
+def _lead(answers: Answers, label: NDArray[np.intp]) -> NDArray[np.float64]:
+    """float64 [n]: log-odds of that label over the best other class."""
+    logs = np.log(answers.astype(np.float64) + _TINY)
+    rows = np.arange(len(logs))
+    own = logs[rows, label]
+    logs[rows, label] = -np.inf
+    result: NDArray[np.float64] = own - logs.max(axis=1)
+    return result

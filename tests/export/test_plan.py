@@ -1,0 +1,93 @@
+"""A plan's file: whole, bound to one `.keras` file, and refused when it is anything else."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braintumor.errors import ModelError
+from braintumor.export.plan import (
+    PLAN_SUFFIX,
+    QuantisationPlan,
+    plan_beside,
+    read_plan,
+    rounded_thresholds,
+    write_plan,
+)
+
+PLAN = QuantisationPlan(
+    source_sha256="ab" * 32,
+    size=(128, 96),
+    method="entropy",
+    thresholds=rounded_thresholds({"b": 1 / 3, "a": 12345.678}),
+    float_nodes=("conv1",),
+    float_groups=("stem",),
+    findings={"ranking": [{"group": "stem", "nodes": 1}]},
+)
+
+
+def test_a_plan_that_was_written_is_read_as_it_was(tmp_path: Path) -> None:
+    write_plan(PLAN, tmp_path / "plan.json")
+    assert read_plan(tmp_path / "plan.json") == PLAN
+    assert read_plan(tmp_path / "plan.json").sha256 == PLAN.sha256
+
+
+def test_the_hash_is_of_what_decides_the_model_and_of_nothing_else() -> None:
+    assert replace(PLAN, findings={}, method="minmax", float_groups=()).sha256 == PLAN.sha256
+    for other in (
+        replace(PLAN, thresholds={**PLAN.thresholds, "a": 1.0}),
+        replace(PLAN, float_nodes=()),
+        replace(PLAN, size=(96, 128)),
+        replace(PLAN, source_sha256="cd" * 32),
+    ):
+        assert other.sha256 != PLAN.sha256
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw[: len(raw) // 2],
+        lambda _: b"",
+        lambda _: b"\xff\xfe",
+        lambda _: b"[]",
+        lambda _: b"null",
+        lambda raw: raw.replace(b'"size": [', b'"size": [7, '),
+        lambda raw: raw.replace(b'"thresholds": {', b'"thresholds": {"c": "x", '),
+        lambda raw: raw.replace(b'"float_nodes"', b'"other"'),
+        lambda raw: raw.replace(b'"findings": {', b'"findings": 5, "x": {'),
+    ],
+)
+def test_a_damaged_plan_is_refused_with_the_command_for_a_new_one(tmp_path: Path, change: Any) -> None:
+    path = tmp_path / "plan.json"
+    write_plan(PLAN, path)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ModelError, match=r"is no quantisation plan .*bt-export --precision int8 --calibrate DATA"):
+        read_plan(path)
+
+
+def test_a_plan_of_another_schema_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({**PLAN.to_dict(), "schema": "braintumor.quantisation-plan/9"}))
+    with pytest.raises(ModelError, match=r"is of schema 'braintumor.quantisation-plan/9'"):
+        read_plan(path)
+
+
+def test_a_plan_serves_the_file_that_it_was_made_for_and_no_other(tmp_path: Path) -> None:
+    model = tmp_path / "net.keras"
+    assert plan_beside(model, PLAN.source_sha256) is None
+    write_plan(PLAN, tmp_path / f"net{PLAN_SUFFIX}")
+    assert plan_beside(model, PLAN.source_sha256) == PLAN
+    assert plan_beside(model, "cd" * 32) is None
+
+
+def test_what_ships_is_made_for_what_ships() -> None:
+    import hashlib
+
+    shipped = Path(__file__).resolve().parents[2] / "models" / "pretrained"
+    plans = sorted(shipped.glob(f"*{PLAN_SUFFIX}"))
+    assert plans
+    for path in plans:
+        weights = path.with_name(path.name.removesuffix(PLAN_SUFFIX) + ".keras")
+        assert plan_beside(weights, hashlib.sha256(weights.read_bytes()).hexdigest()) is not None, path.name
