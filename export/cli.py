@@ -236,6 +236,8 @@ def _member_line(entry: Mapping[str, Any]) -> str:
         f"{entry['nodes']['converted']} -> {entry['nodes']['simplified']}{softmax}, answers {asked} as Keras does "
         f"(max |dp| {worst:.1e}, no {'clear ' if entry['precision'] in _CLEAR_ONLY else ''}label differs)"
     )
+    if "mixed" in entry:
+        line += f"\n  {'int8' if entry['mixed']['int8'] else 'not int8'}: {entry['mixed']['reason']}"
     return line + (_quantisation_lines(entry["quantisation"]) if entry["quantisation"] else "")
 
 

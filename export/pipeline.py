@@ -2,8 +2,8 @@
 
 import importlib.resources
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -12,6 +12,7 @@ from braintumor.export.archive import open_archive
 from braintumor.export.bundle import check_destination, write_bundle
 from braintumor.export.int8 import Quantisation, is_worth_it, plans_for
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
+from braintumor.export.mixed import Candidate, choose
 from braintumor.export.precision import Precision
 from braintumor.export.verify import MIN_IMAGES
 from braintumor.models.catalog import ENSEMBLE
@@ -32,7 +33,8 @@ class ExportOptions:
 
     Attributes:
         members: In the order of the bundle, at least one, with different names.
-        precision: Of all members; "mixed" is int8 for those that gain by it and `quantisation.rest` for the others.
+        precision: Of all members; "mixed" is int8 for those that are faithful and measured to be faster by it on this
+            machine, and `quantisation.rest` for the others.
         folder: Where the bundle goes.
         name: Of the bundle.
         images: For the verification.
@@ -102,11 +104,7 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
         class_permutation(member.classes, classes)
         open_archive(member.path)
     report = report or _NoReport()
-    exported = []
-    for member, target in zip(options.members, _targets(options, classes, report), strict=True):
-        report.step(f"{member.name}: exporting, up to some minutes for a large model")
-        exported.append(export_member(member, classes, target, options.images))
-        report.done(exported[-1])
+    exported = _exported(options, classes, report)
     return write_bundle(
         options.folder,
         name=options.name,
@@ -118,16 +116,47 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
     )
 
 
-def _targets(options: ExportOptions, classes: tuple[str, ...], report: Report) -> tuple[Target, ...]:
-    """What each member is brought to."""
-    if options.precision not in {"int8", "mixed"}:
-        return (Target(options.precision),) * len(options.members)  # type: ignore[arg-type]  # not "mixed"
-    asked = options.quantisation
-    plans = plans_for(options.members, classes, asked, options.images, report.step)
-    return tuple(
-        Target("int8", plan, asked.rest) if options.precision == "int8" or is_worth_it(plan) else Target(asked.rest)
-        for plan in plans
-    )
+def _exported(options: ExportOptions, classes: tuple[str, ...], report: Report) -> list[ExportedMember]:
+    """Every member, verified, at what was asked for."""
+
+    def one(member: MemberOptions, target: Target) -> ExportedMember:
+        report.step(f"{member.name}: exporting at {target.precision}, up to some minutes for a large model")
+        return export_member(member, classes, target, options.images)
+
+    if options.precision in {"int8", "mixed"}:
+        asked = options.quantisation
+        plans = plans_for(options.members, classes, asked, options.images, report.step)
+        targets = [Target("int8", plan, asked.rest) for plan in plans]
+        if options.precision == "mixed":
+            faithful = [target if is_worth_it(plan) else None for plan, target in zip(plans, targets, strict=True)]
+            return _chosen(options, faithful, one, report)
+    else:
+        targets = [Target(options.precision)] * len(options.members)  # type: ignore[arg-type]  # not "mixed"
+    exported = []
+    for member, target in zip(options.members, targets, strict=True):
+        exported.append(one(member, target))
+        report.done(exported[-1])
+    return exported
+
+
+def _chosen(
+    options: ExportOptions,
+    targets: Sequence[Target | None],
+    one: Callable[[MemberOptions, Target], ExportedMember],
+    report: Report,
+) -> list[ExportedMember]:
+    """Every member at int8 where that was measured to be faster, else at the rest precision."""
+    rest = Target(options.quantisation.rest)
+    candidates = [
+        Candidate(None if target is None else one(member, target), one(member, rest))
+        for member, target in zip(options.members, targets, strict=True)
+    ]
+    exported = []
+    for candidate, choice in zip(candidates, choose(candidates, report.step), strict=True):
+        taken = candidate.int8 if choice.int8 and candidate.int8 is not None else candidate.rest
+        exported.append(replace(taken, entry={**taken.entry, "mixed": choice.to_dict()}))
+        report.done(exported[-1])
+    return exported
 
 
 def _bundle_classes(members: Sequence[MemberOptions]) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def _chain(node: Any) -> list[Any]:
     return chain
 
 
-def _scale(chain: list[Any]) -> np.floating[Any] | None:
+def _scale(chain: list[Any]) -> float | None:
     """The one scale of a symmetric int8 chain; None for any other."""
     kinds = [node.get_type_name() for node in chain]
     if kinds not in (
@@ -77,7 +77,7 @@ def _scale(chain: list[Any]) -> np.floating[Any] | None:
         return None
     if [None if end is None else float(end.ravel()[0]) for end in ends] != [_LOWEST, _HIGHEST]:
         return None
-    return scale.ravel()[0]
+    return float(scale.ravel()[0])
 
 
 def _constant(value: Any) -> Any:

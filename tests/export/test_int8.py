@@ -1,0 +1,171 @@
+"""Plans for an export: found beside the models or searched on real files; and `--precision mixed`, measured."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from braintumor.bench.phantoms import phantoms
+from braintumor.errors import ModelError, UsageError
+from braintumor.export import mixed
+from braintumor.export.calibration import activation_thresholds
+from braintumor.export.fidelity import Limits
+from braintumor.export.groups import node_groups
+from braintumor.export.int8 import Quantisation, is_worth_it, plans_for
+from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
+from braintumor.export.mixed import Candidate, choose
+from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export.plan import PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
+from braintumor.export.quantize import quantized
+from braintumor.models.labels import CLASSES
+from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.ensemble import Ensemble
+
+IMAGES = VerificationImages((), 64)
+GENEROUS = Limits(1.0, 1.0, 1.0, 1.0, 1.0)
+
+Keras = Callable[..., Path]
+
+
+def options(path: Path, name: str = "small", size: tuple[int, int] | None = None) -> MemberOptions:
+    return MemberOptions(path, name, 1.0, CLASSES, size=size)
+
+
+def plan_for(path: Path, in_float: Callable[[list[str]], list[str]] = lambda _: []) -> QuantisationPlan:
+    """A real plan, without a search."""
+    exported = export_member(options(path), CLASSES, Target("fp32"), IMAGES)
+    model = onnx.load(str(exported.model))
+    groups = node_groups(model)
+    return QuantisationPlan(
+        source_sha256=exported.entry["source"]["sha256"],
+        size=(32, 32),
+        method="minmax",
+        thresholds=activation_thresholds(model, phantoms(16, 32, 32))["minmax"],
+        float_nodes=tuple(in_float([name for group in groups for name in group.nodes])),
+        float_groups=(),
+        findings={"ranking": [{"group": group.name, "nodes": len(group.nodes)} for group in groups]},
+    )
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of training and of validation images."""
+    root = tmp_path_factory.mktemp("sets")
+    for part, count, seed in (("train", 75, 1), ("val", 12, 2)):
+        for index, pixels in enumerate(phantoms(4 * count, 96, 96, seed=seed)):
+            path = root / part / CLASSES[index % 4] / f"{part}{index:04}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return root / "train", root / "val"
+
+
+def test_what_was_searched_is_saved_and_makes_the_same_model_without_images(
+    small_keras: Keras, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model = tmp_path / "small.keras"
+    model.write_bytes(small_keras().read_bytes())
+    asked = Quantisation(*folders, count=300, limits=GENEROUS, save_plans=tmp_path)
+    told: list[str] = []
+    (plan,) = plans_for([options(model)], CLASSES, asked, IMAGES, told.append)
+    assert read_plan(tmp_path / f"small{PLAN_SUFFIX}").sha256 == plan.sha256
+    assert plan.findings["calibration"]["images"] == 300
+    assert plan.findings["validation"]["images"] == 48
+    assert any("ranges of activations on 300 training images" in step for step in told)
+    (found,) = plans_for([options(model)], CLASSES, Quantisation(), IMAGES, told.append)
+    exported = onnx.load(str(export_member(options(model), CLASSES, Target("fp32"), IMAGES).model))
+    made = [quantized(exported, each.thresholds, each.float_nodes).SerializeToString() for each in (plan, found)]
+    assert made[0] == made[1]
+
+
+def test_a_folder_cannot_both_calibrate_and_judge(small_keras: Keras, folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match="judge by: name them with --validate FOLDER"):
+        plans_for([options(small_keras())], CLASSES, Quantisation(folders[0], count=300), IMAGES, lambda _: None)
+
+
+def test_a_model_without_a_plan_is_told_how_to_get_one(small_keras: Keras) -> None:
+    with pytest.raises(
+        UsageError, match=r"has no quantisation plan beside it \(bare\.int8\.json.*--calibrate FOLDER"
+    ):
+        plans_for([options(small_keras("bare"))], CLASSES, Quantisation(), IMAGES, lambda _: None)
+
+
+def test_a_plan_of_another_file_or_size_is_no_plan(small_keras: Keras, tmp_path: Path) -> None:
+    model = tmp_path / "small.keras"
+    model.write_bytes(small_keras(seed=3).read_bytes())
+    write_plan(plan_for(small_keras()), tmp_path / f"small{PLAN_SUFFIX}")
+    with pytest.raises(UsageError, match="made for this very file"):
+        plans_for([options(model)], CLASSES, Quantisation(), IMAGES, lambda _: None)
+    model.write_bytes(small_keras().read_bytes())
+    assert plans_for([options(model)], CLASSES, Quantisation(), IMAGES, lambda _: None)
+    with pytest.raises(UsageError, match="made for this very file"):
+        plans_for([options(model, size=(48, 48))], CLASSES, Quantisation(), IMAGES, lambda _: None)
+
+
+def test_a_damaged_plan_is_not_taken_for_none(small_keras: Keras, tmp_path: Path) -> None:
+    model = tmp_path / "small.keras"
+    model.write_bytes(small_keras().read_bytes())
+    (tmp_path / f"small{PLAN_SUFFIX}").write_text('{"schema": "braintumor.quantisation-plan/1"')
+    with pytest.raises(ModelError, match="is no quantisation plan"):
+        plans_for([options(model)], CLASSES, Quantisation(), IMAGES, lambda _: None)
+
+
+def test_a_plan_that_leaves_most_in_float_is_not_worth_it(small_keras: Keras) -> None:
+    assert is_worth_it(plan_for(small_keras()))
+    assert not is_worth_it(plan_for(small_keras(), lambda names: names[: len(names) // 2 + 1]))
+
+
+def exported_pair(path: Path) -> Candidate:
+    plan = plan_for(path)
+    return Candidate(
+        export_member(options(path), CLASSES, Target("int8", plan), IMAGES),
+        export_member(options(path), CLASSES, Target("fp32"), IMAGES),
+    )
+
+
+def test_a_choice_says_on_what_it_was_measured_and_follows_the_measurement(small_keras: Keras) -> None:
+    pair = exported_pair(small_keras())
+    unfaithful = Candidate(None, pair.rest)
+    first, second = choose([pair, unfaithful], lambda _: None)
+    assert first.engine == second.engine is not None
+    assert first.speed_up is not None
+    assert first.int8 == (first.speed_up.low > 1)
+    assert ("no gain" in first.reason) != first.int8
+    assert not second.int8
+    assert "faithful" in second.reason
+    assert second.int8_ms is None
+
+
+@pytest.mark.parametrize(("factor", "int8"), [(0.5, True), (1.0, False), (2.0, False)])
+def test_int8_has_to_be_faster_beyond_the_scatter(
+    small_keras: Keras, monkeypatch: pytest.MonkeyPatch, factor: float, int8: bool
+) -> None:
+    pair = exported_pair(small_keras())
+    scatter = np.random.default_rng(0)
+    sides = iter([1.0, factor] * 1000)
+    monkeypatch.setattr(
+        mixed, "timed_ms", lambda call: call() is not None and next(sides) * scatter.uniform(0.9, 1.1)
+    )
+    (choice,) = choose([pair], lambda _: None)
+    assert choice.int8 == int8
+    assert choice.speed_up is not None
+    assert choice.speed_up.median == pytest.approx(1 / factor, rel=0.15)
+
+
+def test_a_mixed_bundle_says_of_each_member_what_it_got_and_why(small_keras: Keras, tmp_path: Path) -> None:
+    members = []
+    for name, keep in (("a", lambda _: []), ("b", lambda names: names)):
+        model = tmp_path / f"{name}.keras"
+        model.write_bytes(small_keras(seed=5).read_bytes())
+        write_plan(plan_for(model, keep), tmp_path / f"{name}{PLAN_SUFFIX}")
+        members.append(options(model, name))
+    asked = ExportOptions(tuple(members), "mixed", tmp_path / "bundle", "m", IMAGES, "by a test")
+    bundle = export_bundle(asked)
+    first, second = load_bundle(bundle.folder).members
+    assert first.precision == ("int8" if first.details["mixed"]["int8"] else "fp32")
+    assert (second.precision, second.details["mixed"]["int8"]) == ("fp32", False)
+    assert "faithful" in second.details["mixed"]["reason"]
+    with Ensemble.load(bundle, engine="onnxruntime-cpu") as ensemble:
+        assert ensemble.predict(phantoms(1, 64, 64)[0]).status == "ok"
