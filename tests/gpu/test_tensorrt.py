@@ -100,6 +100,17 @@ def test_a_graph_does_not_answer_with_the_images_of_the_batch_before(engine: str
         np.testing.assert_array_equal(kept, before)
 
 
+def test_graphs_of_several_sizes_do_not_disturb_each_other(engine: str, bundle: Bundle) -> None:
+    member = bundle.members[1]
+    images = phantoms(32, member.height, member.width, seed=6)
+    expected = by_onnx_runtime(member, images)
+    with ENGINES[engine](member) as loaded:
+        for count in (1, 8, 32, 2, 16, 1, 32, 8, 3, 1):
+            assert np.abs(loaded.infer(images[:count]) - expected[:count]).max() <= TOLERANCES[member.precision], (
+                count
+            )
+
+
 def test_two_ensembles_beside_each_other_answer_as_one_alone(engine: str, bundle: Bundle) -> None:
     images = list(phantoms(40, 64, 64, seed=4))
     with Ensemble.load(bundle, engine=engine) as alone:
