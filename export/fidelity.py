@@ -24,6 +24,7 @@ class Limits:
         vote_flips: Part of the images whose label in the vote may change, 0..1.
         vote_expected_flips: Part whose label is expected to change in the vote, 0..1; see `expected_flips`. Flips
             that were counted are too few to judge by: where 3 in 703 are expected, one search in twenty counts none.
+            At 0.05 %, two or more of 703 change in one of twenty cases (Poisson, 0.35 expected).
         vote_accuracy_drop: By how much the vote's accuracy may fall, 0..1.
         member_flips: Part of the images whose label may change in one member, 0..1: a vote must not hide a member
             that has gone astray.
@@ -31,7 +32,7 @@ class Limits:
     """
 
     vote_flips: float = 0.005
-    vote_expected_flips: float = 0.0015
+    vote_expected_flips: float = 0.0005
     vote_accuracy_drop: float = 0.0015
     member_flips: float = 0.02
     member_accuracy_drop: float = 0.01
