@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from braintumor.bench.charts_svg import ACCENT, INK, SOFT, Canvas, Scale, linear, logarithmic, text_px
-from braintumor.bench.html import Markup
+from braintumor.bench.page import Markup
 
 __all__ = ["Bar", "Interval", "Spread", "bar_chart", "interval_chart", "spread_chart"]
 

@@ -6,7 +6,7 @@ from itertools import pairwise, zip_longest
 from typing import Final
 
 from braintumor.bench.charts_svg import ACCENT, INK, MARKS, SOFT, Canvas, linear, logarithmic, text_px
-from braintumor.bench.html import Markup
+from braintumor.bench.page import Markup
 
 __all__ = ["Bin", "Point", "confusion_chart", "pareto_chart", "reliability_chart"]
 

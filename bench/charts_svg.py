@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from braintumor.bench.html import Markup, markup
+from braintumor.bench.page import Markup, markup
 
 __all__ = ["ACCENT", "INK", "LINE", "MARKS", "SOFT", "Canvas", "Scale", "linear", "logarithmic", "text_px"]
 

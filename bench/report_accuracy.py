@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from braintumor.bench.charts import Interval, interval_chart
 from braintumor.bench.charts_plane import confusion_chart
-from braintumor.bench.html import Markup, figure, paragraph, section, side, table
+from braintumor.bench.page import Markup, figure, paragraph, section, side, table
 from braintumor.bench.report_text import decimals, interval_text, named, percent
 
 __all__ = ["accuracy_sections", "contenders"]

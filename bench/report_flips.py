@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from braintumor.bench.charts import Interval, interval_chart
-from braintumor.bench.html import Markup, figure, markup, paragraph, section, table
+from braintumor.bench.page import Markup, figure, markup, paragraph, section, table
 from braintumor.bench.report_text import decimals, named, percent
 
 __all__ = ["comparison_sections"]

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from braintumor.bench.charts import Bar, Interval, Spread, bar_chart, interval_chart, spread_chart
 from braintumor.bench.charts_plane import Point, pareto_chart
-from braintumor.bench.html import Markup, figure, paragraph, section, table
+from braintumor.bench.page import Markup, figure, paragraph, section, table
 from braintumor.bench.report_text import interval_text, ms_text, percent
 
 __all__ = ["latency_sections"]

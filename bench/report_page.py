@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from braintumor.bench.html import Markup, markup, page, paragraph, section, table
+from braintumor.bench.page import Markup, markup, page, paragraph, section, table
 from braintumor.bench.report import Report
 from braintumor.bench.report_accuracy import accuracy_sections
 from braintumor.bench.report_flips import comparison_sections

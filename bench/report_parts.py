@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from braintumor.bench.html import Markup
+from braintumor.bench.page import Markup
 from braintumor.bench.report_accuracy import accuracy_sections
 from braintumor.bench.report_flips import comparison_sections
 from braintumor.bench.report_latency import latency_sections

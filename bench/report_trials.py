@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from braintumor.bench.charts_plane import Bin, reliability_chart
-from braintumor.bench.html import Markup, figure, paragraph, section, side, table
+from braintumor.bench.page import Markup, figure, paragraph, section, side, table
 from braintumor.bench.report_accuracy import contenders
 from braintumor.bench.report_text import decimals, named, percent
 

@@ -1,6 +1,7 @@
 """Each layer imports only those below it, and heavy libraries only where they belong."""
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -137,3 +138,10 @@ def test_a_planted_violation_is_found(file: str, source: str) -> None:
 )
 def test_what_is_allowed_is_not_reported(file: str, source: str) -> None:
     assert violations(file, source) == []
+
+
+@pytest.mark.parametrize("folder", ["bench", "training"])
+def test_no_module_beside_a_script_hides_one_of_python(folder: str) -> None:
+    # `python bench/memory.py` looks into its own folder first: a module html.py there is everybody's html.
+    names = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
+    assert not names & sys.stdlib_module_names
