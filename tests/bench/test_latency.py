@@ -151,7 +151,7 @@ def test_two_runs_of_the_same_are_within_three_hundredths(shipped_model: Path, t
 
 
 def exported(model: Path, folder: Path) -> Path:
-    from braintumor.export.cli import main as export
+    from braintumor.export.cli import export
 
     done = CliRunner().invoke(export, [str(model), "--precision", "fp32", "--bundle", str(folder)])
     assert done.exit_code == 0, done.output
