@@ -34,6 +34,7 @@ check: $(VENV)/dev.installed .typecheck
 
 bench: $(VENV)/dev.installed
 	$(BIN)/pytest tests/benchmarks $(ARGS)
+	$(BIN)/pytest -m ratio tests/bench
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/memory.py
 

@@ -117,6 +117,7 @@ def test_it_is_plain_data_and_lines(everyone: LatencyResult) -> None:
     assert "times as long as small on onnxruntime-cpu" in lines
 
 
+@pytest.mark.ratio
 def test_the_timer_takes_less_than_a_hundredth_of_a_call(everyone: LatencyResult) -> None:
     shortest = min(statistics.median(one.at(1).samples.times_ms) for one in everyone.contenders)
     clocks_a_call = 2 + len(STAGES) + 1 + 2 * len(everyone.contenders[0].info.members)
@@ -134,7 +135,7 @@ def test_a_bundle_can_be_compared_with_itself(small_bundle: Path) -> None:
     assert (result.images["labelled"], result.pareto) == (False, ())
 
 
-@pytest.mark.slow
+@pytest.mark.ratio
 def test_two_runs_of_the_same_are_within_three_hundredths(shipped_model: Path, tmp_path: Path) -> None:
     bundle = exported(shipped_model, tmp_path / "fp32")
     options = LatencyOptions(

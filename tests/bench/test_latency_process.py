@@ -132,6 +132,7 @@ class Idle:
         return self.answered.vote
 
 
+@pytest.mark.ratio
 def test_measuring_adds_less_than_a_hundredth_to_the_smallest_call(small_bundle: Path, scans: list[Path]) -> None:
     contender = BundleContender(str(small_bundle), engine="onnxruntime-cpu", device=None, threads=None, policy="full")
     idle, member = Idle(), timed_engine(cast("Engine", Idle()))
