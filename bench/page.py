@@ -50,7 +50,7 @@ th.n, td.n { text-align: right; white-space: nowrap }
 th:last-child, td:last-child { padding-right: 0 }
 tr.strong td { font-weight: 600 }
 figure { margin: 1rem 0; break-inside: avoid }
-figure svg { display: block; max-width: 100%; height: auto }
+figure svg, figure img { display: block; max-width: 100%; height: auto }
 .side { display: flex; flex-wrap: wrap; gap: 1rem 2.2rem; align-items: flex-start }
 .side > * { margin: .4rem 0 }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; margin: 1rem 0 }

@@ -5,34 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.accuracy_scores import cross_entropy
+from braintumor.bench.accuracy_scores import (
+    ReliabilityBin,
+    cross_entropy,
+    expected_calibration_error,
+    reliability_bins,
+)
 from braintumor.optional import require
 from braintumor.training.predictions import Answers
 
-__all__ = ["Calibration", "ReliabilityBin", "calibration", "fit_temperature", "tempered"]
+__all__ = ["Calibration", "calibration", "fit_temperature", "tempered"]
 
-_BINS = 15
 _COLDEST, _HOTTEST = 0.05, 20.0
 _FLOOR = 1e-12
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """Images whose highest probability lies in one interval.
-
-    Attributes:
-        low: Lower end.
-        high: Upper end.
-        count: Images.
-        confidence: Mean of their highest probabilities; 0 without images.
-        accuracy: Part of them that was decided right; 0 without images.
-    """
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +25,7 @@ class Calibration:
     """How far confidence is from accuracy.
 
     Attributes:
-        bins: 15 of equal width.
+        bins: Images of about the same confidence; empty bins are left out.
         ece: Expected calibration error (Guo et al. 2017, arXiv:1706.04599), 0..1.
     """
 
@@ -49,26 +34,9 @@ class Calibration:
 
 
 def calibration(answers: Answers) -> Calibration:
-    """Reliability over 15 bins of equal width."""
-    confidence = answers.probabilities.max(axis=1)
-    right = answers.probabilities.argmax(axis=1) == answers.labels
-    # A confidence of exactly 1 belongs to the last bin.
-    index = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    bins = []
-    for number in range(_BINS):
-        inside = index == number
-        count = int(inside.sum())
-        bins.append(
-            ReliabilityBin(
-                low=number / _BINS,
-                high=(number + 1) / _BINS,
-                count=count,
-                confidence=float(confidence[inside].mean()) if count else 0.0,
-                accuracy=float(right[inside].mean()) if count else 0.0,
-            )
-        )
-    ece = sum(found.count * abs(found.accuracy - found.confidence) for found in bins) / len(answers)
-    return Calibration(tuple(bins), float(ece))
+    """Reliability over 15 bins of equal width, as `bt-bench accuracy` counts it."""
+    found = answers.probabilities, answers.labels
+    return Calibration(reliability_bins(*found), expected_calibration_error(*found))
 
 
 def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

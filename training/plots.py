@@ -14,10 +14,12 @@ from braintumor.training.evaluate import Evaluation
 from braintumor.training.state import EpochRow
 from braintumor.training.study import STUDY, STUDY_ENSEMBLE_ACCURACY
 
-__all__ = ["confusion_chart", "curves_chart", "leaderboard_chart", "reliability_chart"]
+__all__ = ["DPI", "confusion_chart", "curves_chart", "leaderboard_chart", "reliability_chart"]
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"  # Okabe & Ito's, told apart by everyone
-_DPI = 160
+DPI = 160
+"""Pixels an inch of every chart."""
+
 _ENOUGH = 10
 
 
@@ -118,7 +120,7 @@ def reliability_chart(found: Mapping[str, tuple[Calibration, Calibration]]) -> b
         for state, colour, mark in ((before, _BLUE, "o"), (after, _ORANGE, "D")):
             label = f"{'as trained' if state is before else 'tempered'}, ECE {100 * state.ece:.1f} %"
             axis.plot([], [], mark, color=colour, label=label)
-            for item in (item for item in state.bins if item.count):
+            for item in state.bins:
                 # A bin of a few images says little: it is drawn hollow.
                 fill = colour if item.count >= _ENOUGH else "white"
                 size = 4 + 0.35 * item.count**0.5
@@ -136,7 +138,7 @@ def reliability_chart(found: Mapping[str, tuple[Calibration, Calibration]]) -> b
 def _figure(rows: int, columns: int, *, width: float, height: float, **options: Any) -> tuple[Any, Any]:
     # The object interface, not pyplot: nothing global, no window system.
     matplotlib = require("matplotlib.figure", extra="train", purpose="drawing charts")
-    figure = matplotlib.Figure(figsize=(width, height), dpi=_DPI)
+    figure = matplotlib.Figure(figsize=(width, height), dpi=DPI)
     axes = figure.subplots(rows, columns, **options)
     for axis in np.reshape(axes, -1):
         axis.spines[["top", "right"]].set_visible(False)

@@ -13,7 +13,7 @@ from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.catalog import CATALOG
 from braintumor.training.audit import near_duplicate_free
 from braintumor.training.calibration import Calibration, calibration, fit_temperature, tempered
-from braintumor.training.ensemble_search import Vote, search, soft_vote
+from braintumor.training.ensemble_search import Choice, Vote, choose_vote, equal_vote, soft_vote
 from braintumor.training.evaluate import Evaluation, evaluate
 from braintumor.training.predictions import Answers, read_predictions
 from braintumor.training.splits import ManifestRow
@@ -74,13 +74,13 @@ class Report:
     Attributes:
         runs: By model.
         judged: By model; the chosen ensemble, where there is one, under `ENSEMBLE`.
-        votes: The best vote of each subset, best on validation first.
+        choice: How that ensemble was chosen; None with one model.
         study_vote: Equal votes of the study's three models, judged; None where one of them is missing.
     """
 
     runs: Mapping[str, Run]
     judged: Mapping[str, Judged]
-    votes: tuple[Vote, ...]
+    choice: Choice | None
     study_vote: Judged | None
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Report:
             "schema": "braintumor.training-report/1",
             "notice": NOTICE,
             "judged": {name: found.to_json() for name, found in self.judged.items()},
-            "votes": [asdict(vote) for vote in self.votes],
+            "choice": self.choice.to_json() if self.choice else None,
             "study_vote": self.study_vote.to_json() if self.study_vote else None,
             "runs": {
                 name: {"about": dict(run.about), "history": [asdict(row) for row in run.history]}
@@ -148,14 +148,13 @@ def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
     runs = {name: read_run(folder / name) for name in found}
     free = near_duplicate_free(rows)
     judged = {name: judge(run.answers["val"], run.answers["test"], free) for name, run in runs.items()}
-    votes: list[Vote] = []
-    study_vote = None
+    choice = study_vote = None
     if len(runs) > 1:
-        votes = search({name: run.answers["val"] for name, run in runs.items()})
-        judged[ENSEMBLE] = _judge_vote(runs, votes[0], free)
+        choice = choose_vote({name: run.answers["val"] for name, run in runs.items()})
+        judged[ENSEMBLE] = _judge_vote(runs, choice.vote, free)
     if all(name in runs for name in STUDY_ENSEMBLE):
-        study_vote = _judge_vote(runs, Vote(STUDY_ENSEMBLE, (1 / 3,) * 3, 0.0, 0.0), free)
-    return Report(runs, judged, tuple(votes), study_vote)
+        study_vote = _judge_vote(runs, equal_vote(STUDY_ENSEMBLE), free)
+    return Report(runs, judged, choice, study_vote)
 
 
 def judge(val: Answers, test: Answers, free: frozenset[str]) -> Judged:

@@ -17,7 +17,7 @@ from braintumor.training import keras_file
 from braintumor.training.calibration import calibration, fit_temperature, tempered
 from braintumor.training.cli import main
 from braintumor.training.data import save_dataset
-from braintumor.training.ensemble_search import Vote, search, soft_vote, subsets
+from braintumor.training.ensemble_search import equal_vote
 from braintumor.training.evaluate import evaluate
 from braintumor.training.predictions import Answers, predictions_csv, read_predictions
 from braintumor.training.report import ENSEMBLE, make_report
@@ -73,37 +73,6 @@ def test_temperature_mends_what_it_was_spoilt_with() -> None:
     assert np.allclose(tempered(honest.probabilities, 1.0), honest.probabilities)
 
 
-def test_four_models_have_eleven_subsets() -> None:
-    assert len(subsets(_NAMES)) == 11
-    assert subsets(("a", "b")) == [("a", "b")]
-
-
-def test_search_finds_the_vote_that_validation_likes() -> None:
-    good, noise = _answers(seed=1, skill=2.5), _answers(seed=2, skill=0.0)
-    votes = search({"EfficientNetV2M": good, "DenseNet121": noise, "InceptionResNetV2": _answers(seed=3, skill=2.5)})
-    assert len(votes) == 4
-    assert votes[0].val_accuracy == max(vote.val_accuracy for vote in votes)
-    weighted = next(vote for vote in votes if vote.members == ("EfficientNetV2M", "DenseNet121"))
-    assert weighted.weights[0] > weighted.weights[1]
-    assert all(sum(vote.weights) == pytest.approx(1) for vote in votes)
-
-
-def test_equal_votes_stay_equal_when_others_decide_nothing_better() -> None:
-    same = _answers(seed=1)
-    assert search({"a": same, "b": same})[0].weights == (0.5, 0.5)
-
-
-def test_soft_vote_is_the_weighted_mean() -> None:
-    one, other = _answers(seed=1), _answers(seed=2)
-    found = soft_vote({"a": one, "b": other}, Vote(("a", "b"), (0.25, 0.75), 0.0, 0.0))
-    assert np.allclose(found.probabilities, 0.25 * one.probabilities + 0.75 * other.probabilities)
-
-
-def test_models_with_different_images_do_not_meet() -> None:
-    with pytest.raises(IntegrityError, match="different images"):
-        search({"a": _answers(200), "b": _answers(100)})
-
-
 def test_predictions_survive_their_file(tmp_path: Path, parts: Any) -> None:
     rng = np.random.default_rng(0)
     probabilities = {
@@ -155,10 +124,11 @@ def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: P
     assert judged.test.images == 703
     assert judged.free is not None
     assert judged.free.images == 359
-    assert judged.val.accuracy == report.votes[0].val_accuracy
+    assert report.choice is not None
+    assert report.choice.vote == equal_vote(_NAMES[:3])
     assert [sum(row) for row in judged.test.confusion] == [158, 199, 183, 163]
     assert report.study_vote is not None
-    assert len(report.votes) == 4
+    assert len(report.choice.models) == 4
     written = {path.name for path in write_report(report, tmp_path / "report")}
     assert {"report.html", "report.json", "leaderboard.png", "curves.png", "confusion-Ensemble.png"} <= written
     page = (tmp_path / "report" / "report.html").read_text()

@@ -1,0 +1,132 @@
+"""The vote is chosen by what validation images can tell, and by nothing else."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from braintumor.bench.intervals import Pairs, mcnemar_p
+from braintumor.errors import IntegrityError, UsageError
+from braintumor.training.ensemble_search import Vote, choose_vote, equal_vote, soft_vote, subsets
+from braintumor.training.predictions import Answers
+
+_NAMES = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S")
+
+
+def _answers(count: int = 702, *, seed: int = 0, skill: float = 2.0, sharpness: float = 1.0) -> Answers:
+    """A model that is right as often as its skill says, and as sure of itself as its sharpness."""
+    labels = np.arange(count) % 4
+    logits = sharpness * (np.random.default_rng(seed).normal(size=(count, 4)) + skill * np.eye(4)[labels])
+    powers = np.exp(logits)
+    files = tuple(f"{number}.png" for number in range(count))
+    return Answers(files, labels.astype(np.int64), powers / powers.sum(axis=1, keepdims=True))
+
+
+def _disputed(count: int) -> dict[str, Answers]:
+    """Two models of 200 images; in `count` of them only votes with 0.7 and more for the first are right."""
+    labels = np.zeros(200, np.int64)
+    first, second = (np.tile([0.9, 0.1, 0.0, 0.0], (200, 1)) for _ in range(2))
+    first[:count], second[:count] = (0.7, 0.3, 0.0, 0.0), (0.2, 0.8, 0.0, 0.0)
+    files = tuple(f"{number}.png" for number in range(200))
+    return {"a": Answers(files, labels, first), "b": Answers(files, labels, second)}
+
+
+def test_four_models_have_eleven_subsets() -> None:
+    assert len(subsets(_NAMES)) == 11
+    assert subsets(("a", "b")) == [("a", "b")]
+
+
+def test_soft_vote_is_the_weighted_mean() -> None:
+    one, other = _answers(seed=1), _answers(seed=2)
+    found = soft_vote({"a": one, "b": other}, Vote(("a", "b"), (0.25, 0.75)))
+    assert np.allclose(found.probabilities, 0.25 * one.probabilities + 0.75 * other.probabilities)
+
+
+def test_all_models_vote_alike_where_the_images_cannot_tell() -> None:
+    validation = {name: _answers(seed=seed) for seed, name in enumerate(_NAMES)}
+    choice = choose_vote(validation)
+    assert choice.vote == equal_vote(_NAMES)
+    # Something else did decide more of these very images: that is what must not decide.
+    assert choice.weights.accuracy > choice.reference.accuracy
+    assert (choice.weights.tried, choice.models[0].tried) == (84, 10)
+    assert not any(one.better for one in (*choice.models, choice.weights))
+
+
+def test_a_model_that_spoils_the_vote_is_left_out() -> None:
+    validation = {name: _answers(seed=seed) for seed, name in enumerate(_NAMES[:3])}
+    # Always sure, right as often as a coin with four sides.
+    validation[_NAMES[3]] = _answers(seed=9, skill=0.0, sharpness=20.0)
+    choice = choose_vote(validation)
+    assert choice.vote == equal_vote(_NAMES[:3])
+    everyone = next(one for one in choice.models if one.vote.members == _NAMES)
+    assert everyone.told_apart
+    assert everyone.lost > everyone.gained
+
+
+def test_weights_that_truly_help_are_kept() -> None:
+    validation = {"a": _answers(seed=1, skill=3.0), "b": _answers(seed=2, skill=0.0, sharpness=20.0)}
+    choice = choose_vote(validation)
+    assert choice.vote == choice.weights.vote
+    assert choice.vote.weights[0] > 0.6
+    assert choice.weights.better
+    fresh = {"a": _answers(seed=3, skill=3.0), "b": _answers(seed=4, skill=0.0, sharpness=20.0)}
+    accuracy = {
+        vote.weights: (soft_vote(fresh, vote).probabilities.argmax(axis=1) == fresh["a"].labels).mean()
+        for vote in (choice.vote, equal_vote(("a", "b")))
+    }
+    assert accuracy[choice.vote.weights] > accuracy[0.5, 0.5] + 0.05
+
+
+@pytest.mark.parametrize(("gained", "kept"), [(8, False), (9, True)])
+def test_the_p_value_is_paid_for_every_vote_that_was_tried(gained: int, kept: bool) -> None:
+    # Eight weightings of two models are not equal: 8 x 2 / 2^8 = 0.0625, and 8 x 2 / 2^9 = 0.031.
+    choice = choose_vote(_disputed(gained))
+    found = choice.weights
+    assert (found.gained, found.lost, found.tried) == (gained, 0, 8)
+    assert found.p == 2 / 2**gained
+    assert found.p_corrected == 8 * found.p
+    assert found.better is kept
+    assert choice.vote.weights == (found.vote.weights if kept else (0.5, 0.5))
+
+
+def test_every_row_carries_the_test_that_decided() -> None:
+    validation = {name: _answers(seed=seed, skill=1.5 + 0.2 * seed) for seed, name in enumerate(_NAMES)}
+    choice = choose_vote(validation)
+    reference = choice.reference
+    assert (reference.gained, reference.lost, reference.p) == (0, 0, 1.0)
+    assert len(choice.models) == 11
+    assert all(one.accuracy >= other.accuracy for one, other in pairwise(choice.models))
+    right = {
+        one.vote: soft_vote(validation, one.vote).probabilities.argmax(axis=1) == validation[_NAMES[0]].labels
+        for one in choice.models
+    }
+    for one in choice.models:
+        assert one.accuracy == right[one.vote].mean()
+        assert one.p == mcnemar_p(Pairs.of(right[reference.vote], right[one.vote]))
+    stored = choice.to_json()
+    assert stored["models"][0]["p_corrected"] == choice.models[0].p_corrected
+    assert stored["vote"]["members"] == choice.vote.members
+
+
+def test_models_of_equal_skill_are_hardly_ever_told_apart() -> None:
+    sets = 100
+    left, luckier = 0, 0
+    for number in range(sets):
+        validation = {name: _answers(300, seed=4 * number + place) for place, name in enumerate(_NAMES)}
+        choice = choose_vote(validation)
+        everyone = next(one for one in choice.models if one.vote.members == _NAMES)
+        left += choice.vote != equal_vote(_NAMES)
+        luckier += max(choice.weights.accuracy, choice.models[0].accuracy) > everyone.accuracy
+    assert luckier > 0.5 * sets, "the simulation leaves nothing to be led astray by"
+    # Two questions at 5 % each: beyond 10 % by more than chance would be a fault of the rule.
+    assert left <= 10
+
+
+def test_models_with_different_images_do_not_meet() -> None:
+    with pytest.raises(IntegrityError, match="different images"):
+        choose_vote({"a": _answers(200), "b": _answers(100)})
+
+
+def test_one_model_is_no_vote() -> None:
+    with pytest.raises(UsageError, match="a vote of a was asked for; it takes two models"):
+        choose_vote({"a": _answers(8)})

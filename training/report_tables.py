@@ -1,0 +1,141 @@
+"""The tables of the report, for its page and for the notebook."""
+
+from typing import Final
+
+from braintumor.bench.page import Markup, markup, paragraph, table
+from braintumor.models.labels import CLASSES
+from braintumor.training.ensemble_search import SIGNIFICANCE, Choice, Compared
+from braintumor.training.evaluate import Evaluation
+from braintumor.training.report import ENSEMBLE, Judged, Report
+from braintumor.training.study import STUDY, STUDY_ENSEMBLE, STUDY_ENSEMBLE_ACCURACY
+
+__all__ = ["calibration_table", "class_table", "leaderboard_table", "runs_table", "votes_table"]
+
+_TESTED: Final = ("validation", "loss", "gained : lost", "p")
+
+_HOW: Final = (
+    "Gained and lost are validation images that only this vote, or only the reference, decides right; p is McNemar's "
+    "exact test of the two, and the next column multiplies it by the votes that were tried. The vote begins with all "
+    "models and equal weights. Another one takes its place only when it is better at a corrected p of "
+    f"{SIGNIFICANCE} or less: the most accurate of so many votes on the images that choose it is mostly the luckiest."
+)
+
+
+def leaderboard_table(report: Report) -> Markup:
+    """Every model and the ensemble, most accurate on test first, the study's figures beside."""
+    head = ("model", "validation", "test", "loss", "study", "study loss", "near-duplicate-free test")
+    rows = []
+    for name, found in sorted(report.judged.items(), key=lambda item: -item[1].test.accuracy):
+        study = STUDY.get(name)
+        rows.append(
+            (
+                name,
+                f"{found.val.accuracy:.2%}",
+                found.test.text(),
+                f"{found.test.loss:.4f}",
+                f"{study.accuracy if study else STUDY_ENSEMBLE_ACCURACY:.2%}",
+                f"{study.loss:.4f}" if study else "",
+                found.free.text() if found.free else "none",
+            )
+        )
+    return table(head, rows)
+
+
+def runs_table(report: Report) -> Markup:
+    """How each model was trained."""
+    parts = []
+    for name, run in report.runs.items():
+        if not run.about:
+            parts.append(f"<p><b>{markup(name)}</b>: evaluated from a file; no learning curve.</p>")
+            continue
+        recipe = run.about["recipe"]
+        versions = ", ".join(f"{key} {value}" for key, value in run.about["versions"].items())
+        minutes = run.history[-1].elapsed_s / 60 if run.history else 0.0
+        told = (
+            f": from {recipe['initial'] or 'random weights'}, {len(run.history)} epochs, {minutes:.0f} minutes, "
+            f"seed {recipe['seed']}; {versions}; "
+        )
+        command = markup(run.about["command"])
+        parts.append(f"<p><b>{markup(name)}</b>{markup(told)}<code>{command}</code></p>")
+    return Markup("\n".join(parts))
+
+
+def class_table(found: Evaluation) -> Markup:
+    """Precision, recall, F1 and support by class."""
+    head = ("class", "precision", "recall", "F1", "support")
+    lines = found.per_class
+    rows = [
+        (name, *(f"{lines[name][key]:.4f}" for key in ("precision", "recall", "f1")), str(lines[name]["support"]))
+        for name in CLASSES
+    ]
+    return table(head, rows)
+
+
+def votes_table(report: Report) -> Markup:
+    """Which vote was chosen, by which tests, and what it does on the test images."""
+    choice = report.choice
+    if choice is None:
+        return paragraph("One model is no ensemble.")
+    rows = [
+        (*_figures(" + ".join(one.vote.members), one), "the reference" if one == choice.reference else _told(one))
+        for one in choice.models
+    ]
+    best = choice.weights
+    parts = [
+        table(
+            ("models, with equal weights", *_TESTED, f"p x {choice.reference.tried}", "verdict"),
+            rows,
+            strong=choice.models.index(choice.reference),
+        ),
+        paragraph(_HOW, "soft"),
+        table(
+            ("the same models, other weights", *_TESTED, f"p x {best.tried}", "verdict"),
+            [(*_figures(_weights(best.vote.weights), best), _told(best))],
+        ),
+    ]
+    parts.append(paragraph(f"The vote: {_named(choice)}. On test: {_both(report.judged[ENSEMBLE])}."))
+    if report.study_vote:
+        names = " + ".join(STUDY_ENSEMBLE)
+        parts.append(
+            paragraph(f"The study's vote, {names} with equal weights: {_both(report.study_vote)}; published: 100 %.")
+        )
+    return Markup("\n".join(parts))
+
+
+def _figures(name: str, one: Compared) -> tuple[str, ...]:
+    return (
+        name,
+        f"{one.accuracy:.2%}",
+        f"{one.loss:.4f}",
+        f"{one.gained} : {one.lost}",
+        f"{one.p:.3g}",
+        f"{one.p_corrected:.3g}",
+    )
+
+
+def _told(one: Compared) -> str:
+    if not one.told_apart:
+        return "cannot be told apart"
+    return "better" if one.better else "worse"
+
+
+def _weights(weights: tuple[float, ...]) -> str:
+    return " : ".join(f"{weight:.2g}" for weight in weights)
+
+
+def _named(choice: Choice) -> str:
+    weights = _weights(choice.vote.weights) if choice.weights.better else "equal"
+    return f"{' + '.join(choice.vote.members)}, weights {weights}"
+
+
+def _both(judged: Judged) -> str:
+    return judged.test.text() + (f"; without near-duplicates {judged.free.text()}" if judged.free else "")
+
+
+def calibration_table(report: Report) -> Markup:
+    """Temperature and expected calibration error by model."""
+    rows = [
+        (name, f"{found.temperature:.3f}", f"{found.before.ece:.2%}", f"{found.after.ece:.2%}")
+        for name, found in report.judged.items()
+    ]
+    return table(("model", "temperature (fitted on validation)", "test ECE", "test ECE, tempered"), rows)
