@@ -9,17 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from PIL import Image
 
-from braintumor.bench.phantoms import phantoms
 from braintumor.bench.processes import ProcessRun, run_process
+from braintumor.bench.scaling import write_images
 from braintumor.errors import BraintumorError
 from braintumor.models.catalog import ENSEMBLE
 
 __all__ = ["MemoryGrowth", "measure_growth"]
-
-# So many different phantoms; the rest of a folder are links to them, decoded like any other file.
-_DIFFERENT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def measure_growth(bundle: Path, work: Path, *, small: int, large: int) -> Memor
     runs = []
     for count in (small, large):
         folder = work / str(count)
-        _write_images(folder, count)
+        write_images(folder, count, None)
         output = work / f"{count}.jsonl"
         infer = str(Path(sys.executable).with_name("bt-infer"))
         run = run_process([infer, str(folder), "--bundle", str(bundle), "--output", str(output)])
@@ -64,17 +60,6 @@ def measure_growth(bundle: Path, work: Path, *, small: int, large: int) -> Memor
             raise BraintumorError(f"{answered} of {count} images were answered, exit status {run.returncode}")
         runs.append(run)
     return MemoryGrowth(*runs)
-
-
-def _write_images(folder: Path, count: int) -> None:
-    folder.mkdir(parents=True)
-    originals = []
-    for index, pixels in enumerate(phantoms(min(count, _DIFFERENT), 224, 224)):
-        path = folder / f"{index:05}.png"
-        Image.fromarray(pixels).save(path)
-        originals.append(path)
-    for index in range(len(originals), count):
-        (folder / f"{index:05}.png").hardlink_to(originals[index % len(originals)])
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ def run_process(command: Sequence[str], *, environment: Mapping[str, str] | None
         command: Program and arguments.
         environment: Added to this process's.
 
+    What interrupts the measuring ends the command as well.
+
     Raises:
         UnavailableError: On Windows, which does not tell a child's peak memory this way.
     """
@@ -57,22 +60,29 @@ def run_process(command: Sequence[str], *, environment: Mapping[str, str] | None
     report_read, report_write = os.pipe()
     with os.fdopen(report_read) as report:
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [sys.executable, "-c", _LAUNCHER, str(report_write), *command],
                 env=os.environ | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(report_write,),
+                # A group of its own: the launcher and the command can be ended together.
+                process_group=0,
                 text=True,
-                check=False,
             )
         finally:
             os.close(report_write)
+        try:
+            stdout, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
         wall_s, peak_rss, returncode = json.load(report)
     # Linux counts in KiB, macOS in bytes.
     unit_bytes = 1 if sys.platform == "darwin" else 1024
-    return ProcessRun(wall_s, peak_rss * unit_bytes / 1e6, returncode, done.stdout)
+    return ProcessRun(wall_s, peak_rss * unit_bytes / 1e6, returncode, stdout)
 
 
 def own_peak_rss_mb() -> float | None:

@@ -2,15 +2,17 @@
 
     python bench/scaling.py BUNDLE [--engine NAME] [--counts 100,1000,10000] [--threads 1,2] [--json F] [--chart F]
 
-Every point is a whole process, as a user starts it. A long measurement can be made in pieces: points that the JSON
-file holds already, of the same bundle and engine on the same machine, are kept, and only the others are measured.
+Every point is a whole process, as a user starts it; one that is not counted goes before the first of each number of
+threads, so that caches are filled and "auto" has chosen. A long measurement can be made in pieces, or be cut short:
+each point is written when it is measured, and points that the JSON file holds already, of the same bundle, engine and
+images on the same machine, are kept, and only the others are measured.
 """
 
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +26,7 @@ from braintumor.bench.labelled import read_labelled
 from braintumor.bench.listed import Listed
 from braintumor.bench.phantoms import phantoms
 from braintumor.bench.processes import run_process
-from braintumor.bench.scaling_chart import draw
+from braintumor.bench.scaling_chart import draw, require_drawing
 from braintumor.bench.scaling_result import Point, Scaling
 from braintumor.command import EPILOG, Command, debug_option
 from braintumor.errors import BraintumorError, InputError, UsageError
@@ -58,16 +60,18 @@ def measure_point(bundle: Path, folder: Path, *, engine: str, threads: int) -> P
         output = Path(name) / "answers.jsonl"
         options = ("--bundle", str(bundle), "--engine", engine, "--threads", str(threads), "--output", str(output))
         run = run_process([infer, str(folder), *options])
-        answered = 0
+        answered, ran_on = 0, ""
         if run.returncode == 0:
             with output.open("rb") as stream:
-                answered = sum(1 for _ in stream)
+                for line in stream:
+                    ran_on = ran_on or json.loads(line)["engine"]["name"]
+                    answered += 1
     if answered != count:
         raise BraintumorError(
             f"bt-infer answered {answered} of {count} images with exit status {run.returncode}; run it by hand to "
-            f"see why: bt-infer {folder} {' '.join(options)}"
+            f"see why: bt-infer FOLDER {' '.join(options[:-2])}"
         )
-    return Point(count, threads, run.wall_s, run.peak_rss_mb)
+    return Point(count, threads, run.wall_s, run.peak_rss_mb, ran_on)
 
 
 def write_images(folder: Path, count: int, data: Path | None) -> None:
@@ -101,12 +105,15 @@ def _known(path: Path | None, empty: Scaling) -> Scaling:
     try:
         told: Mapping[str, Any] = json.loads(path.read_bytes())
         points = [Point(*(point[name] for name in Point.__slots__)) for point in told["points"]]
-        same = (told["schema"], told["sha256"], told["engine"]) == (SCHEMA, empty.sha256, empty.engine)
+        asked = (SCHEMA, empty.sha256, empty.engine, empty.source)
+        same = tuple(told[name] for name in ("schema", "sha256", "engine", "source")) == asked
         same = same and told["environment"]["machine"]["cpu"] == environment().to_json()["machine"]["cpu"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no file of bench/scaling.py ({error!r}); name another with --json") from error
     if not same:
-        raise UsageError(f"{path} holds another bundle, engine or machine; name another file with --json")
+        raise UsageError(
+            f"{path} holds another bundle, engine, machine or other images; name another file with --json"
+        )
     return replace(empty, points=tuple(points))
 
 
@@ -116,18 +123,19 @@ def _write(scaling: Scaling, path: Path) -> None:
         json.dump(told, stream, indent=1, allow_nan=False)
 
 
-def _lines(scaling: Scaling) -> Sequence[str]:
-    lines = [
+def _point_line(point: Point) -> str:
+    return (
         f"{point.images:>7} images  {point.threads} threads  {point.wall_s:8.1f} s  {point.images_per_s:6.1f} "
-        f"images/s  {point.peak_rss_mb:6.0f} MB"
-        for point in scaling.points
+        f"images/s  {point.peak_rss_mb:6.0f} MB  {point.ran_on}"
+    )
+
+
+def _lines(scaling: Scaling) -> Sequence[str]:
+    return [
+        f"{threads} threads: {told['start_s']:.2f} s and {told['images_per_s']:.2f} images/s; no point departs "
+        f"by more than {told['largest_departure']:.1%}; memory grows {told['memory_ratio']:.3f} x"
+        for threads, told in scaling.to_json()["lines"].items()
     ]
-    for threads, told in scaling.to_json()["lines"].items():
-        lines.append(
-            f"{threads} threads: {told['start_s']:.2f} s and {told['images_per_s']:.2f} images/s; no point departs "
-            f"by more than {told['largest_departure']:.1%}; memory grows {told['memory_ratio']:.3f} x"
-        )
-    return lines
 
 
 @click.command(cls=Command, epilog=EPILOG)
@@ -154,22 +162,51 @@ def main(
     threads = threads or _doubling(os.cpu_count() or 1)
     if min((*counts, *threads)) < 1:
         raise UsageError(f"counts {counts} and threads {threads} were asked for; allowed is 1 or more")
-    scaling = _known(output, Scaling(verified.folder.name, verified.sha256, engine))
+    if chart is not None:
+        require_drawing()
+    source = "phantoms" if data is None else str(data)
+    scaling = _known(output, Scaling(verified.folder.name, verified.sha256, engine, source))
+    for point in scaling.points:
+        click.echo(_point_line(point))
     with tempfile.TemporaryDirectory() as name:
-        for count in counts:
-            folder = Path(name) / str(count)
-            for number in threads:
-                if any((point.images, point.threads) == (count, number) for point in scaling.points):
-                    continue
-                if not folder.exists():
-                    write_images(folder, count, data)
-                scaling = scaling.with_point(measure_point(bundle, folder, engine=engine, threads=number))
-                if output is not None:
-                    _write(scaling, output)
+        for point in _measured(scaling, bundle, Path(name), [(c, t) for c in counts for t in threads], data):
+            scaling = scaling.with_point(point)
+            click.echo(_point_line(point))
+            if output is not None:
+                _write(scaling, output)
+            if chart is not None:
+                draw(scaling, chart)
     for line in _lines(scaling):
         click.echo(line)
     if chart is not None:
         draw(scaling, chart)
+
+
+def _measured(
+    known: Scaling, bundle: Path, work: Path, wanted: Sequence[tuple[int, int]], data: Path | None
+) -> Iterator[Point]:
+    """The points that are not known yet, one after the other."""
+    there = {(point.images, point.threads) for point in known.points}
+    warm: set[int] = set()
+    for count, threads in wanted:
+        if (count, threads) in there:
+            continue
+        folder = work / str(count)
+        if not folder.exists():
+            write_images(folder, count, data)
+        if threads not in warm:
+            measure_point(bundle, _one_image(folder, work), engine=known.engine, threads=threads)
+            warm.add(threads)
+        yield measure_point(bundle, folder, engine=known.engine, threads=threads)
+
+
+def _one_image(folder: Path, work: Path) -> Path:
+    """A folder of a single image."""
+    single = work / "single"
+    if not single.exists():
+        single.mkdir()
+        (single / "0.png").hardlink_to(min(folder.iterdir()))
+    return single
 
 
 def _doubling(cpus: int) -> tuple[int, ...]:

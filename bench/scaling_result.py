@@ -19,12 +19,14 @@ class Point:
         threads: CPU threads that it was given.
         wall_s: From its start to its end.
         peak_rss_mb: Its peak memory, in 1e6 bytes.
+        ran_on: The engine that answered.
     """
 
     images: int
     threads: int
     wall_s: float
     peak_rss_mb: float
+    ran_on: str
 
     @property
     def images_per_s(self) -> float:
@@ -55,12 +57,14 @@ class Scaling:
         bundle: Its name.
         sha256: Of the bundle.
         engine: What was asked for.
+        source: Where the images come from, in words.
         points: By threads, then by images.
     """
 
     bundle: str
     sha256: str
     engine: str
+    source: str
     points: tuple[Point, ...] = ()
 
     def with_point(self, point: Point) -> "Scaling":

@@ -1,7 +1,12 @@
 """Cost and memory against the number of images."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -15,14 +20,14 @@ from braintumor.errors import UsageError
 
 
 def scaling(*points: Point) -> Scaling:
-    found = Scaling("fp32", "0" * 64, "auto")
+    found = Scaling("fp32", "0" * 64, "auto", "phantoms")
     for point in points:
         found = found.with_point(point)
     return found
 
 
 def test_a_straight_cost_is_found_as_one() -> None:
-    found = scaling(*(Point(count, 2, 3 + count / 20, 500.0) for count in (10_000, 100, 1_000)))
+    found = scaling(*(Point(count, 2, 3 + count / 20, 500.0, "e") for count in (10_000, 100, 1_000)))
     line = found.line(2)
     assert (line.start_s, line.images_per_s) == pytest.approx((3, 20))
     assert line.largest_departure < 1e-9
@@ -31,14 +36,14 @@ def test_a_straight_cost_is_found_as_one() -> None:
 
 
 def test_a_cost_that_grows_faster_departs_from_the_line() -> None:
-    found = scaling(*(Point(count, 1, 3 + count**1.3 / 20, 5.0 * count) for count in (100, 1_000, 10_000)))
+    found = scaling(*(Point(count, 1, 3 + count**1.3 / 20, 5.0 * count, "e") for count in (100, 1_000, 10_000)))
     assert found.line(1).largest_departure > 0.1
     assert found.memory_ratio(1) == 100.0
 
 
 def test_one_point_makes_no_line() -> None:
     with pytest.raises(UsageError, match="make no line"):
-        scaling(Point(100, 1, 5.0, 500.0)).line(1)
+        scaling(Point(100, 1, 5.0, 500.0, "e")).line(1)
 
 
 def test_images_are_files_of_which_some_are_links(tmp_path: Path) -> None:
@@ -69,9 +74,37 @@ def test_it_is_measured_in_pieces_and_drawn(run: Callable[..., tuple[int, str]],
     # The point that was there was not measured again.
     assert [told["points"][0]] == first
     assert [point["images"] for point in told["points"]] == [10, 200]
+    assert {point["ran_on"] for point in told["points"]} == {"onnxruntime-cpu"}
     assert told["lines"]["1"]["memory_ratio"] < 1.5
     assert "images/s; no point departs" in text
     assert ET.parse(chart).getroot().tag.endswith("svg")  # noqa: S314 - our own file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal that only POSIX has")
+def test_what_is_cut_short_keeps_its_points_and_leaves_nothing_running(small_bundle: Path, tmp_path: Path) -> None:
+    output, work = tmp_path / "scaling.json", tmp_path / "work"
+    work.mkdir()
+    options = ("--engine", "onnxruntime-cpu", "--counts", "5,5000", "--threads", "1", "--json", str(output))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "braintumor.bench.scaling", str(small_bundle), *options],
+        env=os.environ | {"TMPDIR": str(work)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(work.glob("*/5000/004999.png")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    told, complaint = process.communicate(timeout=30)
+    assert process.returncode == 130, complaint
+    assert len(complaint.splitlines()) == 1
+    assert [point["images"] for point in json.loads(output.read_bytes())["points"]] == [5]
+    assert "5 images" in told
+    assert not list(work.glob("tmp*"))
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not [command for command in commands if str(work).encode() in command]
 
 
 def test_points_of_another_bundle_are_not_mixed_in(
@@ -83,7 +116,7 @@ def test_points_of_another_bundle_are_not_mixed_in(
     manifest = other / "bundle.json"
     manifest.write_text(manifest.read_text().replace('"name": "small"', '"name": "other"'))
     code, text = run("--counts", "5", "--threads", "1", "--json", str(output), bundle=other)
-    assert (code, "holds another bundle, engine or machine" in text) == (2, True), text
+    assert (code, "holds another bundle, engine, machine or other images" in text) == (2, True), text
 
 
 @pytest.mark.parametrize(
