@@ -1,15 +1,34 @@
-"""Optional packages: imported when first used, missed with the command that installs them."""
+"""Optional packages: imported when first used, without phoning home; missed with the command that installs them.
 
+Some report to their makers when they are imported: OpenVINO's Python package sends an event to Google Analytics, ONNX
+Runtime's builds for Windows trace to Microsoft. Nothing may leave a hospital's network: they are imported without.
+"""
+
+import contextlib
 import importlib
-from types import ModuleType
+import os
+import re
+import sys
+from types import MappingProxyType, ModuleType
+from typing import Any, Final, cast
 
 from braintumor.errors import UnavailableError
+from braintumor.hushed import hushed
 
-__all__ = ["require"]
+__all__ = ["quietly_imported", "require"]
+
+# Package → the module that reports for it; the package does without when that is not installed.
+_REPORTERS: Final = MappingProxyType({"openvino": "openvino_telemetry"})
+# What TensorFlow's C++ tells while it is imported, by itself or by Keras: not a word of it is about the user's files.
+_TALK: Final = re.compile(rb"WARNING: All log messages before absl|[IW]\d{4} .+\.cc:\d+\] |To enable the following")
+_TALKERS: Final = frozenset({"keras", "tensorflow"})
+_TALK_VARIABLE: Final = "TF_CPP_MIN_LOG_LEVEL"
+# Package → its function that turns reports off.
+_SWITCHES: Final = MappingProxyType({"onnxruntime": "disable_telemetry_events"})
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import an optional module.
+    """Import an optional module, as `quietly_imported` does.
 
     Args:
         module: The module's full name, such as "onnxruntime".
@@ -20,9 +39,43 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         UnavailableError: The module is missing or does not load.
     """
     try:
-        return importlib.import_module(module)
+        return quietly_imported(module)
     except ImportError as error:
         raise UnavailableError(
             f"{purpose} needs the package {module!r}, which does not load here ({error}); "
             f"install it with: pip install 'braintumor[{extra}]'"
         ) from error
+
+
+def quietly_imported(module: str) -> ModuleType:
+    """Import a module so that it reports nothing over the network, and TensorFlow without its small talk.
+
+    What an embedding program has imported before is left as it is.
+
+    Raises:
+        ImportError: The module is missing or does not load.
+    """
+    package = module.partition(".")[0]
+    reporter = _REPORTERS.get(package)
+    if reporter is None or reporter in sys.modules:
+        with _without_talk(package):
+            loaded = importlib.import_module(module)
+    else:
+        # None makes Python say that there is no such module.
+        cast("dict[str, Any]", sys.modules)[reporter] = None
+        try:
+            loaded = importlib.import_module(module)
+        finally:
+            del sys.modules[reporter]
+    # A ruined installation imports as an empty package, and is told of elsewhere.
+    if switch := getattr(loaded, _SWITCHES.get(module, ""), None):
+        switch()
+    return loaded
+
+
+def _without_talk(package: str) -> contextlib.AbstractContextManager[None]:
+    if package not in _TALKERS or "tensorflow" in sys.modules:
+        return contextlib.nullcontext()
+    # For what it would tell later; a user who wants to hear it sets the variable.
+    os.environ.setdefault(_TALK_VARIABLE, "3")
+    return hushed(_TALK) if os.environ[_TALK_VARIABLE] == "3" else contextlib.nullcontext()
