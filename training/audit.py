@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.study import NEAR_BITS
 from braintumor.optional import require
 from braintumor.training.data import Dataset
 from braintumor.training.hashing import distances, phashes
@@ -16,11 +17,10 @@ from braintumor.training.splits import SPLITS, ManifestRow, Split
 
 __all__ = ["NEAR", "Audit", "Pair", "audit", "near_duplicate_free"]
 
-NEAR = 4
-"""Differing bits of the perceptual hash up to which two images count as near-duplicates."""
+NEAR = NEAR_BITS
+"""Differing bits of the perceptual hash up to which two images count as near-duplicates, as everywhere else."""
 
 _THRESHOLDS = (0, 4, 6)
-_FLIPS = ("none", "left-right", "top-bottom", "both")
 _ROWS_AT_ONCE = 512
 
 
@@ -107,7 +107,7 @@ def audit(parts: dict[Split, Dataset]) -> tuple[Audit, list[Pair]]:
     mirrored = {
         "left-right": phashes(images[:, :, ::-1]),
         "top-bottom": phashes(images[:, ::-1]),
-        "both": phashes(images[:, ::-1, ::-1]),
+        "both ways": phashes(images[:, ::-1, ::-1]),
     }
     pairs = _pairs(plain, plain, "none", groups)
     near = [pair for pair in pairs if pair.distance <= NEAR]

@@ -1,14 +1,11 @@
 """The audit as one self-contained HTML page that shows the worst pairs side by side."""
 
-import base64
-import html
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
-from PIL import Image
 
-from braintumor import NOTICE
+from braintumor.bench.page import Markup, figure, markup, page, paragraph, section, table, thumbnail
 from braintumor.models.labels import CLASSES
 from braintumor.training.audit import NEAR, Audit, Pair
 from braintumor.training.data import Dataset
@@ -16,15 +13,13 @@ from braintumor.training.splits import SPLITS, Split
 
 __all__ = ["audit_page"]
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24 }
-table { border-collapse: collapse; margin: 1rem 0 }
-td { border-bottom: 1px solid #d0d7de; padding: .3rem 1.2rem .3rem 0 }
-td:last-child { text-align: right; font-variant-numeric: tabular-nums }
-.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.2rem }
-figure { margin: 0; padding: .6rem; border: 1px solid #d0d7de; border-radius: 6px } figure img { width: 48% }
-figcaption { font-size: 13px; overflow-wrap: anywhere } .bad { color: #b42318; font-weight: 600 }
-"""
+_WIDTH_PX: Final = 328
+"""Of the two pictures of a pair together."""
+
+_WHAT = f"""\
+Near-duplicates are images whose 64-bit perceptual hashes (pHash) differ in {NEAR} bits or fewer. A network that is \
+tested on a picture it was trained on is tested on its memory: figures on the test split are to be read beside those \
+on its near-duplicate-free part."""
 
 
 def audit_page(findings: Audit, pairs: Sequence[Pair], parts: dict[Split, Dataset], *, shown: int = 48) -> str:
@@ -36,23 +31,28 @@ def audit_page(findings: Audit, pairs: Sequence[Pair], parts: dict[Split, Datase
         parts: The audited images, for the pictures.
         shown: How many pairs.
     """
-    figures = "\n".join(_figure(pair, parts) for pair in pairs[:shown])
-    rows = "\n".join(f"<tr><td>{html.escape(name)}</td><td>{value:,}</td></tr>" for name, value in _table(findings))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Data audit</title><style>{_STYLE}</style></head><body>
-<h1>Data audit</h1>
-<p>Near-duplicates are images whose 64-bit perceptual hashes (pHash) differ in {NEAR} bits or fewer. A network that
-is tested on a picture it was trained on is tested on its memory: figures on the test split are to be read
-beside those on its near-duplicate-free part.</p>
-<table>{rows}</table>
-<h2>The worst {min(shown, len(pairs))} of {len(pairs):,} pairs</h2>
-<p>Pairs with different labels first, then pairs across the border of the test split, then by distance.</p>
-<div class="pairs">{figures}</div>
-<p>{html.escape(NOTICE)}</p></body></html>
-"""
+    about = f"{findings.images:,} images, {findings.test_images:,} of them for testing"
+    return page("Data audit", about, _sections(findings, pairs, parts, shown))
 
 
-def _table(found: Audit) -> list[tuple[str, int]]:
+def _sections(findings: Audit, pairs: Sequence[Pair], parts: dict[Split, Dataset], shown: int) -> Iterator[Markup]:
+    yield paragraph(_WHAT)
+    yield table(("found", "count"), [(name, f"{value:,}") for name, value in _rows(findings)])
+    cards = "\n".join(_pair(pair, parts) for pair in pairs[:shown])
+    yield section(
+        f"The worst {min(shown, len(pairs))} of {len(pairs):,} pairs",
+        [
+            paragraph(
+                "Pairs with different labels first, then pairs across the border of the test split, then by "
+                "distance; mirrored ones are among them.",
+                "soft",
+            ),
+            Markup(f'<div class="cards">{cards}</div>'),
+        ],
+    )
+
+
+def _rows(found: Audit) -> list[tuple[str, int]]:
     rows = [
         ("images", found.images),
         ("different pixel arrays", found.unique),
@@ -78,32 +78,26 @@ def _table(found: Audit) -> list[tuple[str, int]]:
     ]
 
 
-def _figure(pair: Pair, parts: dict[Split, Dataset]) -> str:
-    first, second = _image(pair.first, parts), _image(pair.second, parts)
-    labels = (
-        f'<span class="bad">{first[1]} and {second[1]}</span>' if first[1] != second[1] else html.escape(first[1])
-    )
+def _pair(pair: Pair, parts: dict[Split, Dataset]) -> Markup:
+    name, label, pixels = _image(pair.first, parts)
+    other_name, other_label, other_pixels = _image(pair.second, parts)
+    gap = np.full((len(pixels), len(pixels) // 20), 255, np.uint8)
+    address = thumbnail(np.hstack([pixels, gap, other_pixels]), _WIDTH_PX)
     kind = "exact copy" if pair.exact else f"{pair.distance} bits"
-    mirrored = "" if pair.flip == "none" else f", mirrored {pair.flip}"
-    return (
-        f'<figure><img alt="first" src="{first[2]}"> <img alt="second" src="{second[2]}">'
-        f"<figcaption>{labels}: {kind}{mirrored}<br>{html.escape(first[0])}<br>{html.escape(second[0])}"
-        "</figcaption></figure>"
+    mirrored = "" if pair.flip == "none" else f", the first mirrored {pair.flip}"
+    labels = markup(label) if label == other_label else Markup(f"<b>{markup(label)} and {markup(other_label)}</b>")
+    lines = (Markup(f"{labels}: {kind}{mirrored}"), name, other_name)
+    return figure(
+        Markup(f'<img alt="{markup(name)} beside {markup(other_name)}" src="{address}">'),
+        Markup("<br>".join(markup(line) for line in lines)),
     )
 
 
-def _image(index: int, parts: dict[Split, Dataset]) -> tuple[str, str, str]:
-    """File with its split, label, and the picture as a data address."""
+def _image(index: int, parts: dict[Split, Dataset]) -> tuple[str, str, np.ndarray]:
+    """File with its split, label, and uint8 [height, width]."""
     for split in SPLITS:
         data = parts[split]
         if index < len(data):
-            label = CLASSES[int(data.labels[index])]
-            return f"{split}: {data.files[index]}", label, _address(data.images[index])
+            return f"{split}: {data.files[index]}", CLASSES[int(data.labels[index])], data.images[index]
         index -= len(data)
     raise IndexError(index)
-
-
-def _address(pixels: np.ndarray) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).resize((160, 160)).save(stream, format="JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from braintumor.bench.accuracy_scores import cross_entropy
 from braintumor.errors import UsageError
 from braintumor.training.data import Dataset
 from braintumor.training.feed import epoch_batches
@@ -96,5 +95,4 @@ def save_model(recipe: Recipe, weights: Arrays, path: Path) -> Any:
 
 
 def _loss(learner: Learner, data: Dataset) -> float:
-    found = learner.predict(data.images)
-    return float(-np.log(np.maximum(found[np.arange(len(data)), data.labels], 1e-7)).mean())
+    return cross_entropy(learner.predict(data.images).astype(float), data.labels)

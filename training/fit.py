@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from braintumor.bench.accuracy_scores import cross_entropy
 from braintumor.errors import UsageError
 from braintumor.models.catalog import model_spec
 from braintumor.training.data import Dataset
@@ -199,9 +200,9 @@ class _Run:
         probabilities = learner.predict(val.images)
         if live is not None:
             learner.restore(live)
-        chosen = probabilities[np.arange(len(val)), val.labels]
-        loss = float(-np.log(np.maximum(chosen, 1e-7)).mean())
-        return loss, float((probabilities.argmax(axis=1) == val.labels).mean())
+        return cross_entropy(probabilities.astype(np.float64), val.labels), float(
+            (probabilities.argmax(axis=1) == val.labels).mean()
+        )
 
     def _save(self, learner: Learner) -> None:
         state = learner.state()

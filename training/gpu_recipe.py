@@ -30,6 +30,7 @@ if str(Path(__file__).resolve().parents[1]) not in braintumor.__path__:
     # In a checkout that is not installed the rooms lie beside the package, not in it.
     braintumor.__path__.append(str(Path(__file__).resolve().parents[1]))
 
+from braintumor.bench.accuracy_scores import cross_entropy
 from braintumor.training.data import Dataset, load_dataset
 from braintumor.training.finish import save_model
 from braintumor.training.predictions import predictions_csv
@@ -129,9 +130,9 @@ def _finish(net: Any, state: Any, data: dict[Split, Dataset], folder: RunFolder,
 
 
 def _figures(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    chosen = probabilities[np.arange(len(labels)), labels]
-    loss = float(-np.log(np.maximum(chosen, 1e-7)).mean())
-    return loss, float((probabilities.argmax(axis=1) == labels).mean())
+    return cross_entropy(probabilities.astype(np.float64), labels), float(
+        (probabilities.argmax(axis=1) == labels).mean()
+    )
 
 
 def train_all(options: argparse.Namespace) -> None:
