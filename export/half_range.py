@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+
+from braintumor.export.frame import IMAGE
+from braintumor.export.inference import session
 
 __all__ = ["HALF_MAX", "largest_half_value"]
 
@@ -19,7 +21,6 @@ HALF_MAX: Final = float(np.finfo(np.float16).max)
 """65504, the largest number in half precision."""
 
 _BATCH: Final = 8
-_ERRORS_ONLY: Final = 3
 _SUFFIX: Final = "/largest"
 
 
@@ -39,13 +40,10 @@ def largest_half_value(path: Path, images: NDArray[np.uint8]) -> tuple[str, floa
     if not names:
         return "", 0.0
     _measure(model.graph, names)
-    options = ort.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (image,) = (value.name for value in session.get_inputs())
+    measuring = session(model.SerializeToString())
     wanted = [name + _SUFFIX for name in names]
     parts: list[Any] = [
-        session.run(wanted, {image: images[start : start + _BATCH]}) for start in range(0, len(images), _BATCH)
+        measuring.run(wanted, {IMAGE: images[start : start + _BATCH]}) for start in range(0, len(images), _BATCH)
     ]
     largest = np.array(parts, np.float64).max(axis=0)
     # What comes behind an overflow is NaN: the first one is the cause.

@@ -2,29 +2,35 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from braintumor.export.frame import IMAGE, PROBABILITIES
+from braintumor.optional import require
 
-__all__ = ["answers", "batches", "session"]
+__all__ = ["ENGINE", "answers", "batches", "session"]
+
+_ort: Any = require("onnxruntime", extra="cpu", purpose="verifying an exported model")
+
+ENGINE: Final = f"onnxruntime-cpu {_ort.__version__}"
+"""What answers, and its version."""
 
 _ERRORS_ONLY = 3
 _BATCH = 16
 
 
-def session(model: bytes | Path) -> ort.InferenceSession:
+def session(model: bytes | Path) -> Any:
     """A session that computes Q/DQ as it is written.
 
     ONNX Runtime's fused int8 kernels saturate on CPUs without VNNI: figures would depend on the machine.
     """
-    options = ort.SessionOptions()
+    options = _ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     source = model if isinstance(model, bytes) else str(model)
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return _ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def answers(model: bytes | Path, images: NDArray[np.uint8], size: int = _BATCH) -> NDArray[np.float32]:

@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from braintumor.bench.parity import Parity, parity
 from braintumor.errors import ParityError
 from braintumor.export.half_range import HALF_MAX, largest_half_value
+from braintumor.export.inference import ENGINE
 from braintumor.export.inference import answers as answers_of
 from braintumor.export.precision import Precision
 
@@ -61,7 +61,7 @@ class Verification:
         return {
             "images": self.images,
             "reference": "Keras on the CPU, FP32",
-            "engine": f"onnxruntime-cpu {ort.__version__}",
+            "engine": ENGINE,
             "tolerance": self.tolerance,
             "by_batch": {str(size): asdict(figures) for size, figures in self.by_batch.items()},
             "max_abs_batch_difference": self.max_abs_batch_difference,
@@ -114,7 +114,7 @@ def _all_answers(path: Path, images: NDArray[np.uint8]) -> dict[int, NDArray[np.
         # ONNX Runtime's own exceptions share no public base class but this one.
         reason = " ".join(str(error).split())[:300]
         raise ParityError(
-            f"{path.name} does not run in onnxruntime {ort.__version__} at the batch sizes "
+            f"{path.name} does not run in {ENGINE} at the batch sizes "
             f"{', '.join(map(str, BATCH_SIZES))} ({reason}): report it with the .keras file"
         ) from error
 

@@ -8,7 +8,6 @@ answers with one JSON object on standard output: {"ok": true, "facts": {…}} or
 
 import base64
 import hashlib
-import importlib
 import json
 import os
 import sys
@@ -17,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+
+from braintumor.optional import quietly_imported
 
 __all__ = ["PROBE_MODEL", "TASKS", "main"]
 
@@ -36,7 +37,7 @@ _TOLERANCE: Final = 0.02
 
 def _library(module: str, landmark: str) -> Mapping[str, Any]:
     """Import it, and look for what a whole installation has."""
-    loaded = importlib.import_module(module)
+    loaded = quietly_imported(module)
     return {"version": getattr(loaded, "__version__", None), "whole": hasattr(loaded, landmark)}
 
 
@@ -65,7 +66,7 @@ def _engine(name: str) -> Mapping[str, Any]:
 
 def _openvino_devices() -> Mapping[str, Any]:
     """OpenVINO's devices and their full names."""
-    core = importlib.import_module("openvino").Core()
+    core = quietly_imported("openvino").Core()
     return {device: str(core.get_property(device, "FULL_DEVICE_NAME")) for device in core.available_devices}
 
 
