@@ -57,15 +57,17 @@ def fetch(*, yes: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("brain-mri-224.npz"), show_default=True)
 @click.option("--manifest", type=click.Path(path_type=Path), help="CSV of another split.  [default: our own]")
 @click.option("--incomplete", is_flag=True, help="Write the file although images are missing.")
+@click.option("--findings", type=click.Path(path_type=Path), help="JSON file for all that is missing, foreign, …")
 @debug_option
-def prepare(*, source: Path, out: Path, manifest: Path | None, incomplete: bool) -> None:
+def prepare(*, source: Path, out: Path, manifest: Path | None, incomplete: bool, findings: Path | None) -> None:
     """Match a copy of the data set (folder or .zip) with the 5618/702/703 split and write one file.
 
     SOURCE has one folder a class (glioma, healthy or notumor, meningioma, pituitary) at any depth.
     """
+    from braintumor.runtime.files import atomic_text
     from braintumor.training import prepare as room
     from braintumor.training.data import save_dataset
-    from braintumor.training.splits import SPLITS, read_manifest
+    from braintumor.training.splits import SPLITS, TEST_SUPPORTS, read_manifest
 
     rows = read_manifest(manifest)
     console = Console(stderr=True)
@@ -77,17 +79,27 @@ def prepare(*, source: Path, out: Path, manifest: Path | None, incomplete: bool)
             status.update(f"reading: {count[0]} of about {len(rows)} images")
 
         found = room.prepare(folder, rows, tick=tick)
+    if findings:
+        with atomic_text(findings) as stream:
+            json.dump(found.to_json(), stream, indent=1, ensure_ascii=False)
     for line in found.findings():
         click.echo(line, err=True)
     for split in SPLITS:
         supports = ", ".join(f"{name} {number}" for name, number in found.supports(split).items())
         click.echo(f"{split:5} {len(found.parts[split]):5}  {supports}")
+    if manifest is None and found.supports("test") != TEST_SUPPORTS:
+        wanted = ", ".join(f"{name} {number}" for name, number in TEST_SUPPORTS.items())
+        click.echo(f"the test part differs from the study's ({wanted})", err=True)
     if not found.complete and not incomplete:
         click.echo(
             f"{len(found.missing)} images of the manifest are missing: nothing was written; get a complete copy "
-            "with bt-data fetch, or go on with --incomplete (your figures are then on other images than ours)",
+            "with bt-data fetch, or go on with --incomplete (your figures are then on other images than ours); "
+            "--findings FILE lists all",
             err=True,
         )
+        sys.exit(_SOME_FAILED)
+    if lacking := found.lacking():
+        click.echo(f"no usable image for {', '.join(lacking)}: nothing was written; get a complete copy", err=True)
         sys.exit(_SOME_FAILED)
     save_dataset(out, found.parts)
     click.echo(f"{out}  {out.stat().st_size / 1e6:.0f} MB")

@@ -2,16 +2,18 @@
 
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import InputError, OutputError, UsageError
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.image import SUFFIXES, read_grey
 from braintumor.runtime.resize import resize
@@ -60,6 +62,19 @@ class Preparation:
         counts = np.bincount(self.parts[split].labels, minlength=len(CLASSES))
         return {name: int(count) for name, count in zip(CLASSES, counts, strict=True)}
 
+    def lacking(self) -> list[str]:
+        """Splits without an image of a class, such as "test/glioma": nothing can be trained or judged with those."""
+        supports = {split: self.supports(split) for split in SPLITS}
+        return [f"{split}/{name}" for split in SPLITS for name in CLASSES if not supports[split][name]]
+
+    def to_json(self) -> dict[str, Any]:
+        """All findings in full, as plain data, schema `braintumor.data-findings/1`."""
+        kinds = ("missing", "foreign", "unreadable", "relabelled", "different")
+        supports = {split: self.supports(split) for split in SPLITS}
+        return {"schema": "braintumor.data-findings/1", "supports": supports} | {
+            kind: list(getattr(self, kind)) for kind in kinds
+        }
+
     def findings(self) -> list[str]:
         """What is not as it should be, one line a kind, with the first few names."""
         kinds = {
@@ -86,7 +101,8 @@ def opened(source: Path) -> Iterator[Path]:
     """The folder of a copy of the data set; a `.zip` is unpacked for as long as the block runs.
 
     Raises:
-        InputError: Neither a folder nor a readable archive.
+        InputError: Neither a folder nor an archive, or a damaged one.
+        OutputError: There is no room to unpack it.
     """
     if source.is_dir():
         yield source
@@ -96,9 +112,25 @@ def opened(source: Path) -> Iterator[Path]:
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{source} is neither a folder nor a .zip archive ({error})") from error
     with archive, tempfile.TemporaryDirectory(prefix="braintumor-") as folder:
-        # extractall keeps member names inside the folder; symbolic links come out as plain files.
-        archive.extractall(folder)
+        _unpack(archive, source, folder)
         yield Path(folder)
+
+
+def _unpack(archive: zipfile.ZipFile, source: Path, folder: str) -> None:
+    try:
+        # Member names stay inside the folder; symbolic links come out as plain files.
+        archive.extractall(folder)
+    except OSError as error:
+        raise OutputError(
+            f"{source} cannot be unpacked into {folder} ({error.strerror}); make room there, or unpack it elsewhere "
+            "and name the folder"
+        ) from error
+    # RuntimeError: it wants a password. NotImplementedError: a compression that Python lacks.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise InputError(
+            f"{source} cannot be unpacked ({error}); get it again, or unpack it with another program and name the "
+            "folder"
+        ) from error
 
 
 def prepare(folder: Path, rows: Sequence[ManifestRow], *, tick: Callable[[], None] = lambda: None) -> Preparation:
@@ -112,7 +144,7 @@ def prepare(folder: Path, rows: Sequence[ManifestRow], *, tick: Callable[[], Non
         tick: Called once a file.
 
     Raises:
-        UsageError: Not the four class folders, or one of them has no image.
+        UsageError: Not the four class folders, or one of them has no image, or the manifest knows none of them.
     """
     files = _files_by_class(folder)
     known = {Path(row.file).stem.lower(): row for row in rows}
@@ -120,6 +152,12 @@ def prepare(folder: Path, rows: Sequence[ManifestRow], *, tick: Callable[[], Non
     for label, path in files:
         _take(finds, path, str(path.relative_to(folder)), label, known)
         tick()
+    if len(finds.foreign) == len(files):
+        raise UsageError(
+            f"none of the {len(files)} images below {folder} has a name of the manifest (here {_few(finds.foreign)}; "
+            f"there {_few([row.file for row in rows])}); name the manifest of this copy with --manifest, or get the "
+            "data set with bt-data fetch"
+        )
     parts: dict[Split, Dataset] = {}
     for split in SPLITS:
         there = [row for row in rows if row.split == split and row.file in finds.images]

@@ -3,13 +3,14 @@
 import csv
 import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from braintumor.errors import IntegrityError
+from braintumor.errors import InputError, IntegrityError
 from braintumor.models.labels import CLASSES
 
 __all__ = ["SPLITS", "TEST_SUPPORTS", "ManifestRow", "Split", "check_manifest", "read_manifest"]
@@ -48,14 +49,21 @@ def read_manifest(path: Path | None = None) -> tuple[ManifestRow, ...]:
         path: The file; the package's own manifest of 7,023 images when None.
 
     Raises:
-        IntegrityError: It is not such a file.
+        InputError: It cannot be read.
+        IntegrityError: It is something else.
     """
     source = path or _OWN_MANIFEST
     try:
         data = source.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{source} cannot be read ({error.strerror}); name a CSV with the columns file,label,split,phash, or "
+            "leave --manifest away for the package's own"
+        ) from error
+    try:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
         rows = tuple(_row(values) for values in csv.DictReader(io.StringIO(text)))
-    except (OSError, EOFError, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise IntegrityError(
             f"{source} is not a manifest ({type(error).__name__}: {error}); expected is CSV with the columns "
             "file,label,split,phash; leave --manifest away for the package's own"

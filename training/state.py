@@ -124,6 +124,10 @@ class RunFolder:
         """
         return self._load(_BEST)
 
+    def kept(self) -> list[str]:
+        """Names of the files that hold weights."""
+        return [name for name in (_STATE, _BEST) if (self.path / name).exists()]
+
     def forget(self) -> None:
         """Remove what an earlier run left, to start afresh."""
         for name in (_STATE, _BEST, "run.json", "history.csv", "predictions.csv", "result.json"):

@@ -54,6 +54,8 @@ def test_our_manifest_has_the_published_supports() -> None:
 @pytest.mark.parametrize("text", ["", "file,label\na,b\n", "file,label,split,phash\nx.png,dog,train,0\n"])
 def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.csv"
+    with pytest.raises(InputError, match="leave --manifest away"):
+        read_manifest(path)
     path.write_text(text)
     with pytest.raises(IntegrityError, match=r"other\.csv"):
         read_manifest(path)
@@ -85,6 +87,15 @@ def test_everything_wrong_with_a_copy_is_listed(copy: tuple[Path, Path]) -> None
     assert [len(names) for names in (found.missing, found.foreign, found.unreadable)] == [3, 1, 1]
     assert [len(names) for names in (found.different, found.relabelled)] == [1, 1]
     assert len(found.findings()) == 5
+    stored = found.to_json()
+    assert [len(stored[kind]) for kind in ("missing", "foreign", "unreadable", "different", "relabelled")] == [
+        3,
+        1,
+        1,
+        1,
+        1,
+    ]
+    assert stored["supports"]["test"]["glioma"] == 6
 
 
 def test_wrong_class_folders_are_named(tmp_path: Path, copy: tuple[Path, Path]) -> None:
@@ -96,6 +107,35 @@ def test_wrong_class_folders_are_named(tmp_path: Path, copy: tuple[Path, Path]) 
     with pytest.raises(UsageError, match="there are none"):
         prepare(tmp_path / "Training" / "empty", read_manifest(manifest))
     with pytest.raises(InputError, match="neither a folder nor"), opened(manifest):
+        pass
+
+
+def test_a_copy_that_the_manifest_knows_nothing_of_is_refused(copy: tuple[Path, Path]) -> None:
+    folder, _ = copy
+    with pytest.raises(UsageError, match=r"none of the 144 images .*phantom-3.*--manifest"):
+        prepare(folder, read_manifest())
+
+
+def test_a_damaged_archive_is_named(copy: tuple[Path, Path], tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "copy"), "zip", copy[0]))
+    data = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as stream:
+        member = next(item for item in stream.infolist() if item.file_size > 500)
+    at = member.header_offset + 30 + len(member.filename)
+    data[at + 100 : at + 200] = bytes(100)
+    archive.write_bytes(data)
+    with pytest.raises(InputError, match=r"copy\.zip cannot be unpacked \(.*get it again"), opened(archive):
+        pass
+
+
+def test_no_room_to_unpack_is_said(copy: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "copy"), "zip", copy[0]))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    with pytest.raises(OutputError, match=r"No space left.*unpack it elsewhere"), opened(archive):
         pass
 
 
@@ -112,6 +152,9 @@ def test_the_file_holds_what_was_saved(tmp_path: Path, parts: Any) -> None:
 def test_a_damaged_file_is_refused(tmp_path: Path, parts: Any) -> None:
     path = tmp_path / "data.npz"
     with pytest.raises(InputError, match="bt-data prepare"):
+        load_dataset(path)
+    path.write_text("file,label\n")
+    with pytest.raises(IntegrityError, match=r"no \.npz archive.*bt-data prepare"):
         load_dataset(path)
     save_dataset(path, parts)
     whole = path.read_bytes()
@@ -167,7 +210,15 @@ def test_the_commands_prepare_and_audit(copy: tuple[Path, Path], tmp_path: Path)
     assert incomplete.exit_code == 3
     assert "1 missing: phantom-3" in incomplete.output
     anyway = ["prepare", str(folder), "--manifest", str(manifest), "--out", str(out), "--incomplete"]
-    assert runner.invoke(main, anyway).exit_code == 0
+    listed = tmp_path / "findings.json"
+    assert runner.invoke(main, [*anyway, "--findings", str(listed)]).exit_code == 0
+    assert len(json.loads(listed.read_text())["missing"]) == 1
+    kept = out.read_bytes()
+    for path in (folder / "test" / "glioma").glob("*.png"):
+        path.unlink()
+    lacking = runner.invoke(main, anyway)
+    assert (lacking.exit_code, "no usable image for test/glioma" in lacking.output) == (3, True)
+    assert out.read_bytes() == kept
 
 
 @pytest.mark.slow
