@@ -14,7 +14,7 @@ from braintumor.bench.accuracy_scores import (
 from braintumor.optional import require
 from braintumor.training.predictions import Answers
 
-__all__ = ["Calibration", "calibration", "fit_temperature", "tempered"]
+__all__ = ["Calibration", "Reliability", "calibration", "fit_temperature", "reliability", "tempered"]
 
 _COLDEST, _HOTTEST = 0.05, 20.0
 _FLOOR = 1e-12
@@ -37,6 +37,25 @@ def calibration(answers: Answers) -> Calibration:
     """Reliability over 15 bins of equal width, as `bt-bench accuracy` counts it."""
     found = answers.probabilities, answers.labels
     return Calibration(reliability_bins(*found), expected_calibration_error(*found))
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """What a temperature does.
+
+    Attributes:
+        before: As the model comes.
+        after: After division of its logits by the temperature.
+    """
+
+    before: Calibration
+    after: Calibration
+
+
+def reliability(answers: Answers, temperature: float) -> Reliability:
+    """Calibration without and with a temperature."""
+    mended = answers.with_probabilities(tempered(answers.probabilities, temperature))
+    return Reliability(calibration(answers), calibration(mended))
 
 
 def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

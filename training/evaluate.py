@@ -25,7 +25,8 @@ class Evaluation:
         interval: Clopper-Pearson 95 % interval of the accuracy.
         loss: Mean cross-entropy in nats.
         confusion: [4][4] counts: row is the truth, column the answer, in the order of `CLASSES`.
-        per_class: precision, recall, f1 and support by class.
+        per_class: precision, recall, f1 and support by class; of the first two also the Clopper-Pearson intervals
+            (0 to 1 where no image was given the class, or none is of it).
         errors: Names of the images decided wrong, with truth, answer and its probability.
     """
 
@@ -35,7 +36,7 @@ class Evaluation:
     interval: tuple[float, float]
     loss: float
     confusion: list[list[int]]
-    per_class: dict[str, dict[str, float]]
+    per_class: dict[str, dict[str, Any]]
     errors: list[tuple[str, str, str, float]]
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def evaluate(answers: Answers) -> Evaluation:
     table = metrics.classification_report(
         answers.labels, decided, labels=numbers, target_names=CLASSES, output_dict=True, zero_division=0
     )
+    confusion = metrics.confusion_matrix(answers.labels, decided, labels=numbers)
     wrong = np.flatnonzero(decided != answers.labels)
     return Evaluation(
         images=len(answers),
@@ -64,15 +66,17 @@ def evaluate(answers: Answers) -> Evaluation:
         accuracy=correct / len(answers),
         interval=clopper_pearson(correct, len(answers)),
         loss=cross_entropy(answers.probabilities, answers.labels),
-        confusion=metrics.confusion_matrix(answers.labels, decided, labels=numbers).tolist(),
+        confusion=confusion.tolist(),
         per_class={
             name: {
                 "precision": float(table[name]["precision"]),
                 "recall": float(table[name]["recall"]),
                 "f1": float(table[name]["f1-score"]),
                 "support": int(table[name]["support"]),
+                "precision_interval": _interval(confusion[number, number], confusion[:, number].sum()),
+                "recall_interval": _interval(confusion[number, number], confusion[number].sum()),
             }
-            for name in CLASSES
+            for number, name in enumerate(CLASSES)
         },
         errors=[
             (
@@ -84,3 +88,7 @@ def evaluate(answers: Answers) -> Evaluation:
             for number in wrong
         ],
     )
+
+
+def _interval(correct: int, total: int) -> tuple[float, float]:
+    return clopper_pearson(int(correct), int(total)) if total else (0.0, 1.0)

@@ -6,11 +6,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
-from braintumor.training.calibration import Calibration
+from braintumor.training.calibration import Reliability
 from braintumor.training.evaluate import Evaluation
+from braintumor.training.report import Judged
 from braintumor.training.state import EpochRow
 from braintumor.training.study import STUDY, STUDY_ENSEMBLE_ACCURACY
 
@@ -23,42 +26,50 @@ DPI = 160
 _ENOUGH = 10
 
 
-def leaderboard_chart(tests: Mapping[str, Evaluation]) -> bytes:
-    """PNG: accuracy with its 95 % interval and loss on the test images, a row a model, the study's beside.
+def leaderboard_chart(judged: Mapping[str, Judged]) -> bytes:
+    """PNG: accuracy with its 95 % interval and loss, a row a model, on both parts of the test images.
 
     Args:
-        tests: By name; shown from top to bottom as they come.
+        judged: By name; shown from top to bottom as they come, the study's figures beside them.
     """
-    figure, (left, right) = _figure(1, 2, width=9.5, height=1.3 + 0.5 * len(tests), sharey=True)
-    names = list(tests)
-    rows = np.arange(len(names))[::-1]
-    for row, name in zip(rows, names, strict=True):
-        found = tests[name]
-        low, high = found.interval
-        left.plot([100 * low, 100 * high], [row, row], color=_BLUE, linewidth=2.5, solid_capstyle="butt")
-        left.plot(100 * found.accuracy, row, "o", color=_BLUE, markersize=8)
-        left.annotate(
-            f"{100 * found.accuracy:.2f}", (100 * found.accuracy, row), (0, 7), textcoords="offset points",
-            ha="center", fontsize=8.5,
-        )  # fmt: skip
-        right.barh(row, found.loss, height=0.45, color=_BLUE)
-        right.annotate(
-            f"{found.loss:.3f}", (found.loss, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5
-        )
+    figure, (left, right) = _figure(1, 2, width=9.5, height=1.3 + 0.62 * len(judged), sharey=True)
+    rows = np.arange(len(judged))[::-1]
+    diamond = {"linestyle": "", "markerfacecolor": "white", "markeredgecolor": _ORANGE, "markersize": 7}
+    for row, (name, found) in zip(rows, judged.items(), strict=True):
+        _score(left, right, row + 0.13, found.test, _BLUE)
+        if found.free:
+            _score(left, right, row - 0.2, found.free, _GREY)
         published = STUDY[name].accuracy if name in STUDY else STUDY_ENSEMBLE_ACCURACY
-        left.plot(100 * published, row, "D", markerfacecolor="white", markeredgecolor=_ORANGE, markersize=7)
+        left.plot(100 * published, row + 0.13, "D", **diamond)
         if name in STUDY:
-            right.plot(STUDY[name].loss, row, "D", markerfacecolor="white", markeredgecolor=_ORANGE, markersize=7)
+            right.plot(STUDY[name].loss, row + 0.13, "D", **diamond)
     left.plot([], [], "o-", color=_BLUE, label="ours, 95 % interval")
-    left.plot([], [], "D", markerfacecolor="white", markeredgecolor=_ORANGE, linestyle="", label="study")
-    left.set_yticks(rows, names)
-    left.set_ylim(-0.6, len(names) - 0.3)
+    left.plot([], [], "o-", color=_GREY, label="without near-duplicates")
+    left.plot([], [], "D", **diamond, label="study")
+    left.set_yticks(rows, list(judged))
+    left.set_ylim(-0.6, len(judged) - 0.3)
     left.set_xlabel("test accuracy, %")
     right.set_xlabel("test loss, nats")
-    right.set_xlim(0, 1.2 * max(found.loss for found in tests.values()))
-    figure.legend(*left.get_legend_handles_labels(), loc="upper center", ncols=2, frameon=False, fontsize=9)
+    right.set_xlim(0, 1.2 * max(part.loss for found in judged.values() for part in found.parts().values()))
+    for axis in (left, right):
+        axis.grid(visible=False, axis="y")
+    figure.legend(*left.get_legend_handles_labels(), loc="upper center", ncols=3, frameon=False, fontsize=9)
     figure.tight_layout(w_pad=2.5, rect=(0, 0, 1, 1 - 0.32 / figure.get_figheight()))
     return _png(figure)
+
+
+def _score(left: Any, right: Any, row: float, found: Evaluation, colour: str) -> None:
+    low, high = found.interval
+    left.plot([100 * low, 100 * high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
+    left.plot(100 * found.accuracy, row, "o", color=colour, markersize=6.5)
+    left.annotate(
+        f"{100 * found.accuracy:.2f}", (100 * found.accuracy, row), (0, 5), textcoords="offset points",
+        ha="center", fontsize=8,
+    )  # fmt: skip
+    right.barh(row, found.loss, height=0.26, color=colour)
+    right.annotate(
+        f"{found.loss:.3f}", (found.loss, row), (4, 0), textcoords="offset points", va="center", fontsize=8
+    )
 
 
 def curves_chart(histories: Mapping[str, Sequence[EpochRow]]) -> bytes:
@@ -91,10 +102,18 @@ def curves_chart(histories: Mapping[str, Sequence[EpochRow]]) -> bytes:
     return _png(figure)
 
 
-def confusion_chart(name: str, found: Evaluation) -> bytes:
-    """PNG: counts by truth (row) and answer (column)."""
-    figure, axis = _figure(1, 1, width=4.3, height=4.0)
-    counts = np.array(found.confusion)
+def confusion_chart(name: str, parts: Mapping[str, Evaluation]) -> bytes:
+    """PNG: counts by truth (row) and answer (column), a panel a part of the images."""
+    figure, axes = _figure(1, len(parts), width=0.6 + 3.9 * len(parts), height=4.2, sharey=True)
+    for axis, (part, found) in zip(np.reshape(axes, -1), parts.items(), strict=True):
+        _confusion(axis, np.array(found.confusion))
+        axis.set_title(f"{name}\n{found.correct} of {part}", fontsize=10)
+    np.reshape(axes, -1)[0].set_ylabel("truth")
+    figure.tight_layout()
+    return _png(figure)
+
+
+def _confusion(axis: Any, counts: NDArray[np.int64]) -> None:
     # By row, so that the small classes are as easy to read as the large one.
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1.15)
@@ -105,34 +124,49 @@ def confusion_chart(name: str, found: Evaluation) -> bytes:
     axis.set_xticks(range(len(CLASSES)), CLASSES, fontsize=9)
     axis.set_yticks(range(len(CLASSES)), CLASSES, fontsize=9)
     axis.set_xlabel("answer")
-    axis.set_ylabel("truth")
     axis.spines[:].set_visible(False)
-    axis.set_title(f"{name}: {found.correct} of {found.images}", fontsize=10)
-    figure.tight_layout()
-    return _png(figure)
+    axis.grid(visible=False)
 
 
-def reliability_chart(found: Mapping[str, tuple[Calibration, Calibration]]) -> bytes:
-    """PNG: accuracy over confidence before and after the temperature, a panel a model; hollow under 10 images."""
-    figure, axes = _figure(1, len(found), width=0.8 + 2.7 * len(found), height=3.4, sharey=True)
-    for axis, (name, (before, after)) in zip(np.reshape(axes, -1), found.items(), strict=True):
-        axis.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        for state, colour, mark in ((before, _BLUE, "o"), (after, _ORANGE, "D")):
-            label = f"{'as trained' if state is before else 'tempered'}, ECE {100 * state.ece:.1f} %"
-            axis.plot([], [], mark, color=colour, label=label)
-            for item in state.bins:
-                # A bin of a few images says little: it is drawn hollow.
-                fill = colour if item.count >= _ENOUGH else "white"
-                size = 4 + 0.35 * item.count**0.5
-                axis.plot(item.confidence, item.accuracy, mark, color=colour, markerfacecolor=fill, markersize=size)
+def reliability_chart(judged: Mapping[str, Judged]) -> bytes:
+    """PNG: accuracy over confidence before and after the temperature, a column a model; hollow under 10 images.
+
+    The test images above, those without near-duplicates below.
+    """
+    rows = {"accuracy": [found.test_reliability for found in judged.values()]}
+    free = [found.free_reliability for found in judged.values() if found.free_reliability]
+    if free:
+        rows["accuracy, without near-duplicates"] = free
+    size = {"width": 0.8 + 2.7 * len(judged), "height": 0.4 + 3.0 * len(rows)}
+    figure, axes = _figure(len(rows), len(judged), **size, sharex=True, sharey=True)
+    axes = np.reshape(axes, (len(rows), len(judged)))
+    for line, (label, found) in zip(axes, rows.items(), strict=True):
+        for axis, one in zip(line, found, strict=True):
+            _reliability(axis, one)
+        line[0].set_ylabel(label)
+    for axis, name in zip(axes[0], judged, strict=True):
         axis.set_title(name, fontsize=10)
+    for axis in axes[-1]:
         axis.set_xlabel("confidence")
-        axis.set_xlim(0.2, 1.06)
-        axis.set_ylim(-0.03, 1.06)
-        axis.legend(frameon=False, fontsize=8, loc="lower right")
-    np.reshape(axes, -1)[0].set_ylabel("accuracy")
     figure.tight_layout()
     return _png(figure)
+
+
+def _reliability(axis: Any, found: Reliability) -> None:
+    axis.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
+    for state, told, colour, mark in (
+        (found.before, "as trained", _BLUE, "o"),
+        (found.after, "tempered", _ORANGE, "D"),
+    ):
+        axis.plot([], [], mark, color=colour, label=f"{told}, ECE {100 * state.ece:.1f} %")
+        for item in state.bins:
+            # A bin of a few images says little: it is drawn hollow.
+            fill = colour if item.count >= _ENOUGH else "white"
+            size = 4 + 0.35 * item.count**0.5
+            axis.plot(item.confidence, item.accuracy, mark, color=colour, markerfacecolor=fill, markersize=size)
+    axis.set_xlim(0.2, 1.06)
+    axis.set_ylim(-0.03, 1.06)
+    axis.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def _figure(rows: int, columns: int, *, width: float, height: float, **options: Any) -> tuple[Any, Any]:
@@ -142,14 +176,15 @@ def _figure(rows: int, columns: int, *, width: float, height: float, **options: 
     axes = figure.subplots(rows, columns, **options)
     for axis in np.reshape(axes, -1):
         axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="x" if rows == 1 and columns == 2 else "both", color="#e5e5e5", linewidth=0.6)  # noqa: PLR2004
+        axis.grid(color="#e5e5e5", linewidth=0.6)
         axis.set_axisbelow(True)
-    if rows == columns == 1:
-        axes.grid(visible=False)
     return figure, axes
 
 
 def _png(figure: Any) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    # A chart has few colours: with a palette it takes a third of the bytes, in a page as in a notebook.
+    palette = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    palette.save(packed, format="png", optimize=True, dpi=(DPI, DPI))
+    return packed.getvalue()

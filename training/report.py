@@ -12,7 +12,7 @@ from braintumor import NOTICE
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.catalog import CATALOG
 from braintumor.training.audit import near_duplicate_free
-from braintumor.training.calibration import Calibration, calibration, fit_temperature, tempered
+from braintumor.training.calibration import Reliability, fit_temperature, reliability
 from braintumor.training.ensemble_search import Choice, Vote, choose_vote, equal_vote, soft_vote
 from braintumor.training.evaluate import Evaluation, evaluate
 from braintumor.training.predictions import Answers, read_predictions
@@ -51,16 +51,21 @@ class Judged:
         test: On all test images.
         free: On the test images with no near-duplicate in train or val; None where there is none.
         temperature: Fitted on validation images.
-        before: Calibration on the test images as they come.
-        after: The same after division by the temperature.
+        test_reliability: Calibration on the test images.
+        free_reliability: On those of `free`; None where there is none.
     """
 
     val: Evaluation
     test: Evaluation
     free: Evaluation | None
     temperature: float
-    before: Calibration
-    after: Calibration
+    test_reliability: Reliability
+    free_reliability: Reliability | None
+
+    def parts(self) -> dict[str, Evaluation]:
+        """What was found on the test images, by a name for them: all, and those without near-duplicates."""
+        found = {f"{self.test.images} test images": self.test}
+        return found | ({f"{self.free.images} without near-duplicates": self.free} if self.free else {})
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -166,8 +171,8 @@ def judge(val: Answers, test: Answers, free: frozenset[str]) -> Judged:
         test=evaluate(test),
         free=evaluate(part) if len(part) else None,
         temperature=temperature,
-        before=calibration(test),
-        after=calibration(test.with_probabilities(tempered(test.probabilities, temperature))),
+        test_reliability=reliability(test, temperature),
+        free_reliability=reliability(part, temperature) if len(part) else None,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from braintumor.bench.page import Markup, figure, markup, page, paragraph, section, side
+from braintumor.bench.page import Markup, figure, markup, page, paragraph, section
 from braintumor.runtime.files import atomic_text, output_error
 from braintumor.training.plots import DPI, confusion_chart, curves_chart, leaderboard_chart, reliability_chart
 from braintumor.training.report import ENSEMBLE, Report
@@ -51,15 +51,13 @@ def charts(report: Report) -> dict[str, bytes]:
     ranked = sorted(
         report.judged, key=lambda name: (report.judged[name].test.accuracy, -report.judged[name].test.loss)
     )
-    found = {"leaderboard.png": leaderboard_chart({name: report.judged[name].test for name in reversed(ranked)})}
+    found = {"leaderboard.png": leaderboard_chart({name: report.judged[name] for name in reversed(ranked)})}
     histories = {name: run.history for name, run in report.runs.items() if run.history}
     if histories:
         found["curves.png"] = curves_chart(histories)
     for name, judged in report.judged.items():
-        found[f"confusion-{name}.png"] = confusion_chart(name, judged.test)
-    found["reliability.png"] = reliability_chart(
-        {name: (judged.before, judged.after) for name, judged in report.judged.items()}
-    )
+        found[f"confusion-{name}.png"] = confusion_chart(name, judged.parts())
+    found["reliability.png"] = reliability_chart(report.judged)
     return found
 
 
@@ -109,17 +107,10 @@ def _sections(report: Report, pictures: Mapping[str, bytes]) -> Iterator[Markup]
             runs_table(report),
         ],
     )
-    yield section(
-        "Errors", [side(picture(f"confusion-{name}.png", f"confusion of {name}") for name in report.judged)]
-    )
+    yield section("Errors", (picture(f"confusion-{name}.png", f"confusion of {name}") for name in report.judged))
     yield section(
         "By class",
-        [
-            side(
-                Markup(f"<div><h3>{markup(name)}</h3>{class_table(judged.test)}</div>")
-                for name, judged in report.judged.items()
-            )
-        ],
+        (Markup(f"<h3>{markup(name)}</h3>{class_table(judged)}") for name, judged in report.judged.items()),
     )
     yield section("Ensemble", [votes_table(report)])
     yield section("Calibration", [picture("reliability.png", "reliability"), calibration_table(report)])

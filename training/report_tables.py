@@ -1,11 +1,12 @@
 """The tables of the report, for its page and for the notebook."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from braintumor.bench.page import Markup, markup, paragraph, table
 from braintumor.models.labels import CLASSES
+from braintumor.training.calibration import Reliability
 from braintumor.training.ensemble_search import SIGNIFICANCE, Choice, Compared
-from braintumor.training.evaluate import Evaluation
 from braintumor.training.report import ENSEMBLE, Judged, Report
 from braintumor.training.study import STUDY, STUDY_ENSEMBLE, STUDY_ENSEMBLE_ACCURACY
 
@@ -60,15 +61,27 @@ def runs_table(report: Report) -> Markup:
     return Markup("\n".join(parts))
 
 
-def class_table(found: Evaluation) -> Markup:
-    """Precision, recall, F1 and support by class."""
-    head = ("class", "precision", "recall", "F1", "support")
-    lines = found.per_class
+def class_table(judged: Judged) -> Markup:
+    """Precision and recall with their intervals, F1 and support by class, on both parts of the test images."""
+    head = ("test images", "class", "precision", "recall", "F1", "support")
     rows = [
-        (name, *(f"{lines[name][key]:.4f}" for key in ("precision", "recall", "f1")), str(lines[name]["support"]))
+        (
+            part if name == CLASSES[0] else "",
+            name,
+            _share(found.per_class[name], "precision"),
+            _share(found.per_class[name], "recall"),
+            f"{found.per_class[name]['f1']:.4f}",
+            str(found.per_class[name]["support"]),
+        )
+        for part, found in judged.parts().items()
         for name in CLASSES
     ]
-    return table(head, rows)
+    return table(head, rows, text_columns=2)
+
+
+def _share(line: Mapping[str, Any], key: str) -> str:
+    low, high = line[f"{key}_interval"]
+    return f"{line[key]:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def votes_table(report: Report) -> Markup:
@@ -134,8 +147,20 @@ def _both(judged: Judged) -> str:
 
 def calibration_table(report: Report) -> Markup:
     """Temperature and expected calibration error by model."""
+    head = (
+        "model",
+        "temperature (fitted on validation)",
+        "test ECE",
+        "tempered",
+        "without near-duplicates",
+        "tempered",
+    )
     rows = [
-        (name, f"{found.temperature:.3f}", f"{found.before.ece:.2%}", f"{found.after.ece:.2%}")
+        (name, f"{found.temperature:.3f}", *_errors(found.test_reliability), *_errors(found.free_reliability))
         for name, found in report.judged.items()
     ]
-    return table(("model", "temperature (fitted on validation)", "test ECE", "test ECE, tempered"), rows)
+    return table(head, rows)
+
+
+def _errors(found: Reliability | None) -> tuple[str, str]:
+    return (f"{found.before.ece:.2%}", f"{found.after.ece:.2%}") if found else ("none", "none")

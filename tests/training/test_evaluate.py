@@ -52,7 +52,15 @@ def test_evaluation_counts() -> None:
     assert found.confusion == [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert found.errors == [("b", "healthy", "glioma", 0.6)]
     assert found.loss == pytest.approx(-np.log([0.7, 0.2, 0.7, 1.0]).mean())
-    assert found.per_class["glioma"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
+    assert found.per_class["glioma"] == {
+        "precision": 0.5,
+        "recall": 1.0,
+        "f1": pytest.approx(2 / 3),
+        "support": 1,
+        "precision_interval": clopper_pearson(1, 2),
+        "recall_interval": clopper_pearson(1, 1),
+    }
+    assert found.per_class["healthy"]["precision_interval"] == (0.0, 1.0), "nothing was called healthy"
     assert found.text().startswith("75.00% [19.41%, 99.37%] (3/4)")
 
 
@@ -124,6 +132,8 @@ def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: P
     assert judged.test.images == 703
     assert judged.free is not None
     assert judged.free.images == 359
+    assert judged.free_reliability is not None
+    assert sum(item.count for item in judged.free_reliability.before.bins) == 359
     assert report.choice is not None
     assert report.choice.vote == equal_vote(_NAMES[:3])
     assert [sum(row) for row in judged.test.confusion] == [158, 199, 183, 163]
@@ -137,6 +147,10 @@ def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: P
     assert "https://" not in page
     stored = json.loads((tmp_path / "report" / "report.json").read_text())
     assert stored["judged"]["Ensemble"]["test"]["images"] == 703
+    # Each class of each model on both parts, and each of the four votes, has its line.
+    assert page.count("359 without near-duplicates") == 4
+    assert page.count("cannot be told apart") + page.count(">worse<") == 3 + 1
+    assert stored["choice"]["vote"]["members"] == list(_NAMES[:3])
 
 
 def test_the_report_command(runs: Path, tmp_path: Path) -> None:
