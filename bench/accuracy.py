@@ -1,7 +1,7 @@
 """Bundles judged on labelled images: what each decides, beside what a reference decides."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -102,6 +102,11 @@ class Judged:
     robustness: Robustness | None
     seconds: float
 
+    @property
+    def inference_s(self) -> float:
+        """Seconds within the members, small changes included."""
+        return self.answers.inference_s + (self.robustness.inference_s if self.robustness is not None else 0.0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
@@ -125,6 +130,12 @@ class Judgement:
     early_exit: EarlyExit | None
     verdict: Verdict
 
+    @property
+    def inference_s(self) -> float:
+        """Seconds within the members of the bundle; its reference may be that of others, and is not counted."""
+        early_s = self.early_exit.inference_s if self.early_exit is not None else 0.0
+        return self.deployed.inference_s + self.stability.inference_s + early_s
+
 
 def unseen(images: LabelledImages) -> tuple[int, ...] | None:
     """Indices of the study's test images of which training has seen no near-duplicate; None where there are none."""
@@ -139,6 +150,7 @@ def judge(
     options: AccuracyOptions,
     progress: Progress,
     told: Told | None = None,
+    kept: Callable[[Sequence[Judgement]], object] | None = None,
 ) -> list[Judgement]:
     """Judge bundles one after the other; the reference of several is asked once.
 
@@ -148,6 +160,7 @@ def judge(
         options: What is asked.
         progress: Told how it goes on.
         told: Is told when "auto" had to measure.
+        kept: Is given all judgements so far, whenever there is one more.
 
     Raises:
         UnavailableError: An engine or the reference is not usable here.
@@ -161,7 +174,12 @@ def judge(
         lambda ensemble: _judged(ensemble, images, options, progress),
         told,
     )
-    return [_judgement(bundle, images, options, progress, references, told) for bundle in bundles]
+    found: list[Judgement] = []
+    for bundle in bundles:
+        found.append(_judgement(bundle, images, options, progress, references, told))
+        if kept is not None:
+            kept(found)
+    return found
 
 
 def _judgement(

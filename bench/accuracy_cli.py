@@ -1,6 +1,6 @@
 """`bt-bench accuracy`: does the deployed ensemble still decide what was trained? As a gate for CI."""
 
-import json
+import contextlib
 import os
 import shlex
 import sys
@@ -14,6 +14,8 @@ from braintumor.errors import IntegrityError, UsageError
 from braintumor.runtime.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from braintumor.bench.accuracy import Judgement
     from braintumor.bench.labelled import LabelledImages
     from braintumor.runtime.bundle import Bundle
@@ -115,8 +117,9 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     Exit code 3 when one is refused.
     """
     from braintumor.bench.accuracy import AccuracyOptions, judge
-    from braintumor.bench.accuracy_json import acceptance, accuracy_json
+    from braintumor.bench.accuracy_json import acceptance, accuracy_json, images_json
     from braintumor.bench.accuracy_render import judgement_lines
+    from braintumor.bench.kept import Kept
     from braintumor.runtime.bundle import load_bundle
 
     verified = [load_bundle(folder) for folder in bundles]
@@ -132,20 +135,25 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
         margin_points=margin,
         robustness=robustness,
     )
+    file = Kept(json_file)
     images = _images(data, count, verified[0])
-    with _Bar() as bar:
-        judgements = judge(verified, images, options, bar, _tell)
-    for judgement in judgements:
-        click.echo("\n".join(judgement_lines(judgement)) + "\n")
     command = shlex.join(["bt-bench", *sys.argv[1:]])
-    result = accuracy_json(judgements, images, options, command)
-    if json_file is not None:
-        _write(json_file, result)
-    # A look at a few images must not replace what was found on all.
-    if not no_record and count is None:
-        for judgement in judgements:
-            _record(judgement, acceptance(judgement, result["images"], command))
-    if not result["accepted"]:
+    about = images_json(images)
+
+    def keep(judgements: "Sequence[Judgement]") -> None:
+        """Tell, write and record each verdict as soon as it is there: the next bundle takes its time."""
+        with bar.away():
+            click.echo("\n".join(judgement_lines(judgements[-1])) + "\n")
+        left = [one.folder.name for one in verified[len(judgements) :]]
+        cut = f"before {', '.join(left)}" if left else None
+        file.write(accuracy_json(judgements, images, options, command, about=about, unfinished=cut))
+        # A look at a few images must not replace what was found on all.
+        if not no_record and count is None:
+            _record(judgements[-1], acceptance(judgements[-1], about, command))
+
+    with file.kept_when_interrupted(), _Bar() as bar:
+        judgements = judge(verified, images, options, bar, _tell, keep)
+    if any(one.verdict.status == "refused" for one in judgements):
         sys.exit(_REFUSED)
 
 
@@ -168,14 +176,6 @@ def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "Labelled
         )
     images = read_labelled(data, "test", bundle.classes)
     return images if count is None else images.stratified(count)
-
-
-def _write(path: Path, result: dict[str, Any]) -> None:
-    from braintumor.runtime.files import atomic_text
-
-    with atomic_text(path) as stream:
-        json.dump(result, stream, indent=1, allow_nan=False)
-        stream.write("\n")
 
 
 def _record(judgement: "Judgement", verdict: dict[str, Any] | None) -> None:
@@ -222,6 +222,13 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    @contextlib.contextmanager
+    def away(self) -> "Iterator[None]":
+        """Make room for what is printed meanwhile."""
+        self._progress.stop()
+        yield
+        self._progress.start()
 
     def begin(self, what: str, images: int) -> None:
         """Start the bar anew."""

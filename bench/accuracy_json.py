@@ -28,7 +28,13 @@ _STUDY_PARTS: Final = ("test", "val", "train")
 
 
 def accuracy_json(
-    judgements: Sequence[Judgement], images: LabelledImages, options: AccuracyOptions, command: str
+    judgements: Sequence[Judgement],
+    images: LabelledImages,
+    options: AccuracyOptions,
+    command: str,
+    *,
+    about: Mapping[str, Any] | None = None,
+    unfinished: str | None = None,
 ) -> dict[str, Any]:
     """The whole result.
 
@@ -37,17 +43,23 @@ def accuracy_json(
         images: What all were asked about; those that flipped are read again for their pictures.
         options: What was asked.
         command: What was typed.
+        about: What `images_json` gives, which reads every image, where it is known already.
+        unfinished: Where the run was cut short, in words; None for a whole one.
 
     Raises:
         InputError: An image that flipped cannot be read any more.
     """
+    # Bundles of the same originals share their reference.
+    references = {id(one.reference): one.reference for one in judgements if one.reference is not None}
+    inference_s = sum(one.inference_s for one in judgements) + sum(one.inference_s for one in references.values())
     return {
         "schema": SCHEMA,
         "notice": NOTICE,
         "command": command,
         "created_utc": _now(),
         "environment": environment().to_json(),
-        "images": images_json(images),
+        "unfinished": unfinished,
+        "images": dict(about or images_json(images)),
         "options": {
             "batch_size": options.batch_size,
             "policy": options.policy,
@@ -55,7 +67,8 @@ def accuracy_json(
             "robustness": options.robustness,
             "threads": options.threads,
         },
-        "accepted": all(one.verdict.status != "refused" for one in judgements),
+        "accepted": unfinished is None and all(one.verdict.status != "refused" for one in judgements),
+        "inference_s": inference_s,
         "bundles": [_judgement(one, images) for one in judgements],
     }
 

@@ -5,6 +5,7 @@ one pixel or a tenth less contrast shows how close to its border the network dec
 """
 
 import io
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -46,6 +47,7 @@ class Stability:
         runs: How often they were asked in the same batch.
         max_abs_difference_runs: max |Δp| of the vote between any two runs; 0 is bitwise the same.
         labels_differing_runs: Images whose label depends on the run.
+        inference_s: Seconds within the members.
     """
 
     images: int
@@ -55,6 +57,7 @@ class Stability:
     runs: int
     max_abs_difference_runs: float | None
     labels_differing_runs: int
+    inference_s: float
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; see docs/bench-json.md."""
@@ -66,6 +69,7 @@ class Stability:
             "runs": self.runs,
             "max_abs_difference_runs": self.max_abs_difference_runs,
             "labels_differing_runs": self.labels_differing_runs,
+            "inference_s": self.inference_s,
         }
 
 
@@ -77,11 +81,13 @@ class Robustness:
         images: How many, drawn evenly over the classes.
         flips: Perturbation → images whose label changes.
         right: Perturbation → images decided right in spite of it.
+        inference_s: Seconds within the members.
     """
 
     images: int
     flips: Mapping[str, Share]
     right: Mapping[str, Share]
+    inference_s: float
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; see docs/bench-json.md."""
@@ -91,6 +97,7 @@ class Robustness:
                 name: {"flips": share_json(self.flips[name]), "correct": share_json(self.right[name])}
                 for name in self.flips
             },
+            "inference_s": self.inference_s,
         }
 
 
@@ -103,11 +110,17 @@ def stability(ensemble: Ensemble, images: LabelledImages, tick: Tick) -> Stabili
     few = images.stratified(min(_IMAGES, len(images)))
     batch = {(h, w, how): few.sized(h, w, how) for h, w, how in ensemble.geometries}  # type: ignore[arg-type]  # the bundle's schema checks it
 
+    inference_s = 0.0
+
     def answers(order: NDArray[np.int64], size: int) -> NDArray[np.float32]:
+        nonlocal inference_s
         parts = []
         for start in range(0, len(order), size):
             at = order[start : start + size]
-            parts.append(ensemble.probabilities({shape: pixels[at] for shape, pixels in batch.items()}))
+            asked = {shape: pixels[at] for shape, pixels in batch.items()}
+            start_s = time.perf_counter()
+            parts.append(ensemble.probabilities(asked))
+            inference_s += time.perf_counter() - start_s
             tick(len(at))
         found = np.empty((len(order), len(images.classes)), np.float32)
         found[order] = vote_of(ensemble.bundle, np.concatenate(parts, axis=1))
@@ -121,7 +134,9 @@ def stability(ensemble: Ensemble, images: LabelledImages, tick: Tick) -> Stabili
         turned = np.concatenate([forwards[:whole][::-1], forwards[whole:]])
         ways += [answers(forwards, size), answers(turned, size)]
     runs = [answers(forwards, len(few)) for _ in range(RUNS)]
-    return Stability(len(few), BATCH_SIZES, _spread(ways), _differing(ways), RUNS, _spread(runs), _differing(runs))
+    return Stability(
+        len(few), BATCH_SIZES, _spread(ways), _differing(ways), RUNS, _spread(runs), _differing(runs), inference_s
+    )
 
 
 def _spread(answers: Sequence[NDArray[np.float32]]) -> float | None:
@@ -180,10 +195,13 @@ def robustness(ensemble: Ensemble, images: LabelledImages, count: int, batch_siz
         InputError: An image cannot be read.
     """
     few = images.stratified(min(count, len(images)))
-    before = decided(ask(ensemble, few, batch_size, tick).vote)
+    unchanged = ask(ensemble, few, batch_size, tick)
+    before, inference_s = decided(unchanged.vote), unchanged.inference_s
     flips, right = {}, {}
     for name, perturb in PERTURBATIONS.items():
-        after = decided(ask(ensemble, replace(few, change=perturb), batch_size, tick).vote)
+        changed = ask(ensemble, replace(few, change=perturb), batch_size, tick)
+        after = decided(changed.vote)
+        inference_s += changed.inference_s
         flips[name] = Share(int((after != before).sum()), len(few))
         right[name] = Share(int((after == few.labels).sum()), len(few))
-    return Robustness(len(few), flips, right)
+    return Robustness(len(few), flips, right, inference_s)

@@ -78,6 +78,7 @@ class Comparison:
         machines: How the machines differ, as text; empty when they are the same.
         libraries: Name → versions before and after, of those that differ.
         times_count: Whether a slower time is judged: not across machines.
+        unfinished: Where each of the two runs was cut short, in words; "" for a whole one.
     """
 
     changes: tuple[Change, ...]
@@ -86,6 +87,7 @@ class Comparison:
     machines: str
     libraries: dict[str, tuple[str, str]]
     times_count: bool
+    unfinished: tuple[str, str] = ("", "")
 
     def worse(self, limits: Limits) -> tuple[Change, ...]:
         """What moved for the worse by more than is allowed."""
@@ -133,6 +135,7 @@ def compare_files(old: Path, new: Path, *, across_machines: bool = False) -> Com
             if name in after.libraries and before.libraries[name] != after.libraries[name]
         },
         times_count=across_machines or not machines,
+        unfinished=(before.unfinished, after.unfinished),
     )
 
 

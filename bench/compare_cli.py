@@ -41,8 +41,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def compare(*, old: Path, new: Path, max_ratio: float, max_points: float, across_machines: bool) -> None:
     """Show what moved from OLD to NEW: two files of bt-bench accuracy, latency or report, or of pytest-benchmark.
 
-    Exit code 3 when something became worse by more than is allowed, or a verdict was lost. Times of two different
-    machines are shown, and judged only with --across-machines.
+    Exit code 3 when something became worse by more than is allowed, a verdict was lost, or NEW was cut short. Times
+    of two different machines are shown, and judged only with --across-machines.
     """
     from braintumor.bench.compare import Limits, compare_files
 
@@ -50,12 +50,15 @@ def compare(*, old: Path, new: Path, max_ratio: float, max_points: float, across
     found = compare_files(old, new, across_machines=across_machines)
     for line in _lines(found, limits):
         click.echo(line)
-    if found.worse(limits):
+    if found.worse(limits) or found.unfinished[1]:
         sys.exit(_WORSE)
 
 
 def _lines(found: "Comparison", limits: "Limits") -> "Iterator[str]":
     worse = found.worse(limits)
+    for name, cut in zip(("OLD", "NEW"), found.unfinished, strict=True):
+        if cut:
+            yield f"{name} was cut short {cut}: only what it holds is compared; measure it again to have the rest"
     if found.machines:
         judged = "judged all the same" if found.times_count else "not judged (--across-machines does)"
         yield f"the machines differ: {found.machines}: times, rates and memory are {judged}"

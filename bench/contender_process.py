@@ -30,6 +30,7 @@ class ContenderProcess(Closing):
     Attributes:
         info: What it said of itself.
         cold_start_ms: From the start of the process to its first answer, to one image.
+        inference_s: Seconds within its calls so far.
     """
 
     def __init__(self, spec: ContenderSpec, images: Sequence[Path], *, limit_s: float = 600.0) -> None:
@@ -45,6 +46,7 @@ class ContenderProcess(Closing):
         """
         self._name = spec.target.partition(":")[0].rpartition(".")[2]
         self._limit_s = limit_s
+        self.inference_s = 0.0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         start = now_ms()
         self._process = subprocess.Popen(
@@ -68,7 +70,9 @@ class ContenderProcess(Closing):
 
     def answer(self, batches: Sequence[Sequence[int]], *, answers: bool = False) -> Mapping[str, Any]:
         """Answer batches of images one after the other; see `braintumor.bench.contender_child`."""
-        return self.ask({"batches": [list(batch) for batch in batches], "answers": answers})
+        told = self.ask({"batches": [list(batch) for batch in batches], "answers": answers})
+        self.inference_s += sum(call["total_ms"] for call in told["calls"]) / 1000.0
+        return told
 
     def ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Put one request.

@@ -112,6 +112,14 @@ class LabelledImages:
         Raises:
             UsageError: There are not so many.
         """
+        return self.only(self.stratified_order(count))
+
+    def stratified_order(self, count: int) -> list[int]:
+        """The places of the images that `stratified` takes; a smaller number takes the first of them.
+
+        Raises:
+            UsageError: There are not so many.
+        """
         if len(self) < count:
             raise UsageError(f"{self.source} holds {len(self)} images; {count} are needed, spread over the classes")
         rng = np.random.default_rng(_SEED)
@@ -119,7 +127,7 @@ class LabelledImages:
         shuffled = [found[rng.permutation(len(found))].tolist() for found in by_class]
         ranks = range(max(map(len, shuffled), default=0))
         taken = [found[rank] for rank in ranks for found in shuffled if rank < len(found)]
-        return self.only(taken[:count])
+        return taken[:count]
 
     @property
     def sha256(self) -> str:

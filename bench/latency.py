@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from braintumor.bench.contender_process import ContenderProcess
 from braintumor.bench.energy import Energy
 from braintumor.bench.environment import environment
-from braintumor.bench.latency_decisions import Running, decide, pareto_of, result_of
+from braintumor.bench.latency_decisions import Known, Running, decide, pareto_of, result_of
 from braintumor.bench.latency_device import DeviceTimes
 from braintumor.bench.latency_images import TimedImages, timed_images
 from braintumor.bench.latency_options import LatencyOptions, Planned, planned
@@ -45,12 +46,19 @@ _DEVICE_CALLS: Final = 10
 _SETTLE_S: Final = 0.02
 
 
-def measure_latency(options: LatencyOptions, told: Told = print) -> LatencyResult:
+def measure_latency(
+    options: LatencyOptions,
+    told: Told = print,
+    kept: Callable[[LatencyResult], object] | None = None,
+    known: Known = MappingProxyType({}),
+) -> LatencyResult:
     """Start all contenders, measure every batch size in turns, and see what they decide.
 
     Args:
         options: What to compare.
         told: Of the progress.
+        kept: Is given all that was measured so far, after every batch size.
+        known: What was decided before, on the same images; of others it is asked.
 
     Raises:
         BraintumorError: A bundle, an engine that was asked for by name, or the images cannot be used.
@@ -58,30 +66,35 @@ def measure_latency(options: LatencyOptions, told: Told = print) -> LatencyResul
     begun = environment()
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(tempfile.TemporaryDirectory(prefix="braintumor-latency-"))
-        images = timed_images(options.data, options.images, Path(work))
+        images = timed_images(options.data, options.images, Path(work), all_decided=options.all_decided)
         running, skipped = _started(options, images, stack, told)
         comparisons: list[Comparison] = []
-        for batch in options.batches:
+
+        def so_far(unfinished: str | None) -> LatencyResult:
+            return LatencyResult(
+                command=options.command,
+                images=images.to_json(),
+                options=options.to_json(),
+                environment=begun,
+                timer_overhead_ms=timer_overhead_ms(),
+                contenders=tuple(result_of(one, running[0], images) for one in running),
+                comparisons=tuple(comparisons),
+                inference_s=sum(one.inference_s for one in running),
+                unfinished=unfinished,
+                skipped=tuple(skipped),
+                pareto=() if unfinished else pareto_of(running, images, options),
+            )
+
+        following = [*(f"before batch {batch}" for batch in options.batches[1:]), "before the decisions"]
+        for batch, comes in zip(options.batches, following, strict=True):
             told(f"batch {batch}: {', '.join(one.key for one in running)}")
             comparisons += _measured(running, batch, images, options)
-        told("decisions")
+            if kept is not None:
+                kept(so_far(comes))
+        told(f"decisions on {len(images.paths)} images")
         for one in running:
-            decide(one, images, max(options.batches))
-        return LatencyResult(
-            command=options.command,
-            images={
-                "source": images.source,
-                "count": len(images.paths),
-                "labelled": images.labels is not None,
-            },
-            options=options.to_json(),
-            environment=begun,
-            timer_overhead_ms=timer_overhead_ms(),
-            contenders=tuple(result_of(one, running[0], images) for one in running),
-            comparisons=tuple(comparisons),
-            skipped=tuple(skipped),
-            pareto=pareto_of(running, images, options),
-        )
+            decide(one, images, max(options.batches), known)
+        return so_far(None)
 
 
 def _started(
@@ -134,7 +147,7 @@ def _measured(
     running: Sequence[Running], batch: int, images: TimedImages, options: LatencyOptions
 ) -> list[Comparison]:
     """Measure one batch size of all; their times are kept with each."""
-    batches = _batches(batch, len(images.paths))
+    batches = _batches(batch, images.timed)
     first_ms = [_calls(one, [next(batches)])[0]["total_ms"] for one in running]
     a_turn = min(_MAX_CALLS, math.ceil(options.turn_ms / min(first_ms)))
     calls: list[list[Mapping[str, Any]]] = [[] for _ in running]
@@ -191,7 +204,7 @@ def _times(
     *,
     stable: bool,
 ) -> BatchTimes:
-    indices = next(_batches(batch, len(images.paths)))
+    indices = next(_batches(batch, images.timed))
     on_device = one.process.ask({"device": indices, "calls": _DEVICE_CALLS})
     energy = one.process.ask({"energy": [indices], "seconds": options.energy_s})
     return BatchTimes(

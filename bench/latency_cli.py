@@ -1,6 +1,5 @@
 """`bt-bench latency`: how fast bundles answer, beside each other and beside peers."""
 
-import json
 import os
 import shlex
 import sys
@@ -68,12 +67,12 @@ def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | Non
     timed, from the files to the votes. Exit code 5 when an engine that was named cannot be used, or would run
     elsewhere.
     """
+    from braintumor.bench.kept import Kept
     from braintumor.bench.labelled import DATA_VARIABLE
     from braintumor.bench.latency import measure_latency
     from braintumor.bench.latency_options import LatencyOptions
     from braintumor.bench.latency_render import latency_lines
     from braintumor.bench.stability import Window
-    from braintumor.runtime.files import atomic_text
 
     if asked["data"] is None and (named := os.environ.get(DATA_VARIABLE)):
         asked["data"] = Path(named)
@@ -82,11 +81,15 @@ def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | Non
         window=Window(rounds, seconds, tolerance),
         command=shlex.join(["bt-bench", *sys.argv[1:]]),
     )
-    result = measure_latency(options, told=lambda line: click.echo(line, err=True))
+    file = Kept(output)
+    with file.kept_when_interrupted():
+        result = measure_latency(
+            options,
+            told=lambda line: click.echo(line, err=True),
+            kept=lambda so_far: file.write(so_far.to_json()),
+        )
+    file.write(result.to_json())
     for line in latency_lines(result):
         click.echo(line)
-    if output is not None:
-        with atomic_text(output) as stream:
-            json.dump(result.to_json(), stream, indent=1, allow_nan=False)
     if sys.stderr.isatty():
         click.echo(NOTICE, err=True)

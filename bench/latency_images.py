@@ -1,8 +1,9 @@
 """The images that a latency is measured on: files, since decoding them is a part of every answer."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,23 +25,43 @@ class TimedImages:
     """Image files.
 
     Attributes:
-        paths: The files.
+        paths: The files, evenly over the classes from the first to the last.
         labels: int64 [n], indices into `braintumor.models.labels.CLASSES`; None for phantoms.
         source: Where they come from, in words.
+        timed: The times are those of the first so many; decisions are taken on all.
+        unwritten: Files that are made when the decisions are asked for, if they are.
     """
 
     paths: tuple[Path, ...]
     labels: NDArray[np.int64] | None
     source: str
+    timed: int
+    unwritten: Mapping[Path, NDArray[np.uint8]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; see docs/bench-json.md."""
+        return {
+            "source": self.source,
+            "count": self.timed,
+            "decided": len(self.paths),
+            "labelled": self.labels is not None,
+        }
+
+    def complete(self) -> None:
+        """Make the files that are not there yet."""
+        for path, pixels in self.unwritten.items():
+            if not path.exists():
+                _write(path, pixels)
 
 
-def timed_images(data: Path | None, count: int | None, work: Path) -> TimedImages:
+def timed_images(data: Path | None, count: int | None, work: Path, *, all_decided: bool = False) -> TimedImages:
     """Choose images, evenly over the classes.
 
     Args:
         data: As `read_labelled` takes it; None for phantoms.
-        count: How many; None for `DEFAULT_COUNT`.
+        count: How many are timed; None for `DEFAULT_COUNT`.
         work: An empty folder, for what is no file yet.
+        all_decided: Take all images that there are, for the decisions.
 
     Raises:
         UsageError: There are not so many, or a class has none.
@@ -48,18 +69,30 @@ def timed_images(data: Path | None, count: int | None, work: Path) -> TimedImage
     """
     if data is None:
         pixels = phantoms(count or DEFAULT_COUNT, _PHANTOM_SIDE, _PHANTOM_SIDE)
-        paths = tuple(_written(work, index, image) for index, image in enumerate(pixels))
-        return TimedImages(paths, None, "generated phantoms: no data was named")
+        return _on_disk(pixels, work, "generated phantoms: no data was named", None, len(pixels))
     found = read_labelled(data)
-    chosen = found.stratified(count or min(DEFAULT_COUNT, len(found)))
-    paths = tuple(
-        one.absolute() if isinstance(one, Path) else _written(work, index, one)
-        for index, one in enumerate(chosen.pixels)
-    )
-    return TimedImages(paths, chosen.labels, str(data))
+    timed = len(found.stratified_order(count or min(DEFAULT_COUNT, len(found))))
+    chosen = found.stratified(len(found) if all_decided else timed)
+    return _on_disk(chosen.pixels, work, str(data), chosen.labels, timed)
 
 
-def _written(work: Path, index: int, pixels: NDArray[np.uint8]) -> Path:
-    path = work / f"{index:05}.png"
+def _on_disk(
+    images: Iterable[Path | NDArray[np.uint8]],
+    work: Path,
+    source: str,
+    labels: NDArray[np.int64] | None,
+    timed: int,
+) -> TimedImages:
+    """Files as they are; of grey levels those that are timed are written now."""
+    paths, unwritten = [], {}
+    for index, one in enumerate(images):
+        paths.append(one.absolute() if isinstance(one, Path) else work / f"{index:05}.png")
+        if not isinstance(one, Path) and index < timed:
+            _write(paths[-1], one)
+        elif not isinstance(one, Path):
+            unwritten[paths[-1]] = one
+    return TimedImages(tuple(paths), labels, source, timed, unwritten)
+
+
+def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
     Image.fromarray(pixels).save(path)
-    return path

@@ -42,6 +42,7 @@ class LatencyOptions:
         window: When enough was measured, of each batch size.
         turn_ms: A contender's turn holds as many calls as the fastest needs to fill this; above 0.
         energy_s: How long the energy of a GPU is counted; above 0.
+        all_decided: Judge what is decided on all images of `data`, not only on those that are timed.
         command: What was typed.
     """
 
@@ -59,6 +60,7 @@ class LatencyOptions:
     window: Window = field(default_factory=Window)
     turn_ms: float = 100.0
     energy_s: float = 2.0
+    all_decided: bool = False
     command: str = ""
 
     def __post_init__(self) -> None:

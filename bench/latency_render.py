@@ -9,7 +9,9 @@ __all__ = ["latency_lines"]
 
 def latency_lines(result: LatencyResult) -> Iterator[str]:
     """Times, comparisons, and what has to be said about them."""
-    yield f"{result.images['count']} images ({result.images['source']})"
+    images = result.images
+    decided = "the same" if images["decided"] == images["count"] else f"all {images['decided']}"
+    yield f"{images['count']} images ({images['source']}); decisions on {decided}"
     ours = {one.key for one in result.contenders if one.info.kind == "bundle"}
     width = max(len(one.key) for one in result.contenders)
     yield ""
@@ -31,8 +33,10 @@ def latency_lines(result: LatencyResult) -> Iterator[str]:
 
 def _start(one: ContenderResult) -> str:
     decided = one.decisions
-    right = "    -" if decided.correct is None else f"{decided.correct / decided.images:5.1%}"
     seconds = one.cold_start.samples.percentile_ms(50) / 1000
+    if decided is None:
+        return f"{seconds:8.2f} s"
+    right = "    -" if decided.correct is None else f"{decided.correct / decided.images:5.1%}"
     return f"{seconds:8.2f} s  {right}  {decided.flips:5}  {decided.max_abs_difference:8.1g}"
 
 

@@ -95,7 +95,7 @@ class BatchTimes:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What a contender decided on the images that were timed.
+    """What a contender decided.
 
     Attributes:
         images: How many.
@@ -126,14 +126,14 @@ class ContenderResult:
         info: Who it is.
         cold_start: Its starts.
         batches: One a batch size, in the order in which they were measured.
-        decisions: What it decided.
+        decisions: What it decided; None in a run that was cut short before it was asked.
     """
 
     key: str
     info: ContenderInfo
     cold_start: ColdStart
     batches: tuple[BatchTimes, ...]
-    decisions: Decisions
+    decisions: Decisions | None
 
     def at(self, batch: int) -> BatchTimes:
         """The times at that batch size."""
@@ -146,7 +146,7 @@ class ContenderResult:
             **self.info.to_json(),
             "cold_start": self.cold_start.to_json(),
             "batches": [times.to_json() for times in self.batches],
-            "decisions": self.decisions.to_json(),
+            "decisions": None if self.decisions is None else self.decisions.to_json(),
         }
 
 
@@ -192,13 +192,15 @@ class LatencyResult:
 
     Attributes:
         command: What was typed.
-        images: "source", "count" and "labelled" of the images.
+        images: "source", "count" (that were timed), "decided" and "labelled" of the images.
         options: What was asked for.
         environment: The machine.
         timer_overhead_ms: What the clock itself adds to a time.
         contenders: In the order in which they were named: bundles, then peers.
         comparisons: Every pair at every batch size.
         skipped: What could not take part.
+        inference_s: Seconds within the calls of all contenders.
+        unfinished: Where the run was cut short, in words; None for a whole one.
         pareto: Accuracy against latency of every subset of every ensemble; empty without labelled images.
         created_utc: When, ISO 8601.
     """
@@ -210,6 +212,8 @@ class LatencyResult:
     timer_overhead_ms: float
     contenders: tuple[ContenderResult, ...]
     comparisons: tuple[Comparison, ...]
+    inference_s: float = 0.0
+    unfinished: str | None = None
     skipped: tuple[Skipped, ...] = ()
     pareto: Sequence[ParetoPoint] = ()
     created_utc: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
@@ -227,9 +231,11 @@ class LatencyResult:
             "command": self.command,
             "created_utc": self.created_utc,
             "environment": self.environment.to_json(),
+            "unfinished": self.unfinished,
             "images": dict(self.images),
             "options": dict(self.options),
             "timer_overhead_ms": self.timer_overhead_ms,
+            "inference_s": self.inference_s,
             "stable": self.stable,
             "contenders": [one.to_json() for one in self.contenders],
             "comparisons": [one.to_json() for one in self.comparisons],

@@ -77,6 +77,7 @@ class Readings:
         machine: CPU, cores and GPUs as one line; "" where the file does not tell.
         libraries: Name → version.
         data: What tells one set of images from another; "" where the file does not tell.
+        unfinished: Where the run was cut short, in words; "" for a whole one.
     """
 
     schema: str
@@ -84,6 +85,7 @@ class Readings:
     machine: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
     data: str = ""
+    unfinished: str = ""
 
 
 def read_readings(path: Path) -> Readings:
@@ -131,7 +133,9 @@ def _latency(told: Mapping[str, Any]) -> Readings:
     images = told["images"]
     machine, libraries = _environment(told)
     data = f"{images['count']} images ({images['source']})"
-    return Readings(told["schema"], tuple(_latency_readings(told)), machine, libraries, data)
+    if images["decided"] != images["count"]:
+        data += f", decisions on {images['decided']}"
+    return Readings(told["schema"], tuple(_latency_readings(told)), machine, libraries, data, _cut(told))
 
 
 def _latency_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
@@ -145,7 +149,7 @@ def _latency_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
             yield Reading(f"{at}, rate", RATE, float(times["images_per_s"]))
             if times["peak_rss_mb"] is not None:
                 yield Reading(f"{at}, peak memory", MEMORY, float(times["peak_rss_mb"]))
-        if one["decisions"]["accuracy"] is not None:
+        if one["decisions"] is not None and one["decisions"]["accuracy"] is not None:
             yield Reading(f"{key}, accuracy", ACCURACY, float(one["decisions"]["accuracy"]))
 
 
@@ -153,7 +157,7 @@ def _accuracy(told: Mapping[str, Any]) -> Readings:
     images = told["images"]
     machine, libraries = _environment(told)
     data = f"{images['count']} images (SHA-256 {images['sha256'][:12]})"
-    return Readings(told["schema"], tuple(_accuracy_readings(told)), machine, libraries, data)
+    return Readings(told["schema"], tuple(_accuracy_readings(told)), machine, libraries, data, _cut(told))
 
 
 def _accuracy_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
@@ -193,7 +197,12 @@ def _report(told: Mapping[str, Any]) -> Readings:
         for one in part.readings
     )
     data = "; ".join(part.data for part in parts)
-    return Readings(told["schema"], readings, parts[0].machine, parts[0].libraries, data)
+    cut = ", ".join(part.unfinished for part in parts if part.unfinished)
+    return Readings(told["schema"], readings, parts[0].machine, parts[0].libraries, data, cut)
+
+
+def _cut(told: Mapping[str, Any]) -> str:
+    return str(told["unfinished"] or "")
 
 
 def _environment(told: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:

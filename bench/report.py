@@ -23,6 +23,7 @@ class Report:
         latency: JSON of schema `braintumor.latency/1`; None where nothing was timed.
         command: What was typed.
         seconds: Part of the work → how long it took; empty where the parts were measured before.
+        wall_s: From the command's start to the rendering; None where nothing was measured.
         created_utc: When, ISO 8601.
     """
 
@@ -30,6 +31,7 @@ class Report:
     latency: Mapping[str, Any] | None
     command: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    wall_s: float | None = None
     created_utc: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
 
     def __post_init__(self) -> None:
@@ -42,6 +44,20 @@ class Report:
         """Of the machine: of the times, where there are any."""
         found: Mapping[str, Any] = (self.latency or self.accuracy or {})["environment"]
         return found
+
+    @property
+    def inference_s(self) -> float | None:
+        """Seconds within the calls of models, of the parts that were measured; None where nothing was."""
+        parts = {"accuracy": self.accuracy, "latency": self.latency}
+        measured = [found for name in self.seconds if (found := parts[name]) is not None]
+        return sum(float(part["inference_s"]) for part in measured) if measured else None
+
+    @property
+    def wall_over_inference(self) -> float | None:
+        """How much longer the report took than what it reports on; None where nothing was measured."""
+        if self.wall_s is None or not self.inference_s:
+            return None
+        return self.wall_s / self.inference_s
 
     @property
     def refused(self) -> bool:
@@ -63,6 +79,9 @@ class Report:
             "environment": dict(self.environment),
             "summary": [asdict(one) for one in self.summary],
             "seconds": dict(self.seconds),
+            "wall_s": self.wall_s,
+            "inference_s": self.inference_s,
+            "wall_over_inference": self.wall_over_inference,
             "accuracy": None if self.accuracy is None else dict(self.accuracy),
             "latency": None if self.latency is None else dict(self.latency),
         }

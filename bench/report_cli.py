@@ -64,12 +64,14 @@ def report(
 ) -> None:
     """Judge and time each BUNDLE, or take what was measured before, and write report.html, .json and .md.
 
-    Bundles are not changed: bt-bench accuracy writes the verdict into them. Exit code 3 when one is refused.
+    Bundles are not changed: bt-bench accuracy writes the verdict into them. What was measured when a run is cut short
+    stays in accuracy.json and latency.json, to go on from. Exit code 3 when one is refused.
     """
+    begun = time.perf_counter()
     from braintumor.bench.report import Report
     from braintumor.bench.report_measure import judging, timing
     from braintumor.bench.report_parts import read_part
-    from braintumor.bench.report_write import check_writable, write_report
+    from braintumor.bench.report_write import KeptParts, check_writable, write_report
 
     if not bundles and accuracy_file is None and latency_file is None:
         raise UsageError("a report needs bundles to measure, or --accuracy FILE or --latency FILE")
@@ -81,15 +83,17 @@ def report(
         "latency": read_part(latency_file, "latency") if latency_file else None,
     }
     # All that can be refused is refused before the first is measured.
-    plans = {part: plan for part, plan in (("accuracy", judging), ("latency", timing)) if bundles and not parts[part]}
-    ready = {part: plan(bundles, command, asked) for part, plan in plans.items()}
-    seconds = {}
-    for part, one in ready.items():
-        start = time.perf_counter()
-        parts[part] = one.measure(lambda line: click.echo(line, err=True))
-        seconds[part] = time.perf_counter() - start
-    found = Report(parts["accuracy"], parts["latency"], command, seconds)
+    to_judge = judging(bundles, command, asked) if bundles and parts["accuracy"] is None else None
+    to_time = timing(bundles, command, asked) if bundles and parts["latency"] is None else None
+    kept = KeptParts(out, command)
+    with kept.told_when_cut_short():
+        known = {} if to_judge is None else to_judge.measure(_tell, kept.keeping("accuracy"))
+        if to_time is not None:
+            to_time.measure(_tell, kept.keeping("latency"), known)
+    parts |= kept.parts
+    found = Report(parts["accuracy"], parts["latency"], command, kept.seconds, time.perf_counter() - begun)
     paths = write_report(found, out)
+    kept.discard()
     for statement in found.summary:
         click.echo(f"{statement.name}: {statement.status}")
         for sentence in statement.sentences:
@@ -97,3 +101,7 @@ def report(
     click.echo(", ".join(map(str, paths)))
     if found.refused:
         sys.exit(_REFUSED)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)

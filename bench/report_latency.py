@@ -28,14 +28,25 @@ def latency_sections(told: Mapping[str, Any]) -> Iterator[Markup]:
     yield section(
         "Speed",
         [
-            paragraph(f"{_NOTE} {images['count']} images ({images['source']})."),
+            paragraph(f"{_NOTE} {images['count']} images ({images['source']}).{_cut(told)}"),
             _side_by_side(told),
             *(part for batch in _batches(contenders) for part in _batch(batch, told)),
             *_parts(contenders),
         ],
     )
     yield section("Start and memory", _start_and_memory(contenders))
-    yield section("Accuracy against latency", _pareto(told["pareto"]))
+    yield section("Accuracy against latency", _pareto(told["pareto"], images))
+
+
+def _cut(told: Mapping[str, Any]) -> str:
+    return f" The run was cut short {told['unfinished']}." if told["unfinished"] else ""
+
+
+def _decided_on(images: Mapping[str, Any]) -> str:
+    """On which images the accuracies rest."""
+    if images["decided"] == images["count"]:
+        return f"the {images['count']} images that were timed"
+    return f"all {images['decided']} images"
 
 
 def _side_by_side(told: Mapping[str, Any]) -> Markup:
@@ -45,21 +56,30 @@ def _side_by_side(told: Mapping[str, Any]) -> Markup:
     rows = []
     for one in told["contenders"]:
         decided, peak = one["decisions"], _at(one, last)["peak_rss_mb"]
-        interval = f" {interval_text(decided['interval'])}" if decided.get("interval") else ""
         rows.append(
             (
                 one["key"],
-                percent(decided["accuracy"]) + interval,
-                f"{decided['flips']} of {decided['images']}",
-                f"{decided['max_abs_difference']:.1g}",
+                *_decided(decided),
                 ms_text(_at(one, first)["p50_ms"]),
                 f"{_at(one, last)['images_per_s']:.1f}",
                 f"{one['cold_start']['p50_ms'] / 1000:.2f}",
                 "" if peak is None else f"{peak:,.0f}",
             )
         )
-    caption = f"Flips and max |Δp| are from {told['contenders'][0]['key']}, on the images that were timed."
+    first_key, on = told["contenders"][0]["key"], _decided_on(told["images"])
+    caption = f"Right, flips and max |Δp|: on {on}; flips and max |Δp| are from {first_key}."
     return table(("contender", "right", "flips", "max |Δp|", *speeds), rows, caption=caption)
+
+
+def _decided(decided: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if decided is None:
+        return ("", "", "")
+    interval = f" {interval_text(decided['interval'])}" if decided.get("interval") else ""
+    return (
+        percent(decided["accuracy"]) + interval,
+        f"{decided['flips']} of {decided['images']}",
+        f"{decided['max_abs_difference']:.1g}",
+    )
 
 
 def _at_a_time(batch: int) -> str:
@@ -183,7 +203,7 @@ def _start_and_memory(contenders: Sequence[Mapping[str, Any]]) -> Iterator[Marku
         )
 
 
-def _pareto(points: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
+def _pareto(points: Sequence[Mapping[str, Any]], images: Mapping[str, Any]) -> Iterator[Markup]:
     for batch in dict.fromkeys(point["batch"] for point in points):
         found = [point for point in points if point["batch"] == batch]
         several = len({point["engine"] for point in found}) > 1
@@ -204,7 +224,7 @@ def _pareto(points: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
                 y_axis="accuracy, %",
                 alt=f"accuracy against latency at batch {batch}",
             ),
-            f"Every subset of every ensemble, {_at_a_time(batch)}, judged on {found[0]['images']} images. "
+            f"Every subset of every ensemble, {_at_a_time(batch)}, judged on {_decided_on(images)}. "
             "Filled, joined and named: no other is as accurate and faster.",
         )
         front = sorted((point for point in found if point["on_front"]), key=lambda point: point["ms_per_image"])

@@ -48,7 +48,7 @@ def _decisions(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _speeds(told: Mapping[str, Any]) -> Iterator[str]:
-    batches = told["options"]["batches"]
+    batches = [times["batch"] for times in told["contenders"][0]["batches"]]
     head = ["cold start", *(f"batch {batch}, p50 / p95 ms" for batch in batches), "images/s", "peak MB"]
     yield from _head(["", *head])
     for one in told["contenders"]:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from braintumor.bench.accuracy import KERAS, NO_REFERENCE, AccuracyOptions, judge
-from braintumor.bench.accuracy_json import accuracy_json
+from braintumor.bench.accuracy import KERAS, NO_REFERENCE, AccuracyOptions, Judgement, judge
+from braintumor.bench.accuracy_json import accuracy_json, images_json
 from braintumor.bench.labelled import LabelledImages, read_labelled
 from braintumor.bench.latency import measure_latency
+from braintumor.bench.latency_decisions import Known, Said
 from braintumor.bench.latency_options import EVERY, LatencyOptions
 from braintumor.bench.stability import Window
 from braintumor.errors import UsageError
+from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle import Bundle, load_bundle
 from braintumor.runtime.registry import AUTO, candidates
 
@@ -21,6 +23,9 @@ _ROUNDS = 10
 
 Told = Callable[[str], object]
 """Is told what is being done, a line at a time."""
+
+Kept = Callable[[Mapping[str, Any]], object]
+"""Is given all that is known so far, as JSON of its schema, whenever it is more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +44,32 @@ class Judging:
     options: AccuracyOptions
     command: str
 
-    def measure(self, told: Told) -> dict[str, Any]:
-        """Judge; schema `braintumor.accuracy/1`."""
-        judgements = judge(self.bundles, self.images, self.options, _Told(told))
-        return accuracy_json(judgements, self.images, self.options, self.command)
+    def measure(self, told: Told, kept: Kept) -> Known:
+        """Judge; what is found goes to `kept` after every bundle, schema `braintumor.accuracy/1`.
+
+        Returns:
+            The answers to all images, of each bundle on the engine that it was judged on.
+        """
+        about = images_json(self.images)
+
+        def keep(judgements: Sequence[Judgement]) -> None:
+            left = [one.folder.name for one in self.bundles[len(judgements) :]]
+            cut = f"before {', '.join(left)}" if left else None
+            kept(accuracy_json(judgements, self.images, self.options, self.command, about=about, unfinished=cut))
+
+        return self._said(judge(self.bundles, self.images, self.options, _Told(told), kept=keep))
+
+    def _said(self, judgements: Sequence[Judgement]) -> Known:
+        """In the orders in which contenders are asked; nothing where their classes have another one."""
+        if self.images.classes != CLASSES:
+            return {}
+        order = self.images.stratified_order(len(self.images))
+        return {
+            (one.deployed.who.sha256, one.deployed.who.engine.name): Said(
+                one.deployed.answers.vote[order], one.deployed.answers.members[:, order]
+            )
+            for one in judgements
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +82,16 @@ class Timing:
 
     options: LatencyOptions
 
-    def measure(self, told: Told) -> dict[str, Any]:
-        """Time; schema `braintumor.latency/1`."""
-        return measure_latency(self.options, told).to_json()
+    def measure(self, told: Told, kept: Kept, known: Known) -> None:
+        """Time; what is found goes to `kept` after every batch size, schema `braintumor.latency/1`.
+
+        Args:
+            told: Of the progress.
+            kept: Is given the JSON.
+            known: Answers of bundles that were judged.
+        """
+        found = measure_latency(self.options, told, lambda so_far: kept(so_far.to_json()), known)
+        kept(found.to_json())
 
 
 class _Told:
@@ -131,6 +165,7 @@ def timing(bundles: Sequence[Path], command: str, asked: Mapping[str, Any]) -> T
             models=_models(asked),
             threads=asked["threads"],
             window=Window(min_rounds=_ROUNDS, max_s=asked["seconds"]),
+            all_decided=True,
             command=command,
         )
     )

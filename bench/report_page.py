@@ -41,6 +41,9 @@ def _about(report: Report) -> str:
 def _parts(report: Report) -> Iterator[Markup]:
     for one in report.summary:
         yield _verdict(one)
+    for part in (report.accuracy, report.latency):
+        if part is not None and part["unfinished"]:
+            yield paragraph(f"Cut short {part['unfinished']}, and shown as far as it went: {part['command']}")
     if report.accuracy is not None:
         yield from accuracy_sections(report.accuracy)
         yield from comparison_sections(report.accuracy)
@@ -65,9 +68,7 @@ def _measured(report: Report) -> Iterator[Markup]:
     parts = [part for part in (report.accuracy, report.latency) if part is not None]
     for part in parts:
         yield Markup(f"<p><code>{markup(part['command'])}</code> ({markup(part['created_utc'])})</p>")
-    if report.seconds:
-        told = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items())
-        yield paragraph(f"The report took: {told}.", "soft")
+    yield from _duration(report)
     yield table(("machine", ""), _machine(report.environment), text_columns=2)
     if report.accuracy is not None:
         yield table(("images", ""), _images(report.accuracy["images"]), text_columns=2)
@@ -76,6 +77,17 @@ def _measured(report: Report) -> Iterator[Markup]:
     for one in [] if report.latency is None else report.latency["contenders"]:
         if one["note"]:
             yield paragraph(f"{one['key']}: {one['note']}", "soft")
+
+
+def _duration(report: Report) -> Iterator[Markup]:
+    if report.wall_s is None or report.inference_s is None or report.wall_over_inference is None:
+        return
+    told = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items())
+    yield paragraph(
+        f"The report took {report.wall_s:.1f} s ({told}), {report.wall_over_inference:.3f} times the "
+        f"{report.inference_s:.1f} s within the models.",
+        "soft",
+    )
 
 
 def _machine(environment: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -37,9 +37,8 @@ class Command(click.Command):
                 traceback.print_exception(error)
             raise _Failure(str(error), error.exit_code) from error
         except KeyboardInterrupt as error:
-            raise _Failure(
-                "interrupted; files that were being written are as they were before", _INTERRUPTED
-            ) from error
+            kept = str(error) or "files that were being written are as they were before"
+            raise _Failure(f"interrupted; {kept}", _INTERRUPTED) from error
 
 
 class _Failure(click.ClickException):

@@ -45,7 +45,7 @@ def latency(tmp_path: Path) -> Latency:
         times = BatchTimes(32, 9.0, samples, {}, {}, True, 500.0, DeviceTimes(), Energy(reason="no GPU"))
         result = LatencyResult(
             command="bt-bench latency fp32",
-            images={"source": "test", "count": 703, "labelled": True},
+            images={"source": "test", "count": 703, "decided": 703, "labelled": True},
             options={},
             environment=environment(),
             timer_overhead_ms=1e-4,
@@ -85,6 +85,17 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path: Path, latency: Late
     for bad in (other, *odd, write(tmp_path / "nought", a=0.0), latency("latency", 1.0)):
         with pytest.raises(InputError):
             compare_files(good, bad)
+
+
+def test_a_run_that_was_cut_short_passes_no_gate(latency: Latency) -> None:
+    whole, cut = (
+        latency("old", 1.0),
+        latency("new", 1.0, change=lambda told: told.update(unfinished="before batch 64")),
+    )
+    for old, new, code, name in ((whole, cut, 3, "NEW"), (cut, whole, 0, "OLD")):
+        done = CliRunner().invoke(main, ["compare", str(old), str(new)])
+        assert done.exit_code == code, done.output
+        assert f"{name} was cut short before batch 64" in done.output
 
 
 def test_runs_over_other_images_are_refused(latency: Latency) -> None:
@@ -134,7 +145,8 @@ def test_times_of_another_machine_are_shown_and_judged_only_when_told_to(latency
 def test_scaling_is_compared_point_by_point(tmp_path: Path) -> None:
     def scaling(name: str, wall_s: float) -> Path:
         found = Scaling(
-            "fp32", "0" * 64, "onnxruntime-cpu", (Point(100, 1, 2.0, 300.0), Point(1000, 1, wall_s, 300.0))
+            *("fp32", "0" * 64, "onnxruntime-cpu", "phantoms"),
+            tuple(Point(count, 1, taken_s, 300.0, "e") for count, taken_s in ((100, 2.0), (1000, wall_s))),
         )
         told = {"schema": "braintumor.scaling/1", "environment": environment().to_json(), **found.to_json()}
         (tmp_path / name).write_text(json.dumps(told))

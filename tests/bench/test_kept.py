@@ -1,0 +1,158 @@
+"""What was measured stays when a run is cut short."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from braintumor.bench import accuracy
+from braintumor.bench.cli import main
+from braintumor.bench.kept import Kept
+from braintumor.bench.report_write import FILES
+from braintumor.errors import OutputError
+
+ENGINE = "onnxruntime-cpu"
+COMMAND = str(Path(sys.executable).with_name("bt-bench"))
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals that only POSIX has")
+
+
+def cut_short(arguments: tuple[object, ...], when: Callable[[], bool], sent: signal.Signals) -> tuple[int, str]:
+    """Exit code and standard error of `bt-bench`, which gets a signal when something has happened."""
+    process = subprocess.Popen(
+        [COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not when():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(sent)
+    _, complaint = process.communicate(timeout=60)
+    return process.returncode, complaint
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return done.exit_code, done.output
+
+
+def long(bundle: Path, data: Path) -> tuple[object, ...]:
+    """Two batch sizes, of which the second is never stable."""
+    window = ("--rounds", 4, "--seconds", 60, "--tolerance", 1e-9)
+    return ("latency", bundle, "--engine", ENGINE, "--data", data, "--batch", "1,2", *window)
+
+
+@pytest.fixture(scope="module")
+def cut(small_bundle: Path, phantom_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A latency file of a run that was interrupted in its second batch size."""
+    file = tmp_path_factory.mktemp("cut") / "latency.json"
+    arguments = ("--seconds", 2, "--rounds", 4, "--tolerance", 1e-9, "--json", file)
+    code, complaint = cut_short((*long(small_bundle, phantom_classes), *arguments), file.exists, signal.SIGINT)
+    assert code == 130
+    assert complaint.splitlines()[-1] == f"Error: interrupted; {file} holds what was measured until then"
+    assert "Traceback" not in complaint
+    return file
+
+
+def test_times_are_kept_after_every_batch_size(cut: Path) -> None:
+    told = json.loads(cut.read_bytes())
+    assert told["unfinished"] == "before batch 2"
+    (one,) = told["contenders"]
+    assert [times["batch"] for times in one["batches"]] == [1]
+    assert len(one["batches"][0]["samples_ms"]) >= 4
+    assert (one["decisions"], told["pareto"]) == (None, [])
+    assert told["inference_s"] > 0
+
+
+def test_what_was_kept_is_shown_and_called_cut_short(cut: Path, tmp_path: Path) -> None:
+    code, output = run("report", "--latency", cut, "--out", tmp_path)
+    assert code == 0, output
+    assert "Cut short before batch 2" in (tmp_path / "report.html").read_text()
+    assert cut.exists()
+
+
+def test_a_process_that_is_killed_leaves_a_whole_file(
+    small_bundle: Path, phantom_classes: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "latency.json"
+    arguments = ("--seconds", 1, "--json", file)
+    cut_short((*long(small_bundle, phantom_classes), *arguments), file.exists, signal.SIGKILL)
+    assert json.loads(file.read_bytes())["unfinished"] == "before batch 2"
+
+
+def test_a_report_goes_on_from_the_decisions_that_were_kept(
+    small_bundle: Path, phantom_classes: Path, tmp_path: Path
+) -> None:
+    report = ("report", small_bundle, "--data", phantom_classes, "--engine", ENGINE, "--robustness", 2)
+    options = ("--reference", small_bundle, "--batch", "1,2", "--seconds", 2, "--out", tmp_path)
+    accuracy_file, latency_file = tmp_path / "accuracy.json", tmp_path / "latency.json"
+    code, complaint = cut_short((*report, *options), accuracy_file.exists, signal.SIGINT)
+    assert code == 130
+    assert f"go on with: bt-bench report {small_bundle}" in complaint
+    assert {path.name for path in tmp_path.iterdir()} - {latency_file.name} == {accuracy_file.name}
+    again = shlex.split(complaint.partition("go on with: bt-bench ")[2])
+    code, output = run(*again)
+    assert code in {0, 3}, output
+    assert set(FILES) <= {path.name for path in tmp_path.iterdir()}
+    told = json.loads((tmp_path / "report.json").read_bytes())
+    assert told["accuracy"] == json.loads(accuracy_file.read_bytes())
+    assert told["latency"]["images"]["decided"] == 12
+    assert list(told["seconds"]) == ["latency"]
+
+
+def test_a_bundle_that_was_judged_keeps_its_verdict_when_the_next_is_interrupted(
+    small_bundle: Path, phantom_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = accuracy.stability, []
+
+    def second_is_interrupted(*arguments: Any) -> Any:
+        asked.append(arguments)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(accuracy, "stability", second_is_interrupted)
+    file = tmp_path / "accuracy.json"
+    options = ("--engine", ENGINE, "--reference", "none", "--robustness", 0, "--no-record", "--json", file)
+    code, output = run("accuracy", small_bundle, small_bundle, "--data", phantom_classes, *options)
+    assert code == 130, output
+    assert f"{file} holds what was measured until then" in output
+    assert "beside" not in output
+    told = json.loads(file.read_bytes())
+    assert (len(told["bundles"]), told["unfinished"], told["accepted"]) == (1, "before small", False)
+
+
+def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(
+    small_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for command in ("latency", "accuracy"):
+        code, output = run(command, small_bundle, "--json", tmp_path / "file" / "x.json", "--data", tmp_path / "none")
+        assert (code, "cannot be written" in output) == (2, True), output
+
+
+def test_a_pipe_takes_the_whole_result_alone(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    file = Kept(pipe)
+    file.write({"unfinished": "before batch 2"})
+    reader = subprocess.Popen(["/bin/cat", str(pipe)], stdout=subprocess.PIPE)
+    file.write({"unfinished": None})
+    assert json.loads(reader.communicate(timeout=10)[0]) == {"unfinished": None}
+
+
+def test_an_earlier_file_stays_until_there_is_more(tmp_path: Path) -> None:
+    earlier = tmp_path / "x.json"
+    earlier.write_text("{}")
+    Kept(earlier)
+    assert earlier.read_text() == "{}"
+    with pytest.raises(OutputError, match="cannot be written"):
+        Kept(tmp_path / "missing" / "x.json")
