@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from braintumor.errors import UsageError
+from braintumor.errors import UnavailableError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.models.spec import ModelSpec, Preprocess
 from braintumor.optional import require
@@ -40,7 +40,7 @@ def build_classifier(
     Raises:
         UsageError: A size below the backbone's minimum, channels or dropout out of range, or weights that cannot
             be read or are another model's.
-        UnavailableError: Keras is not installed.
+        UnavailableError: Keras is not installed, or the ImageNet weights cannot be fetched.
     """
     height = spec.height if height is None else height
     width = spec.width if width is None else width
@@ -100,4 +100,13 @@ def _backbone(keras: Any, spec: ModelSpec, x: Any, weights: str | None) -> Any:
     constructor = getattr(keras.applications, spec.keras_application)
     # EfficientNetV2 would scale a second time inside.
     extra = {"include_preprocessing": False} if spec.keras_application.startswith("EfficientNetV2") else {}
-    return constructor(include_top=False, weights=weights, input_tensor=x, **extra)
+    try:
+        return constructor(include_top=False, weights=weights, input_tensor=x, **extra)
+    except Exception as error:
+        # A download that fails is a bare Exception of Keras.
+        if weights is None:
+            raise
+        raise UnavailableError(
+            f"the {weights} weights of {spec.name} cannot be had ({' '.join(str(error).split())[:300]}); they need a "
+            "network once: copy ~/.keras/models from a machine that has them, or start without (weights=None)"
+        ) from error

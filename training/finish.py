@@ -1,15 +1,17 @@
 """From the best epoch's arrays to a `.keras` file and its predictions."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from braintumor.bench.accuracy_scores import cross_entropy
-from braintumor.errors import UsageError
+from braintumor.errors import OutputError, UsageError
 from braintumor.training.data import Dataset
 from braintumor.training.feed import epoch_batches
 from braintumor.training.keras_file import answers_of
-from braintumor.training.learner import Arrays, Learner, array_of
+from braintumor.training.keras_package import array_of
+from braintumor.training.learner import Arrays, Learner
 from braintumor.training.predictions import predictions_csv
 from braintumor.training.recipe import Recipe
 from braintumor.training.splits import Split
@@ -26,6 +28,7 @@ def finish(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder) -> Pa
 
     Raises:
         UsageError: The run has no complete epoch at its final size yet.
+        OutputError: A file cannot be written.
     """
     best = folder.load_best()
     if best is None:
@@ -85,12 +88,25 @@ def refreshed(learner: Learner, recipe: Recipe, data: Dataset) -> Arrays:
 
 
 def save_model(recipe: Recipe, weights: Arrays, path: Path) -> Any:
-    """Write a float32 `.keras` file, whole or not at all, and return its model."""
+    """Write a float32 `.keras` file, whole or not at all, and return its model.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     plain = Learner.inference_model(recipe)
     plain.set_weights(weights)
     temporary = path.with_name(f"part-{path.name}")
-    plain.save(temporary)
-    temporary.replace(path)
+    try:
+        plain.save(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error}; the best weights are kept beside it: make room and run the same "
+            "command again"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return plain
 
 

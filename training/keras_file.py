@@ -13,8 +13,7 @@ from braintumor.errors import InputError, ModelError
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
 from braintumor.training.data import Dataset
-from braintumor.training.keras_package import keras_module
-from braintumor.training.learner import array_of
+from braintumor.training.keras_package import array_of, keras_module
 from braintumor.training.splits import Split
 
 __all__ = ["answers_of", "load_keras_file", "on_grid", "round_model", "save_compressed"]
@@ -32,6 +31,8 @@ def load_keras_file(path: Path) -> Any:
     """
     if not path.is_file():
         raise InputError(f"{path} is not there; name a .keras file")
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is no Keras file, or only a part of one; save it again with Keras 3")
     keras = keras_module()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -2,11 +2,19 @@
 
 from typing import Any
 
+import numpy as np
+
 from braintumor.optional import require
 
-__all__ = ["keras_module"]
+__all__ = ["array_of", "keras_module"]
 
 
 def keras_module() -> Any:
     """Keras, or an error that says how to install it."""
     return require("keras", extra="train", purpose="training")
+
+
+def array_of(variable: Any) -> np.ndarray:
+    """A copy of a variable's value, whatever the backend."""
+    # Not keras.ops.convert_to_numpy: NumPy 2 warns about how TensorFlow's variables answer it.
+    return np.array(np.asarray(variable))

@@ -12,11 +12,12 @@ from braintumor.models.build import build_classifier
 from braintumor.models.catalog import model_spec
 from braintumor.training.feed import Batch
 from braintumor.training.fused import fuse
-from braintumor.training.keras_package import keras_module
+from braintumor.training.keras_file import load_keras_file
+from braintumor.training.keras_package import array_of, keras_module
 from braintumor.training.precision import compute_policy, jit_setting
 from braintumor.training.recipe import Recipe
 
-__all__ = ["Arrays", "Learner", "StepResult", "array_of"]
+__all__ = ["Arrays", "Learner", "StepResult"]
 
 Arrays = list[np.ndarray]
 """Values of variables, in the order that Keras lists them."""
@@ -121,12 +122,6 @@ class Learner:
             variable.assign(value)
 
 
-def array_of(variable: Any) -> np.ndarray:
-    """A copy of a variable's value, whatever the backend."""
-    # Not keras.ops.convert_to_numpy: NumPy 2 warns about how TensorFlow's variables answer it.
-    return np.array(np.asarray(variable))
-
-
 def _build(keras: Any, recipe: Recipe, size: int, policy: str) -> Any:
     spec = model_spec(recipe.model)
     before = keras.config.dtype_policy()
@@ -140,13 +135,15 @@ def _build(keras: Any, recipe: Recipe, size: int, policy: str) -> Any:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = recipe.batchnorm_momentum
     if recipe.initial not in {None, "imagenet"}:
-        _start_from(keras, model, Path(str(recipe.initial)))
+        _start_from(model, Path(str(recipe.initial)))
     return model
 
 
-def _start_from(keras: Any, model: Any, path: Path) -> None:
-    source = keras.saving.load_model(path, compile=False, safe_mode=True)
-    values = source.get_weights()
+def _start_from(model: Any, path: Path) -> None:
+    values = load_keras_file(path).get_weights()
     if [value.shape for value in values] != [tuple(item.shape) for item in model.weights]:
-        raise ModelError(f"{path} has {len(values)} weights of other shapes than {model.name} ({len(model.weights)})")
+        raise ModelError(
+            f"{path} has {len(values)} weights of other shapes than {model.name} ({len(model.weights)}); give "
+            f"--initial a file of {model.name}, or grow a smaller one of its family first: bt-train grow"
+        )
     model.set_weights(values)

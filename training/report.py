@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from braintumor.training.calibration import Reliability, fit_temperature, reliab
 from braintumor.training.ensemble_search import Choice, Vote, choose_vote, equal_vote, soft_vote
 from braintumor.training.evaluate import Evaluation, evaluate
 from braintumor.training.predictions import Answers, read_predictions
+from braintumor.training.run_record import read_record
 from braintumor.training.splits import ManifestRow
 from braintumor.training.state import EpochRow
 from braintumor.training.study import STUDY_ENSEMBLE
@@ -110,13 +110,12 @@ def read_run(folder: Path) -> Run:
         InputError: The run is not finished.
         IntegrityError: Its files are damaged.
     """
-    about_file, history_file = folder / "run.json", folder / "history.csv"
-    about = json.loads(about_file.read_text(encoding="utf-8")) if about_file.exists() else {}
+    history_file = folder / "history.csv"
     rows: list[EpochRow] = []
     if history_file.exists():
         reader = csv.DictReader(io.StringIO(history_file.read_text(encoding="utf-8")))
         rows = [_epoch_row(row, history_file) for row in reader]
-    return Run(folder.name, about, tuple(rows), read_predictions(folder / "predictions.csv"))
+    return Run(folder.name, read_record(folder), tuple(rows), read_predictions(folder / "predictions.csv"))
 
 
 def _epoch_row(row: Mapping[str, str], source: Path) -> EpochRow:
@@ -145,12 +144,13 @@ def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
 
     Raises:
         UsageError: There is no finished run.
-        IntegrityError: Runs were evaluated on different images.
+        IntegrityError: Runs were evaluated on different images, or the manifest is of other ones.
     """
     found = [name for name in CATALOG if (folder / name / "predictions.csv").exists()]
     if not found:
         raise UsageError(f"{folder} holds no finished run of {', '.join(CATALOG)}; train first: bt-train all")
     runs = {name: read_run(folder / name) for name in found}
+    _check_manifest(next(iter(runs.values())), rows)
     free = near_duplicate_free(rows)
     judged = {name: judge(run.answers["val"], run.answers["test"], free) for name, run in runs.items()}
     choice = study_vote = None
@@ -160,6 +160,17 @@ def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
     if all(name in runs for name in STUDY_ENSEMBLE):
         study_vote = _judge_vote(runs, equal_vote(STUDY_ENSEMBLE), free)
     return Report(runs, judged, choice, study_vote)
+
+
+def _check_manifest(run: Run, rows: tuple[ManifestRow, ...]) -> None:
+    for split, answers in run.answers.items():
+        known = {row.file for row in rows if row.split == split}
+        foreign = [name for name in answers.files if name not in known]
+        if foreign:
+            raise IntegrityError(
+                f"{len(foreign)} of the {len(answers)} {split} images of {run.name} are not in that part of the "
+                f"manifest (the first is {foreign[0]}); name the one that the data was prepared with: --manifest FILE"
+            )
 
 
 def judge(val: Answers, test: Answers, free: frozenset[str]) -> Judged:

@@ -5,16 +5,40 @@ import os
 import platform
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 import braintumor
-from braintumor.errors import UsageError
+from braintumor.errors import IntegrityError, UsageError
 from braintumor.training.keras_package import keras_module
 from braintumor.training.precision import compute_policy
 from braintumor.training.recipe import Recipe
 from braintumor.training.state import RunFolder
 
-__all__ = ["claim"]
+__all__ = ["claim", "read_record"]
+
+_FILE: Final = "run.json"
+_WANTED: Final = ("recipe", "command", "begun", "versions")
+
+
+def read_record(folder: Path) -> Mapping[str, Any]:
+    """The `run.json` of a run; empty where there is none.
+
+    Raises:
+        IntegrityError: It is damaged.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in _WANTED if name not in found]
+    except (OSError, ValueError, TypeError) as error:
+        raise IntegrityError(f"{path} is damaged ({error}); start afresh with --restart") from error
+    if missing or not isinstance(found, dict):
+        raise IntegrityError(f"{path} says nothing of {', '.join(missing)}; start afresh with --restart")
+    return found
 
 
 def claim(folder: RunFolder, recipe: Recipe) -> None:
@@ -22,10 +46,11 @@ def claim(folder: RunFolder, recipe: Recipe) -> None:
 
     Raises:
         UsageError: The folder was begun with another recipe.
+        IntegrityError: Its `run.json` is damaged.
     """
-    path = folder.path / "run.json"
-    if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+    record = read_record(folder.path)
+    if record:
+        begun = record["recipe"]
         wanted = json.loads(json.dumps(recipe.to_json()))
         other = [name for name in wanted if begun.get(name) != wanted[name]]
         if other:
@@ -47,4 +72,4 @@ def claim(folder: RunFolder, recipe: Recipe) -> None:
         "policy": compute_policy(keras, recipe.precision),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
     }
-    folder.write_text("run.json", json.dumps(about, indent=1))
+    folder.write_text(_FILE, json.dumps(about, indent=1))

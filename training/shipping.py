@@ -19,6 +19,7 @@ from braintumor.training.evaluate import Evaluation
 from braintumor.training.keras_file import answers_of, load_keras_file, round_model, save_compressed
 from braintumor.training.predictions import Answers
 from braintumor.training.report import Judged, judge
+from braintumor.training.run_record import read_record
 from braintumor.training.splits import Split
 
 __all__ = ["Shipped", "card", "ship"]
@@ -117,7 +118,7 @@ def ship(
     test_before = _accuracy(trained["test"], parts["test"])
     shipped = Shipped(target / source.name, bits, before, test_before, judge(answers["val"], answers["test"], free))
     with atomic_text(target / f"{source.stem}.md") as stream:
-        stream.write(card(shipped, _about(run), _curve(run)))
+        stream.write(card(shipped, read_record(run) if run else {}, _curve(run)))
     return shipped
 
 
@@ -184,12 +185,6 @@ def _accuracy(probabilities: NDArray[np.float32], data: Dataset) -> float:
 
 def _answers(data: Dataset, probabilities: NDArray[np.float32]) -> Answers:
     return Answers(data.files, data.labels, probabilities.astype(np.float64))
-
-
-def _about(run: Path | None) -> Mapping[str, Any]:
-    file = run / "run.json" if run else None
-    found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
-    return found
 
 
 def _curve(run: Path | None) -> str:

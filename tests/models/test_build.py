@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from braintumor.errors import UsageError
+from braintumor.errors import UnavailableError, UsageError
 from braintumor.models.build import IMAGENET_MEAN, IMAGENET_STD, build_classifier
 from braintumor.models.catalog import CATALOG, model_spec
 from braintumor.models.spec import PREPROCESSES
@@ -143,3 +143,19 @@ def scaled_pixels() -> Callable[[Any], Any]:
     import keras
 
     return lambda model: keras.Model(model.input, model.get_layer("scale").output)
+
+
+def test_imagenet_weights_that_cannot_be_fetched_are_said(monkeypatch: pytest.MonkeyPatch):
+    import keras
+
+    def offline(**_: Any) -> None:
+        raise Exception("URL fetch failure on https://there: no such name")  # noqa: TRY002 - as Keras does
+
+    monkeypatch.setattr(keras.applications, "DenseNet121", offline)
+    with pytest.raises(
+        UnavailableError, match=r"imagenet weights of DenseNet121 cannot be had \(URL fetch.*~/\.keras"
+    ):
+        build_classifier(DENSENET)
+    with pytest.raises(Exception, match="URL fetch") as raised:
+        build_classifier(DENSENET, weights=None)
+    assert type(raised.value) is Exception

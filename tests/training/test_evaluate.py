@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,12 @@ def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: P
     assert page.count("359 without near-duplicates") == 4
     assert page.count("cannot be told apart") + page.count(">worse<") == 3 + 1
     assert stored["choice"]["vote"]["members"] == list(_NAMES[:3])
+
+
+def test_a_manifest_of_other_images_is_refused(runs: Path) -> None:
+    others = [row if row.split != "test" else replace(row, file=f"x{row.file}") for row in read_manifest()]
+    with pytest.raises(IntegrityError, match=r"703 of the 703 test images of EfficientNetV2M .*--manifest"):
+        make_report(runs, tuple(others))
 
 
 def test_the_report_command(runs: Path, tmp_path: Path) -> None:

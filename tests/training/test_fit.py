@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from braintumor.errors import IntegrityError, ModelError, OutputError, UsageError
+from braintumor.errors import InputError, IntegrityError, ModelError, OutputError, UsageError
 from braintumor.training import console, fit, state
 from braintumor.training.console import progress_line
 from braintumor.training.finish import finish
@@ -20,6 +20,7 @@ from braintumor.training.keras_file import answers_of, load_keras_file
 from braintumor.training.predictions import read_predictions
 from braintumor.training.progress import Progress
 from braintumor.training.recipe import Augmentation, Recipe, recipe_from_json
+from braintumor.training.report import read_run
 from braintumor.training.schedule import BudgetClock, one_cycle
 from braintumor.training.state import RunFolder
 
@@ -186,8 +187,42 @@ def test_a_run_can_start_from_a_file(tmp_path: Path, parts: Any, small_keras: An
     warm = _run(recipe, parts, tmp_path / "b").rows[0].val_loss
     cold = _run(Recipe(**{**QUICK_VALUES, "peak_learning_rate": 0}), parts, tmp_path / "c").rows[0].val_loss
     assert warm != cold
-    with pytest.raises(ModelError, match="other shapes"):
+    with pytest.raises(ModelError, match=r"other shapes.*bt-train grow"):
         _run(Recipe(**{**QUICK_VALUES, "initial": str(small_keras())}), parts, tmp_path / "d")
+
+
+def test_a_start_that_is_no_keras_file_is_refused(tmp_path: Path, parts: Any) -> None:
+    none, torn = tmp_path / "none.keras", tmp_path / "torn.keras"
+    with pytest.raises(InputError, match=r"none\.keras is not there"):
+        _run(Recipe(**{**QUICK_VALUES, "initial": str(none)}), parts, tmp_path / "a")
+    torn.write_bytes(b"PK\x03\x04 but no more")
+    with pytest.raises(ModelError, match=r"torn\.keras is no Keras file, or only a part of one"):
+        _run(Recipe(**{**QUICK_VALUES, "initial": str(torn)}), parts, tmp_path / "b")
+
+
+def test_a_full_disk_at_the_end_costs_no_weights(tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(QUICK, parts, tmp_path)
+    folder = RunFolder(tmp_path)
+
+    def full(_: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("keras.Model.save", full)
+        with pytest.raises(OutputError, match=r"No space left.*run the same command again"):
+            finish(QUICK, parts, folder)
+    assert [path.name for path in tmp_path.glob("*.keras")] == []
+    assert finish(QUICK, parts, folder).stat().st_size > 0
+
+
+@pytest.mark.parametrize(("text", "said"), [('{"recipe": ', "is damaged"), ("{}", "says nothing of recipe, command")])
+def test_a_damaged_record_of_a_run_is_refused(tmp_path: Path, parts: Any, text: str, said: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(IntegrityError, match=rf"run\.json {said}.*--restart"):
+        _run(QUICK, parts, tmp_path)
+    with pytest.raises(IntegrityError, match=rf"run\.json {said}"):
+        read_run(tmp_path)
 
 
 def test_fewer_images_than_a_batch_are_refused(tmp_path: Path, parts: Any) -> None:
