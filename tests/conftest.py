@@ -1,17 +1,23 @@
 """What all tests share: a cache of their own, small Keras models, the real images where they are."""
 
 import csv
+import hashlib
+import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from braintumor.bench.phantoms import phantoms
 from braintumor.models.catalog import ENSEMBLE
+from braintumor.models.labels import CLASSES
+from braintumor.runtime.image import DECODE_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -69,6 +75,62 @@ def _extract_split(factory: pytest.TempPathFactory, split: str) -> Path:
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(images.read(f"brain-mri-224/{row['file']}"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def forged() -> Callable[..., Path]:
+    """Writes a bundle of ONNX files (name → bytes), with fitting hashes, as a forger would."""
+
+    def write(folder: Path, models: Mapping[str, bytes], *, side: int, weights: Sequence[float]) -> Path:
+        members = []
+        for (name, raw), weight in zip(models.items(), weights, strict=True):
+            path = folder / name / "model.onnx"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(raw)
+            members.append(
+                {
+                    "name": name,
+                    "weight": weight,
+                    "height": side,
+                    "width": side,
+                    "resize": "antialias",
+                    "precision": "fp32",
+                    "file": f"{name}/model.onnx",
+                    "sha256": hashlib.sha256(raw).hexdigest(),
+                    "size_bytes": len(raw),
+                    "source": {},
+                    "opset": 18,
+                    "tools": {},
+                    "parity": {},
+                }
+            )
+        manifest = {
+            "schema": "braintumor.bundle/1",
+            "name": folder.name,
+            "classes": list(CLASSES),
+            "decode_version": DECODE_VERSION,
+            "fusion": "soft-vote",
+            "members": members,
+            "command": "by hand",
+        }
+        (folder / "bundle.json").write_text(json.dumps(manifest))
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def phantom_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Path]]:
+    """Writes phantoms as PNG files: so many, of this height and width."""
+
+    def write(count: int, height: int, width: int, *, seed: int) -> list[Path]:
+        folder = tmp_path_factory.mktemp("scans")
+        paths = [folder / f"scan{index:02}.png" for index in range(count)]
+        for path, pixels in zip(paths, phantoms(count, height, width, seed=seed), strict=True):
+            Image.fromarray(pixels).save(path)
+        return paths
+
+    return write
 
 
 KerasFactory = Callable[..., Path]
@@ -132,8 +194,6 @@ def _small_classifier(
 def _decide(model: Any, seed: int, scaling: bool) -> None:
     """Give BatchNorms trained-looking statistics and the head enough contrast to tell phantoms apart."""
     import keras
-
-    from braintumor.bench.phantoms import phantoms
 
     rng = np.random.default_rng(seed)
     size = tuple(side or 32 for side in model.inputs[0].shape[1:3])

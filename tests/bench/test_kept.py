@@ -29,7 +29,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals that on
 def cut_short(arguments: tuple[object, ...], when: Callable[[], bool], sent: signal.Signals) -> tuple[int, str]:
     """Exit code and standard error of `bt-bench`, which gets a signal when something has happened."""
     process = subprocess.Popen(
-        [COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [COMMAND, *map(str, arguments)],
+        env=os.environ | {"PYTHONFAULTHANDLER": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while not when():
         assert process.poll() is None, process.communicate()
@@ -95,7 +99,7 @@ def test_a_report_goes_on_from_the_decisions_that_were_kept(
     options = ("--reference", small_bundle, "--batch", "1,2", "--seconds", 2, "--out", tmp_path)
     accuracy_file, latency_file = tmp_path / "accuracy.json", tmp_path / "latency.json"
     code, complaint = cut_short((*report, *options), accuracy_file.exists, signal.SIGINT)
-    assert code == 130
+    assert code == 130, complaint
     assert f"go on with: bt-bench report {small_bundle}" in complaint
     assert {path.name for path in tmp_path.iterdir()} - {latency_file.name} == {accuracy_file.name}
     again = shlex.split(complaint.partition("go on with: bt-bench ")[2])

@@ -1,7 +1,5 @@
 """The hot paths' material, made without Keras: a bundle of two small networks, scans as files, and turns."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +8,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 
 from braintumor.bench.paired import Ratio, paired_ratio
-from braintumor.bench.phantoms import phantoms
 from braintumor.bench.timing import timed_ms
-from braintumor.models.labels import CLASSES
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.image import DECODE_VERSION
 
 SIDE_PX = 96
 _WIDE = (32, 64, 128)
@@ -26,43 +20,10 @@ _PADDING_BYTES = 24 << 20
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(forged: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two members, each as large as a shipped one (so that reading and hashing it is real work)."""
-    folder = tmp_path_factory.mktemp("bundles") / "fast"
-    members = []
-    for index, name in enumerate(("a", "b")):
-        raw = network(seed=index).SerializeToString()
-        path = folder / name / "model.onnx"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(raw)
-        members.append(
-            {
-                "name": name,
-                "weight": 1.0 + index,
-                "height": SIDE_PX,
-                "width": SIDE_PX,
-                "resize": "antialias",
-                "precision": "fp32",
-                "file": f"{name}/model.onnx",
-                "sha256": hashlib.sha256(raw).hexdigest(),
-                "size_bytes": len(raw),
-                "source": {},
-                "opset": 18,
-                "tools": {},
-                "parity": {},
-            }
-        )
-    manifest = {
-        "schema": "braintumor.bundle/1",
-        "name": "fast",
-        "classes": list(CLASSES),
-        "decode_version": DECODE_VERSION,
-        "fusion": "soft-vote",
-        "members": members,
-        "command": "tests/benchmarks",
-    }
-    (folder / "bundle.json").write_text(json.dumps(manifest))
-    return folder
+    models = {name: network(seed=index).SerializeToString() for index, name in enumerate(("a", "b"))}
+    return forged(tmp_path_factory.mktemp("bundles") / "fast", models, side=SIDE_PX, weights=(1.0, 2.0))
 
 
 def network(*, seed: int) -> onnx.ModelProto:
@@ -111,14 +72,9 @@ def ensemble(bundle: Path) -> Iterator[Ensemble]:
 
 
 @pytest.fixture(scope="session")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def scans(phantom_files: Callable[..., list[Path]]) -> list[Path]:
     """32 different phantoms as PNG files of 512 x 512 pixels."""
-    folder = tmp_path_factory.mktemp("scans")
-    paths = []
-    for index, pixels in enumerate(phantoms(32, 512, 512, seed=3)):
-        paths.append(folder / f"{index:02}.png")
-        Image.fromarray(pixels).save(paths[-1])
-    return paths
+    return phantom_files(32, 512, 512, seed=3)
 
 
 InTurns = Callable[[Callable[[], Any], Callable[[], Any]], Ratio]

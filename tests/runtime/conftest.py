@@ -1,7 +1,5 @@
 """Real bundles, exported once a session; hand-made ones for what an export never gives; phantoms as images."""
 
-import hashlib
-import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -14,14 +12,12 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from braintumor.bench.phantoms import phantoms
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle import Member, load_bundle
 from braintumor.runtime.cache import CACHE_VARIABLE
 from braintumor.runtime.engine import Engine
-from braintumor.runtime.image import DECODE_VERSION
 from braintumor.runtime.registry import engine_factory
 
 IMAGES = 12
@@ -94,14 +90,9 @@ def copied(single: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def scans(phantom_files: Callable[..., list[Path]]) -> list[Path]:
     """Phantoms as PNG files."""
-    folder = tmp_path_factory.mktemp("scans")
-    paths = []
-    for index, pixels in enumerate(phantoms(IMAGES, 96, 80, seed=5)):
-        paths.append(folder / f"scan{index:02}.png")
-        Image.fromarray(pixels).save(paths[-1])
-    return paths
+    return phantom_files(IMAGES, 96, 80, seed=5)
 
 
 def small_graph(*, height: int = 16, width: int = 16, extra: Mapping[str, Any] | None = None) -> onnx.ModelProto:
@@ -144,45 +135,15 @@ Handmade = Callable[..., Path]
 
 
 @pytest.fixture
-def handmade(tmp_path: Path) -> Handmade:
+def handmade(forged: Callable[..., Path], tmp_path: Path) -> Handmade:
     """Writes a bundle of the given ONNX models with fitting hashes, as a forger would."""
 
     def make(*models: onnx.ModelProto | bytes, name: str = "handmade", weights: tuple[float, ...] = ()) -> Path:
-        folder = tmp_path / name
-        members = []
-        for index, model in enumerate(models):
-            raw = model if isinstance(model, bytes) else model.SerializeToString()
-            path = folder / f"m{index}" / "model.onnx"
-            path.parent.mkdir(parents=True)
-            path.write_bytes(raw)
-            members.append(
-                {
-                    "name": f"m{index}",
-                    "weight": weights[index] if weights else 1.0,
-                    "height": 16,
-                    "width": 16,
-                    "resize": "antialias",
-                    "precision": "fp32",
-                    "file": f"m{index}/model.onnx",
-                    "sha256": hashlib.sha256(raw).hexdigest(),
-                    "size_bytes": len(raw),
-                    "source": {},
-                    "opset": 18,
-                    "tools": {},
-                    "parity": {},
-                }
-            )
-        manifest = {
-            "schema": "braintumor.bundle/1",
-            "name": name,
-            "classes": list(CLASSES),
-            "decode_version": DECODE_VERSION,
-            "fusion": "soft-vote",
-            "members": members,
-            "command": "by hand",
+        raw = {
+            f"m{index}": model if isinstance(model, bytes) else model.SerializeToString()
+            for index, model in enumerate(models)
         }
-        (folder / "bundle.json").write_text(json.dumps(manifest))
-        return folder
+        return forged(tmp_path / name, raw, side=16, weights=weights or (1.0,) * len(models))
 
     return make
 
