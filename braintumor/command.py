@@ -1,13 +1,16 @@
 """What all commands share: errors as one line with the exit code of the contract, --debug, Ctrl-C."""
 
+import contextlib
 import traceback
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from braintumor import NOTICE, __version__
 from braintumor.errors import BraintumorError
+from braintumor.interrupt import interrupted, interrupts_kept
 
 __all__ = ["EPILOG", "Command", "debug_option", "version_option"]
 
@@ -25,20 +28,41 @@ version_option = click.version_option(__version__, prog_name="braintumor")
 class Command(click.Command):
     """A click command that takes `--debug` and reports our errors as the contract says."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; see `click.Command.main`."""
+        with interrupts_kept():
+            return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options; see `click.Command.make_context`."""
+        with _told():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see `click.Command.invoke`."""
         debug = ctx.params.pop("debug", False)
         # Pillow warns of oddities in metadata; they concern no pixel, and a table is no place for them.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        try:
-            return super().invoke(ctx)
-        except BraintumorError as error:
-            if debug:
-                traceback.print_exception(error)
-            raise _Failure(str(error), error.exit_code) from error
-        except KeyboardInterrupt as error:
-            kept = str(error) or "files that were being written are as they were before"
-            raise _Failure(f"interrupted; {kept}", _INTERRUPTED) from error
+        with _told():
+            try:
+                return super().invoke(ctx)
+            except BraintumorError as error:
+                if interrupted():
+                    # What an interrupt broke off may look like a fault.
+                    raise KeyboardInterrupt from error
+                if debug:
+                    traceback.print_exception(error)
+                raise _Failure(str(error), error.exit_code) from error
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """An interrupt becomes one line and its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        kept = str(error) or "files that were being written are as they were before"
+        raise _Failure(f"interrupted; {kept}", _INTERRUPTED) from error
 
 
 class _Failure(click.ClickException):

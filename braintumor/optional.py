@@ -59,18 +59,28 @@ def quietly_imported(module: str) -> ModuleType:
     reporter = _REPORTERS.get(package)
     if reporter is None or reporter in sys.modules:
         with _without_talk(package):
-            loaded = importlib.import_module(module)
+            loaded = _imported(module)
     else:
         # None makes Python say that there is no such module.
         cast("dict[str, Any]", sys.modules)[reporter] = None
         try:
-            loaded = importlib.import_module(module)
+            loaded = _imported(module)
         finally:
             del sys.modules[reporter]
     # A ruined installation imports as an empty package, and is told of elsewhere.
     if switch := getattr(loaded, _SWITCHES.get(module, ""), None):
         switch()
     return loaded
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        # An extension module (pybind11) that is interrupted while it loads may say that it does not load.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _without_talk(package: str) -> contextlib.AbstractContextManager[None]:

@@ -75,11 +75,12 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
 
     sources = expand(paths, _listed())
     form = form or _default_format(output)
+    folder = choose_bundle(bundle)
+    # The output first: that it cannot be written is told before the seconds that loading takes, and nothing that can
+    # fail or be interrupted comes after it was replaced.
     with (
-        Ensemble.load(
-            choose_bundle(bundle), engine=engine, device=device, threads=threads, policy=policy, told=_tell
-        ) as ensemble,
         _opened(output) as stream,
+        Ensemble.load(folder, engine=engine, device=device, threads=threads, policy=policy, told=_tell) as ensemble,
     ):
         renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
         records = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)

@@ -1,0 +1,100 @@
+"""Ctrl-C that does not get lost.
+
+Python raises KeyboardInterrupt wherever the main thread happens to be, and some places do not let it through: what is
+raised in a finaliser or in the callback of a weak reference is printed and dropped (the import system has such
+callbacks), and an extension module may make another exception of it, which looks like a missing or broken library.
+So a command keeps an interrupt: while the main thread goes on as if there had been none, it is raised again.
+"""
+
+import _thread
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Final
+
+__all__ = ["interrupted", "interrupts_kept", "raise_if_lost"]
+
+# Between two looks at whether the main thread goes on.
+_PAUSE_S: Final = 0.2
+
+# The block that is being kept, if there is one.
+_active: Final[list["_Keeper"]] = []
+
+
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """In this block an interrupt ends in KeyboardInterrupt that reaches the caller, wherever it is raised at first.
+
+    Where the block is not in the main thread, or something else than Python's own handler is at work, as in a program
+    that embeds a command, nothing changes.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    keeper = _Keeper()
+    _active.append(keeper)
+    hook = sys.unraisablehook
+    # What is dropped is raised again: there is nothing to be told.
+    sys.unraisablehook = lambda dropped: None if dropped.exc_type is KeyboardInterrupt else hook(dropped)
+    signal.signal(signal.SIGINT, keeper.notice)
+    try:
+        yield
+    finally:
+        keeper.over = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = hook
+        _active.remove(keeper)
+
+
+def interrupted() -> bool:
+    """Whether there was an interrupt since the kept block began."""
+    return any(keeper.noticed for keeper in _active)
+
+
+def raise_if_lost() -> None:
+    """To be called before what cannot be taken back, such as replacing a file.
+
+    Raises:
+        KeyboardInterrupt: There was an interrupt, and nobody is dealing with it.
+    """
+    dealt_with = sys.exc_info()[1]
+    while dealt_with is not None and not isinstance(dealt_with, KeyboardInterrupt):
+        dealt_with = dealt_with.__context__
+    if dealt_with is None and interrupted():
+        raise KeyboardInterrupt
+
+
+class _Keeper:
+    """What became of the interrupts of one block."""
+
+    def __init__(self) -> None:
+        self.noticed = self.over = self._looks = False
+
+    def notice(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler of the signal; Python calls it in the main thread."""
+        looks, self._looks = self._looks, False
+        if looks and sys.exc_info()[1] is not None:
+            # An exception is being dealt with, as in every `finally` that the interrupt passes: let it end in peace.
+            return
+        if not self.noticed:
+            self.noticed = True
+            # Not threading.Thread: its locks may be held by what was interrupted.
+            _thread.start_new_thread(self._look, (_thread.get_ident(),))
+        raise KeyboardInterrupt
+
+    def _look(self, main: int) -> None:
+        while True:
+            time.sleep(_PAUSE_S)
+            if self.over:
+                return
+            self._looks = True
+            if sys.platform == "win32":
+                _thread.interrupt_main()
+            else:
+                # It ends a system call that the thread waits in, too.
+                signal.pthread_kill(main, signal.SIGINT)

@@ -1,0 +1,149 @@
+"""Ctrl-C ends a command wherever Python first raises it: also where it drops it, or makes another exception of it."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from braintumor.interrupt import interrupted, interrupts_kept, raise_if_lost
+from braintumor.optional import quietly_imported
+from braintumor.runtime.files import atomic_text
+
+# A command that loses an interrupt and then works for up to a minute, or is done at once.
+_COMMAND = """
+import time, weakref
+from pathlib import Path
+import click
+from signal import SIGINT, raise_signal
+from braintumor.command import Command
+from braintumor.errors import UnavailableError
+from braintumor.runtime.files import atomic_text
+
+class Finalised:
+    def __del__(self):
+        raise_signal(SIGINT)
+
+class Watched:
+    pass
+
+def finaliser():
+    Finalised()
+
+def callback():
+    watched = Watched()
+    reference = weakref.ref(watched, lambda _: raise_signal(SIGINT))
+    del watched
+
+def generator():
+    def made():
+        try:
+            yield
+        finally:
+            raise_signal(SIGINT)
+    next(made())
+
+def swallowed():
+    try:
+        raise_signal(SIGINT)
+    except BaseException:
+        pass
+
+def error():
+    try:
+        raise_signal(SIGINT)
+    except KeyboardInterrupt as cause:
+        raise UnavailableError("a library does not load") from cause
+
+@click.command(cls=Command)
+@click.argument("where")
+@click.argument("file")
+@click.argument("seconds", type=float)
+def command(where, file, seconds):
+    with atomic_text(Path(file)) as stream:
+        stream.write("new")
+        globals()[where]()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.001)
+
+command()
+"""
+_LINE = "Error: interrupted; files that were being written are as they were before\n"
+
+
+@pytest.mark.parametrize("seconds", [60, 0])
+@pytest.mark.parametrize("where", ["finaliser", "callback", "generator", "swallowed", "error"])
+def test_an_interrupt_that_python_loses_ends_the_command_all_the_same(
+    tmp_path: Path, where: str, seconds: int
+) -> None:
+    out = tmp_path / "out.txt"
+    out.write_text("old", encoding="utf-8")
+    command = [sys.executable, "-P", "-c", _COMMAND, where, str(out), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", _LINE)
+    assert out.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_interrupt_while_options_are_read_is_told_alike(tmp_path: Path) -> None:
+    source = _COMMAND.replace('@click.argument("where")', '@click.argument("where", callback=lambda *_: swallow())')
+    source = source.replace("@click.command(", "def swallow():\n    raise_signal(SIGINT)\n\n@click.command(")
+    command = [sys.executable, "-P", "-c", source, "finaliser", str(tmp_path / "x"), "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (130, _LINE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_written_because_of_an_interrupt_is_written(tmp_path: Path) -> None:
+    with interrupts_kept():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            with atomic_text(tmp_path / "kept.json") as stream:
+                stream.write("until then")
+        with pytest.raises(KeyboardInterrupt):
+            raise_if_lost()
+    assert (tmp_path / "kept.json").read_text(encoding="utf-8") == "until then"
+
+
+def test_a_kept_interrupt_is_forgotten_with_its_block() -> None:
+    before = sys.unraisablehook
+    with interrupts_kept(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert not interrupted()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert sys.unraisablehook is before
+    raise_if_lost()
+
+
+def test_a_handler_of_the_embedding_program_is_left_alone() -> None:
+    seen: list[int] = []
+
+    def own(number: int, _frame: object) -> None:
+        seen.append(number)
+
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with interrupts_kept():
+            signal.raise_signal(signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIGINT]
+    assert not interrupted()
+
+
+def test_a_module_that_is_interrupted_while_it_loads_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As pybind11 reports whatever is raised while a module is made.
+    (tmp_path / "broken_off.py").write_text(
+        "try:\n    raise KeyboardInterrupt\nexcept BaseException as error:\n"
+        "    raise ImportError('initialization failed') from error\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        quietly_imported("broken_off")
