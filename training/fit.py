@@ -158,12 +158,8 @@ class _Run:
             self._give_up(f"the loss became {result.loss} in {where} ({', '.join(batch.files[:3])}, ...)")
 
     def _give_up(self, why: str) -> NoReturn:
-        kept = self._folder.kept()
-        what = (
-            f"{' and '.join(kept)} before it are kept in {self._folder.path}"
-            if kept
-            else "there is no checkpoint yet"
-        )
+        kept = " and ".join(self._folder.kept())
+        what = f"{self._folder.path} keeps {kept} from before" if kept else "there is no checkpoint yet"
         raise DivergedError(
             f"{why}; {what}; try --restart with a lower --learning-rate (now {self._recipe.peak_learning_rate:g}) or "
             "--precision float32"

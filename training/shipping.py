@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor import NOTICE
+from braintumor.bench.study import of_the_study
 from braintumor.errors import ParityError
 from braintumor.runtime.files import atomic_text, output_error, sha256_of
 from braintumor.training.data import Dataset
@@ -49,8 +50,7 @@ Kernels are rounded to a grid of {bits} bits a channel. Accuracy as trained: val
 ## How it was made
 
 {made}
-- Data: the Kaggle brain tumour MRI data set, 5,618 training, 702 validation and 703 test slices, split by file name.
-  All rights belong to the original contributors.
+- Data: {data}
 
 ## Limits
 
@@ -72,6 +72,7 @@ class Shipped:
         val_accuracy_before: Of the weights as trained, 0 to 1.
         test_accuracy_before: The same on test images; it decides nothing.
         judged: The published weights on all parts.
+        data: What it was trained and judged on, a sentence for the card.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class Shipped:
     val_accuracy_before: float
     test_accuracy_before: float
     judged: Judged
+    data: str
 
 
 def ship(
@@ -116,7 +118,9 @@ def ship(
         raise output_error(target, error) from error
     answers = {split: _answers(parts[split], found[split]) for split in found}
     test_before = _accuracy(trained["test"], parts["test"])
-    shipped = Shipped(target / source.name, bits, before, test_before, judge(answers["val"], answers["test"], free))
+    shipped = Shipped(
+        target / source.name, bits, before, test_before, judge(answers["val"], answers["test"], free), _data(parts)
+    )
     with atomic_text(target / f"{source.stem}.md") as stream:
         stream.write(card(shipped, read_record(run) if run else {}, _curve(run)))
     return shipped
@@ -160,9 +164,21 @@ def card(shipped: Shipped, about: Mapping[str, Any], curve: str) -> str:
         val_before=shipped.val_accuracy_before,
         test_before=shipped.test_accuracy_before,
         made="\n".join(made),
+        data=shipped.data,
         notice=NOTICE,
     )
     return text + (f"\n## Learning curve\n\n```csv\n{curve.strip()}\n```\n" if curve else "")
+
+
+def _data(parts: Mapping[Split, Dataset]) -> str:
+    counts = {split: f"{len(data):,}" for split, data in parts.items()}
+    told = f"{counts['train']} training, {counts['val']} validation and {counts['test']} test slices"
+    if of_the_study(parts["test"].files[0]) is None:
+        return f"{told} of another data set than the study's."
+    return (
+        f"the Kaggle brain tumour MRI data set, {told}, split by file name.\n"
+        "  All rights belong to the original contributors."
+    )
 
 
 def _duration(curve: str) -> list[str]:

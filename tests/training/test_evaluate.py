@@ -23,6 +23,7 @@ from braintumor.training.evaluate import evaluate
 from braintumor.training.predictions import Answers, predictions_csv, read_predictions
 from braintumor.training.report import ENSEMBLE, make_report
 from braintumor.training.report_page import write_report
+from braintumor.training.shipping import ship
 from braintumor.training.splits import read_manifest
 
 _NAMES = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S")
@@ -197,6 +198,7 @@ def test_a_run_is_trained_evaluated_and_shipped_by_commands(tmp_path: Path, part
     assert shipped.exit_code == 0, shipped.output
     card = (tmp_path / "out" / "DenseNet121.md").read_text()
     assert "random weights" in card
+    assert "- Data: 96 training, 24 validation and 24 test slices of another data set" in card
     assert "bt-train" in card
     assert (tmp_path / "out" / "DenseNet121.keras").stat().st_size < file.stat().st_size
     before, after = (
@@ -209,6 +211,17 @@ def test_a_run_is_trained_evaluated_and_shipped_by_commands(tmp_path: Path, part
     assert (
         read_predictions(tmp_path / "again" / "DenseNet121" / "predictions.csv")["test"].files == parts["test"].files
     )
+
+
+def test_a_file_of_other_origin_ships_with_a_card_that_says_so(tmp_path: Path, parts: Any, small_keras: Any) -> None:
+    names = tuple(row.file for row in read_manifest() if row.split == "test")[:24]
+    renamed = parts | {"test": replace(parts["test"], files=names)}
+    shipped = ship(small_keras(), renamed, frozenset(names[:12]), tmp_path / "out", None)
+    card = shipped.path.with_suffix(".md").read_text()
+    assert "The run that made these weights is not recorded." in card
+    assert "- Data: the Kaggle brain tumour MRI data set, 96 training, 24 validation and 24 test slices" in card
+    assert shipped.judged.free is not None
+    assert shipped.judged.free.images == 12
 
 
 def test_command_mistakes_are_explained(tmp_path: Path, small_keras: Any) -> None:
