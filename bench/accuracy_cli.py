@@ -1,14 +1,26 @@
 """`bt-bench accuracy`: does the deployed ensemble still decide what was trained? As a gate for CI."""
 
 import contextlib
-import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from braintumor.bench.options import (
+    PATH,
+    REFUSED,
+    data_option,
+    data_source,
+    device_option,
+    margin_option,
+    model_folders,
+    models_option,
+    policy_option,
+    robustness_option,
+    threads_option,
+    typed_command,
+)
 from braintumor.command import EPILOG, Command, debug_option
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.runtime.registry import AUTO, ENGINES
@@ -24,23 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["accuracy"]
 
-_REFUSED = 3
-_PATH = click.Path(path_type=Path)
 _ENGINE = click.Choice((AUTO, *ENGINES))
 # Names only, so that --help loads no NumPy: the modules behind them define the same.
 _KERAS, _NONE = "keras", "none"
-_MARGIN_POINTS = 0.5
-_DATA_VARIABLE = "BRAINTUMOR_DATA"
 
 
 @click.command(cls=Command, epilog=EPILOG)
-@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=_PATH)
-@click.option(
-    "--data",
-    metavar="DIR|NPZ",
-    type=_PATH,
-    help=f"Images by class: a folder, or the test part of what bt-data prepare wrote.  [default: ${_DATA_VARIABLE}]",
-)
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=PATH)
+@data_option
 @click.option(
     "--images",
     "count",
@@ -57,40 +60,14 @@ _DATA_VARIABLE = "BRAINTUMOR_DATA"
 )
 @click.option("--reference-engine", type=_ENGINE, default=AUTO, show_default=True, help="For a reference BUNDLE.")
 @click.option("--engine", type=_ENGINE, default=AUTO, show_default=True, help="What executes the judged bundles.")
-@click.option("--device", metavar="cuda:N", help="Which GPU, for an engine that uses one.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the engine's choice]")
+@device_option
+@threads_option
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
-@click.option(
-    "--models",
-    metavar="DIR",
-    type=_PATH,
-    multiple=True,
-    help="Where the .keras files are, known by their hash.  [default: ./models, and what ships with the package]",
-)
-@click.option(
-    "--margin",
-    metavar="POINTS",
-    type=click.FloatRange(0, 100, min_open=True, max_open=True),
-    default=_MARGIN_POINTS,
-    show_default=True,
-    help="How much accuracy may be lost: accepted is what is shown to lose less.",
-)
-@click.option(
-    "--robustness",
-    metavar="N",
-    type=click.IntRange(0),
-    default=100,
-    show_default=True,
-    help="So many images are asked about again, slightly changed.",
-)
-@click.option(
-    "--policy",
-    type=click.Choice(("full", "early-exit")),
-    default="full",
-    show_default=True,
-    help="early-exit also counts the members that the labels need.",
-)
-@click.option("--json", "json_file", metavar="FILE", type=_PATH, help="Write all figures there.")
+@models_option
+@margin_option
+@robustness_option
+@policy_option
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write all figures there.")
 @click.option("--no-record", is_flag=True, help="Do not write the verdict into the bundles.")
 @debug_option
 def accuracy(  # noqa: PLR0913 - one parameter an option of the command
@@ -127,7 +104,7 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
         engine=engine,
         reference=reference if reference in {_KERAS, _NONE} else load_bundle(reference),
         reference_engine=reference_engine,
-        models=_folders(models),
+        models=model_folders(models),
         device=device,
         threads=threads,
         batch_size=batch_size,
@@ -136,8 +113,8 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
         robustness=robustness,
     )
     file = Kept(json_file)
-    images = _images(data, count, verified[0])
-    command = shlex.join(["bt-bench", *sys.argv[1:]])
+    images = _images(data_source(data), count, verified[0])
+    command = typed_command()
     about = images_json(images)
 
     def keep(judgements: "Sequence[Judgement]") -> None:
@@ -154,25 +131,16 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     with file.kept_when_interrupted(), _Bar() as bar:
         judgements = judge(verified, images, options, bar, _tell, keep)
     if any(one.verdict.status == "refused" for one in judgements):
-        sys.exit(_REFUSED)
-
-
-def _folders(models: tuple[Path, ...]) -> tuple[Path, ...]:
-    for folder in models:
-        if not folder.is_dir():
-            raise UsageError(f"--models {folder} is no folder; name the one that holds the .keras files")
-    return models or tuple(folder for folder in (Path("models"),) if folder.is_dir())
+        sys.exit(REFUSED)
 
 
 def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "LabelledImages":
     from braintumor.bench.labelled import read_labelled
 
-    if data is None and (named := os.environ.get(_DATA_VARIABLE)):
-        data = Path(named)
     if data is None:
         raise UsageError(
             "accuracy is judged on real labelled images; name them with --data, a folder with one folder a class or "
-            f"a file of bt-data prepare, or with ${_DATA_VARIABLE}"
+            "a file of bt-data prepare, or with $BRAINTUMOR_DATA"
         )
     images = read_labelled(data, "test", bundle.classes)
     return images if count is None else images.stratified(count)

@@ -1,7 +1,5 @@
 """`bt-bench latency`: how fast bundles answer, beside each other and beside peers."""
 
-import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,43 +7,36 @@ from typing import Any
 import click
 
 from braintumor import NOTICE
-from braintumor.bench.listed import Listed
-from braintumor.bench.peers.registry import PEERS
+from braintumor.bench.options import (
+    PATH,
+    against_option,
+    batches_option,
+    data_option,
+    data_source,
+    device_option,
+    engines_option,
+    model_folders,
+    models_option,
+    policy_option,
+    threads_option,
+    typed_command,
+)
 from braintumor.command import EPILOG, Command, debug_option
-from braintumor.runtime.registry import AUTO, ENGINES
 
 __all__ = ["latency"]
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command(cls=Command, epilog=EPILOG)
-@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=_PATH)
-@click.option(
-    "--engine",
-    "engines",
-    metavar="NAME,…",
-    type=Listed(str),
-    default=AUTO,
-    show_default=True,
-    help=f"{AUTO}, all (that are usable), or of: {', '.join(ENGINES)}.",
-)
-@click.option("--batch", "batches", metavar="N,…", type=Listed(int), default="1,8,32", show_default=True)
-@click.option("--against", metavar="NAME,…", type=Listed(str), default="", help=f"Peers: {', '.join(PEERS)}.")
-@click.option("--data", metavar="DIR|NPZ", type=_PATH, help="Real images.  [default: $BRAINTUMOR_DATA, or phantoms]")
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=PATH)
+@engines_option
+@batches_option
+@against_option
+@data_option
 @click.option("--images", type=click.IntRange(1), help="How many of them.  [default: 64, or as many as there are]")
-@click.option(
-    "--models",
-    metavar="DIR",
-    type=_PATH,
-    multiple=True,
-    default=("models",),
-    show_default=True,
-    help="Where the .keras files for the peer keras are; can be repeated.",
-)
-@click.option("--device", metavar="cuda:N", help="Which GPU, for an engine that uses one.")
-@click.option("--policy", type=click.Choice(("full", "early-exit")), default="full", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of each.  [default: its own choice]")
+@models_option
+@device_option
+@policy_option
+@threads_option
 @click.option(
     "--cold-starts", type=click.IntRange(1), default=1, show_default=True, help="Processes started of each."
 )
@@ -58,7 +49,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="By how much the halves of a stable window may differ.",
 )
-@click.option("--json", "output", metavar="FILE", type=_PATH, help="Write everything there, raw samples included.")
+@click.option("--json", "output", metavar="FILE", type=PATH, help="Write everything there, raw samples included.")
 @debug_option
 def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | None, **asked: Any) -> None:
     """Time bundles on their engines, and peers, on the same images in one run.
@@ -68,19 +59,13 @@ def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | Non
     elsewhere.
     """
     from braintumor.bench.kept import Kept
-    from braintumor.bench.labelled import DATA_VARIABLE
     from braintumor.bench.latency import measure_latency
     from braintumor.bench.latency_options import LatencyOptions
     from braintumor.bench.latency_render import latency_lines
     from braintumor.bench.stability import Window
 
-    if asked["data"] is None and (named := os.environ.get(DATA_VARIABLE)):
-        asked["data"] = Path(named)
-    options = LatencyOptions(
-        **{**asked, "models": tuple(path for path in asked["models"] if path.is_dir())},
-        window=Window(rounds, seconds, tolerance),
-        command=shlex.join(["bt-bench", *sys.argv[1:]]),
-    )
+    asked |= {"data": data_source(asked["data"]), "models": model_folders(asked["models"])}
+    options = LatencyOptions(**asked, window=Window(rounds, seconds, tolerance), command=typed_command())
     file = Kept(output)
     with file.kept_when_interrupted():
         result = measure_latency(

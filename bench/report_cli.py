@@ -1,7 +1,5 @@
 """`bt-bench report`: decisions, speed and what they rest on, as one page."""
 
-import os
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -9,35 +7,34 @@ from typing import Any
 
 import click
 
-from braintumor.bench.listed import Listed
+from braintumor.bench.options import (
+    PATH,
+    REFUSED,
+    against_option,
+    batches_option,
+    data_option,
+    data_source,
+    engines_option,
+    margin_option,
+    models_option,
+    robustness_option,
+    threads_option,
+    typed_command,
+)
 from braintumor.command import EPILOG, Command, debug_option
 from braintumor.errors import UsageError
-from braintumor.runtime.registry import AUTO, ENGINES
 
 __all__ = ["report"]
 
-_REFUSED = 3
-_PATH = click.Path(path_type=Path)
-_DATA_VARIABLE = "BRAINTUMOR_DATA"
-_MARGIN_POINTS = 0.5
-
 
 @click.command(cls=Command, epilog=EPILOG)
-@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1, type=_PATH)
-@click.option("--data", metavar="DIR|NPZ", type=_PATH, help=f"Labelled images.  [default: ${_DATA_VARIABLE}]")
+@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1, type=PATH)
+@data_option
 @click.option("--reference", metavar="keras|none|BUNDLE", default="keras", show_default=True)
-@click.option("--models", metavar="DIR", type=_PATH, multiple=True, help="Where the .keras files are.")
-@click.option(
-    "--engine",
-    "engines",
-    metavar="NAME,…",
-    type=Listed(str),
-    default=AUTO,
-    show_default=True,
-    help=f"The first one judges, all are timed: {AUTO}, {', '.join(ENGINES)}.",
-)
-@click.option("--against", metavar="NAME,…", type=Listed(str), default="", help="Peers to be timed beside it.")
-@click.option("--batch", "batches", metavar="N,…", type=Listed(int), default="1,8,32", show_default=True)
+@models_option
+@engines_option
+@against_option
+@batches_option
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
@@ -45,19 +42,12 @@ _MARGIN_POINTS = 0.5
     show_default=True,
     help="At most, of each batch size.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the engine's choice]")
-@click.option(
-    "--margin",
-    metavar="POINTS",
-    type=click.FloatRange(0, 100, min_open=True, max_open=True),
-    default=_MARGIN_POINTS,
-    show_default=True,
-    help="How much accuracy may be lost.",
-)
-@click.option("--robustness", type=click.IntRange(0), default=100, show_default=True, help="Images to be changed.")
-@click.option("--accuracy", "accuracy_file", metavar="FILE", type=_PATH, help="Take these decisions; judge nothing.")
-@click.option("--latency", "latency_file", metavar="FILE", type=_PATH, help="Take these times; time nothing.")
-@click.option("--out", metavar="DIR", type=_PATH, default=Path("report"), show_default=True)
+@threads_option
+@margin_option
+@robustness_option
+@click.option("--accuracy", "accuracy_file", metavar="FILE", type=PATH, help="Take these decisions; judge nothing.")
+@click.option("--latency", "latency_file", metavar="FILE", type=PATH, help="Take these times; time nothing.")
+@click.option("--out", metavar="DIR", type=PATH, default=Path("report"), show_default=True)
 @debug_option
 def report(
     *, bundles: tuple[Path, ...], accuracy_file: Path | None, latency_file: Path | None, out: Path, **asked: Any
@@ -76,8 +66,8 @@ def report(
     if not bundles and accuracy_file is None and latency_file is None:
         raise UsageError("a report needs bundles to measure, or --accuracy FILE or --latency FILE")
     check_writable(out)
-    asked["data"] = asked["data"] or (Path(named) if (named := os.environ.get(_DATA_VARIABLE)) else None)
-    command = shlex.join(["bt-bench", *sys.argv[1:]])
+    asked["data"] = data_source(asked["data"])
+    command = typed_command()
     parts = {
         "accuracy": read_part(accuracy_file, "accuracy") if accuracy_file else None,
         "latency": read_part(latency_file, "latency") if latency_file else None,
@@ -100,7 +90,7 @@ def report(
             click.echo(f"  {sentence}")
     click.echo(", ".join(map(str, paths)))
     if found.refused:
-        sys.exit(_REFUSED)
+        sys.exit(REFUSED)
 
 
 def _tell(line: str) -> None:

@@ -11,6 +11,7 @@ from braintumor.bench.labelled import LabelledImages, read_labelled
 from braintumor.bench.latency import measure_latency
 from braintumor.bench.latency_decisions import Known, Said
 from braintumor.bench.latency_options import EVERY, LatencyOptions
+from braintumor.bench.options import model_folders
 from braintumor.bench.stability import Window
 from braintumor.errors import UsageError
 from braintumor.models.labels import CLASSES
@@ -135,7 +136,7 @@ def judging(bundles: Sequence[Path], command: str, asked: Mapping[str, Any]) -> 
     options = AccuracyOptions(
         engine=engine,
         reference=reference if reference in {KERAS, NO_REFERENCE} else load_bundle(reference),
-        models=_models(asked),
+        models=model_folders(asked["models"]),
         threads=asked["threads"],
         batch_size=max(asked["batches"]),
         margin_points=asked["margin"],
@@ -162,17 +163,10 @@ def timing(bundles: Sequence[Path], command: str, asked: Mapping[str, Any]) -> T
             against=asked["against"],
             batches=asked["batches"],
             data=asked["data"],
-            models=_models(asked),
+            models=model_folders(asked["models"]),
             threads=asked["threads"],
             window=Window(min_rounds=_ROUNDS, max_s=asked["seconds"]),
             all_decided=True,
             command=command,
         )
     )
-
-
-def _models(asked: Mapping[str, Any]) -> tuple[Path, ...]:
-    for folder in asked["models"]:
-        if not folder.is_dir():
-            raise UsageError(f"--models {folder} is no folder; name the one that holds the .keras files")
-    return asked["models"] or tuple(folder for folder in (Path("models"),) if folder.is_dir())
