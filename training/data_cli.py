@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import track
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import UnavailableError
@@ -120,8 +119,7 @@ def audit(*, data: Path, out: Path) -> None:
     from braintumor.training.data import load_dataset
 
     parts = load_dataset(data)
-    steps = track(["hashing and comparing"], console=Console(stderr=True), transient=True)
-    for _ in steps:
+    with Console(stderr=True).status("hashing and comparing"):
         findings, pairs = room.audit(parts)
     try:
         out.mkdir(parents=True, exist_ok=True)

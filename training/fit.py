@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
 
@@ -20,6 +20,11 @@ from braintumor.training.schedule import BudgetClock, one_cycle
 from braintumor.training.state import EpochRow, Position, RunFolder
 
 __all__ = ["DivergedError", "train"]
+
+
+_COPIES: Final = 12
+"""Of all weights in float32: up to four in the checkpoint (AdamW's two moments, the average), one each in the best
+weights and in the `.keras` file; and the old file lies beside the new one until that is whole."""
 
 
 class DivergedError(UsageError):
@@ -55,7 +60,7 @@ def train(
     """
     if len(train_data) < recipe.batch_size:
         raise UsageError(f"{len(train_data)} training images are fewer than --batch-size {recipe.batch_size}")
-    folder.create(needed_bytes=model_spec(recipe.model).parameters * 4 * 12)
+    folder.create(needed_bytes=model_spec(recipe.model).parameters * 4 * _COPIES)
     claim(folder, recipe)
     keras_module().utils.set_random_seed(recipe.seed)
     return _Run(recipe, train_data, val_data, folder, listener, checkpoint_every_s).to_the_end()

@@ -22,7 +22,10 @@ _BEST = "best.npz"
 
 @dataclass(frozen=True, slots=True)
 class EpochRow:
-    """One line of the learning curves; accuracies are parts of 1, losses are nats."""
+    """One line of the learning curves.
+
+    Accuracies are parts of 1, losses nats, sizes pixels a side; the learning rate is that of the epoch's last step.
+    """
 
     epoch: int
     size: int
@@ -44,6 +47,7 @@ class Position:
         step: Steps that are complete in the epoch under way.
         size: Image size in pixels of the epoch under way.
         elapsed_s: Training seconds so far.
+        epoch_s: Seconds of steps in the epoch under way.
         loss_sum: Sum of the batch losses of the epoch under way.
         accuracy_sum: Sum of the batch accuracies of the epoch under way.
         best_epoch: The epoch with the lowest validation loss, from 1; 0 before the first.
@@ -82,17 +86,20 @@ class RunFolder:
     def create(self, needed_bytes: int) -> None:
         """Make the folder and see that checkpoints will fit.
 
+        Args:
+            needed_bytes: What all files of the run take at most; those that lie there already count.
+
         Raises:
             OutputError: They will not.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.path).free
+            free = shutil.disk_usage(self.path).free + sum((self.path / name).stat().st_size for name in self.kept())
         except OSError as error:
             raise OutputError(f"{self.path} cannot be made: {error}; name another folder with --out") from error
         if free < needed_bytes:
             raise OutputError(
-                f"{self.path} has {free / 1e9:.1f} GB free; checkpoints of this model need "
+                f"{self.path} has room for {free / 1e9:.1f} GB; checkpoints of this model need "
                 f"{needed_bytes / 1e9:.1f} GB; name a folder on another disk with --out"
             )
 

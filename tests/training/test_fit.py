@@ -142,8 +142,21 @@ def test_too_little_disk_is_said_before_the_first_step(
         free = 1_000_000
 
     monkeypatch.setattr(state.shutil, "disk_usage", lambda _: Usage)
-    with pytest.raises(OutputError, match=r"0\.0 GB free; checkpoints of this model need 0\.3 GB"):
+    with pytest.raises(OutputError, match=r"room for 0\.0 GB; checkpoints of this model need 0\.3 GB"):
         _run(QUICK, parts, tmp_path)
+
+
+def test_what_a_run_has_written_counts_as_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        free = 1_000
+
+    folder = RunFolder(tmp_path)
+    folder.create(0)
+    folder.save_best([np.zeros(1_000, np.float32)])
+    monkeypatch.setattr(state.shutil, "disk_usage", lambda _: Usage)
+    folder.create(5_000)
+    with pytest.raises(OutputError, match="another disk"):
+        folder.create(6_000)
 
 
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
