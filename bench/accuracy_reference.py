@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from braintumor.bench.accuracy_answers import keras_ensemble
-from braintumor.bench.peers.sources import keras_sources
+from braintumor.bench.peers.sources import keras_sources, origin_of
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.choice import Told
 from braintumor.runtime.ensemble import Ensemble
@@ -103,9 +103,9 @@ def _originals(bundle: Bundle) -> object:
             member.height,
             member.width,
             member.resize,
-            member.details["source"]["sha256"],
-            member.details["source"]["preprocess"],
-            tuple(member.details["source"]["classes"]),
+            origin_of(member)["sha256"],
+            origin_of(member)["preprocess"],
+            tuple(origin_of(member)["classes"]),
             member.details["softmax_added"],
         )
         for member in bundle.members

@@ -225,6 +225,19 @@ def test_a_bundle_is_judged_and_timed_in_one_go(small_bundle: Path, phantom_clas
     assert done.exit_code in {0, 3}, done.output
     shown = (tmp_path / "report.html").read_text()
     assert tuple(re.findall(r"<h2>(.*?)</h2>", shown)) == CHAPTERS
+    told = json.loads((tmp_path / "report.json").read_text())
+    parts = {name: told[name]["inference_s"] for name in ("accuracy", "latency")}
+    assert told["inference_s"] == pytest.approx(sum(parts.values()))
+    assert all(0 < parts[name] < told["seconds"][name] for name in parts)
+    assert sum(told["seconds"].values()) < told["wall_s"]
+    assert told["wall_over_inference"] == pytest.approx(told["wall_s"] / told["inference_s"])
+    assert f"{told['wall_over_inference']:.3f} times" in shown
+    # Of what was judged the answers are known; the accuracy of every subset rests on all images.
+    whole = max(told["latency"]["pareto"], key=lambda point: len(point["members"]))
+    judged = told["accuracy"]["bundles"][0]["scores"]
+    assert whole["accuracy"] == pytest.approx(judged["accuracy"])
+    assert "judged on the 12 images that were timed" in shown
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES)
     assert (small_bundle / "bundle.json").read_bytes() == before
 
 
