@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from braintumor import __version__
 from braintumor.errors import OutputError
@@ -24,7 +24,7 @@ from braintumor.runtime.doctor_libraries import (
     library_of,
     reinstall,
 )
-from braintumor.runtime.doctor_machine import Machine, Nvidia, machine, nvidia
+from braintumor.runtime.doctor_machine import Machine, Nvidia, has_intel_gpu, machine, nvidia
 from braintumor.runtime.doctor_probe import Outcome, probe
 from braintumor.runtime.registry import ENGINES
 
@@ -44,6 +44,9 @@ SCHEMA: Final = "braintumor.doctor/1"
 _CUDA_LIBRARY: Final = re.compile(
     r"\blib(?:cudnn|cublas|cudart|cufft|curand|nvrtc|nvinfer)\w*\.so[\d.]*|\b(?:cudnn|cublas|cudart|cufft|nvinfer)\w*\.dll"
 )
+_DRIVER: Final = "install NVIDIA's driver (on Ubuntu: sudo ubuntu-drivers install), then restart the machine"
+# As `runtime/engines/openvino.py` says it.
+_NO_DEVICE: Final = "needs OpenVINO's device"
 # Each is a process that may load a few hundred megabytes.
 _PROBES_AT_A_TIME: Final = 4
 
@@ -54,7 +57,7 @@ class EngineFinding:
 
     Attributes:
         name: The registry's.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "gpu".
         usable: It answered, and rightly.
         reason: Why it is not usable, or what is amiss although it is; "" when all is well.
         remedy: What to type or do about `reason`; "" when all is well.
@@ -137,6 +140,11 @@ class Diagnosis:
         return {"schema": SCHEMA, "usable": self.usable, **asdict(self)}
 
 
+class _Gpus(NamedTuple):
+    nvidia: Nvidia
+    intel: bool | None
+
+
 def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
     """Examine this machine. It raises nothing for what it finds.
 
@@ -151,13 +159,13 @@ def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
         loading = {name: ask("library", library.module, library.landmark) for name, library in LIBRARIES.items()}
         answering = {name: ask("engine", name) for name in ENGINES}
         devices, bundle = ask("openvino-devices"), ask("bundle")
-        cards = nvidia()
+        cards, intel = nvidia(), has_intel_gpu()
         libraries = {
             name: library_finding(name, installed(LIBRARIES[name]), outcome.result(), cards)
             for name, outcome in loading.items()
         }
         engines = tuple(
-            engine_finding(name, outcome.result(), decisive(name, libraries), cards)
+            engine_finding(name, outcome.result(), decisive(name, libraries), cards, intel=intel)
             for name, outcome in answering.items()
         )
     return Diagnosis(
@@ -186,7 +194,9 @@ def decisive(engine: str, libraries: Mapping[str, LibraryFinding]) -> LibraryFin
     return next((library for library in standing if library.reason), standing[0])
 
 
-def engine_finding(name: str, outcome: Outcome, library: LibraryFinding | None, cards: Nvidia) -> EngineFinding:
+def engine_finding(
+    name: str, outcome: Outcome, library: LibraryFinding | None, cards: Nvidia, *, intel: bool | None = None
+) -> EngineFinding:
     """Judge one engine: the cause that lies deepest is the one that is named.
 
     Args:
@@ -194,37 +204,53 @@ def engine_finding(name: str, outcome: Outcome, library: LibraryFinding | None, 
         outcome: Of the task "engine".
         library: That the engine stands on; None for one that is not listed.
         cards: NVIDIA's side of the machine.
+        intel: Whether an Intel GPU is in it; None when that is unknown.
     """
     device = ENGINES[name].device
     if outcome.ok:
         amiss = (library.reason, library.remedy) if library else ("", "")
         return EngineFinding(name, device, True, *amiss, outcome.facts)
-    return EngineFinding(name, device, False, *_cause(device, outcome, library, cards), {})
+    return EngineFinding(name, device, False, *_cause(device, outcome, library, _Gpus(cards, intel)), {})
 
 
-def _cause(device: str, outcome: Outcome, library: LibraryFinding | None, cards: Nvidia) -> tuple[str, str]:
+def _cause(device: str, outcome: Outcome, library: LibraryFinding | None, gpus: _Gpus) -> tuple[str, str]:
     """Why an engine does not answer, and the remedy."""
-    if device == "cuda" and not cards.gpus:
-        return cards.note, _without_gpu(cards)
-    if library and library.reason:
-        return library.reason, library.remedy
-    said = f"{outcome.log}\n{outcome.reason}"
-    if "driver version is insufficient" in said:
-        return "the NVIDIA driver is too old for the installed CUDA libraries", "install a newer NVIDIA driver"
+    if absent := _absent(device, gpus):
+        return absent
     if library is None:
         return outcome.reason, ""
+    if library.reason:
+        return library.reason, library.remedy
+    return _failure(device, outcome, library)
+
+
+def _absent(device: str, gpus: _Gpus) -> tuple[str, str] | None:
+    """That the machine has no such GPU, or no driver for it: then nothing else matters."""
+    if device == "cuda" and not gpus.nvidia.gpus:
+        return gpus.nvidia.note, _DRIVER if gpus.nvidia.driverless else _nothing_to_mend("NVIDIA")
+    if device == "gpu" and gpus.intel is False:
+        return "no Intel GPU was found: there is none on the PCI bus", _nothing_to_mend("Intel")
+    return None
+
+
+def _failure(device: str, outcome: Outcome, library: LibraryFinding) -> tuple[str, str]:
+    """Why an engine does not answer although its library and its device are there, and the remedy."""
+    said = f"{outcome.log}\n{outcome.reason}"
     known = LIBRARIES[library.name]
     extra = known.gpu_extra if device == "cuda" else known.extra
+    if device == "cuda" and "driver version is insufficient" in said:
+        return "the NVIDIA driver is too old for the installed CUDA libraries", "install a newer NVIDIA driver"
     if device == "cuda" and (lacking := _CUDA_LIBRARY.search(said)):
         return f"the library {lacking[0]} does not load", f"pip install --upgrade 'braintumor[{extra}]'"
+    if device == "gpu" and _NO_DEVICE in outcome.reason:
+        # The engine's own words name the driver that it wants.
+        reason, _, remedy = outcome.reason.partition(": ")
+        return reason, remedy
     return outcome.reason, reinstall(known, extra, library.installed)
 
 
-def _without_gpu(cards: Nvidia) -> str:
-    if cards.driverless:
-        return "install NVIDIA's driver (on Ubuntu: sudo ubuntu-drivers install), then restart the machine"
-    others = [name for name, entry in ENGINES.items() if entry.device == "cpu"]
-    return f"no command gives this machine a GPU; use bt-infer --engine {' or --engine '.join(others)}"
+def _nothing_to_mend(make: str) -> str:
+    return f"nothing to mend: this machine has no {make} GPU; bt-infer takes the fastest engine that is usable"
 
 
 def _cache() -> CacheFinding:

@@ -44,6 +44,11 @@ class Library:
     compute_capabilities: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
+    @property
+    def for_gpus_only(self) -> bool:
+        """Nothing of it runs without an NVIDIA GPU."""
+        return bool(self.needs) or self.module.startswith("cuda.")
+
 
 _CUDA: Final = ("cuda", "cuda-core")
 
@@ -94,7 +99,7 @@ class LibraryFinding:
         installed: Distribution → version.
         loads: It can be imported and is whole.
         reason: What is wrong with it; "" when nothing is.
-        remedy: The command that mends it; "" when nothing is wrong.
+        remedy: The command that mends it; "" when nothing is wrong, or when there is no NVIDIA GPU to use it.
     """
 
     name: str
@@ -148,6 +153,9 @@ def library_finding(name: str, present: Mapping[str, str], outcome: Outcome, nvi
         return LibraryFinding(name, present, loads, reason, reinstall(library, extra, present))
     if not loads:
         reason = _why_not(library, present, outcome)
+        if not present and library.for_gpus_only and not nvidia.gpus and not nvidia.driverless:
+            # To install it would help nobody here.
+            return LibraryFinding(name, present, loads, reason)
         return LibraryFinding(name, present, loads, reason, reinstall(library, extra, present))
     version = str(outcome.facts["version"] or next(iter(present.values()), "unknown"))
     if _numbers(version) < _numbers(library.minimum):

@@ -14,7 +14,7 @@ from typing import Final
 
 from braintumor.runtime.cpu import cpu_features
 
-__all__ = ["CPU_FLAGS", "Gpu", "Machine", "Nvidia", "machine", "nvidia"]
+__all__ = ["CPU_FLAGS", "Gpu", "Machine", "Nvidia", "has_intel_gpu", "machine", "nvidia"]
 
 CPU_FLAGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -30,6 +30,7 @@ CPU_FLAGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 _CPUINFO: Final = Path("/proc/cpuinfo")
 _PCI: Final = Path("/sys/bus/pci/devices")
 _NVIDIA_VENDOR: Final = "0x10de"
+_INTEL_VENDOR: Final = "0x8086"
 _DISPLAY_CLASS: Final = "0x03"
 _SMI_LIMIT_S: Final = 30
 _MIB: Final = 1 << 20
@@ -110,7 +111,7 @@ def machine() -> Machine:
 
 def nvidia() -> Nvidia:
     """Ask `nvidia-smi`, which comes with the driver; it is stopped after 30 s."""
-    on_the_bus = _on_the_bus()
+    on_the_bus = _on_the_bus(_NVIDIA_VENDOR) is True
     seen = "an NVIDIA GPU is on the PCI bus, but " if on_the_bus else "no NVIDIA GPU was found: "
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -147,11 +148,18 @@ def _run(*command: str) -> tuple[bool, str]:
     return done.returncode == 0, text if done.returncode == 0 else " ".join(text.split()) or f"exit {done.returncode}"
 
 
-def _on_the_bus() -> bool:
-    """Only Linux tells without a driver."""
+def has_intel_gpu() -> bool | None:
+    """Whether an Intel GPU is in the machine, with a driver or without; None where the platform does not tell."""
+    return _on_the_bus(_INTEL_VENDOR)
+
+
+def _on_the_bus(vendor: str) -> bool | None:
+    """Whether a GPU of that make is on the PCI bus; only Linux tells without a driver."""
+    if not _PCI.is_dir():
+        return None
     return any(
-        _text(device / "vendor") == _NVIDIA_VENDOR and _text(device / "class").startswith(_DISPLAY_CLASS)
-        for device in (_PCI.iterdir() if _PCI.is_dir() else ())
+        _text(device / "vendor") == vendor and _text(device / "class").startswith(_DISPLAY_CLASS)
+        for device in _PCI.iterdir()
     )
 
 

@@ -76,10 +76,11 @@ def _facts(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
 
 
 def _remedies(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
-    """Each remedy once: an engine's is often its library's."""
-    seen = set()
+    """Each remedy once, with the names of all that it mends: an engine's is often its library's."""
+    named: dict[str, list[str]] = {}
     engines = [(engine.name, engine.remedy) for engine in diagnosis.engines]
     for name, remedy in engines + [(library.name, library.remedy) for library in diagnosis.libraries]:
-        if remedy and remedy not in seen:
-            seen.add(remedy)
-            yield name, remedy
+        names = named.setdefault(remedy, [])
+        if name not in names:
+            names.append(name)
+    return ((", ".join(names), remedy) for remedy, names in named.items() if remedy)

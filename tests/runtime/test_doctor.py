@@ -251,7 +251,7 @@ def test_a_whole_library_is_held_against_the_gpu(
             "driver is too old",
             "newer NVIDIA driver",
         ),
-        ("", Nvidia(note="no NVIDIA GPU was found: x"), "no NVIDIA GPU", "--engine onnxruntime-cpu"),
+        ("", Nvidia(note="no NVIDIA GPU was found: x"), "no NVIDIA GPU", "nothing to mend"),
         ("", Nvidia(note="on the bus", driverless=True), "on the bus", "install NVIDIA's driver"),
     ],
 )
@@ -262,6 +262,51 @@ def test_the_deepest_cause_of_a_dead_gpu_engine_is_named(log: str, cards: Nvidia
     assert not finding.usable
     assert reason in finding.reason
     assert remedy in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("intel", "library", "reason", "remedy"),
+    [
+        (False, "", "no Intel GPU was found", "nothing to mend: this machine has no Intel GPU"),
+        (False, "it is not installed", "no Intel GPU was found", "nothing to mend: this machine has no Intel GPU"),
+        (
+            True,
+            "",
+            "the engine openvino-gpu needs OpenVINO's device GPU.0; it has CPU",
+            "install the driver of the In",
+        ),
+        (
+            None,
+            "",
+            "the engine openvino-gpu needs OpenVINO's device GPU.0; it has CPU",
+            "install the driver of the In",
+        ),
+        (True, "it is not installed", "it is not installed", "pip install it"),
+    ],
+)
+def test_openvino_is_reinstalled_for_no_gpu_and_for_no_driver(
+    intel: bool | None, library: str, reason: str, remedy: str
+) -> None:
+    pytest.importorskip("openvino")
+    outcome = probe("engine", "openvino-gpu", limit_s=LIMIT_S)
+    if outcome.ok:
+        pytest.skip("this machine has an Intel GPU")
+    stands_on = LibraryFinding(
+        "openvino", {"openvino": "2026.4.1"}, not library, library, library and "pip install it"
+    )
+    finding = engine_finding("openvino-gpu", outcome, stands_on, Nvidia(), intel=intel)
+    assert finding.reason.startswith(reason)
+    assert finding.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("cards", "remedy"),
+    [(Nvidia(), ""), (Nvidia(driverless=True), "pip install"), (A4000, "pip install")],
+)
+def test_a_library_for_gpus_is_recommended_where_there_is_one(cards: Nvidia, remedy: str) -> None:
+    missing = Outcome(ok=False, reason="No module named 'tensorrt'", error="ModuleNotFoundError", missing="tensorrt")
+    finding = library_finding("tensorrt", {}, missing, cards)
+    assert (finding.reason, finding.remedy[:11]) == ("it is not installed", remedy)
 
 
 @posix
