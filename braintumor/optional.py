@@ -1,7 +1,8 @@
 """Optional packages: imported when first used, without phoning home; missed with the command that installs them.
 
 Some report to their makers when they are imported: OpenVINO's Python package sends an event to Google Analytics, ONNX
-Runtime's builds for Windows trace to Microsoft. Nothing may leave a hospital's network: they are imported without.
+Runtime's wheels report to Microsoft, from 1.32 on Linux as well. Nothing may leave a hospital's network: they are
+imported without.
 """
 
 import contextlib
@@ -23,7 +24,9 @@ _REPORTERS: Final = MappingProxyType({"openvino": "openvino_telemetry"})
 _TALK: Final = re.compile(rb"WARNING: All log messages before absl|[IW]\d{4} .+\.cc:\d+\] |To enable the following")
 _TALKERS: Final = frozenset({"keras", "tensorflow"})
 _TALK_VARIABLE: Final = "TF_CPP_MIN_LOG_LEVEL"
-# Package → its function that turns reports off.
+# Package → the variable that forbids reports: it is read while the package is imported.
+_FORBIDDEN_BY: Final = MappingProxyType({"onnxruntime": "ORT_DISABLE_TELEMETRY"})
+# Package → its function that turns reports off, of versions that know no such variable.
 _SWITCHES: Final = MappingProxyType({"onnxruntime": "disable_telemetry_events"})
 
 
@@ -56,6 +59,8 @@ def quietly_imported(module: str) -> ModuleType:
         ImportError: The module is missing or does not load.
     """
     package = module.partition(".")[0]
+    if package in _FORBIDDEN_BY:
+        os.environ[_FORBIDDEN_BY[package]] = "1"
     reporter = _REPORTERS.get(package)
     if reporter is None or reporter in sys.modules:
         with _without_talk(package):

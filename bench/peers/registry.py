@@ -52,6 +52,8 @@ PEERS: Mapping[str, PeerEntry] = MappingProxyType(
             ("detect_tumor",),
             ("detect-tumor",),
             own_model=True,
+            # It imports ONNX Runtime by itself.
+            environment=MappingProxyType({"ORT_DISABLE_TELEMETRY": "1"}),
         ),
     }
 )
