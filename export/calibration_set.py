@@ -4,7 +4,6 @@ Calibration takes training images only. A range that was fitted to test images w
 worthless, so the study's own validation and test images are refused by their names.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -72,9 +71,8 @@ def _refuse_held_out(names: Sequence[str], source: Path) -> None:
 def _refuse_noise(found: LabelledImages, source: Path) -> None:
     bad = [name for index, name in enumerate(found.names) if _correlation(found.read(index)) < _MIN_CORRELATION]
     if bad:
-        kinds = Counter(Path(name).suffix for name in bad)
         raise UsageError(
-            f"{len(bad)} images of {source}, such as {bad[0]}, are constant or noise ({dict(kinds)}); ranges "
+            f"{len(bad)} of {len(found)} images of {source}, such as {bad[0]}, are constant or noise; ranges "
             "measured on them are worth nothing: calibrate on real training images"
         )
 

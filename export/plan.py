@@ -6,6 +6,7 @@ without the data set makes the same int8 model, byte for byte.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ __all__ = ["PLAN_SUFFIX", "QuantisationPlan", "plan_beside", "read_plan", "round
 
 SCHEMA: Final = "braintumor.quantisation-plan/1"
 PLAN_SUFFIX: Final = ".int8.json"
+
+FINDINGS: Final = ("calibration", "members", "naive", "searched", "vote", "ranking")
+"""What every plan's findings have: `bt-export` tells them."""
 
 _SIGNIFICANT: Final = 6
 
@@ -34,7 +38,7 @@ class QuantisationPlan:
         float_nodes: Weighted nodes that stay in float.
         float_groups: Names of the groups that they make.
         findings: For the reader: calibration set, methods compared, ranking of the groups, naive and searched
-            figures. Plain data.
+            figures. Plain data; at least `FINDINGS`.
     """
 
     source_sha256: str
@@ -84,6 +88,10 @@ def read_plan(path: Path) -> QuantisationPlan:
         if found["schema"] != SCHEMA:
             raise ModelError(f"{path} is of schema {found['schema']!r}; this version reads {SCHEMA!r}: {_AGAIN}")
         thresholds = {str(name): float(value) for name, value in found["thresholds"].items()}
+        if odd := [name for name, value in thresholds.items() if not 0 <= value < math.inf]:
+            raise ValueError(f"the threshold of {odd[0]} is {thresholds[odd[0]]}")  # noqa: TRY301 - as what follows
+        if lacking := [name for name in FINDINGS if name not in found["findings"]]:
+            raise ValueError(f"its findings lack {', '.join(lacking)}")  # noqa: TRY301
         height, width = found["size"]
         return QuantisationPlan(
             source_sha256=str(found["source_sha256"]),
@@ -115,6 +123,8 @@ _AGAIN: Final = "make a new one: bt-export --precision int8 --calibrate DATA"
 
 
 def _names(values: Sequence[object]) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(f"{values!r} is no list of names")
     return tuple(str(value) for value in values)
 
 

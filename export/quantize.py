@@ -26,6 +26,9 @@ INT8_MAX: Final = 127
 INT8_OPSET: Final = 19
 """Lower opsets have no half-precision scales; at 21 ONNX Runtime does not load every quantised backbone."""
 
+_OTHER_MODEL: Final = (
+    "the quantisation plan was made for another model; make a new one: bt-export --precision int8 --calibrate DATA"
+)
 # Where the output channels are in a weight.
 _CONV_AXIS: Final = 0
 _MATMUL_AXIS: Final = 1
@@ -82,10 +85,14 @@ def quantized(
         A checked model of opset `INT8_OPSET`.
 
     Raises:
-        ModelError: A tensor that is to be quantised has no threshold: the thresholds are those of another model.
+        ModelError: A tensor that is to be quantised has no threshold, or there is no such node to stay in float: they
+            are those of another model.
     """
     copy = onnx.version_converter.convert_version(model, INT8_OPSET)
-    chosen = {node.name: node for node in weighted_nodes(copy) if node.name not in float_nodes}
+    weighted_by_name = {node.name: node for node in weighted_nodes(copy)}
+    if strange := sorted(set(float_nodes) - weighted_by_name.keys()):
+        raise ModelError(f"there is no node {strange[0]!r} that could stay in float: {_OTHER_MODEL}")
+    chosen = {name: node for name, node in weighted_by_name.items() if name not in float_nodes}
     rewriter = _Rewriter(copy, thresholds)
     nodes = []
     for node in copy.graph.node:
@@ -130,10 +137,7 @@ class _Rewriter:
         if name not in self._activations:
             threshold = self._thresholds.get(name, 0.0)
             if not threshold > 0:
-                raise ModelError(
-                    f"there is no calibrated range for the tensor {name!r}: the quantisation plan was made for "
-                    "another model; make a new one: bt-export --precision int8 --calibrate DATA"
-                )
+                raise ModelError(f"there is no calibrated range for the tensor {name!r}: {_OTHER_MODEL}")
             scale = self._constant(f"{name}/scale", np.array(threshold / INT8_MAX, np.float32))
             zero = self._constant(f"{name}/zero", np.array(0, np.int8))
             before += [

@@ -18,7 +18,7 @@ from braintumor.export.int8 import Quantisation, is_worth_it, plans_for
 from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.mixed import Candidate, choose
 from braintumor.export.pipeline import ExportOptions, export_bundle
-from braintumor.export.plan import PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
+from braintumor.export.plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
 from braintumor.export.quantize import quantized
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle import load_bundle
@@ -46,7 +46,10 @@ def plan_for(path: Path, in_float: Callable[[list[str]], list[str]] = lambda _: 
         thresholds=activation_thresholds(model, phantoms(16, 32, 32))["minmax"],
         float_nodes=tuple(in_float([name for group in groups for name in group.nodes])),
         float_groups=(),
-        findings={"ranking": [{"group": group.name, "nodes": len(group.nodes)} for group in groups]},
+        findings={
+            **dict.fromkeys(FINDINGS),
+            "ranking": [{"group": group.name, "nodes": len(group.nodes)} for group in groups],
+        },
     )
 
 

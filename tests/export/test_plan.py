@@ -9,6 +9,7 @@ import pytest
 
 from braintumor.errors import ModelError
 from braintumor.export.plan import (
+    FINDINGS,
     PLAN_SUFFIX,
     QuantisationPlan,
     plan_beside,
@@ -24,7 +25,7 @@ PLAN = QuantisationPlan(
     thresholds=rounded_thresholds({"b": 1 / 3, "a": 12345.678}),
     float_nodes=("conv1",),
     float_groups=("stem",),
-    findings={"ranking": [{"group": "stem", "nodes": 1}]},
+    findings={**dict.fromkeys(FINDINGS), "ranking": [{"group": "stem", "nodes": 1}]},
 )
 
 
@@ -57,6 +58,11 @@ def test_the_hash_is_of_what_decides_the_model_and_of_nothing_else() -> None:
         lambda raw: raw.replace(b'"thresholds": {', b'"thresholds": {"c": "x", '),
         lambda raw: raw.replace(b'"float_nodes"', b'"other"'),
         lambda raw: raw.replace(b'"findings": {', b'"findings": 5, "x": {'),
+        lambda raw: raw.replace(b'"naive"', b'"native"'),
+        lambda raw: raw.replace(b'"conv1"', b"{}").replace(b'"float_nodes": [', b'"float_nodes": "conv1", "x": ['),
+        lambda raw: raw.replace(b'"b": ', b'"b": -'),
+        lambda raw: raw.replace(b'"b": ', b'"c": Infinity, "b": '),
+        lambda raw: raw.replace(b'"b": ', b'"c": NaN, "b": '),
     ],
 )
 def test_a_damaged_plan_is_refused_with_the_command_for_a_new_one(tmp_path: Path, change: Any) -> None:

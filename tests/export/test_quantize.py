@@ -77,6 +77,11 @@ def test_thresholds_of_another_model_are_refused(model: onnx.ModelProto, thresho
         quantized(model, renamed)
 
 
+def test_a_node_of_another_model_cannot_stay_in_float(model: onnx.ModelProto, thresholds: dict[str, float]):
+    with pytest.raises(ModelError, match=r"no node 'elsewhere'.*made for another model"):
+        quantized(model, thresholds, ["elsewhere"])
+
+
 @given(
     st.lists(st.floats(-1e3, 1e3, width=32), min_size=6, max_size=6),
     st.sampled_from([0, 1]),
