@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import TypeVar
 
 __all__ = ["prepared_groups"]
@@ -25,24 +24,51 @@ def prepared_groups(
     At most `ahead + 1` groups exist at a time, so that memory does not grow with the number of sources.
 
     Args:
-        sources: Any number; read lazily.
+        sources: Any number; read lazily. What they raise is raised when all that came before is handed on.
         prepare: Called in a thread, once a source. What it raises is raised here, at the source's turn.
         group_size: Sources in a group; the last group may be smaller.
         threads: How many prepare at the same time.
         ahead: Groups that are prepared beyond the present one.
     """
-    remaining = iter(sources)
-    groups = iter(lambda: tuple(islice(remaining, group_size)), ())
+    groups = _grouped(sources, group_size)
     with ThreadPoolExecutor(threads, thread_name_prefix="braintumor-prepare") as pool:
         waiting: deque[list[Future[Prepared]]] = deque()
         try:
-            for group in groups:
+            broken = None
+            while True:
+                try:
+                    group = next(groups)
+                except StopIteration:
+                    break
+                except Exception as error:  # noqa: BLE001 - of the caller's own iterator; raised below
+                    broken = error
+                    break
                 waiting.append([pool.submit(prepare, source) for source in group])
                 if len(waiting) > ahead:
                     yield [future.result() for future in waiting.popleft()]
             while waiting:
                 yield [future.result() for future in waiting.popleft()]
+            if broken is not None:
+                raise broken
         finally:
             # The caller stopped early, or an error: what has not begun need not begin.
             for future in (future for futures in waiting for future in futures):
                 future.cancel()
+
+
+def _grouped(sources: Iterable[Source], size: int) -> Iterator[list[Source]]:
+    group: list[Source] = []
+    try:
+        for source in sources:
+            group.append(source)
+            if len(group) == size:
+                yield group
+                group = []
+    except GeneratorExit:
+        raise
+    except BaseException:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import re
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import BraintumorError, InputError, UsageError
+from braintumor.runtime.asked import asked_device, asked_number, asked_sources, asked_threads
 from braintumor.runtime.batching import prepared_groups
 from braintumor.runtime.bundle import Bundle, load_bundle
 from braintumor.runtime.choice import Told, load_fastest
@@ -32,13 +33,12 @@ DEFAULT_BATCH_SIZE = 32
 # More would only hold more images at a time.
 _MAX_DECODE_THREADS = 8
 
-_INDEXED_DEVICE = re.compile(r"(cuda|gpu):[0-9]{1,3}")
-
 
 class Ensemble(Closing):
     """The members of a bundle on one engine, and their vote.
 
-    Make one with `Ensemble.load`; it is a context manager. Not thread-safe: one a thread, or a lock.
+    Make one with `Ensemble.load`; it is a context manager. Threads may share one: they take turns. Processes may not:
+    what a fork inherits of an engine hangs, so load in the worker.
 
     Attributes:
         bundle: What was loaded.
@@ -61,6 +61,9 @@ class Ensemble(Closing):
         self._members = members
         self._halving = Halving()
         self._closed = False
+        self._process = os.getpid()
+        # Engines answer one batch at a time, some of them wrongly when asked for two.
+        self._turn = threading.Lock()
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
         if bundle.acceptance is not None:
             self._bundle_info["verdict"] = bundle.acceptance["status"]
@@ -89,18 +92,19 @@ class Ensemble(Closing):
             engine: A name of `braintumor.runtime.registry.ENGINES`, or "auto" for the fastest that answers as the
                 bundle says: measured at the first time on a machine, remembered afterwards.
             device: "cpu", "cuda", "gpu" or, for the second GPU, "cuda:1"; None for the engine's own first device.
-            threads: CPU threads for inference; None leaves it to the engine.
+            threads: CPU threads for inference, at most as many as there are CPUs; None leaves it to the engine.
             policy: "full", or "early-exit" to leave out, image by image, the members that cannot change the label.
             told: Is told when "auto" had to measure.
 
         Raises:
             IntegrityError: The bundle is not what it says it is.
             UnavailableError: The engine is not usable here.
-            UsageError: No such engine, device or policy, or they do not go together.
+            UsageError: No such engine, device, policy or number of threads, or they do not go together.
         """
         if policy not in {"full", "early-exit"}:
             raise UsageError(f"no policy is called {policy!r}; allowed are full, early-exit")
-        kind, index = _device(device)
+        kind, index = asked_device(device)
+        threads = asked_threads("threads", threads)
         verified = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         members = load_fastest(verified, candidates(engine, kind), device=index, threads=threads, told=told)
         if policy == "full":
@@ -117,7 +121,9 @@ class Ensemble(Closing):
 
         Raises:
             InputError: The image cannot be read. (`predict_many` gives a record instead.)
+            UsageError: The ensemble is closed, or was loaded by another process.
         """
+        self._require_open()
         image = self._prepare(source)
         if image.error is not None:
             raise image.error
@@ -138,17 +144,19 @@ class Ensemble(Closing):
         Args:
             sources: Read lazily.
             batch_size: Images that go through the members together, at least 1.
-            decode_threads: Threads that decode; None for the number of CPUs, at most 8.
+            decode_threads: Threads that decode, at most as many as there are CPUs; None for that many, at most 8.
 
         Raises:
-            UsageError: A batch size or a number of threads below 1; at the call, before anything is read.
+            UsageError: A batch size or a number of threads below 1, or a single source; at the call, before anything
+                is read.
         """
-        threads = min(_MAX_DECODE_THREADS, os.cpu_count() or 1) if decode_threads is None else decode_threads
-        if batch_size < 1 or threads < 1:
-            raise UsageError(
-                f"batches of {batch_size} images decoded by {threads} threads were asked for; allowed is 1 or more"
-            )
-        return self._answers(sources, batch_size, threads)
+        self._require_open()
+        threads = asked_threads("decode_threads", decode_threads)
+        return self._answers(
+            asked_sources(sources),
+            asked_number("batch_size", batch_size),
+            threads or min(_MAX_DECODE_THREADS, os.cpu_count() or 1),
+        )
 
     def _answers(self, sources: Iterable[Source], batch_size: int, threads: int) -> Iterator[Record]:
         groups = prepared_groups(sources, self._prepare, group_size=batch_size, threads=threads)
@@ -168,8 +176,8 @@ class Ensemble(Closing):
         Raises:
             UsageError: The ensemble is closed.
         """
-        self._require_open()
-        return self._halving.ask(self._members.ask, images).probabilities
+        with self._my_turn():
+            return self._halving.ask(self._members.ask, images).probabilities
 
     def ask(self, images: Images) -> Answers:
         """What the members say of a batch that is decoded already, asked as the policy says.
@@ -180,11 +188,11 @@ class Ensemble(Closing):
         Raises:
             UsageError: The ensemble is closed.
         """
-        self._require_open()
         order = self._order
-        if order is None:
-            return self._halving.ask(self._members.ask, images)
-        return self._halving.ask(lambda part: self._members.ask_until_decided(part, order), images)
+        with self._my_turn():
+            if order is None:
+                return self._halving.ask(self._members.ask, images)
+            return self._halving.ask(lambda part: self._members.ask_until_decided(part, order), images)
 
     @property
     def members(self) -> Members:
@@ -197,11 +205,29 @@ class Ensemble(Closing):
         return self._members.geometries
 
     def close(self) -> None:
-        """Free the members. May be called twice."""
+        """Free the members, when they have answered. May be called twice."""
         self._closed = True
-        self._members.close()
+        if self._process != os.getpid():
+            # They are the parent's.
+            return
+        with self._turn:
+            self._members.close()
+
+    @contextlib.contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """While no other thread asks the members, or closes them."""
+        # Before the lock: a fork inherits one that its owner, a thread of the parent, never gives back.
+        self._require_open()
+        with self._turn:
+            self._require_open()
+            yield
 
     def _require_open(self) -> None:
+        if self._process != os.getpid():
+            raise UsageError(
+                f"the ensemble {self.bundle.name!r} was loaded by another process ({self._process}), and what a fork "
+                "inherits of an engine hangs; load it in this one with Ensemble.load"
+            )
         if self._closed:
             raise UsageError(f"the ensemble {self.bundle.name!r} is closed; load it again with Ensemble.load")
 
@@ -240,8 +266,9 @@ class Ensemble(Closing):
         return Record(
             input=image.image,
             status="ok",
-            bundle=self._bundle_info,
-            engine=self._engine_info,
+            # Copies: who changes one record must not change the provenance of the next.
+            bundle=dict(self._bundle_info),
+            engine=dict(self._engine_info),
             label=self.bundle.classes[int(verdict.vote.argmax())],
             probabilities=self._by_class(verdict.vote),
             margin=verdict.margin,
@@ -260,8 +287,8 @@ class Ensemble(Closing):
         return Record(
             input=image.image,
             status="error",
-            bundle=self._bundle_info,
-            engine=self._engine_info,
+            bundle=dict(self._bundle_info),
+            engine=dict(self._engine_info),
             policy=self.policy,
             timing_ms={"decode": image.decode_ms},
             error={"type": type(error).__name__, "message": str(error)},
@@ -269,13 +296,3 @@ class Ensemble(Closing):
 
     def _by_class(self, row: NDArray[np.float32]) -> dict[str, float]:
         return dict(zip(self.bundle.classes, row.tolist(), strict=True))
-
-
-def _device(device: str | None) -> tuple[str | None, int]:
-    """The kind of device and the index that a device's name asks for."""
-    if device is None or device in {"cpu", "cuda", "gpu"}:
-        return device, 0
-    if not _INDEXED_DEVICE.fullmatch(device):
-        raise UsageError(f"no device is called {device!r}; allowed are cpu, cuda, cuda:0, cuda:1, …, gpu, gpu:0, …")
-    kind, _, index = device.partition(":")
-    return kind, int(index)

@@ -15,7 +15,7 @@ from braintumor.runtime.record import ImageInfo
 
 __all__ = ["Geometry", "Prepared", "Source", "elapsed_ms", "prepared"]
 
-Source = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 """An image: a path, a file's bytes, or uint8 [height, width] or [height, width, 3]."""
 
 Geometry = tuple[int, int, str]
@@ -64,6 +64,14 @@ def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
         digest = hashlib.sha256(np.ascontiguousarray(grey).tobytes()).hexdigest()
         height, width = grey.shape
         return ImageInfo(None, digest, "array", width, height, 8, 0, 1), grey
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
+    if not isinstance(source, str | os.PathLike | bytes):
+        found = type(source)
+        raise InputError(
+            f"an image was given as {found.__module__}.{found.__qualname__}; allowed are a path, a file's bytes, "
+            "and a uint8 array of pixels: np.asarray(image.convert('L')) of a PIL image, file.read() of an open file"
+        )
     image = read_grey(source)
     height, width = image.pixels.shape
     info = ImageInfo(_path(source), image.sha256, image.format, width, height, image.bits, 0, image.frames)
@@ -71,4 +79,4 @@ def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
 
 
 def _path(source: Source) -> str | None:
-    return None if isinstance(source, bytes | np.ndarray) else os.fspath(source)
+    return os.fsdecode(source) if isinstance(source, str | os.PathLike) else None

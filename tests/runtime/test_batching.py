@@ -94,3 +94,14 @@ def test_closing_early_stops_the_threads_and_what_has_not_begun() -> None:
     groups.close()  # type: ignore[attr-defined]
     assert preparers() == []
     assert len(begun) < 100
+
+
+def test_what_came_before_an_exception_of_the_source_is_handed_on() -> None:
+    def broken() -> Iterator[int]:
+        yield from range(5)
+        raise OSError("gone")
+
+    groups = prepared_groups(broken(), lambda n: n, group_size=2, threads=2)
+    assert [next(groups), next(groups), next(groups)] == [[0, 1], [2, 3], [4]]
+    with pytest.raises(OSError, match="gone"):
+        next(groups)

@@ -2,8 +2,12 @@
 
 import itertools
 import json
+import multiprocessing
+import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from PIL import Image
 import braintumor
 from braintumor.errors import InputError, IntegrityError, UnavailableError, UsageError
 from braintumor.models.labels import CLASSES
+from braintumor.runtime.asked import asked_threads
 from braintumor.runtime.bundle import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.image import read_grey, resize
@@ -179,10 +184,80 @@ def test_no_images_give_no_records(ensemble: Ensemble) -> None:
     assert list(ensemble.predict_many([])) == []
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": -3}, {"decode_threads": 0}])
-def test_numbers_below_one_are_refused_at_the_call(ensemble: Ensemble, options: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="allowed is 1 or more"):
-        ensemble.predict_many([], **options)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 0}, {"batch_size": -3}, {"decode_threads": 0}, {"batch_size": 2.5}, {"batch_size": "8"}],
+)
+def test_what_is_no_number_of_one_or_more_is_refused_at_the_call(ensemble: Ensemble, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="allowed is a whole number of 1 or more"):
+        ensemble.predict_many([], **options)
+
+
+@pytest.mark.parametrize("threads", [0, -3, "two", 1.5])
+def test_what_is_no_number_of_threads_is_refused(single: Path, threads: Any) -> None:
+    with pytest.raises(UsageError, match="allowed is a whole number of 1 or more"):
+        Ensemble.load(single, threads=threads)
+
+
+def test_more_threads_than_the_machine_has_are_not_started() -> None:
+    assert asked_threads("threads", 100_000) == (os.cpu_count() or 1)
+    assert asked_threads("threads", 1) == 1
+    assert asked_threads("threads", None) is None
+
+
+@pytest.mark.parametrize("sources", ["scan.png", b"bytes", Path("scan.png"), 7])
+def test_one_image_where_many_are_taken_is_refused_at_the_call(ensemble: Ensemble, sources: Any) -> None:
+    with pytest.raises(UsageError, match=r"write \[image\], or use predict"):
+        ensemble.predict_many(sources)
+
+
+def test_a_source_of_another_kind_is_an_error_record_and_the_rest_go_on(
+    ensemble: Ensemble, scans: list[Path]
+) -> None:
+    with Image.open(scans[0]) as image:
+        records = list(ensemble.predict_many([scans[0], None, image, 7, bytearray(scans[0].read_bytes())]))  # type: ignore[list-item]
+    assert [record.status for record in records] == ["ok", "error", "error", "error", "ok"]
+    told = [record.error["message"] for record in records if record.error]
+    assert "builtins.NoneType" in told[0]
+    assert "np.asarray(image.convert('L'))" in told[1]
+    assert records[4].probabilities == records[0].probabilities
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime-cpu", "openvino-cpu"])
+def test_threads_that_share_one_get_the_answers_that_one_gets(engine: str, three: Path, scans: list[Path]) -> None:
+    if engine == "openvino-cpu":
+        pytest.importorskip("openvino")
+    with Ensemble.load(three, engine=engine) as shared, ThreadPoolExecutor(4) as pool:
+        alone = [shared.predict(scan) for scan in scans]
+        together = list(pool.map(shared.predict, scans * 20))
+    assert votes(together) == pytest.approx(np.concatenate([votes(alone)] * 20), abs=1e-7)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_is_told_to_load_its_own(ensemble: Ensemble, scans: list[Path]) -> None:
+    told = multiprocessing.get_context("fork").SimpleQueue()
+
+    def use() -> None:
+        try:
+            ensemble.predict(scans[0])
+        except UsageError as error:
+            told.put(str(error))
+
+    with warnings.catch_warnings():
+        # Python warns of forks of programs with threads: just what is tried.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        worker = multiprocessing.get_context("fork").Process(target=use)
+        worker.start()
+    worker.join(30)
+    assert worker.exitcode == 0
+    assert "load it in this one with Ensemble.load" in told.get()
+
+
+def test_a_changed_record_changes_no_other(ensemble: Ensemble, scans: list[Path]) -> None:
+    first = ensemble.predict(scans[0])
+    first.bundle["name"] = first.engine["name"] = "changed"  # type: ignore[index]
+    second = ensemble.predict(scans[0])
+    assert "changed" not in {second.bundle["name"], second.engine["name"]}
 
 
 def test_an_answer_that_is_not_finite_is_an_error_record(
