@@ -110,7 +110,7 @@ def check_output(model: Any, path: str) -> None:
 
 
 def resolve_preprocess(model: Any, path: str, asked: str) -> str:
-    """How pixels are scaled before the model: "none", "tf" or "torch".
+    """How pixels are scaled before the model: "none", "unit", "tf" or "torch".
 
     Args:
         model: The loaded model.
@@ -124,10 +124,10 @@ def resolve_preprocess(model: Any, path: str, asked: str) -> str:
     if asked == "torch" and channels == 1:
         raise ModelError(
             "--preprocess torch scales three colour channels each in its own way; this model takes one grey channel: "
-            "use --preprocess tf or none, or save the model with its scaling inside"
+            "use --preprocess unit, tf or none, or save the model with its scaling inside"
         )
     dtype = model.inputs[0].dtype
-    if asked in {"tf", "torch"} and "float" not in dtype:
+    if asked not in {"auto", "none"} and "float" not in dtype:
         raise ModelError(
             f"{path} takes {dtype} pixels, which --preprocess {asked} would round away: leave --preprocess out"
         )
@@ -141,7 +141,9 @@ def resolve_preprocess(model: Any, path: str, asked: str) -> str:
             break
     raise ModelError(
         f"{path} has no layer that scales its input, so its pixels were scaled outside; say how with "
-        "--preprocess tf (to -1..1), --preprocess torch (ImageNet's mean and deviation) or --preprocess none (0..255)"
+        "--preprocess unit (x/255, to 0..1), --preprocess tf (to -1..1), --preprocess torch (ImageNet's mean and "
+        "deviation) or --preprocess none (0..255). The verification cannot notice a wrong choice, because Keras gets "
+        "the same pixels as the export; bt-bench accuracy on labelled images does"
     )
 
 

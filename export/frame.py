@@ -3,7 +3,7 @@
     image uint8 [batch, H, W] ─ cast ─ grey → channels ─ scale ─► the network ─ softmax? ─ reorder? ─►
     probabilities float32 [batch, 4]
 
-The scaling is that of `keras.applications.imagenet_utils.preprocess_input`.
+The scaling is that of `keras.applications.imagenet_utils.preprocess_input`, or x / 255 ("unit").
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Frame:
         height: Of the input, in pixels.
         width: Of the input, in pixels.
         channels: That the network takes, 1 or 3.
-        preprocess: "none", "tf" or "torch" (which needs 3 channels).
+        preprocess: "none", "unit", "tf" or "torch" (which needs 3 channels).
         softmax: The network ends in logits.
         permutation: output[i] is the network's output[permutation[i]]; in order (0, 1, 2, 3) for none.
     """
@@ -93,7 +93,9 @@ def _scale(chain: "_Chain", frame: Frame, pixels_type: int) -> None:
     chain.add("Unsqueeze", [chain.constant("axes", np.array([1], np.int64))])
     if frame.channels > 1:
         chain.repeat("Concat", frame.channels, axis=1)
-    if frame.preprocess == "tf":
+    if frame.preprocess == "unit":
+        chain.add("Mul", [chain.constant("scale", np.array(1 / 255, np.float32))])
+    elif frame.preprocess == "tf":
         chain.add("Mul", [chain.constant("scale", np.array(1 / 127.5, np.float32))])
         chain.add("Add", [chain.constant("offset", np.array(-1, np.float32))])
     elif frame.preprocess == "torch":

@@ -41,7 +41,7 @@ class MemberOptions:
         name: In the bundle.
         weight: In the vote, greater than 0.
         classes: Order of the model's outputs.
-        preprocess: "auto", "none", "tf" or "torch".
+        preprocess: "auto", "none", "unit", "tf" or "torch".
         size: Height and width in pixels; None for the model's own.
         resize: How images are brought to that size.
     """

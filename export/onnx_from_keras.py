@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from braintumor.bench.phantoms import phantoms
 from braintumor.errors import BraintumorError, ModelError
 from braintumor.export.classifier import check_output, input_geometry, load_classifier, resolve_preprocess
+from braintumor.models.scaling import scaled_outside
 from braintumor.runtime.image import Resize, read_grey, resize
 
 __all__ = ["CORE", "FACTS", "IMAGES", "OPSET", "REFERENCE", "Facts", "Request"]
@@ -44,7 +45,7 @@ class Request:
 
     Attributes:
         model: The `.keras` file, checked by `open_archive`.
-        preprocess: "auto" (the model must scale inside), "none", "tf" or "torch".
+        preprocess: "auto" (the model must scale inside), "none", "unit", "tf" or "torch".
         size: Height and width in pixels; None for the model's own.
         resize: How images are brought to that size.
         images: Image files for the verification; empty for phantoms.
@@ -67,7 +68,7 @@ class Facts:
         height: Of the input, in pixels.
         width: Of the input, in pixels.
         channels: 1 or 3.
-        preprocess: Resolved: "none", "tf" or "torch".
+        preprocess: Resolved: "none", "unit", "tf" or "torch".
         logits: The model ends in logits; a softmax has to be added.
         parameters: Number of weights.
         architecture: The model's own name.
@@ -124,10 +125,7 @@ def _keras_answers(
 ) -> NDArray[np.float32]:
     """What Keras says, prepared as a Keras user would, independent of the graph that we build."""
     pixels = np.repeat(images[..., np.newaxis], channels, axis=-1).astype(np.float32)
-    if preprocess != "none":
-        pixels = keras.applications.imagenet_utils.preprocess_input(
-            pixels, data_format="channels_last", mode=preprocess
-        )
+    pixels = scaled_outside(keras, pixels, preprocess)
     pixels = pixels.astype(model.inputs[0].dtype)
     # A model may name its one output: {"diagnosis": …}.
     (answers,) = keras.tree.flatten(model.predict(pixels, batch_size=_KERAS_BATCH, verbose=0))

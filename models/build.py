@@ -85,6 +85,8 @@ def _check(spec: ModelSpec, height: int, width: int, channels: int, dropout: flo
 
 
 def _scaling(keras: Any, preprocess: Preprocess) -> Any:
+    if preprocess == "unit":
+        return keras.layers.Rescaling(1 / 255, name="scale")
     if preprocess == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")
     if preprocess == "torch":

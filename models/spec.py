@@ -5,10 +5,11 @@ from typing import Literal, get_args
 
 __all__ = ["PREPROCESSES", "ModelSpec", "Preprocess"]
 
-Preprocess = Literal["none", "tf", "torch"]
-"""How grey levels 0..255 are scaled, in the terms of `keras.applications.imagenet_utils`.
+Preprocess = Literal["none", "unit", "tf", "torch"]
+"""How grey levels 0..255 are scaled, in the terms of `keras.applications.imagenet_utils` (`unit` is ours).
 
 - `none`: not at all; the model scales inside, or was trained on 0..255.
+- `unit`: x / 255, into 0..1.
 - `tf`: x / 127.5 - 1, into -1..1.
 - `torch`: x / 255, then minus ImageNet's mean and over its standard deviation, per channel.
 """

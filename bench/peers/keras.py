@@ -69,7 +69,9 @@ def _pixels(member: Member, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """float32 [batch, H, W, channels], scaled as the model wants it when it does not scale by itself."""
     source = member.details["source"]
     pixels: Any = np.repeat(images.astype(np.float32)[..., np.newaxis], source["channels"], axis=-1)
-    if source["preprocess"] == "tf":
+    if source["preprocess"] == "unit":
+        pixels = pixels / 255
+    elif source["preprocess"] == "tf":
         pixels = pixels / 127.5 - 1
     elif source["preprocess"] == "torch":
         pixels = (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from braintumor.errors import IntegrityError, ModelError
 from braintumor.models.labels import class_permutation
+from braintumor.models.scaling import scaled_outside
 from braintumor.optional import require
 from braintumor.runtime.bundle import Member
 from braintumor.runtime.closing import Closing
@@ -70,9 +71,7 @@ class KerasEngine(Closing):
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Classify uint8 [batch, height, width] as float32 [batch, 4]: what a Keras user gets."""
         pixels: Any = np.repeat(images[..., np.newaxis], self._channels, axis=-1).astype(np.float32)
-        if self._preprocess != "none":
-            scale = self._keras.applications.imagenet_utils.preprocess_input
-            pixels = scale(pixels, data_format="channels_last", mode=self._preprocess)
+        pixels = scaled_outside(self._keras, pixels, self._preprocess)
         pixels = pixels.astype(self._model.inputs[0].dtype)
         with self._keras.device(_DEVICE):
             found = self._model.predict(pixels, batch_size=len(pixels), verbose=0)

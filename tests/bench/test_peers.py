@@ -1,17 +1,26 @@
 """The peers: found when they are installed, and told apart from us."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from braintumor.bench.peers import registry
 from braintumor.bench.peers.detect_tumor import DetectTumorPeer
+from braintumor.bench.peers.keras import KerasPeer
 from braintumor.bench.peers.registry import PEERS, PeerEntry, missing_reason, peer_entry
 from braintumor.bench.peers.sources import keras_sources
+from braintumor.bench.phantoms import phantoms
 from braintumor.errors import UnavailableError, UsageError
+from braintumor.export.member import MemberOptions, VerificationImages
+from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
+from braintumor.models.spec import PREPROCESSES
 from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.engines.keras import KerasEngine
+from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 
 
 def test_a_peer_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +51,25 @@ def test_sources_are_found_by_their_hash_whatever_they_are_called(
 def test_a_source_that_is_nowhere_is_named(small_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"plain\.keras with SHA-256 [0-9a-f]{16}…, is not in .*--models DIR"):
         keras_sources(load_bundle(small_bundle), [tmp_path])
+
+
+@pytest.mark.parametrize("preprocess", PREPROCESSES)
+def test_peer_reference_and_export_scale_alike(
+    small_keras: Callable[..., Path], tmp_path: Path, preprocess: str
+) -> None:
+    source = small_keras("outside", channels=3, scaling=False, seed=3)
+    member = MemberOptions(source, "outside", 1.0, CLASSES, preprocess=preprocess)
+    images = VerificationImages((), 64)
+    bundle = export_bundle(ExportOptions((member,), "fp32", tmp_path / "one", "one", images, "bt-export"))
+    pixels = phantoms(8, 32, 32, seed=7)
+    with KerasEngine(bundle.members[0], CLASSES, source) as reference:
+        expected = reference.infer(pixels)
+    assert (
+        np.abs(KerasPeer(str(bundle.folder), models=[str(source)], threads=None).infer(0, pixels) - expected).max()
+        < 1e-5
+    )
+    with OnnxRuntimeCpuEngine(bundle.members[0]) as engine:
+        assert np.abs(engine.infer(pixels) - expected).max() < 1e-5
 
 
 def test_detect_tumor_answers_from_its_own_model_in_our_order(phantom_classes: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from braintumor.export.frame import Frame, framed
+from braintumor.models.spec import PREPROCESSES
 
 HEIGHT, WIDTH = 5, 7
 WEIGHT = np.random.default_rng(0).normal(size=(3 * HEIGHT * WIDTH, 4)).astype(np.float32) / 100
@@ -33,7 +34,9 @@ def core(make_graph: Make, channels: int, *, kind: int = TensorProto.FLOAT, outp
 
 def by_hand(images: Any, frame: Frame) -> Any:
     pixels = np.repeat(images[:, None].astype(np.float64), frame.channels, axis=1)
-    if frame.preprocess == "tf":
+    if frame.preprocess == "unit":
+        pixels = pixels / 255
+    elif frame.preprocess == "tf":
         pixels = pixels / 127.5 - 1
     elif frame.preprocess == "torch":
         pixels = (pixels / 255 - IMAGENET[0]) / IMAGENET[1]
@@ -46,7 +49,7 @@ def by_hand(images: Any, frame: Frame) -> Any:
 IMAGES = np.random.default_rng(1).integers(0, 256, (6, HEIGHT, WIDTH), dtype=np.uint8)
 CASES = [
     case
-    for case in itertools.product((1, 3), ("none", "tf", "torch"), (False, True), (IN_ORDER, REVERSED))
+    for case in itertools.product((1, 3), PREPROCESSES, (False, True), (IN_ORDER, REVERSED))
     if case[:2] != (1, "torch")
 ]
 
@@ -62,7 +65,7 @@ def test_a_framed_network_takes_grey_levels_and_gives_what_the_frame_says(
     np.testing.assert_allclose(answers, by_hand(IMAGES, frame), rtol=2e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("preprocess", ["none", "tf", "torch"])
+@pytest.mark.parametrize("preprocess", PREPROCESSES)
 def test_a_network_in_half_precision_is_scaled_in_float32(make_graph: Make, run_graph: Run, preprocess: str):
     frame = Frame(HEIGHT, WIDTH, 3, preprocess, softmax=True, permutation=REVERSED)
     model = framed(core(make_graph, 3, kind=TensorProto.FLOAT16), frame)

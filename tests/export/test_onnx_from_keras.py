@@ -3,6 +3,7 @@
 The worker runs in this process here; `test_conversion.py` starts it as the export does.
 """
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from braintumor.export.frame import Frame, framed
 from braintumor.export.onnx_from_keras import CORE, IMAGES, REFERENCE
 from braintumor.export.simplify import simplified
 from braintumor.export.verify import verify
+from braintumor.models.spec import PREPROCESSES
 
 Worker = Callable[..., dict[str, Any]]
 Keras = Callable[..., Path]
@@ -167,10 +169,14 @@ def test_a_model_that_gives_nan_in_keras_is_refused(worker: Worker, tmp_path: Pa
 
 def test_a_model_without_scaling_says_which_option_to_give(worker: Worker, small_keras: Keras):
     message = worker(small_keras(scaling=False))["error"]
-    assert all(f"--preprocess {mode}" in message for mode in ("tf", "torch", "none"))
+    assert all(f"--preprocess {mode}" in message for mode in PREPROCESSES)
+    assert "The verification cannot notice a wrong choice" in message
+    assert "bt-bench accuracy" in message
 
 
-@pytest.mark.parametrize(("channels", "mode"), [(1, "tf"), (1, "none"), (3, "tf"), (3, "torch"), (3, "none")])
+@pytest.mark.parametrize(
+    ("channels", "mode"), [(1, "unit"), (1, "tf"), (1, "none"), *itertools.product([3], PREPROCESSES)]
+)
 def test_declared_scaling_is_that_of_keras(served: Worker, small_keras: Keras, channels: int, mode: str):
     facts = served(small_keras(scaling=False, channels=channels), preprocess=mode)
     assert facts["preprocess"] == mode
@@ -180,9 +186,20 @@ def test_torch_scaling_of_one_grey_channel_is_refused(worker: Worker, small_kera
     assert "takes one grey channel" in worker(small_keras(scaling=False), preprocess="torch")["error"]
 
 
-def test_scaling_of_whole_numbers_is_refused(worker: Worker, tmp_path: Path):
+@pytest.mark.parametrize("mode", ["unit", "tf"])
+def test_scaling_of_whole_numbers_is_refused(worker: Worker, tmp_path: Path, mode: str):
     model = save(tmp_path, lambda x: tail(scaled(x)), dtype="uint8")
-    assert "takes uint8 pixels" in worker(model, preprocess="tf")["error"]
+    assert "takes uint8 pixels" in worker(model, preprocess=mode)["error"]
+
+
+def test_a_model_trained_on_0_to_1_answers_as_its_user_asks_it(served: Worker, small_keras: Keras, tmp_path: Path):
+    import keras
+
+    path = small_keras(scaling=False)
+    served(path, preprocess="unit")
+    pixels = np.load(tmp_path / IMAGES)[..., np.newaxis] / np.float32(255)
+    by_hand = keras.saving.load_model(path).predict(pixels, verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / REFERENCE), by_hand, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["mobilenet_v2", "densenet", "resnet50"])

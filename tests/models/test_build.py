@@ -138,6 +138,13 @@ def test_pixels_are_scaled_inside_as_the_imagenet_weights_expect(name: str, scal
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_backbone_that_expects_0_to_1_gets_it(scaled_pixels: Callable[[Any], Any]):
+    spec = dataclasses.replace(DENSENET, preprocess="unit")
+    levels = np.linspace(0, 255, 32 * 32, dtype=np.float32).reshape(1, 32, 32, 1)
+    found = scaled_pixels(build_classifier(spec, height=32, width=32, weights=None))(levels)
+    np.testing.assert_allclose(found, np.repeat(levels, 3, axis=-1) / 255, atol=1e-6)
+
+
 @pytest.fixture
 def scaled_pixels() -> Callable[[Any], Any]:
     import keras
