@@ -1,6 +1,8 @@
 """What all commands share: errors as one line with the exit code of the contract, --debug, Ctrl-C."""
 
 import contextlib
+import os
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -16,10 +18,12 @@ __all__ = ["EPILOG", "Command", "debug_option", "version_option"]
 
 EPILOG = (
     "Exit codes: 0 all well, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable, 1 a fault of "
-    f"ours, 130 interrupted. {NOTICE}"
+    f"ours, 130 interrupted, 141 nobody read on. {NOTICE}"
 )
 
 _INTERRUPTED = 130
+# What a shell reports of a program that a closed pipe ended: 128 + SIGPIPE.
+_UNREAD = 141
 
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 version_option = click.version_option(__version__, prog_name="braintumor")
@@ -57,9 +61,14 @@ class Command(click.Command):
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """An interrupt becomes one line and its exit code."""
+    """An interrupt becomes one line and its exit code; an output that nobody reads any more, an exit code."""
     try:
         yield
+    except BrokenPipeError as error:
+        # The reader has seen enough, as `head` has. What Python would still flush at its end goes nowhere.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(_UNREAD) from error
     except KeyboardInterrupt as error:
         kept = str(error) or "files that were being written are as they were before"
         raise _Failure(f"interrupted; {kept}", _INTERRUPTED) from error

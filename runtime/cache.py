@@ -56,7 +56,8 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     Args:
         kind: A name for entries of one sort, such as "keras-to-onnx".
         key: What `content_key` gave.
-        build: Fills the empty folder that it is given. When it raises, nothing is kept.
+        build: Fills the empty folder that it is given. When it raises, nothing is kept; an OSError counts as one of
+            writing there.
 
     Raises:
         OutputError: The cache cannot be written, or belongs to another user.
@@ -74,8 +75,8 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
         _sweep(root)
         work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
     try:
-        build(work)
         with _writing(root):
+            build(work)
             _seal(work)
             _publish(work, entry)
     finally:

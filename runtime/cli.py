@@ -2,8 +2,9 @@
 
 import contextlib
 import io
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -28,6 +29,9 @@ _ENGINE_HELP = "What executes; auto measures once what is fastest here."
 _PROGRESS_FROM = 9
 
 _SOME_FAILED = 3
+
+# Endings that promise no format.
+_TEXT = ("", "txt", "log", "ndjson")
 
 
 @click.command(cls=Command, epilog=EPILOG)
@@ -73,9 +77,11 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     from braintumor.runtime.paths import choose_bundle, expand
     from braintumor.runtime.render import RENDERERS
 
-    sources = expand(paths, _listed())
-    form = form or _default_format(output)
+    sources = expand(paths, _listed(), told=_say)
     folder = choose_bundle(bundle)
+    if output is not None:
+        _spare(output, sources, folder)
+    form = form or _default_format(output)
     # The output first: that it cannot be written is told before the seconds that loading takes, and nothing that can
     # fail or be interrupted comes after it was replaced.
     with (
@@ -96,10 +102,14 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
         sys.exit(_SOME_FAILED)
 
 
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
 def _tell(choice: "Choice") -> None:
     from braintumor.runtime.render import choice_line
 
-    click.echo(choice_line(choice), err=True)
+    _say(choice_line(choice))
 
 
 def _listed() -> Iterable[str]:
@@ -110,10 +120,35 @@ def _listed() -> Iterable[str]:
 
 
 def _default_format(output: Path | None) -> str:
-    if output is not None:
-        suffix = output.suffix.lower().removeprefix(".")
-        return suffix if suffix in _FORMATS else "jsonl"
-    return "table" if sys.stdout.isatty() else "jsonl"
+    if output is None:
+        return "table" if sys.stdout.isatty() else "jsonl"
+    suffix = output.suffix.lower().removeprefix(".")
+    if suffix in _FORMATS:
+        return suffix
+    if suffix in _TEXT:
+        return "jsonl"
+    raise UsageError(
+        f"--output {output}: no format is called {suffix!r}; allowed are {', '.join(_FORMATS)}: name the file so, or "
+        "say which with --format"
+    )
+
+
+def _spare(output: Path, sources: Sequence[str], bundle: Path) -> None:
+    """Refuse to write over what cannot be made again: an image, or a part of the bundle."""
+    from braintumor.runtime.sniff import HEAD_BYTES, image_format
+
+    target = output.resolve()
+    if target.is_relative_to(bundle.resolve()):
+        raise UsageError(
+            f"--output {output} lies in the bundle {bundle}, which nothing may be added to; name another place"
+        )
+    if not target.is_file():
+        return
+    with contextlib.suppress(OSError), target.open("rb") as stream:
+        if found := image_format(stream.read(HEAD_BYTES)):
+            raise UsageError(f"--output {output} is a {found} image, which would be lost; name another file")
+    if any(os.path.exists(source) and os.path.samefile(source, target) for source in sources):  # noqa: PTH110, PTH121 - a Path raises where a name is too long
+        raise UsageError(f"--output {output} is one of the inputs, which would be lost; name another file")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The cache builds once, believes nothing that it has not hashed, and never shares."""
 
+import errno
 import json
 import os
 import stat
@@ -149,6 +150,15 @@ def test_a_cache_that_cannot_be_written_is_an_output_error(tmp_path: Path, monke
 
 
 @posix
+@pytest.mark.usefixtures("own")
+def test_a_disk_that_fills_up_during_a_build_is_an_output_error() -> None:
+    def build(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", folder)
+
+    with pytest.raises(OutputError, match=f"No space left.*export {CACHE_VARIABLE}=DIR"):
+        cached("kind", "key", build)
+
+
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (CACHE_VARIABLE, "HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)

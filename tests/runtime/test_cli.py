@@ -154,6 +154,54 @@ def test_usage_errors_are_exit_code_2(single: Path, tmp_path: Path, scans: list[
         assert "Error" in done.stderr
 
 
+def test_an_output_never_replaces_an_image_or_a_part_of_the_bundle(
+    copied: Path, scans: list[Path], tmp_path: Path
+) -> None:
+    scan, other = tmp_path / "scan.png", tmp_path / "other.png"
+    for path in (scan, other):
+        path.write_bytes(scans[0].read_bytes())
+    listed = tmp_path / "list.txt"
+    listed.write_text("no image")
+    for output, reason in (
+        (scan, "is a PNG image, which would be lost"),
+        (other, "is a PNG image, which would be lost"),
+        (listed, "is one of the inputs, which would be lost"),
+        (copied / "answers.csv", "lies in the bundle"),
+        (tmp_path / "answers.xlsx", "no format is called 'xlsx'; allowed are table, json, jsonl, csv"),
+    ):
+        done = infer(scan, listed, "--bundle", copied, "--output", output)
+        assert reason in refused(done, 2)
+    assert scan.read_bytes() == other.read_bytes() == scans[0].read_bytes()
+    assert listed.read_text() == "no image"
+    assert infer(scan, "--bundle", copied).returncode == 0
+
+
+def test_a_bundle_that_is_not_there_is_a_usage_error_and_a_folder_of_bundles_names_them(
+    copied: Path, scans: list[Path], tmp_path: Path
+) -> None:
+    assert "bt-export --bundle" in refused(infer(scans[0], "--bundle", tmp_path / "nowhere"), 2)
+    told = refused(infer(scans[0], "--bundle", copied.parent), 2)
+    assert f"name one of them: --bundle {copied.parent / copied.name}" in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell with pipes")
+def test_a_reader_that_has_seen_enough_ends_it_quietly(single: Path, scans: list[Path]) -> None:
+    images = scans[:2] * 2000
+    command = [*RUN, "-", "--bundle", str(single), "--batch-size", "1"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdin
+        assert running.stdout
+        assert running.stderr
+        running.stdin.write("\n".join(map(str, images)))
+        running.stdin.close()
+        assert running.stdout.readline().startswith("{")
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 141
+
+
 def test_a_damaged_bundle_is_exit_code_4(copied: Path, scans: list[Path]) -> None:
     (copied / "a" / "model.onnx").write_bytes(b"damage")
     assert "bytes; its bundle.json says" in refused(infer(scans[0], "--bundle", copied), 4)

@@ -108,12 +108,53 @@ def test_the_bundle_is_the_option_then_the_variable_then_the_newest(monkeypatch:
     newest = bundle("new", 2 * 10**18)
     bundle(".being-written", 3 * 10**18)
     assert choose_bundle(None) == newest
-    monkeypatch.setenv(BUNDLE_VARIABLE, "from/variable")
-    assert choose_bundle(None) == Path("from/variable")
-    assert choose_bundle("option") == Path("option")
+    monkeypatch.setenv(BUNDLE_VARIABLE, "bundles/old")
+    assert choose_bundle(None) == Path("bundles/old")
+    assert choose_bundle("bundles/new") == newest
+    with pytest.raises(UsageError, match=r"there is no bundle nowhere; make it with: bt-export --bundle nowhere"):
+        choose_bundle("nowhere")
+    with pytest.raises(UsageError, match=r"bundles holds the bundles .*new, old; name one of them"):
+        choose_bundle("bundles")
 
 
 @pytest.mark.usefixtures("here")
 def test_no_bundle_at_all_comes_with_the_commands_that_help() -> None:
     with pytest.raises(UsageError, match=rf"bt-export .*--bundle DIR or \${BUNDLE_VARIABLE}"):
         choose_bundle(None)
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_left_out_of_a_folder_is_told() -> None:
+    touch("f/a.png", "f/1.dcm", "f/x/2.dcm", "f/x/3.DCM", "f/notes.txt", "f/README", "f/.hidden.png")
+    told: list[str] = []
+    assert expand(["f"], [], told.append) == [str(Path("f") / "a.png")]
+    assert told == ["f: 5 other files are left out (3 .dcm, 1 .txt, 1 without ending)"]
+    told.clear()
+    touch("g/a.png")
+    expand(["g", "f/a.png"], [], told.append)
+    assert told == []
+
+
+def test_a_folder_of_another_kind_of_images_says_what_to_do_with_them(here: Path) -> None:
+    touch("f/notes.txt")
+    (here / "f" / "1.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    with pytest.raises(UsageError, match=r"f holds no image; .*1\.dcm is a DICOM file: export the slice"):
+        expand(["f"], [])
+
+
+def test_linked_folders_are_searched_and_loops_end(here: Path) -> None:
+    touch("real/a.png", "real/x/b.png", "f/own.png")
+    try:
+        (here / "f" / "linked").symlink_to(here / "real", target_is_directory=True)
+        (here / "real" / "x" / "loop").symlink_to(here / "real", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets us make no links")
+    found = [Path(path).as_posix() for path in expand(["f"], [])]
+    assert found == ["f/linked/a.png", "f/linked/x/b.png", "f/own.png"]
+    found = [Path(path).as_posix() for path in expand(["f/**/*.png"], [])]
+    assert found == ["f/linked/a.png", "f/linked/x/b.png", "f/own.png"]
+
+
+def test_a_list_separated_by_nul_says_how_to_make_one_of_lines() -> None:
+    with pytest.raises(UsageError, match="NUL"):
+        expand(["-"], ["a.png\0b.png\0"])
