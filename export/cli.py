@@ -23,6 +23,7 @@ __all__ = ["main"]
 
 # Names only: the modules that define them load ONNX, and --help must not.
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8", "mixed")
+_QUANTISED = ("int8", "mixed")
 _RESTS = ("fp32", "fp16")
 # At these, a label may differ where Keras itself wavers.
 _CLEAR_ONLY = ("bf16", "int8")
@@ -88,7 +89,7 @@ Value = TypeVar("Value")
     help="For int8: other images, by which the search judges.  [default: the validation part of the NPZ]",
 )
 @click.option(
-    "--rest", type=click.Choice(_RESTS), default="fp32", show_default=True, help="For int8: what stays float."
+    "--rest", type=click.Choice(_RESTS), help="For int8: precision of what is not quantised.  [default: fp32]"
 )
 @click.option(
     "--save-plans",
@@ -112,7 +113,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     images: Path | None,
     calibrate: Path | None,
     validate: Path | None,
-    rest: "Precision",
+    rest: "Precision | None",
     save_plans: Path | None,
 ) -> None:
     """Export Keras classifiers as one bundle of verified ONNX models.
@@ -124,6 +125,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     from braintumor.export.member import MemberOptions
     from braintumor.export.pipeline import ExportOptions, default_models, export_bundle, verification_images
 
+    _require_int8(precision, calibrate=calibrate, validate=validate, rest=rest, save_plans=save_plans)
     models = models or default_models()
     count = len(models)
     weights = _vote(vote, count)
@@ -143,7 +145,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         name or folder.name,
         verification_images(images),
         _command_line(),
-        Quantisation(calibrate, validate, rest=rest, save_plans=save_plans),
+        Quantisation(calibrate, validate, rest=rest or "fp32", save_plans=save_plans),
     )
     reporter = _Reporter()
     try:
@@ -151,6 +153,16 @@ def export(  # noqa: PLR0913 - one parameter an option
     finally:
         reporter.stop()
     _summary(folder, written)
+
+
+def _require_int8(precision: str, **options: Path | str | None) -> None:
+    """Refuse what only a quantised export would heed, rather than ignore it."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given and precision not in _QUANTISED:
+        raise UsageError(
+            f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for --precision int8 and mixed; --precision "
+            f"{precision} quantises nothing: leave {'it' if len(given) == 1 else 'them'} out, or ask for int8"
+        )
 
 
 def _member_name(path: Path) -> str:
@@ -253,7 +265,19 @@ def _quantisation_lines(found: Mapping[str, Any]) -> str:
         f"({naive['accuracy']:.2%} right), searched {searched['flips']} ({searched['accuracy']:.2%}), FP32 "
         f"{searched['accuracy_fp32']:.2%}; in the vote of {' + '.join(found['members'])} {vote['flips']} "
         f"({vote['accuracy']:.2%}, FP32 {vote['accuracy_fp32']:.2%})"
-        f"\n  most sensitive, in nats: {ranking}"
+        f"\n  most sensitive, in nats: {ranking}{_gain(found)}"
+    )
+
+
+def _gain(found: Mapping[str, Any]) -> str:
+    """That int8 gains little where most of a member has to stay float; "" otherwise."""
+    nodes = {entry["group"]: int(entry["nodes"]) for entry in found["ranking"]}
+    in_float = sum(nodes.get(group, 0) for group in found["float_groups"])
+    if 2 * in_float <= sum(nodes.values()):
+        return ""
+    return (
+        f"\n  {in_float} of its {sum(nodes.values())} weighted nodes stay float to be faithful: hardly faster than "
+        f"{found['rest']}; --precision mixed takes int8 only where it was measured to be faster"
     )
 
 

@@ -45,6 +45,20 @@ class Quantisation:
     save_plans: Path | None = None
     rest: Precision = "fp32"
 
+    def __post_init__(self) -> None:
+        """Check what belongs together.
+
+        Raises:
+            UsageError: Something of a search, and no images to search on.
+        """
+        searched = {"--validate": self.validate, "--save-plans": self.save_plans}
+        given = [option for option, value in searched.items() if value is not None]
+        if given and self.calibrate is None:
+            raise UsageError(
+                f"{' and '.join(given)}: without --calibrate nothing is searched, the plans beside the models are "
+                "taken; name training images with --calibrate, or leave it out"
+            )
+
 
 def plans_for(
     members: Sequence[MemberOptions],

@@ -196,6 +196,15 @@ def test_too_few_images_are_refused(small_keras: Keras, tmp_path: Path):
         (["--size", "99999x99999"], "1 to 4096"),
         (["--images", "gone"], "gone is no folder"),
         (["--colour"], "No such option"),
+        (
+            ["--calibrate", "there"],
+            "--calibrate is for --precision int8 and mixed; --precision fp16 quantises nothing",
+        ),
+        (["--precision", "bf16", "--validate", "there"], "--validate is for --precision int8 and mixed"),
+        (["--rest", "fp32"], "--rest is for --precision int8 and mixed"),
+        (["--save-plans", "x", "--rest", "fp16"], "--rest, --save-plans are for --precision int8 and mixed"),
+        (["--precision", "int8", "--validate", "x"], "--validate: without --calibrate nothing is searched"),
+        (["--precision", "mixed", "--save-plans", "x"], "--save-plans: without --calibrate nothing is searched"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
