@@ -10,7 +10,7 @@ from PIL import Image
 
 from braintumor.bench.phantoms import phantoms
 from braintumor.errors import ModelError, UsageError
-from braintumor.export import mixed
+from braintumor.export import cli, mixed
 from braintumor.export.calibration import activation_thresholds
 from braintumor.export.fidelity import Limits
 from braintumor.export.groups import node_groups
@@ -172,3 +172,11 @@ def test_a_mixed_bundle_says_of_each_member_what_it_got_and_why(small_keras: Ker
     assert "faithful" in second.details["mixed"]["reason"]
     with Ensemble.load(bundle, engine="onnxruntime-cpu") as ensemble:
         assert ensemble.predict(phantoms(1, 64, 64)[0]).status == "ok"
+
+
+@pytest.mark.parametrize(("groups", "says"), [((), ""), (("stem",), ""), (("stem", "stage"), "9 of its 10 weighted")])
+def test_a_member_that_stays_mostly_float_is_told_to_gain_little(groups: tuple[str, ...], says: str) -> None:
+    ranking = [{"group": "stem", "nodes": 5}, {"group": "stage", "nodes": 4}, {"group": "head", "nodes": 1}]
+    told = cli._gain({"ranking": ranking, "float_groups": list(groups), "rest": "fp16"})
+    assert says in told
+    assert bool(told) == bool(says)
