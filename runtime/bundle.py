@@ -5,6 +5,7 @@ its size and SHA-256; nothing else may lie in the folder. The SHA-256 of `bundle
 the identity of the whole bundle, its verdict aside (`braintumor.runtime.bundle_acceptance`).
 """
 
+import glob
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from braintumor.runtime.bundle_schema import parse_bundle
 from braintumor.runtime.files import sha256_of
 from braintumor.runtime.onnx_wire import has_external_data
 
-__all__ = ["MANIFEST", "Bundle", "Member", "listed_files", "load_bundle"]
+__all__ = ["MANIFEST", "Bundle", "Member", "left_aside", "listed_files", "load_bundle"]
 
 MANIFEST: Final = "bundle.json"
 _MAX_MANIFEST_BYTES: Final = 1 << 22
@@ -132,6 +133,17 @@ def _member(root: Path, entry: Mapping[str, Any]) -> Member:
     )
 
 
+def left_aside(folder: Path) -> str:
+    """Where the bundle is that lay in a folder when an export into it was killed between two renames; "" if none is.
+
+    Half a sentence for a message that says that there is no bundle.
+    """
+    found = sorted(folder.parent.glob(f".{glob.escape(folder.name)}-old-*/bundle/{MANIFEST}"))
+    if not found:
+        return ""
+    return f"what was there before an export that was cut off is {found[-1].parent}: move it back, or "
+
+
 def _read_manifest(root: Path) -> bytes:
     path = root / MANIFEST
     try:
@@ -139,7 +151,8 @@ def _read_manifest(root: Path) -> bytes:
             raise IntegrityError(f"{path} is a link; a bundle holds plain files: copy the bundle with its contents")
         if not path.is_file():
             raise IntegrityError(
-                f"{root} is no bundle: there is no {MANIFEST}; make one with: bt-export --bundle {_folder_hint(root)}"
+                f"{root} is no bundle: there is no {MANIFEST}; {left_aside(root)}make one with: bt-export --bundle "
+                f"{_folder_hint(root)}"
             )
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise IntegrityError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from braintumor.errors import UsageError
-from braintumor.runtime.bundle import MANIFEST
+from braintumor.runtime.bundle import MANIFEST, left_aside
 from braintumor.runtime.image import SUFFIXES
 from braintumor.runtime.sniff import HEAD_BYTES, looks_like
 
@@ -80,7 +80,8 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _images_below(folder: str, told: Told | None) -> list[str]:
-    found, others = [], []
+    found: list[str] = []
+    others: list[str] = []
     for path in _files_below(folder):
         # macOS keeps a "._scan.png" of its own beside a scan.png.
         if os.path.basename(path).startswith("."):  # noqa: PTH119 - keeps the spelling
@@ -158,7 +159,8 @@ def _bundles_in(folder: Path) -> list[Path]:
 
 def _named_bundle(folder: Path) -> Path:
     if not folder.exists():
-        raise UsageError(f"there is no bundle {folder}; make it with: bt-export --bundle {folder}")
+        aside = left_aside(folder)
+        raise UsageError(f"there is no bundle {folder}; {aside}make it with: bt-export --bundle {folder}")
     if folder.is_dir() and not (folder / MANIFEST).is_file():
         inside = _bundles_in(folder)
         if inside:

@@ -14,8 +14,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from braintumor.errors import IntegrityError
+from braintumor.errors import IntegrityError, UsageError
 from braintumor.runtime.bundle import MANIFEST, load_bundle
+from braintumor.runtime.paths import choose_bundle
 
 Change = Callable[[dict[str, Any]], object]
 MODEL = "a/model.onnx"
@@ -345,3 +346,18 @@ def test_what_onnx_itself_saves_beside_a_model_is_refused(copied: Path, tmp_path
 def test_a_real_export_keeps_no_weights_elsewhere(three: Path, half: Path) -> None:
     assert len(load_bundle(three).members) == 3
     assert load_bundle(half).precision == "fp16"
+
+
+def test_a_bundle_that_a_killed_export_left_aside_is_pointed_at(copied: Path) -> None:
+    # The state between the two renames by which an export replaces a bundle.
+    aside = copied.with_name(f".{copied.name}-old-x1y2z3") / "bundle"
+    aside.parent.mkdir()
+    copied.rename(aside)
+    said = f"cut off is {re.escape(str(aside))}: move it back, or make"
+    with pytest.raises(IntegrityError, match=said):
+        load_bundle(copied)
+    with pytest.raises(UsageError, match=said):
+        choose_bundle(str(copied))
+    aside.rename(copied)
+    assert choose_bundle(str(copied)) == copied
+    assert load_bundle(copied).members
