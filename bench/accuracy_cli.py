@@ -121,9 +121,8 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
         """Tell, write and record each verdict as soon as it is there: the next bundle takes its time."""
         with bar.away():
             click.echo("\n".join(judgement_lines(judgements[-1])) + "\n")
-        left = [one.folder.name for one in verified[len(judgements) :]]
-        cut = f"before {', '.join(left)}" if left else None
-        file.write(accuracy_json(judgements, images, options, command, about=about, unfinished=cut))
+        left = verified[len(judgements) :]
+        file.write(accuracy_json(judgements, images, options, command, about=about, left=left))
         # A look at a few images must not replace what was found on all.
         if not no_record and count is None:
             _record(judgements[-1], acceptance(judgements[-1], about, command))

@@ -17,6 +17,7 @@ from braintumor.bench.accuracy_scores import UNANSWERED, decided
 from braintumor.bench.environment import environment
 from braintumor.bench.labelled import LabelledImages
 from braintumor.bench.study import of_the_study
+from braintumor.runtime.bundle import Bundle
 
 __all__ = ["SCHEMA", "acceptance", "accuracy_json", "images_json"]
 
@@ -34,7 +35,7 @@ def accuracy_json(
     command: str,
     *,
     about: Mapping[str, Any] | None = None,
-    unfinished: str | None = None,
+    left: Sequence[Bundle] = (),
 ) -> dict[str, Any]:
     """The whole result.
 
@@ -44,7 +45,7 @@ def accuracy_json(
         options: What was asked.
         command: What was typed.
         about: What `images_json` gives, which reads every image, where it is known already.
-        unfinished: Where the run was cut short, in words; None for a whole one.
+        left: Bundles that are still to be judged.
 
     Raises:
         InputError: An image that flipped cannot be read any more.
@@ -58,7 +59,7 @@ def accuracy_json(
         "command": command,
         "created_utc": _now(),
         "environment": environment().to_json(),
-        "unfinished": unfinished,
+        "unfinished": f"before {', '.join(bundle.folder.name for bundle in left)}" if left else None,
         "images": dict(about or images_json(images)),
         "options": {
             "batch_size": options.batch_size,
@@ -67,7 +68,7 @@ def accuracy_json(
             "robustness": options.robustness,
             "threads": options.threads,
         },
-        "accepted": unfinished is None and all(one.verdict.status != "refused" for one in judgements),
+        "accepted": not left and all(one.verdict.status != "refused" for one in judgements),
         "inference_s": inference_s,
         "bundles": [_judgement(one, images) for one in judgements],
     }

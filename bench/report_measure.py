@@ -54,9 +54,8 @@ class Judging:
         about = images_json(self.images)
 
         def keep(judgements: Sequence[Judgement]) -> None:
-            left = [one.folder.name for one in self.bundles[len(judgements) :]]
-            cut = f"before {', '.join(left)}" if left else None
-            kept(accuracy_json(judgements, self.images, self.options, self.command, about=about, unfinished=cut))
+            left = self.bundles[len(judgements) :]
+            kept(accuracy_json(judgements, self.images, self.options, self.command, about=about, left=left))
 
         return self._said(judge(self.bundles, self.images, self.options, _Told(told), kept=keep))
 
