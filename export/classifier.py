@@ -9,7 +9,7 @@ from typing import Any, Final
 from braintumor.errors import ModelError
 from braintumor.models.labels import CLASSES
 
-__all__ = ["check_output", "input_geometry", "load_classifier", "resolve_preprocess"]
+__all__ = ["check_output", "input_geometry", "last_activation", "load_classifier", "resolve_preprocess"]
 
 _IMAGE_RANK: Final = 4
 _FULL_PRECISION: Final = "float32"
@@ -28,6 +28,7 @@ _SCALING: Final = frozenset(
         "BatchNormalization",
     }
 )
+_PASSES_ON: Final = frozenset({"Dropout", "Identity", "Reshape", "Flatten"})
 _FEATURES: Final = ("Conv", "Separable", "Depthwise", "Dense", "EinsumDense")
 
 
@@ -107,6 +108,26 @@ def check_output(model: Any, path: str) -> None:
             f"{path} is no classifier of {len(CLASSES)} classes: its output is {found}, needed is "
             f"(batch, {len(CLASSES)}); its input is {tuple(model.inputs[0].shape)}"
         )
+
+
+def last_activation(model: Any) -> str | None:
+    """What the last layer makes of its sums: "linear", "softmax", "sigmoid", …; None where the layers do not tell.
+
+    A layer that only passes on, such as `Activation("linear", dtype="float32")` or Dropout, is looked through.
+    """
+    tensor = model.outputs[0]
+    while (history := getattr(tensor, "_keras_history", None)) is not None:
+        layer = history.operation
+        name = getattr(getattr(layer, "activation", None), "__name__", None)
+        if hasattr(layer, "layers") and getattr(layer, "outputs", None):
+            tensor = layer.outputs[history.tensor_index]
+        elif type(layer).__name__ in _PASSES_ON or (type(layer).__name__ == "Activation" and name == "linear"):
+            tensor = layer.input
+        elif type(layer).__name__ in {"Softmax", "Sigmoid"}:
+            return type(layer).__name__.lower()
+        else:
+            return name
+    return None
 
 
 def resolve_preprocess(model: Any, path: str, asked: str) -> str:

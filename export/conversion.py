@@ -23,7 +23,7 @@ __all__ = ["Conversion", "convert", "tool_versions"]
 
 _CACHE_KIND: Final = "keras-to-onnx"
 # Moves when this module, onnx_from_keras or classifier would give another result for the same request.
-_RECIPE: Final = 3
+_RECIPE: Final = 4
 _TOOLS: Final = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxslim", "onnxruntime", "numpy")
 _LAST_LINES: Final = 3
 

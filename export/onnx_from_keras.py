@@ -24,7 +24,13 @@ from numpy.typing import NDArray
 
 from braintumor.bench.phantoms import phantoms
 from braintumor.errors import BraintumorError, ModelError
-from braintumor.export.classifier import check_output, input_geometry, load_classifier, resolve_preprocess
+from braintumor.export.classifier import (
+    check_output,
+    input_geometry,
+    last_activation,
+    load_classifier,
+    resolve_preprocess,
+)
 from braintumor.models.scaling import scaled_outside
 from braintumor.runtime.image import Resize, read_grey, resize
 
@@ -107,7 +113,7 @@ def _convert(folder: Path, request: Request) -> Facts:
     images = _images(request, height, width)
     np.save(folder / IMAGES, images)
     answers = _keras_answers(keras, model, images, channels, preprocess)
-    logits = _ends_in_logits(answers, request.model)
+    logits = _ends_in_logits(answers, last_activation(model), request.model)
     np.save(folder / REFERENCE, _softmax(answers) if logits else answers)
     _save_core(model, folder / CORE, (height, width, channels))
     return Facts(height, width, channels, preprocess, logits, model.count_params(), model.name, policy)
@@ -132,17 +138,24 @@ def _keras_answers(
     return np.asarray(answers, dtype=np.float32)
 
 
-def _ends_in_logits(answers: NDArray[np.float32], path: str) -> bool:
-    """Told from the answers: a softmax sums to 1, sigmoids stay in 0..1 without it, logits do neither."""
+def _ends_in_logits(answers: NDArray[np.float32], activation: str | None, path: str) -> bool:
+    """Told from the last layer; where it does not tell, from the answers: a softmax sums to 1, logits leave 0..1."""
     if not np.isfinite(answers).all():
         raise ModelError(f"{path} gives NaN or infinite outputs on the verification images in Keras itself")
+    if activation == "linear":
+        return True
     within = bool((answers >= 0).all() and (answers <= 1).all())
+    if activation == "sigmoid":
+        raise ModelError(
+            f"{path} ends in independent sigmoids, no choice of one class among four; train it with a softmax "
+            "or with logits"
+        )
     if within and np.abs(answers.sum(axis=1) - 1).max() < _SUM_TOLERANCE:
         return False
     if within:
         raise ModelError(
-            f"{path} gives four values in 0..1 that do not sum to 1: independent sigmoids, no choice of one class "
-            "among four; train it with a softmax or with logits"
+            f"{path} gives four values in 0..1 that do not sum to 1, and its last layer tells neither a softmax nor "
+            "logits: end it in a Dense layer with activation='softmax', or without activation for logits"
         )
     return True
 

@@ -157,6 +157,67 @@ def test_logits_are_told_from_probabilities_and_get_a_softmax(served: Worker, sm
     assert served(small_keras(head="logits"))["logits"]
 
 
+def small_logits(x: Any, **options: Any) -> Any:
+    """Logits that stay in 0..1, as those of a weak model may."""
+    import keras
+
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x))
+    return keras.layers.Dense(
+        4, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.4), **options
+    )(x)
+
+
+def test_logits_that_happen_to_lie_in_0_to_1_are_logits(served: Worker, tmp_path: Path):
+    assert served(save(tmp_path, lambda x: small_logits(scaled(x))))["logits"]
+
+
+def test_logits_behind_what_only_passes_on_are_logits(served: Worker, tmp_path: Path):
+    import keras
+
+    layers = keras.layers
+    passed = save(
+        tmp_path, lambda x: layers.Activation("linear", dtype="float32")(layers.Dropout(0.1)(small_logits(scaled(x))))
+    )
+    assert served(passed)["logits"]
+
+
+def test_the_last_layer_of_a_nested_model_is_asked(served: Worker, tmp_path: Path):
+    import keras
+
+    image = keras.Input((24, 24, 1))
+    inner = keras.Model(image, small_logits(scaled(image)))
+    assert served(save(tmp_path, inner))["logits"]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_probabilities_behind_what_only_passes_on_stay_probabilities(served: Worker, tmp_path: Path, apart: bool):
+    import keras
+
+    layers = keras.layers
+
+    def head(x: Any) -> Any:
+        found = layers.Softmax()(tail(scaled(x), activation=None)) if apart else tail(scaled(x))
+        return layers.Activation("linear", dtype="float32")(found)
+
+    assert not served(save(tmp_path, head))["logits"]
+
+
+def test_sigmoids_that_happen_to_sum_to_1_are_refused(worker: Worker, tmp_path: Path):
+    import keras
+
+    def head(x: Any) -> Any:
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(scaled(x)))
+        bias = keras.initializers.Constant(float(np.log(1 / 3)))
+        return keras.layers.Dense(4, kernel_initializer="zeros", bias_initializer=bias, activation="sigmoid")(x)
+
+    assert "independent sigmoids" in worker(save(tmp_path, head))["error"]
+
+
+def test_values_of_an_unknown_kind_in_0_to_1_are_refused(worker: Worker, tmp_path: Path):
+    model = save(tmp_path, lambda x: small_logits(scaled(x), activation="relu") * 0.5)
+    assert "its last layer tells neither a softmax nor logits" in worker(model)["error"]
+
+
 def test_a_model_that_gives_nan_in_keras_is_refused(worker: Worker, tmp_path: Path):
     import keras
 
