@@ -90,15 +90,18 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     ):
         renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
         records = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)
-        failed = 0
+        failed = partly = 0
         for record in _with_progress(records, len(sources), hidden=stream.isatty()):
             renderer.write(record)
             failed += record.status == "error"
+            partly += (record.input.frames or 1) > 1
         renderer.finish()
     if form != "table" and sys.stderr.isatty():
         click.echo(NOTICE, err=True)
+    if partly:
+        _say(f"of {partly} images with several frames only the first was read")
     if failed:
-        click.echo(f"{failed} of {len(sources)} images have no answer; their records say why", err=True)
+        _say(f"{failed} of {len(sources)} images have no answer; their records say why")
         sys.exit(_SOME_FAILED)
 
 

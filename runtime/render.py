@@ -95,6 +95,7 @@ class Csv:
                 "label_lower",
                 "label_upper",
                 "sha256",
+                "frames",
                 "bundle",
                 "engine",
                 "error",
@@ -115,6 +116,7 @@ class Csv:
                 record.members_run,
                 *(("", "") if record.bounds is None or record.label is None else record.bounds[record.label]),
                 record.input.sha256 or "",
+                record.input.frames or "",
                 record.bundle["sha256"],
                 record.engine["name"],
                 record.error["message"] if record.error else "",
@@ -163,6 +165,8 @@ class Table:
         cells = "".join(f"{100 * value:>10.1f} %" for value in record.probabilities.values())
         bar = self._signs.bar(max(record.probabilities.values()), _ROW_BAR_COLUMNS)
         note = "" if record.bounds is None else f"  of {record.members_run} members"
+        if (record.input.frames or 1) > 1:
+            note += f"  first of {record.input.frames} frames"
         self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<12}  {bar}{cells}{note}")
 
     def _block(self, record: Record) -> None:

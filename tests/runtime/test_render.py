@@ -125,6 +125,12 @@ def test_many_images_get_a_line_each_under_one_head() -> None:
     assert lines[-1] == NOTICE
 
 
+def test_of_many_frames_it_is_told_that_one_was_read() -> None:
+    row = rendered("table", [record(frames=3)] * 5).splitlines()[1]
+    assert row.endswith("  first of 3 frames")
+    assert next(csv.DictReader(io.StringIO(rendered("csv", [record(frames=3)]))))["frames"] == "3"
+
+
 @pytest.mark.parametrize("count", [1, 7])
 def test_the_table_falls_back_to_ascii(count: int) -> None:
     text = rendered("table", [record(name) for name in ODD_NAMES[:count]], encoding="ascii")
