@@ -1,5 +1,6 @@
 """Writing a bundle: whole or not at all."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,14 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from braintumor.errors import OutputError
+from braintumor.errors import IntegrityError, OutputError
 from braintumor.runtime.bundle import MANIFEST, Bundle, listed_files, load_bundle
-from braintumor.runtime.bundle_acceptance import manifest_text
-from braintumor.runtime.bundle_schema import FUSION, SCHEMA
+from braintumor.runtime.bundle_acceptance import identity, manifest_text
+from braintumor.runtime.bundle_schema import FUSION, SCHEMA, parse_bundle
 from braintumor.runtime.files import output_error, sha256_of
 from braintumor.runtime.image import DECODE_VERSION
 
-__all__ = ["check_destination", "write_bundle"]
+__all__ = ["bundle_there", "check_destination", "write_bundle"]
 
 
 def write_bundle(
@@ -97,6 +98,23 @@ def check_destination(folder: Path) -> None:
             )
     except OSError as error:
         raise output_error(folder, error) from error
+
+
+def bundle_there(folder: Path) -> str | None:
+    """Members and identity of the bundle that an export into a folder replaces; None where there is none.
+
+    It need not be one that can be read.
+    """
+    try:
+        raw = (folder / MANIFEST).read_bytes()
+    except OSError:
+        return None
+    try:
+        details = parse_bundle(raw, str(folder / MANIFEST))
+    except IntegrityError:
+        return f"not readable any more, {hashlib.sha256(raw).hexdigest()[:12]}"
+    names = " + ".join(member["name"] for member in details["members"])
+    return f"{names}, {identity(raw, details)[:12]}"
 
 
 def _foreign_file(folder: Path) -> str | None:

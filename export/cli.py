@@ -121,6 +121,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     Without MODEL, takes ./models/*.keras or, if there are none, the weights that come with the package. Each
     model is converted, simplified, and accepted only when it answers what Keras answers.
     """
+    from braintumor.export.bundle import bundle_there
     from braintumor.export.int8 import Quantisation
     from braintumor.export.member import MemberOptions
     from braintumor.export.pipeline import ExportOptions, default_models, export_bundle, verification_images
@@ -147,12 +148,13 @@ def export(  # noqa: PLR0913 - one parameter an option
         _command_line(),
         Quantisation(calibrate, validate, rest=rest or "fp32", save_plans=save_plans),
     )
+    replaced = bundle_there(folder)
     reporter = _Reporter()
     try:
         written = export_bundle(options, reporter)
     finally:
         reporter.stop()
-    _summary(folder, written)
+    _summary(folder, written, replaced)
 
 
 def _require_int8(precision: str, **options: Path | str | None) -> None:
@@ -281,10 +283,11 @@ def _gain(found: Mapping[str, Any]) -> str:
     )
 
 
-def _summary(folder: Path, bundle: "Bundle") -> None:
+def _summary(folder: Path, bundle: "Bundle", replaced: str | None) -> None:
     megabytes = sum(member.details["size_bytes"] for member in bundle.members) / 1e6
     names = " + ".join(member.name for member in bundle.members)
-    click.echo(f"{folder}: {names}, {bundle.precision}, {megabytes:.1f} MB, sha256 {bundle.sha256[:12]}")
+    told = f"; replaced {folder} ({replaced})" if replaced else ""
+    click.echo(f"{folder}: {names}, {bundle.precision}, {megabytes:.1f} MB, sha256 {bundle.sha256[:12]}{told}")
 
 
 def main() -> None:

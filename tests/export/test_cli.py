@@ -96,6 +96,16 @@ def test_the_same_export_twice_is_the_same_bundle(small_keras: Keras, monkeypatc
     assert load_bundle("one").sha256 == load_bundle("two").sha256
 
 
+def test_a_bundle_that_is_replaced_is_named(small_keras: Keras):
+    options = ("--precision", "fp32", "--bundle", "mine")
+    assert "replaced" not in run(small_keras(), *options).stdout
+    old = load_bundle("mine").sha256[:12]
+    assert run(small_keras("other", seed=1), *options).stdout.endswith(f"; replaced mine (small, {old})\n")
+    Path("mine/bundle.json").write_text('{"schema": "braintumor.bundle/0", "members": []}')
+    shutil.rmtree("mine/other")
+    assert "; replaced mine (not readable any more, " in run(small_keras(), *options).stdout
+
+
 def test_members_with_other_class_orders_end_in_one_order(small_keras: Keras):
     import keras
 
