@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from braintumor.bench.readings import Quantity, Reading, Readings, read_readings
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import UsageError
 
 __all__ = ["Change", "Comparison", "Limits", "compare_files"]
 
@@ -107,22 +107,23 @@ def compare_files(old: Path, new: Path, *, across_machines: bool = False) -> Com
         across_machines: Judge times although the machines differ.
 
     Raises:
-        InputError: A file cannot be read, they are of different kinds or data, or share no figure.
+        UsageError: A file is not there, they are of different kinds or data, or share no figure.
+        IntegrityError: A file is damaged, or something else.
     """
     before, after = read_readings(old), read_readings(new)
     if before.schema != after.schema:
-        raise InputError(
+        raise UsageError(
             f"{old} is {before.schema} and {new} is {after.schema}; compare two files that the same command wrote"
         )
     if before.data and after.data and before.data != after.data:
-        raise InputError(
+        raise UsageError(
             f"{old} was measured on {before.data} and {new} on {after.data}; compare two runs over the same images"
         )
     earlier = {reading.name: reading for reading in before.readings}
     later = {reading.name: reading for reading in after.readings}
     found = tuple(_change(earlier[name], later[name]) for name in earlier if name in later)
     if not found:
-        raise InputError(f"{old} and {new} share no figure; compare two runs of the same tests, bundles and engines")
+        raise UsageError(f"{old} and {new} share no figure; compare two runs of the same tests, bundles and engines")
     machines = _machines(before, after)
     return Comparison(
         changes=found,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.batching import prepared_groups
 from braintumor.runtime.image import SUFFIXES, Resize, read_grey, resize
@@ -148,15 +148,15 @@ def read_labelled(source: Path, split: str = "test", classes: Sequence[str] = CL
         classes: Their names, in the order of the labels.
 
     Raises:
-        UsageError: A folder that is named after no class, or a class without an image.
-        InputError: There is no such source, or the file is no file of `bt-data prepare`.
+        UsageError: There is no such source, a folder that is named after no class, or a class without an image.
+        IntegrityError: The file is no file of `bt-data prepare`, or a damaged one.
     """
     if source.is_file():
         found = _of_archive(source, split, classes)
     elif source.is_dir():
         found = _of_folder(source, classes)
     else:
-        raise InputError(f"{source} is not there; {_WANTED}")
+        raise UsageError(f"{source} is not there; {_WANTED}")
     present = set(found.labels.tolist())
     if empty := [name for label, name in enumerate(classes) if label not in present]:
         part = f" in its {split} part" if source.is_file() else ""
@@ -204,7 +204,7 @@ def _of_archive(source: Path, split: str, classes: Sequence[str]) -> LabelledIma
             with stored.zip.open("images.npy") as packed:
                 images = _rows(packed, wanted)
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
+        raise IntegrityError(
             f"{source} is no file of bt-data prepare ({error}); make one: bt-data prepare FOLDER"
         ) from error
     return LabelledImages(source, tuple(classes), chosen, names, images)

@@ -64,8 +64,8 @@ def timed_images(data: Path | None, count: int | None, work: Path, *, all_decide
         all_decided: Take all images that there are, for the decisions.
 
     Raises:
-        UsageError: There are not so many, or a class has none.
-        InputError: There is no such source.
+        UsageError: There is no such source, there are not so many, or a class has none.
+        IntegrityError: A damaged file of `bt-data prepare`.
     """
     if data is None:
         pixels = phantoms(count or DEFAULT_COUNT, _PHANTOM_SIDE, _PHANTOM_SIDE)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from braintumor.bench.report_text import named
-from braintumor.errors import InputError
+from braintumor.errors import IntegrityError, UsageError
 
 __all__ = ["READERS", "Quantity", "Reading", "Readings", "read_readings"]
 
@@ -92,24 +92,29 @@ def read_readings(path: Path) -> Readings:
     """Read a file.
 
     Raises:
-        InputError: It is not there, no JSON, of no schema that is known here, or lacks what its schema promises.
+        UsageError: It is not there.
+        IntegrityError: It is no JSON, of no schema that is known here, or lacks what its schema promises.
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is not there; {_WANTED}") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no readable JSON ({error}); {_WANTED}") from error
+        raise IntegrityError(f"{path} is no readable JSON ({error}); {_WANTED}") from error
     schema = str(told.get("schema", PYTEST if "benchmarks" in told else None)) if isinstance(told, dict) else "none"
     if schema not in READERS:
-        raise InputError(f"{path} is of schema {schema!r}, allowed are {', '.join(READERS)}; {_WANTED}")
+        raise IntegrityError(f"{path} is of schema {schema!r}, allowed are {', '.join(READERS)}; {_WANTED}")
     try:
         found = READERS[schema](told)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(f"{path} is no whole {schema} ({type(error).__name__}: {error}); measure again") from error
+        raise IntegrityError(
+            f"{path} is no whole {schema} ({type(error).__name__}: {error}); measure again"
+        ) from error
     if not found.readings:
-        raise InputError(f"{path} holds no figure; measure again")
+        raise IntegrityError(f"{path} holds no figure; measure again")
     for one in found.readings:
         if one.quantity.judged == "ratio" and not (isinstance(one.value, float) and 0 < one.value < float("inf")):
-            raise InputError(f"{path}: {one.name} is {one.value}, not a figure above 0; measure again")
+            raise IntegrityError(f"{path}: {one.name} is {one.value}, not a figure above 0; measure again")
     return found
 
 

@@ -11,7 +11,7 @@ from braintumor.bench.report_accuracy import accuracy_sections
 from braintumor.bench.report_flips import comparison_sections
 from braintumor.bench.report_latency import latency_sections
 from braintumor.bench.report_trials import trial_sections
-from braintumor.errors import InputError
+from braintumor.errors import IntegrityError, UsageError
 
 __all__ = ["SCHEMAS", "read_part"]
 
@@ -33,21 +33,24 @@ def read_part(path: Path, part: str) -> Mapping[str, Any]:
         part: "accuracy" or "latency".
 
     Raises:
-        InputError: It is not there, no JSON, of another schema, or lacks what a report shows.
+        UsageError: It is not there.
+        IntegrityError: It is no JSON, of another schema, or lacks what a report shows.
     """
     remedy = f"write it with: bt-bench {part} BUNDLE --json {path}"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is not there; {remedy}") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no readable JSON ({error}); {remedy}") from error
+        raise IntegrityError(f"{path} is no readable JSON ({error}); {remedy}") from error
     schema = told.get("schema") if isinstance(told, dict) else None
     if schema != SCHEMAS[part]:
-        raise InputError(f"{path} is of schema {schema!r}; --{part} takes {SCHEMAS[part]!r}: {remedy}")
+        raise IntegrityError(f"{path} is of schema {schema!r}; --{part} takes {SCHEMAS[part]!r}: {remedy}")
     try:
         for chapter in _CHAPTERS[part]:
             for _ in chapter(told):
                 pass
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no whole {schema} ({type(error).__name__}: {error}); {remedy}") from error
+        raise IntegrityError(f"{path} is no whole {schema} ({type(error).__name__}: {error}); {remedy}") from error
     assert isinstance(told, dict)  # noqa: S101 - narrows the type: its schema was read
     return told

@@ -1,12 +1,12 @@
 """Every error that braintumor raises on purpose.
 
     BraintumorError            1  a fault of ours, when raised as itself
-    ├── UsageError             2  what was asked cannot be done as asked
+    ├── UsageError             2  what was asked cannot be done as asked, or what was named is not there
     ├── OutputError            2  a result cannot be written there
     ├── InputError             3  an image cannot be read
     ├── ModelError             3  a model file is not a classifier that can be exported
     ├── ParityError            3  an export does not decide what its original decides
-    ├── IntegrityError         4  a bundle is not what it says it is
+    ├── IntegrityError         4  a bundle, or another file of ours, is not what it says it is
     └── UnavailableError       5  an engine or an optional package is not usable here
         └── OutOfMemoryError   5  a device's memory does not hold the batch
 
@@ -37,7 +37,7 @@ class BraintumorError(Exception):
 
 
 class UsageError(BraintumorError):
-    """What was asked cannot be done as asked: a wrong option, an empty folder, an unknown name."""
+    """What was asked cannot be done as asked: a wrong option, an unknown name, a file that is not there."""
 
     exit_code: ClassVar[int] = 2
 
@@ -67,7 +67,7 @@ class ParityError(BraintumorError):
 
 
 class IntegrityError(BraintumorError):
-    """A bundle is not what it says it is: schema, files, hashes, paths."""
+    """A bundle, or another file that we write, is not what it says it is: schema, files, hashes, paths."""
 
     exit_code: ClassVar[int] = 4
 

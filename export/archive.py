@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor.errors import ModelError
+from braintumor.errors import ModelError, UsageError
 from braintumor.runtime.files import sha256_of
 
 __all__ = ["KerasArchive", "open_archive"]
@@ -70,6 +70,7 @@ def open_archive(path: Path) -> KerasArchive:
     """Check a `.keras` file without running anything in it.
 
     Raises:
+        UsageError: It is not there.
         ModelError: It is something else, it is damaged, it unpacks to too much, or it names code (Lambda
             layers, classes that are not Keras's own).
     """
@@ -88,7 +89,7 @@ def open_archive(path: Path) -> KerasArchive:
         version = str(metadata.get("keras_version", "unknown"))
         return KerasArchive(path, sha256_of(path), version, sum(entry.file_size for entry in entries))
     except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist; give a file saved with model.save('x.keras')") from error
+        raise UsageError(f"{path} does not exist; give a file saved with model.save('x.keras')") from error
     except (OSError, *_DAMAGE) as error:
         # bz2 calls bad data an OSError, too, but one that no system call gave.
         if isinstance(error, OSError) and error.errno is not None:

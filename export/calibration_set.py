@@ -35,8 +35,9 @@ def calibration_set(source: Path, classes: Sequence[str] = CLASSES, count: int =
 
     Raises:
         UsageError: Too few images, a class without any, images of the study's validation or test part, or images
-            that are no photographs of anything.
-        InputError: The source or one of its images cannot be read.
+            that are no photographs of anything; or there is no such source.
+        IntegrityError: The file is no file of `bt-data prepare`, or a damaged one.
+        InputError: An image cannot be read.
     """
     if not MIN_COUNT <= count <= MAX_COUNT:
         raise UsageError(f"{count} calibration images were asked for; allowed are {MIN_COUNT} to {MAX_COUNT}")
@@ -51,8 +52,9 @@ def validation_set(source: Path, classes: Sequence[str] = CLASSES) -> LabelledIm
     """All images of a folder with one folder a class, or the validation part of a file of `bt-data prepare`.
 
     Raises:
-        UsageError: A class without an image.
-        InputError: The source or one of its images cannot be read.
+        UsageError: A class without an image, or there is no such source.
+        IntegrityError: The file is no file of `bt-data prepare`, or a damaged one.
+        InputError: An image cannot be read.
     """
     return read_labelled(source, "val", classes)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braintumor.errors import InputError, IntegrityError, OutputError
+from braintumor.errors import IntegrityError, OutputError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.resize import resize
 from braintumor.training.splits import SPLITS, Split
@@ -78,11 +78,11 @@ def load_dataset(path: Path) -> dict[Split, Dataset]:
     """Read what `save_dataset` wrote.
 
     Raises:
-        InputError: There is no such file.
+        UsageError: There is no such file.
         IntegrityError: It is something else, or damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path} is not there; make it from a copy of the data set: bt-data prepare FOLDER")
+        raise UsageError(f"{path} is not there; make it from a copy of the data set: bt-data prepare FOLDER")
     if not zipfile.is_zipfile(path):
         raise IntegrityError(f"{path} is no .npz archive, or only a part of one; run: bt-data prepare FOLDER")
     try:

@@ -40,7 +40,7 @@ def grow_file(small: Path, into: str, target: Path, seed: int) -> Growth:
     """Grow the classifier in the `.keras` file `small` into the backbone called `into`, written to `target`.
 
     Raises:
-        InputError: There is no file `small`.
+        UsageError: There is no file `small`.
         ModelError: It is no classifier of ours, or of another family.
         UsageError: `target` is not named `.keras`.
     """

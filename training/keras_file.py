@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.errors import InputError, ModelError
+from braintumor.errors import ModelError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
 from braintumor.training.data import Dataset
@@ -26,11 +26,11 @@ def load_keras_file(path: Path) -> Any:
     """Read a grey classifier of the four classes; never runs code from the file.
 
     Raises:
-        InputError: There is no such file.
+        UsageError: There is no such file.
         ModelError: It is something else.
     """
     if not path.is_file():
-        raise InputError(f"{path} is not there; name a .keras file")
+        raise UsageError(f"{path} is not there; name a .keras file")
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
         raise ModelError(f"{path} is no Keras file, or only a part of one; save it again with Keras 3")
     keras = keras_module()

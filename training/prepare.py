@@ -101,12 +101,15 @@ def opened(source: Path) -> Iterator[Path]:
     """The folder of a copy of the data set; a `.zip` is unpacked for as long as the block runs.
 
     Raises:
+        UsageError: It is not there.
         InputError: Neither a folder nor an archive, or a damaged one.
         OutputError: There is no room to unpack it.
     """
     if source.is_dir():
         yield source
         return
+    if not source.exists():
+        raise UsageError(f"{source} is not there; name the folder or the .zip archive of a copy of the data set")
     try:
         archive = zipfile.ZipFile(source)
     except (OSError, zipfile.BadZipFile) as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from braintumor.errors import InputError, IntegrityError
+from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.labels import CLASSES
 
 __all__ = ["SPLITS", "TEST_SUPPORTS", "ManifestRow", "Split", "check_manifest", "read_manifest"]
@@ -49,14 +49,14 @@ def read_manifest(path: Path | None = None) -> tuple[ManifestRow, ...]:
         path: The file; the package's own manifest of 7,023 images when None.
 
     Raises:
-        InputError: It cannot be read.
+        UsageError: It is not there, or cannot be read.
         IntegrityError: It is something else.
     """
     source = path or _OWN_MANIFEST
     try:
         data = source.read_bytes()
     except OSError as error:
-        raise InputError(
+        raise UsageError(
             f"{source} cannot be read ({error.strerror}); name a CSV with the columns file,label,split,phash, or "
             "leave --manifest away for the package's own"
         ) from error

@@ -17,7 +17,7 @@ from braintumor.bench.latency_device import DeviceTimes
 from braintumor.bench.latency_result import BatchTimes, ColdStart, ContenderResult, Decisions, LatencyResult
 from braintumor.bench.scaling_result import Point, Scaling
 from braintumor.bench.timing import Samples
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import IntegrityError, UsageError
 from braintumor.runtime.engine import EngineInfo
 
 KEY = "fp32 on onnxruntime-cpu"
@@ -81,10 +81,21 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path: Path, latency: Late
     (tmp_path / "odd").write_text("[]")
     (tmp_path / "unknown").write_text('{"schema": "braintumor.latency/99"}')
     (tmp_path / "half").write_text('{"schema": "braintumor.latency/1", "contenders": []}')
-    odd = [tmp_path / name for name in ("odd", "missing", "unknown", "half")]
-    for bad in (other, *odd, write(tmp_path / "nought", a=0.0), latency("latency", 1.0)):
-        with pytest.raises(InputError):
+    damaged = [tmp_path / name for name in ("odd", "unknown", "half")]
+    for bad in (*damaged, write(tmp_path / "nought", a=0.0)):
+        with pytest.raises(IntegrityError):
             compare_files(good, bad)
+    for bad in (other, tmp_path / "missing", latency("latency", 1.0)):
+        with pytest.raises(UsageError):
+            compare_files(good, bad)
+
+
+def test_a_file_that_is_not_there_is_never_taken_for_something_that_became_worse(tmp_path: Path) -> None:
+    good = write(tmp_path / "good", a=1.0)
+    (tmp_path / "torn").write_text("{")
+    for bad, code in ((tmp_path / "missing", 2), (tmp_path / "torn", 4)):
+        done = CliRunner().invoke(main, ["compare", str(good), str(bad)])
+        assert done.exit_code == code, done.output
 
 
 def test_a_run_that_was_cut_short_passes_no_gate(latency: Latency) -> None:
@@ -100,7 +111,7 @@ def test_a_run_that_was_cut_short_passes_no_gate(latency: Latency) -> None:
 
 def test_runs_over_other_images_are_refused(latency: Latency) -> None:
     old, new = latency("old", 1.0), latency("new", 1.0, change=lambda told: told["images"].update(count=702))
-    with pytest.raises(InputError, match="the same images"):
+    with pytest.raises(UsageError, match="the same images"):
         compare_files(old, new)
 
 
@@ -170,9 +181,9 @@ def test_the_command_fails_beyond_the_ratio_that_is_allowed(tmp_path: Path, allo
     assert f"{code // 3} of 2 worse: beyond {allowed} x" in done.output
 
 
-def test_a_missing_file_is_one_line_and_the_code_of_bad_input(tmp_path: Path) -> None:
+def test_a_missing_file_is_one_line_and_the_code_of_wrong_usage(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", str(tmp_path / "none"), str(tmp_path / "none")])
-    assert done.exit_code == 3
+    assert done.exit_code == 2
     assert "pytest --benchmark-json" in done.output
 
 

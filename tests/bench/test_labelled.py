@@ -10,7 +10,7 @@ from PIL import Image
 from braintumor.bench.labelled import read_labelled
 from braintumor.bench.phantoms import phantoms
 from braintumor.bench.study import near_duplicate_free, of_the_study, study_images
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import InputError, IntegrityError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.training.audit import near_duplicate_free as near_duplicate_free_in_training
 from braintumor.training.data import Dataset, save_dataset
@@ -117,14 +117,14 @@ def test_a_folder_named_after_no_class_is_refused_if_it_holds_images(folder: Pat
 
 
 def test_what_is_no_source_of_images_is_refused(tmp_path: Path, prepared: Path) -> None:
-    with pytest.raises(InputError, match="is not there"):
+    with pytest.raises(UsageError, match="is not there"):
         read_labelled(tmp_path / "none")
     text = tmp_path / "text.npz"
     text.write_text("no archive")
     cut = tmp_path / "cut.npz"
     cut.write_bytes(prepared.read_bytes()[:-2000])
     for bad in (text, cut):
-        with pytest.raises(InputError, match="bt-data prepare"):
+        with pytest.raises(IntegrityError, match="bt-data prepare"):
             read_labelled(bad)
     with pytest.raises(UsageError, match="a, b, c, d"):
         read_labelled(prepared, classes=("a", "b", "c", "d"))
@@ -135,7 +135,7 @@ def test_a_prepared_file_with_pixels_of_another_kind_is_refused(tmp_path: Path) 
     few = {"labels": np.zeros(3, np.int64), "splits": np.array(["test"] * 3), "files": np.array(["a", "b", "c"])}
     for images in (np.zeros((3, 8, 8), np.float32), np.zeros((3, 8), np.uint8), np.zeros((2, 8, 8), np.uint8)):
         np.savez(path, images=images, **few)  # type: ignore[arg-type]
-        with pytest.raises(InputError, match=r"images \["):
+        with pytest.raises(IntegrityError, match=r"images \["):
             read_labelled(path)
 
 

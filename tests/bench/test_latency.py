@@ -245,7 +245,7 @@ def test_the_command_writes_a_table_and_a_file(
     [
         (("--against", "pytorch"), 2, "no peer is called 'pytorch'"),
         (("--batch", "one"), 2, "is no list of int"),
-        (("--data", "nowhere"), 3, "nowhere is not there"),
+        (("--data", "nowhere"), 2, "nowhere is not there"),
         (("--engine", "openvino-gpu"), 5, "openvino-gpu"),
     ],
 )

@@ -20,7 +20,7 @@ from braintumor.bench.report_page import report_page
 from braintumor.bench.report_parts import read_part
 from braintumor.bench.report_text import named
 from braintumor.bench.report_write import FILES
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import IntegrityError, UsageError
 
 ENGINE = "onnxruntime-cpu"
 CHAPTERS = (
@@ -204,7 +204,7 @@ def test_decisions_alone_are_compared_too(told: tuple[dict[str, Any], dict[str, 
     assert done.exit_code == 3
     assert "-8.33 points  WORSE" in done.output
     assert "flips" in done.output
-    with pytest.raises(InputError, match="the same images"):
+    with pytest.raises(UsageError, match="the same images"):
         compare_files(old, other)
 
 
@@ -262,16 +262,18 @@ def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(
     file = tmp_path / "odd.json"
     file.write_text(json.dumps(accuracy))
     done = run("report", "--accuracy", file, "--out", tmp_path / "report")
-    assert done.exit_code == 3, done.output
+    assert done.exit_code == 4, done.output
     assert "bt-bench accuracy BUNDLE --json" in done.output
     assert not list((tmp_path / "report").iterdir())
 
 
 def test_no_json_and_the_other_command_s_json_are_refused(measured: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no JSON")
-    for file in (tmp_path / "text", tmp_path / "missing", tmp_path, measured[1]):
-        with pytest.raises(InputError, match="bt-bench accuracy"):
+    for file in (tmp_path / "text", tmp_path, measured[1]):
+        with pytest.raises(IntegrityError, match="bt-bench accuracy"):
             read_part(file, "accuracy")
+    with pytest.raises(UsageError, match=r"missing is not there.*bt-bench accuracy"):
+        read_part(tmp_path / "missing", "accuracy")
 
 
 def test_what_cannot_be_written_is_found_before_anything_is_measured(small_bundle: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_points_of_another_bundle_are_not_mixed_in(
     [
         (("--counts", "0"), 2, "allowed is 1 or more"),
         (("--threads", "x"), 2, "is no list of int"),
-        (("--data", "nowhere"), 3, "nowhere is not there"),
+        (("--data", "nowhere"), 2, "nowhere is not there"),
     ],
 )
 def test_bad_input_has_the_exit_code_of_the_contract(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from braintumor.errors import ModelError
+from braintumor.errors import ModelError, UsageError
 from braintumor.export.archive import open_archive
 from braintumor.runtime.files import sha256_of
 
@@ -43,7 +43,8 @@ def test_a_saved_model_is_opened_with_its_hash_and_the_version_that_saved_it(sma
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path):
-    assert "does not exist" in refusal(tmp_path / "no.keras")
+    with pytest.raises(UsageError, match=r"no\.keras does not exist"):
+        open_archive(tmp_path / "no.keras")
 
 
 def test_a_folder_is_said_to_be_a_folder(tmp_path: Path):

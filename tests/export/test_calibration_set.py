@@ -11,7 +11,7 @@ from PIL import Image
 
 from braintumor.bench.phantoms import phantoms
 from braintumor.bench.study import study_images
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import UsageError
 from braintumor.export.calibration_set import MAX_COUNT, MIN_COUNT, calibration_set, validation_set
 from braintumor.models.labels import CLASSES
 
@@ -82,7 +82,7 @@ def test_a_class_without_images_is_refused(folder: Folder) -> None:
 
 
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not there"):
+    with pytest.raises(UsageError, match="is not there"):
         calibration_set(tmp_path / "nothing")
 
 

@@ -206,6 +206,7 @@ def test_too_few_images_are_refused(small_keras: Keras, tmp_path: Path):
         (["--size", "99999x99999"], "1 to 4096"),
         (["--images", "gone"], "gone is no folder"),
         (["--colour"], "No such option"),
+        (["--precision", "int8", "--calibrate", "gone"], "gone is not there"),
         (
             ["--calibrate", "there"],
             "--calibrate is for --precision int8 and mixed; --precision fp16 quantises nothing",
@@ -240,7 +241,7 @@ def test_a_missing_last_model_is_told_before_the_first_is_converted(
     small_keras: Keras, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(pipeline, "export_member", None)
-    assert "gone.keras does not exist" in refused(3, small_keras(), "gone.keras")
+    assert "gone.keras does not exist" in refused(2, small_keras(), "gone.keras")
 
 
 def test_a_model_that_is_no_classifier_is_exit_code_3(small_keras: Keras):
@@ -276,7 +277,7 @@ def test_a_place_that_cannot_be_written_is_exit_code_2(small_keras: Keras):
 def test_a_traceback_is_shown_only_when_asked_for():
     assert "Traceback" not in run("gone.keras").output
     result = run("gone.keras", "--debug")
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert "Traceback" in result.stderr
     assert result.stderr.strip().splitlines()[-1].startswith("Error: gone.keras does not exist")
 

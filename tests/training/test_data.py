@@ -54,7 +54,7 @@ def test_our_manifest_has_the_published_supports() -> None:
 @pytest.mark.parametrize("text", ["", "file,label\na,b\n", "file,label,split,phash\nx.png,dog,train,0\n"])
 def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.csv"
-    with pytest.raises(InputError, match="leave --manifest away"):
+    with pytest.raises(UsageError, match="leave --manifest away"):
         read_manifest(path)
     path.write_text(text)
     with pytest.raises(IntegrityError, match=r"other\.csv"):
@@ -108,6 +108,8 @@ def test_wrong_class_folders_are_named(tmp_path: Path, copy: tuple[Path, Path]) 
         prepare(tmp_path / "Training" / "empty", read_manifest(manifest))
     with pytest.raises(InputError, match="neither a folder nor"), opened(manifest):
         pass
+    with pytest.raises(UsageError, match="nowhere is not there"), opened(tmp_path / "nowhere"):
+        pass
 
 
 def test_a_copy_that_the_manifest_knows_nothing_of_is_refused(copy: tuple[Path, Path]) -> None:
@@ -151,7 +153,7 @@ def test_the_file_holds_what_was_saved(tmp_path: Path, parts: Any) -> None:
 
 def test_a_damaged_file_is_refused(tmp_path: Path, parts: Any) -> None:
     path = tmp_path / "data.npz"
-    with pytest.raises(InputError, match="bt-data prepare"):
+    with pytest.raises(UsageError, match="bt-data prepare"):
         load_dataset(path)
     path.write_text("file,label\n")
     with pytest.raises(IntegrityError, match=r"no \.npz archive.*bt-data prepare"):

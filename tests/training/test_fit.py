@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from braintumor.errors import InputError, IntegrityError, ModelError, OutputError, UsageError
+from braintumor.errors import IntegrityError, ModelError, OutputError, UsageError
 from braintumor.training import console, fit, state
 from braintumor.training.console import progress_line
 from braintumor.training.finish import finish
@@ -206,7 +206,7 @@ def test_a_run_can_start_from_a_file(tmp_path: Path, parts: Any, small_keras: An
 
 def test_a_start_that_is_no_keras_file_is_refused(tmp_path: Path, parts: Any) -> None:
     none, torn = tmp_path / "none.keras", tmp_path / "torn.keras"
-    with pytest.raises(InputError, match=r"none\.keras is not there"):
+    with pytest.raises(UsageError, match=r"none\.keras is not there"):
         _run(Recipe(**{**QUICK_VALUES, "initial": str(none)}), parts, tmp_path / "a")
     torn.write_bytes(b"PK\x03\x04 but no more")
     with pytest.raises(ModelError, match=r"torn\.keras is no Keras file, or only a part of one"):
