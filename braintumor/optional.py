@@ -24,8 +24,8 @@ _REPORTERS: Final = MappingProxyType({"openvino": "openvino_telemetry"})
 _TALK: Final = re.compile(rb"WARNING: All log messages before absl|[IW]\d{4} .+\.cc:\d+\] |To enable the following")
 _TALKERS: Final = frozenset({"keras", "tensorflow"})
 _TALK_VARIABLE: Final = "TF_CPP_MIN_LOG_LEVEL"
-# Package → the variable that forbids reports: it is read while the package is imported.
-_FORBIDDEN_BY: Final = MappingProxyType({"onnxruntime": "ORT_DISABLE_TELEMETRY"})
+# Forbids ONNX Runtime's reports. It is read while that is imported, which another package may do by itself.
+_FORBIDS: Final = "ORT_DISABLE_TELEMETRY"
 # Package → its function that turns reports off, of versions that know no such variable.
 _SWITCHES: Final = MappingProxyType({"onnxruntime": "disable_telemetry_events"})
 
@@ -59,8 +59,7 @@ def quietly_imported(module: str) -> ModuleType:
         ImportError: The module is missing or does not load.
     """
     package = module.partition(".")[0]
-    if package in _FORBIDDEN_BY:
-        os.environ[_FORBIDDEN_BY[package]] = "1"
+    os.environ[_FORBIDS] = "1"
     reporter = _REPORTERS.get(package)
     if reporter is None or reporter in sys.modules:
         with _without_talk(package):
