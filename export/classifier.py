@@ -6,6 +6,8 @@ Only the process of `braintumor.export.onnx_from_keras` calls this.
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
+
 from braintumor.errors import ModelError
 from braintumor.models.labels import CLASSES
 
@@ -42,7 +44,7 @@ def load_classifier(keras: Any, path: str) -> tuple[Any, str]:
         The model, and the dtype policy that it was saved with ("mixed" when its layers differ).
 
     Raises:
-        ModelError: Keras cannot load it, it has no input yet, or its weights themselves are in half precision.
+        ModelError: Keras cannot load it, it has no input yet, or its weights are in half precision or not finite.
     """
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -56,6 +58,11 @@ def load_classifier(keras: Any, path: str) -> tuple[Any, str]:
         raise ModelError(
             f"{path} keeps its weights in {', '.join(half)}; needed are weights in float32, as the policies float32, "
             "mixed_float16 and mixed_bfloat16 keep them: build it under one of them, set_weights, and save it again"
+        )
+    if broken := [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]:
+        raise ModelError(
+            f"{path} holds NaN or infinite weights ({broken[0]}, {len(broken)} of {len(model.weights)} in all): "
+            "the model itself answers NaN, its training diverged; export an earlier checkpoint, or train it again"
         )
     return model, _to_full_precision(model)
 

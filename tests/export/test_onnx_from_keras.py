@@ -223,9 +223,29 @@ def test_a_model_that_gives_nan_in_keras_is_refused(worker: Worker, tmp_path: Pa
 
     path = save(tmp_path, lambda x: tail(scaled(x), activation=None))
     model = keras.saving.load_model(path)
-    model.layers[-1].bias.assign([np.nan, 0, 0, 0])
+    model.layers[-1].bias.assign([3e38, 0, 0, 0])
+    model.layers[-1].kernel.assign(model.layers[-1].kernel * 1e38)
+    model.layers[-3].kernel.assign(model.layers[-3].kernel * 1e38)
     model.save(path)
     assert "NaN or infinite outputs" in worker(path)["error"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_told_as_such_whatever_becomes_of_them(
+    worker: Worker, tmp_path: Path, value: float
+):
+    import keras
+
+    path = save(tmp_path, lambda x: tail(scaled(x)))
+    model = keras.saving.load_model(path)
+    kernel = np.array(model.layers[2].kernel)
+    # A convolution's: ReLU and pooling may swallow its NaN in Keras, and not in another engine.
+    kernel.flat[0] = value
+    model.layers[2].kernel.assign(kernel)
+    model.save(path)
+    message = worker(path)["error"]
+    assert "the model itself answers NaN" in message
+    assert "/kernel, 1 of 4 in all" in message
 
 
 def test_a_model_without_scaling_says_which_option_to_give(worker: Worker, small_keras: Keras):
