@@ -14,6 +14,7 @@ from typing import Any
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.runtime.bundle import MANIFEST, Bundle, listed_files, load_bundle
 from braintumor.runtime.bundle_acceptance import identity, manifest_text
+from braintumor.runtime.bundle_checksum import sealed
 from braintumor.runtime.bundle_schema import FUSION, SCHEMA, parse_bundle
 from braintumor.runtime.files import output_error, sha256_of
 from braintumor.runtime.image import DECODE_VERSION
@@ -69,7 +70,7 @@ def write_bundle(
             "acceptance": None,
             "command": command,
         }
-        _write(work / MANIFEST, manifest_text(details).encode())
+        _write(work / MANIFEST, manifest_text(sealed(details)).encode())
         load_bundle(work)
         _set_mode(work)
         _swap(work, folder)

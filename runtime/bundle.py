@@ -1,8 +1,10 @@
-"""Reading a bundle: every byte is hash-checked before any of it is parsed.
+"""Reading a bundle: every file that it lists is hash-checked before any of it is parsed.
 
 A bundle is a folder with `bundle.json` and one folder a member. `bundle.json` lists every other file with
 its size and SHA-256; nothing else may lie in the folder. The SHA-256 of `bundle.json` itself is therefore
-the identity of the whole bundle, its verdict aside (`braintumor.runtime.bundle_acceptance`).
+the identity of the whole bundle, its verdict aside (`braintumor.runtime.bundle_acceptance`). `bundle.json` has
+a checksum of its own (`braintumor.runtime.bundle_checksum`): damage is noticed, but whoever can write into the
+folder can write a bundle that fits. To be sure of one, compare its identity with one noted elsewhere.
 """
 
 import glob
@@ -14,6 +16,7 @@ from typing import Any, Final
 
 from braintumor.errors import IntegrityError
 from braintumor.runtime.bundle_acceptance import ACCEPTANCE, check_acceptance, identity
+from braintumor.runtime.bundle_checksum import check_checksum
 from braintumor.runtime.bundle_schema import parse_bundle
 from braintumor.runtime.files import sha256_of
 from braintumor.runtime.onnx_wire import has_external_data
@@ -91,11 +94,12 @@ def load_bundle(folder: str | Path) -> Bundle:
     """Verify and read a bundle.
 
     Raises:
-        IntegrityError: It is not there, not of a known schema, or its files are not those that it lists.
+        IntegrityError: It is not there, not of a known schema, was changed, or its files are not those that it lists.
     """
     root = Path(folder).absolute()
     raw = _read_manifest(root)
     details = parse_bundle(raw, str(root / MANIFEST))
+    check_checksum(details, str(root / MANIFEST))
     sha256 = identity(raw, details)
     check_acceptance(details, sha256, str(root / MANIFEST))
     _check_files(root, listed_files(details))

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from braintumor.bench.scaling import main, write_images
 from braintumor.bench.scaling_result import Point, Scaling
 from braintumor.errors import UsageError
+from braintumor.runtime.bundle_checksum import sealed
 
 
 def scaling(*points: Point) -> Scaling:
@@ -114,7 +115,7 @@ def test_points_of_another_bundle_are_not_mixed_in(
     assert run("--counts", "5", "--threads", "1", "--json", str(output))[0] == 0
     other = Path(shutil.copytree(small_bundle, tmp_path / "other"))
     manifest = other / "bundle.json"
-    manifest.write_text(manifest.read_text().replace('"name": "small"', '"name": "other"'))
+    manifest.write_text(json.dumps(sealed({**json.loads(manifest.read_text()), "name": "other"})))
     code, text = run("--counts", "5", "--threads", "1", "--json", str(output), bundle=other)
     assert (code, "holds another bundle, engine, machine or other images" in text) == (2, True), text
 

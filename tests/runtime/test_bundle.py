@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.runtime.bundle import MANIFEST, load_bundle
+from braintumor.runtime.bundle_checksum import sealed
 from braintumor.runtime.paths import choose_bundle
 
 Change = Callable[[dict[str, Any]], object]
@@ -26,7 +27,7 @@ def rewritten(bundle: Path, change: Change) -> Path:
     path = bundle / MANIFEST
     manifest = json.loads(path.read_bytes())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(sealed(manifest)))
     return bundle
 
 
@@ -167,6 +168,28 @@ def test_what_the_manifest_gets_wrong_is_named(copied: Path, change: Change, wor
     message = refusal(rewritten(copied, change))
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("pituitary", "pituitery"), ('"weight": 1.0', '"weight": 2.0'), ('"single"', '"double"'), ("fp32", "fp16")],
+)
+def test_one_change_in_the_manifest_is_found(copied: Path, old: str, new: str) -> None:
+    text = (copied / MANIFEST).read_text()
+    assert old in text
+    (copied / MANIFEST).write_text(text.replace(old, new, 1))
+    message = refusal(copied)
+    assert "does not fit its own checksum" in message
+    assert "bt-export (--classes, --vote, --name)" in message
+
+
+def test_another_layout_of_the_same_manifest_and_one_without_a_checksum_are_read(copied: Path) -> None:
+    manifest = json.loads((copied / MANIFEST).read_bytes())
+    (copied / MANIFEST).write_text(json.dumps(manifest, indent=4, sort_keys=True))
+    assert load_bundle(copied).name == "single"
+    del manifest["checksum"]
+    (copied / MANIFEST).write_text(json.dumps(manifest))
+    assert load_bundle(copied).name == "single"
 
 
 @pytest.mark.parametrize(

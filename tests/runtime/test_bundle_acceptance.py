@@ -10,6 +10,7 @@ import pytest
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.runtime.bundle import MANIFEST, load_bundle
 from braintumor.runtime.bundle_acceptance import write_acceptance
+from braintumor.runtime.bundle_checksum import sealed
 from braintumor.runtime.render import verdict_line
 
 VERDICT = {
@@ -57,7 +58,8 @@ def test_a_bundle_that_was_changed_after_it_was_judged_is_refused(copied: Path) 
     judged(copied)
     manifest = json.loads((copied / MANIFEST).read_text())
     manifest["members"][0]["weight"] = 5.0
-    (copied / MANIFEST).write_text(json.dumps(manifest))
+    # With a checksum that fits, as a forger would write it.
+    (copied / MANIFEST).write_text(json.dumps(sealed(manifest)))
     with pytest.raises(IntegrityError, match="changed after it was judged"):
         load_bundle(copied)
 

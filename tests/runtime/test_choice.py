@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.runtime.bundle import Member
+from braintumor.runtime.bundle_checksum import sealed
 from braintumor.runtime.cache import CACHE_VARIABLE
 from braintumor.runtime.choice import Choice
 from braintumor.runtime.engine import EngineInfo
@@ -221,7 +222,7 @@ def test_a_bundle_without_a_probe_takes_the_first_that_is_usable(
     manifest = json.loads((old / "bundle.json").read_bytes())
     for member in manifest["members"]:
         (old / member.pop("probe")["file"]).unlink()
-    (old / "bundle.json").write_text(json.dumps(manifest))
+    (old / "bundle.json").write_text(json.dumps(sealed(manifest)))
     install("gone", "slow", "right")
     assert chosen(old) == ("slow", [])
 

@@ -10,6 +10,7 @@ import pytest
 
 from braintumor.errors import IntegrityError
 from braintumor.runtime.bundle import MANIFEST, load_bundle
+from braintumor.runtime.bundle_checksum import sealed
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.probe import Probe, departure, probe_of, probes_of
 
@@ -67,7 +68,7 @@ def test_another_label_where_the_lead_was_clear_departs() -> None:
 def test_a_probe_that_is_not_what_it_says_is_refused(copied: Path, change: dict[str, Any], words: str) -> None:
     manifest = json.loads((copied / MANIFEST).read_bytes())
     manifest["members"][0]["probe"].update(change)
-    (copied / MANIFEST).write_text(json.dumps(manifest))
+    (copied / MANIFEST).write_text(json.dumps(sealed(manifest)))
     with pytest.raises(IntegrityError, match=words):
         load_bundle(copied)
 
