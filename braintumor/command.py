@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import click
@@ -18,12 +21,14 @@ __all__ = ["EPILOG", "Command", "debug_option", "version_option"]
 
 EPILOG = (
     "Exit codes: 0 all well, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable, 1 a fault of "
-    f"ours, 130 interrupted, 141 nobody read on. {NOTICE}"
+    f"ours, 130 interrupted, 141 nobody read on, 143 terminated. {NOTICE}"
 )
 
 _INTERRUPTED = 130
 # What a shell reports of a program that a closed pipe ended: 128 + SIGPIPE.
 _UNREAD = 141
+# 128 + SIGTERM.
+_TERMINATED = 143
 
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 version_option = click.version_option(__version__, prog_name="braintumor")
@@ -34,7 +39,7 @@ class Command(click.Command):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; see `click.Command.main`."""
-        with interrupts_kept():
+        with interrupts_kept(), _ended_in_order():
             return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -57,6 +62,24 @@ class Command(click.Command):
                 if debug:
                     traceback.print_exception(error)
                 raise _Failure(str(error), error.exit_code) from error
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Told to end (SIGTERM), take away what is half-written first; a program with a handler of its own keeps it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(_TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -277,7 +277,16 @@ def test_a_reader_that_leaves_early_is_no_error(single: Path, scans: list[Path])
 
 
 @posix
-def test_an_interrupt_leaves_the_old_output(single: Path, scans: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [
+        (signal.SIGINT, 130, "Error: interrupted; files that were being written are as they were before\n"),
+        (signal.SIGTERM, 143, ""),
+    ],
+)
+def test_who_ends_it_leaves_the_old_output(
+    number: signal.Signals, code: int, told: str, single: Path, scans: list[Path], tmp_path: Path
+) -> None:
     out = tmp_path / "answers.jsonl"
     out.write_text("old")
     listed = "\n".join(str(path) for path in scans * 2000)
@@ -296,10 +305,9 @@ def test_an_interrupt_leaves_the_old_output(single: Path, scans: list[Path], tmp
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         error = process.stderr.read()
-    assert process.returncode == 130
-    assert error == "Error: interrupted; files that were being written are as they were before\n"
+    assert (process.returncode, error) == (code, told)
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
 
