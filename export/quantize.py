@@ -171,8 +171,8 @@ def _rounded(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], 
     """A weight on its int8 grid, and the scale of each output channel."""
     others = tuple(other for other in range(weight.ndim) if other != axis)
     largest = np.abs(weight).max(axis=others)
-    # A channel of zeros has no scale of its own; any will do.
-    scales = np.where(largest > 0, largest / INT8_MAX, 1.0).astype(np.float32)
+    # A channel of zeros, or of less than a float's normal numbers, has no scale of its own; any will do.
+    scales = np.where(largest / INT8_MAX >= np.finfo(np.float32).tiny, largest / INT8_MAX, 1.0).astype(np.float32)
     shape = [-1 if other == axis else 1 for other in range(weight.ndim)]
     steps = np.rint(weight / scales.reshape(shape)).clip(-INT8_MAX, INT8_MAX).astype(np.int8)
     return steps, scales

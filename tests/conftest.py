@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import signal
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ from braintumor.runtime.image import DECODE_VERSION
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 PRETRAINED = ROOT / "models" / "pretrained"
+
+# Programs that a shell starts in the background ignore Ctrl-C, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing here may depend on what the user who runs the tests has set or cached.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
