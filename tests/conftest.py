@@ -19,6 +19,7 @@ from braintumor.bench.phantoms import phantoms
 from braintumor.models.catalog import ENSEMBLE
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.image import DECODE_VERSION
+from braintumor.runtime.signal_stack import signal_stack_kept
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -41,6 +42,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("BRAINTUMOR_DATA", raising=False)
         patch.delenv("BRAINTUMOR_BUNDLE", raising=False)
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def own_signal_stack() -> Iterator[None]:
+    """What a test that calls OpenVINO itself does to it must not meet the tests that interrupt."""
+    with signal_stack_kept():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from braintumor.bench.peers.plain import PlainPeer
 from braintumor.optional import require
 from braintumor.runtime.bundle import load_bundle
 from braintumor.runtime.engine import INPUT, EngineInfo
+from braintumor.runtime.signal_stack import signal_stack_kept
 
 __all__ = ["OpenVinoPeer"]
 
@@ -86,4 +87,5 @@ class OpenVinoPeer(PlainPeer):
 
     def _compiled(self, index: int, hint: str) -> Any:
         model = self._core.read_model(self.bundle.members[index].path)
-        return self._core.compile_model(model, _DEVICE, {"PERFORMANCE_HINT": hint, **self._options})
+        with signal_stack_kept():
+            return self._core.compile_model(model, _DEVICE, {"PERFORMANCE_HINT": hint, **self._options})

@@ -28,6 +28,7 @@ from braintumor.runtime.closing import Closing
 from braintumor.runtime.cpu import cpu_features
 from braintumor.runtime.engine import INPUT, OUTPUT, EngineInfo, Port, check_ports
 from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
+from braintumor.runtime.signal_stack import signal_stack_kept
 
 __all__ = ["OpenVinoCpuEngine", "OpenVinoGpuEngine"]
 
@@ -52,10 +53,12 @@ class OpenVinoCpuEngine(Closing):
 
     def __init__(self, member: Member, *, threads: int | None = None, device: int = 0) -> None:
         self._openvino = require("openvino", extra="openvino", purpose=f"the engine {self.name}")
-        self._core: Any = self._openvino.Core()
-        self._device = self._found(device)
         self._member = member
-        precision = self._native(member.precision)
+        # A device's plugin is loaded when the device is first asked for something.
+        with signal_stack_kept():
+            self._core: Any = self._openvino.Core()
+            self._device = self._found(device)
+            precision = self._native(member.precision)
         self._options: dict[str, Any] = {_PRECISION: precision}
         if threads is not None:
             self._options["INFERENCE_NUM_THREADS"] = threads

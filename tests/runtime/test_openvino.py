@@ -16,6 +16,7 @@ from braintumor.runtime.cache import CACHE_VARIABLE
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.openvino import OpenVinoCpuEngine
 from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.signal_stack import signal_stack
 
 pytest.importorskip("openvino")
 
@@ -52,6 +53,15 @@ def test_it_says_what_it_runs_on(single: Path) -> None:
     assert record.engine["provider"] == "OpenVINO CPU"
     assert record.engine["device"] == "cpu"
     assert record.engine["version"].startswith("openvino 20")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signal stacks are looked at on Linux")
+def test_it_leaves_the_stack_for_signals_as_it_was(member: Member) -> None:
+    before = signal_stack()
+    with OpenVinoCpuEngine(member) as engine:
+        engine.infer(phantoms(32, member.height, member.width))
+        assert signal_stack() == before
+    assert signal_stack() == before
 
 
 def test_one_batch_does_not_change_the_answers_to_the_one_before(member: Member) -> None:
