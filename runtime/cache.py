@@ -19,6 +19,8 @@ __all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key", "discard"]
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
 _ABANDONED_S = 24 * 3600
+# Of putting an entry where others are doing the same.
+_ATTEMPTS = 5
 
 
 def cache_folder() -> Path:
@@ -133,19 +135,22 @@ def _seal(folder: Path) -> None:
 
 
 def _publish(work: Path, entry: Path) -> None:
-    try:
-        work.replace(entry)
-    except OSError:
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(OSError):
+            work.replace(entry)
+            return
         # Another process was faster with the same content: its entry serves as well as ours.
         if _is_whole(entry):
             return
         # What lies there is damaged. It moves aside in one step, so that no reader meets half of it.
         aside = Path(tempfile.mkdtemp(prefix=".damaged-", dir=entry.parent))
         try:
-            entry.rename(aside / "entry")
-            work.replace(entry)
+            # Another process may be moving it as well.
+            with contextlib.suppress(OSError):
+                entry.rename(aside / "entry")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+    work.replace(entry)
 
 
 def _is_whole(entry: Path) -> bool:
