@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, cast
 
@@ -60,17 +61,8 @@ def quietly_imported(module: str) -> ModuleType:
     """
     package = module.partition(".")[0]
     os.environ[_FORBIDS] = "1"
-    reporter = _REPORTERS.get(package)
-    if reporter is None or reporter in sys.modules:
-        with _without_talk(package):
-            loaded = _imported(module)
-    else:
-        # None makes Python say that there is no such module.
-        cast("dict[str, Any]", sys.modules)[reporter] = None
-        try:
-            loaded = _imported(module)
-        finally:
-            del sys.modules[reporter]
+    with _without_talk(package), _without_reporter(package):
+        loaded = _imported(module)
     # A ruined installation imports as an empty package, and is told of elsewhere.
     if switch := getattr(loaded, _SWITCHES.get(module, ""), None):
         switch()
@@ -85,6 +77,20 @@ def _imported(module: str) -> ModuleType:
         if isinstance(error.__cause__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise
+
+
+@contextlib.contextmanager
+def _without_reporter(package: str) -> Iterator[None]:
+    reporter = _REPORTERS.get(package)
+    if reporter is None or reporter in sys.modules:
+        yield
+        return
+    # None makes Python say that there is no such module.
+    cast("dict[str, Any]", sys.modules)[reporter] = None
+    try:
+        yield
+    finally:
+        del sys.modules[reporter]
 
 
 def _without_talk(package: str) -> contextlib.AbstractContextManager[None]:
