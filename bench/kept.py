@@ -4,13 +4,13 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from braintumor.runtime.files import atomic_text, output_error
 
-__all__ = ["Kept"]
+__all__ = ["Kept", "told_when_interrupted"]
 
 
 class Kept:
@@ -49,12 +49,22 @@ class Kept:
     @contextlib.contextmanager
     def kept_when_interrupted(self) -> Iterator[None]:
         """Ctrl-C says where the figures are."""
-        try:
+        with told_when_interrupted(self._left):
             yield
-        except KeyboardInterrupt as error:
-            if not self._is_written:
-                raise
-            raise KeyboardInterrupt(f"{self._path} holds what was measured until then") from error
+
+    def _left(self) -> str:
+        return f"{self._path} holds what was measured until then" if self._is_written else ""
+
+
+@contextlib.contextmanager
+def told_when_interrupted(left: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C is told with what is left of a run, in words; "" for nothing."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if text := left():
+            raise KeyboardInterrupt(text) from error
+        raise
 
 
 def _probe(path: Path) -> None:

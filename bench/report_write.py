@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor.bench.kept import Kept
+from braintumor.bench.kept import Kept, told_when_interrupted
 from braintumor.bench.report import Report
 from braintumor.bench.report_markdown import report_markdown
 from braintumor.bench.report_page import report_page
@@ -96,11 +96,8 @@ class KeptParts:
     def told_when_cut_short(self) -> Iterator[None]:
         """Say where it is and how to go on, of a run that is interrupted or fails."""
         try:
-            yield
-        except KeyboardInterrupt as error:
-            if not self.parts:
-                raise
-            raise KeyboardInterrupt(self._left()) from error
+            with told_when_interrupted(self._left):
+                yield
         except BraintumorError as error:
             if not self.parts:
                 raise
