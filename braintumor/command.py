@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import click
 
 from braintumor import NOTICE, __version__
 from braintumor.errors import BraintumorError
-from braintumor.interrupt import interrupted, interrupts_kept
+from braintumor.interrupt import interrupted, interrupts_kept, is_free
 
 __all__ = ["EPILOG", "Command", "debug_option", "version_option"]
 
@@ -67,8 +66,7 @@ class Command(click.Command):
 @contextlib.contextmanager
 def _ended_in_order() -> Iterator[None]:
     """Told to end (SIGTERM), take away what is half-written first; a program with a handler of its own keeps it."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if not is_free(signal.SIGTERM, signal.SIG_DFL):
         yield
         return
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
-__all__ = ["interrupted", "interrupts_kept", "raise_if_lost"]
+__all__ = ["interrupted", "interrupts_kept", "is_free", "raise_if_lost"]
 
 # Between two looks at whether the main thread goes on.
 _PAUSE_S: Final = 0.2
@@ -32,8 +32,7 @@ def interrupts_kept() -> Iterator[None]:
     Where the block is not in the main thread, or something else than Python's own handler is at work, as in a program
     that embeds a command, nothing changes.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if not is_free(signal.SIGINT, signal.default_int_handler):
         yield
         return
     keeper = _Keeper()
@@ -49,6 +48,16 @@ def interrupts_kept() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = hook
         _active.remove(keeper)
+
+
+def is_free(number: signal.Signals, usual: object) -> bool:
+    """Whether a command may handle a signal: in the main thread, where no program that embeds it does.
+
+    Args:
+        number: The signal.
+        usual: What handles it where nobody has asked for anything.
+    """
+    return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is usual
 
 
 def interrupted() -> bool:
