@@ -10,16 +10,16 @@ import onnx
 
 from braintumor import NOTICE
 from braintumor.export.archive import KerasArchive, open_archive
-from braintumor.export.conversion import Conversion, convert, tool_versions
 from braintumor.export.frame import Frame, framed
 from braintumor.export.lint import require_clean
-from braintumor.export.onnx_from_keras import OPSET, Request
 from braintumor.export.plan import QuantisationPlan
 from braintumor.export.precision import Precision, at_precision, half_around_int8
 from braintumor.export.probe import PROBE_FILE, write_probe
 from braintumor.export.quantize import INT8_OPSET, quantized
 from braintumor.export.simplify import simplified
 from braintumor.export.verify import verify
+from braintumor.export.via_keras.convert import Conversion, convert, tool_versions
+from braintumor.export.via_keras.worker import OPSET, Request
 from braintumor.models.labels import class_permutation
 from braintumor.runtime.cache import cached, content_key
 from braintumor.runtime.image import Resize

@@ -29,12 +29,12 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 
 # Library → the files and folders that may import it.
-_KERAS = ("models/build.py", "export/onnx_from_keras.py", "runtime/engines/keras.py", "training/", "bench/peers/")
+_KERAS = ("models/build.py", "export/via_keras/worker.py", "runtime/engines/keras.py", "training/", "bench/peers/")
 HEAVY: Mapping[str, tuple[str, ...]] = {
     "tensorflow": _KERAS,
     "keras": _KERAS,
     "torch": ("training/",),
-    "tf2onnx": ("export/onnx_from_keras.py",),
+    "tf2onnx": ("export/via_keras/worker.py",),
     "onnx": ("export/",),
     # bench/peers/ holds what is compared with us: each library used as its own page says, and nothing of ours.
     "onnxruntime": ("runtime/engines/onnxruntime.py", "export/", "bench/peers/"),

@@ -11,8 +11,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.export import onnx_from_keras
 from braintumor.export.archive import open_archive
+from braintumor.export.via_keras import worker as onnx_from_keras
 
 
 @pytest.fixture

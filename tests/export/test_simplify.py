@@ -11,8 +11,8 @@ import pytest
 from onnx import helper
 
 from braintumor.bench.phantoms import phantoms
-from braintumor.export import onnx_from_keras
 from braintumor.export.simplify import fold_factors, fuse_batch_norm, fuse_global_pooling, simplified
+from braintumor.export.via_keras import worker as onnx_from_keras
 
 Make = Callable[..., onnx.ModelProto]
 Run = Callable[..., list[Any]]

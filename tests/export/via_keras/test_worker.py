@@ -15,9 +15,9 @@ from PIL import Image
 
 from braintumor.bench.phantoms import phantoms
 from braintumor.export.frame import Frame, framed
-from braintumor.export.onnx_from_keras import CORE, IMAGES, REFERENCE
 from braintumor.export.simplify import simplified
 from braintumor.export.verify import verify
+from braintumor.export.via_keras.worker import CORE, IMAGES, REFERENCE
 from braintumor.models.spec import PREPROCESSES
 
 Worker = Callable[..., dict[str, Any]]

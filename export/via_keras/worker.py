@@ -1,8 +1,8 @@
 """Keras → ONNX, in a process that has no other job.
 
-    python -m braintumor.export.onnx_from_keras REQUEST.json
+    python -m braintumor.export.via_keras.worker REQUEST.json
 
-`braintumor.export.conversion` writes the request and starts the process, so that TensorFlow's memory ends
+`braintumor.export.via_keras.convert` writes the request and starts the process, so that TensorFlow's memory ends
 with the conversion, a file that crashes it takes nothing down, and nobody else imports it. Written into the
 request's folder:
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from braintumor.bench.phantoms import phantoms
 from braintumor.errors import BraintumorError, ModelError
-from braintumor.export.classifier import (
+from braintumor.export.via_keras.classifier import (
     check_output,
     input_geometry,
     last_activation,

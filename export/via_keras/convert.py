@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from braintumor.errors import ModelError, UnavailableError
 from braintumor.export.archive import KerasArchive
-from braintumor.export.onnx_from_keras import CORE, FACTS, IMAGES, REFERENCE, Facts, Request
+from braintumor.export.via_keras.worker import CORE, FACTS, IMAGES, REFERENCE, Facts, Request
 from braintumor.runtime.cache import cached, content_key
 from braintumor.runtime.files import sha256_of
 
@@ -107,7 +107,7 @@ def _run(folder: Path, request: Request, model_bytes: int) -> None:
     )
     request_path.write_text(json.dumps(dataclasses.asdict(resolved)), encoding="utf-8")
     # -P: a file of the working directory that is called keras.py is not the one that is meant.
-    command = [sys.executable, "-P", "-m", "braintumor.export.onnx_from_keras", str(request_path)]
+    command = [sys.executable, "-P", "-m", "braintumor.export.via_keras.worker", str(request_path)]
     # The CPU gives the reference: a GPU's TF32 would not.
     environment = os.environ | {
         "KERAS_BACKEND": "tensorflow",

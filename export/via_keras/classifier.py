@@ -1,6 +1,6 @@
 """A user's Keras model: loaded, and found to be an image classifier of four classes, or refused in words.
 
-Only the process of `braintumor.export.onnx_from_keras` calls this.
+Only the process of `braintumor.export.via_keras.worker` calls this.
 """
 
 from collections.abc import Iterator

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from braintumor.errors import ModelError, UnavailableError
-from braintumor.export import conversion
 from braintumor.export.archive import open_archive
-from braintumor.export.conversion import convert
-from braintumor.export.onnx_from_keras import Request
+from braintumor.export.via_keras import convert as conversion
+from braintumor.export.via_keras.convert import convert
+from braintumor.export.via_keras.worker import Request
 
 Keras = Callable[..., Path]
 
