@@ -9,8 +9,8 @@ from typing import Any, Final
 import onnx
 
 from braintumor import NOTICE
-from braintumor.export.archive import KerasArchive, open_archive
 from braintumor.export.frame import Frame, framed
+from braintumor.export.from_keras.archive import KerasArchive, open_archive
 from braintumor.export.lint import require_clean
 from braintumor.export.plan import QuantisationPlan
 from braintumor.export.precision import Precision, at_precision, half_around_int8

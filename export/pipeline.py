@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from braintumor.errors import UsageError
-from braintumor.export.archive import open_archive
 from braintumor.export.bundle import check_destination, write_bundle
+from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.int8 import Quantisation, is_worth_it, plans_for
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.mixed import Candidate, choose

@@ -103,7 +103,7 @@ def test_no_module_reaches_upwards_or_for_a_heavy_library() -> None:
         ("bench/parity.py", "from braintumor.training.fit import fit"),
         ("training/fit.py", "from braintumor.runtime.ensemble import Ensemble"),
         ("training/fit.py", "from braintumor.runtime import bundle"),
-        ("training/fit.py", "from braintumor.export.archive import open_archive"),
+        ("training/fit.py", "from braintumor.export.from_keras.archive import open_archive"),
         ("export/member.py", "from braintumor.training.data import x"),
         ("runtime/vote.py", "from . import record"),
         ("runtime/vote.py", "from ..models import spec"),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import ModelError, UnavailableError
-from braintumor.export.archive import KerasArchive
+from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.via_keras.worker import CORE, FACTS, IMAGES, REFERENCE, Facts, Request
 from braintumor.runtime.cache import cached, content_key
 from braintumor.runtime.files import sha256_of

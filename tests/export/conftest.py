@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.export.archive import open_archive
+from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.via_keras import worker as onnx_from_keras
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from braintumor.errors import ModelError, UnavailableError
-from braintumor.export.archive import open_archive
+from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.via_keras import convert as conversion
 from braintumor.export.via_keras.convert import convert
 from braintumor.export.via_keras.worker import Request

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from braintumor.errors import ModelError, UsageError
-from braintumor.export.archive import open_archive
+from braintumor.export.from_keras.archive import open_archive
 from braintumor.runtime.files import sha256_of
 
 RELU = {"module": "keras.layers", "class_name": "ReLU", "config": {}, "registered_name": None}
