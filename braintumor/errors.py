@@ -5,6 +5,7 @@
     ├── OutputError            2  a result cannot be written there
     ├── InputError             3  an image cannot be read
     ├── ModelError             3  a model file is not a classifier that can be exported
+    │   └── UnsupportedLayerError  3  a layer that the direct writer does not know
     ├── ParityError            3  an export does not decide what its original decides
     ├── IntegrityError         4  a bundle, or another file of ours, is not what it says it is
     └── UnavailableError       5  an engine or an optional package is not usable here
@@ -26,6 +27,7 @@ __all__ = [
     "OutputError",
     "ParityError",
     "UnavailableError",
+    "UnsupportedLayerError",
     "UsageError",
 ]
 
@@ -58,6 +60,21 @@ class ModelError(BraintumorError):
     """A model file is not a classifier that can be exported."""
 
     exit_code: ClassVar[int] = 3
+
+
+class UnsupportedLayerError(ModelError):
+    """A layer that the direct way from `.keras` to ONNX does not know; the way through Keras may.
+
+    Attributes:
+        layer: Its path in the model.
+        class_name: Its class.
+        reason: What about it is not known; empty for all of it.
+    """
+
+    def __init__(self, layer: str, class_name: str, reason: str = "") -> None:
+        self.layer, self.class_name, self.reason = layer, class_name, reason
+        named = f"layer {layer!r} ({class_name})" if class_name else f"layer {layer!r}"
+        super().__init__(f"{named}: {reason}" if reason else f"{named} is not known to the direct writer")
 
 
 class ParityError(BraintumorError):

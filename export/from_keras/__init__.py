@@ -1,1 +1,63 @@
-"""Reads a `.keras` file and writes its network as ONNX, without TensorFlow or Keras."""
+"""The direct way from a `.keras` file to ONNX, without TensorFlow or Keras.
+
+    core = write_core(open_archive(path))
+    onnx.save(core.model, "core.onnx")
+    core.facts.classes
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from braintumor.export.from_keras.archive import KerasArchive, open_archive
+from braintumor.export.from_keras.facts import KerasFacts
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Core", "KerasArchive", "KerasFacts", "open_archive", "write_core"]
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """A network as ONNX.
+
+    Attributes:
+        model: Takes `pixels`, float32 [batch, channels, height, width], as the Keras model takes them; gives what
+            the Keras model gives.
+        facts: About the Keras model.
+    """
+
+    model: "onnx.ModelProto"
+    facts: KerasFacts
+
+
+def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) -> Core:
+    """Write a model as ONNX.
+
+    Args:
+        archive: The `.keras` file, checked by `open_archive`.
+        size: Height and width in pixels, for a model that takes any.
+
+    Raises:
+        ModelError: It cannot be exported.
+        UnsupportedLayerError: It has a layer that only the way through Keras may know.
+    """
+    import json
+    import zipfile
+
+    import onnx_ir as ir
+
+    from braintumor.export.from_keras.graph import read_graph
+    from braintumor.export.from_keras.weights import open_weights
+    from braintumor.export.from_keras.writer import check_layers, write_model
+
+    with zipfile.ZipFile(archive.path) as file:
+        graph = read_graph(json.loads(file.read("config.json")))
+    check_layers(graph)
+    height, width, channels = graph.inputs[0].shape
+    height, width = size or (height, width)
+    with open_weights(archive.path) as weights:
+        model, output = write_model(graph, weights, (height, width, channels))
+        parameters = weights.parameters
+    facts = KerasFacts(height, width, channels, output.shape[-1], parameters, graph.name)
+    return Core(ir.to_proto(model), facts)

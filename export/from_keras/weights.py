@@ -1,0 +1,163 @@
+"""The arrays of `model.weights.h5`, read from the zip member and checked against what a layer needs."""
+
+import io
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.errors import ModelError, UnsupportedLayerError
+
+__all__ = ["WeightFile", "open_weights"]
+
+_MEMBER: Final = "model.weights.h5"
+_MAX_BYTES: Final = 4 << 30
+_FILTERS: Final = frozenset({"gzip", "shuffle", "fletcher32", "lzf"})
+_HALF: Final = frozenset({"float16", "bfloat16"})
+
+
+@contextmanager
+def open_weights(path: Path) -> "Iterator[WeightFile]":
+    """Open the weights inside a `.keras` file.
+
+    Raises:
+        ModelError: They are not an HDF5 file.
+    """
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        content = io.BytesIO(archive.read(_MEMBER))
+    try:
+        file = h5py.File(content, "r")
+    except OSError as error:
+        raise ModelError(f"{path}: its weights are damaged ({error}); save or copy it again") from error
+    with file:
+        yield WeightFile(path, file)
+
+
+class WeightFile:
+    """Weights by layer.
+
+    Attributes:
+        parameters: Number of weights read so far; those of a layer that is called twice count once.
+        half: Names of the weights that are kept in half precision, with their dtype.
+        broken: Names of the weights that are not finite.
+    """
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self.half: dict[str, str] = {}
+        self.broken: list[str] = []
+        self._path, self._file = path, file
+        self._read: dict[str, NDArray[np.float32]] = {}
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights read so far."""
+        return sum(array.size for array in self._read.values())
+
+    @property
+    def count(self) -> int:
+        """Number of arrays read so far."""
+        return len(self._read)
+
+    def arrays(
+        self, group: str, layer: str, shapes: Mapping[str, tuple[int, ...]], *, own: bool = True
+    ) -> list[NDArray[np.float32]]:
+        """The variables of one layer, in Keras's order.
+
+        Args:
+            group: Where they are, as in `layers/conv2d_1`.
+            layer: The layer's path, for messages.
+            shapes: Name and shape of each variable that the layer needs.
+            own: They are the layer's own, not those of a layer inside of it.
+
+        Returns:
+            float32 arrays of exactly these shapes.
+
+        Raises:
+            ModelError: Another number of variables, another shape, or something that is not plain data.
+            UnsupportedLayerError: The group belongs to a layer of another name, or holds integers.
+        """
+        found = self._variables(group, layer, own=own)
+        if set(found) != {str(index) for index in range(len(shapes))}:
+            raise ModelError(
+                f"{self._path}: layer {layer} needs {len(shapes)} weights ({', '.join(shapes)}), its weights file "
+                f"has {len(found)}; config and weights do not fit each other: save the model again"
+            )
+        return [self._array(found[str(index)], layer, *item) for index, item in enumerate(shapes.items())]
+
+    def _variables(self, group: str, layer: str, *, own: bool) -> Mapping[str, Any]:
+        """The datasets of a layer's variables; empty where it has none."""
+        import h5py
+
+        at: Any = self._file
+        for part in [*group.split("/"), "vars"]:
+            link = at.get(part, getlink=True)
+            if link is None:
+                return {}
+            self._check_link(link, f"{group}/{part}")
+            at = at[part]
+            if not isinstance(at, h5py.Group):
+                raise ModelError(f"{self._path}: {group} in its weights is not a group; save the model again")
+        name = at.attrs.get("name")
+        if own and isinstance(name, str) and name != layer.rsplit("/", 1)[-1]:
+            raise UnsupportedLayerError(layer, "", f"its weights are stored for another layer, {name}")
+        for name in at:
+            self._check_link(at.get(name, getlink=True), f"{group}/{name}")
+        return dict(at.items())
+
+    def _check_link(self, link: Any, name: str) -> None:
+        import h5py
+
+        if not isinstance(link, h5py.HardLink):
+            raise ModelError(
+                f"{self._path}: {name} in its weights is a link to somewhere else, which is never followed; "
+                "save the model again with model.save('x.keras')"
+            )
+
+    def _array(self, dataset: Any, layer: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        import h5py
+
+        where = f"{layer}/{name}"
+        if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape:
+            found = tuple(dataset.shape or ()) if isinstance(dataset, h5py.Dataset) else "a group"
+            raise ModelError(
+                f"{self._path}: layer {layer} needs {name} of shape {shape}, its weights file has {found}; "
+                "config and weights do not fit each other: save the model again"
+            )
+        if dataset.name not in self._read:
+            self._check_dataset(dataset, where)
+            self._read[dataset.name] = self._values(dataset, where)
+        return self._read[dataset.name]
+
+    def _check_dataset(self, dataset: Any, where: str) -> None:
+        filters = {dataset.compression} if dataset.compression else set()
+        plain = not dataset.is_virtual and dataset.external is None and filters <= _FILTERS
+        if not plain:
+            raise ModelError(
+                f"{self._path}: {where} keeps its values outside of the file, or in an unknown compression, which is "
+                "never followed; save the model again with model.save('x.keras')"
+            )
+        size = math.prod(dataset.shape) * 4 + 4 * self.parameters
+        if size > _MAX_BYTES:
+            raise ModelError(f"{self._path}: its weights need {size:,} bytes at {where}; allowed are {_MAX_BYTES:,}")
+
+    def _values(self, dataset: Any, where: str) -> NDArray[np.float32]:
+        stored = str(dataset.attrs.get("dtype", dataset.dtype))
+        if stored in _HALF:
+            self.half[where] = stored
+            return np.zeros(dataset.shape, np.float32)
+        if dataset.dtype.kind != "f":
+            raise UnsupportedLayerError(where.rsplit("/", 1)[0], "", f"its weights are {dataset.dtype}")
+        try:
+            values = np.ascontiguousarray(dataset[()], dtype=np.float32)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{self._path}: {where} is damaged ({error}); save or copy it again") from error
+        if not np.isfinite(values).all():
+            self.broken.append(where)
+        return values

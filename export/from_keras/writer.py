@@ -1,0 +1,106 @@
+"""A Keras graph and its weights as an ONNX model."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from braintumor.export.from_keras.builder import Builder
+from braintumor.export.from_keras.graph import KerasGraph, LayerCall, TensorRef, map_structure
+from braintumor.export.from_keras.layers import INTEGER_INPUT, LAYERS, OPERATIONS
+from braintumor.export.from_keras.tensor import Call, Tensor
+from braintumor.export.from_keras.weights import WeightFile
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["BATCH", "OPSET", "PIXELS", "check_layers", "write_model"]
+
+PIXELS: Final = "pixels"
+"""Name of the input, float32 [batch, C, H, W]."""
+
+BATCH: Final = "batch"
+
+OPSET: Final = 18
+_IR_VERSION: Final = 10
+
+
+def check_layers(graph: KerasGraph) -> None:
+    """Refuse a model with a layer that the writer does not know, before any weights are read.
+
+    Raises:
+        UnsupportedLayerError: It names the first one.
+    """
+    for call in graph.calls:
+        _function(call)
+
+
+def write_model(graph: KerasGraph, weights: WeightFile, shape: tuple[int, int, int]) -> "tuple[ir.Model, Tensor]":
+    """Write every layer in turn.
+
+    Args:
+        graph: A model with one input and one output.
+        weights: Its weights.
+        shape: Height, width and channels of the input.
+
+    Returns:
+        The model, not yet simplified, and the tensor that it gives.
+
+    Raises:
+        UnsupportedLayerError: A layer, or an option of one, is not known.
+        ModelError: Config and weights do not fit each other.
+    """
+    import onnx_ir as ir
+
+    height, width, channels = shape
+    builder = Builder()
+    (model_input,) = graph.inputs
+    pixels = ir.Value(
+        name=PIXELS, shape=ir.Shape([BATCH, channels, height, width]), type=ir.TensorType(ir.DataType.FLOAT)
+    )
+    made: dict[TensorRef, Tensor] = {
+        TensorRef(model_input.name): Tensor(pixels, shape, is_map=True, dtype=model_input.dtype)
+    }
+    for layer in graph.calls:
+        result = _write(layer, builder, made, weights)
+        results = result if isinstance(result, tuple) else (result,)
+        made.update({TensorRef(layer.name, index): tensor for index, tensor in enumerate(results)})
+    output = made[graph.outputs[0]]
+    value = builder.keras_order(output)
+    if value is pixels:
+        value = builder.node("Identity", [value], "output")
+    value.type = ir.TensorType(ir.DataType.FLOAT)
+    value.shape = ir.Shape([BATCH, *output.shape])
+    onnx_graph = ir.Graph(
+        [pixels],
+        [value],
+        nodes=builder.nodes,
+        initializers=list(builder.constants.values()),
+        opset_imports={"": OPSET},
+        name=graph.name,
+    )
+    return ir.Model(onnx_graph, ir_version=_IR_VERSION, producer_name="braintumor"), output
+
+
+def _write(
+    layer: LayerCall, builder: Builder, made: Mapping[TensorRef, Tensor], weights: WeightFile
+) -> Tensor | tuple[Tensor, ...]:
+    found: list[Tensor] = []
+
+    def resolve(item: Any) -> Any:
+        if not isinstance(item, TensorRef):
+            return item
+        found.append(made[item])
+        return made[item]
+
+    args, kwargs = map_structure(resolve, layer.args), map_structure(resolve, dict(layer.kwargs))
+    call = Call(layer, tuple(found), args, kwargs, weights)
+    if layer.class_name not in INTEGER_INPUT and any("float" not in tensor.dtype for tensor in found):
+        raise call.unsupported(f"it computes with {found[0].dtype}")
+    return _function(layer)(call, builder)
+
+
+def _function(layer: LayerCall) -> Any:
+    table = OPERATIONS if layer.operation else LAYERS
+    if layer.class_name not in table:
+        call = Call(layer, (), (), {}, None)  # type: ignore[arg-type]
+        raise call.unsupported()
+    return table[layer.class_name]
