@@ -1,8 +1,8 @@
 """The direct way from a `.keras` file to ONNX, without TensorFlow or Keras.
 
-    core = write_core(open_archive(path))
-    onnx.save(core.model, "core.onnx")
-    core.facts.classes
+core = write_core(open_archive(path))
+onnx.save(core.model, "core.onnx")
+core.facts.classes
 """
 
 from dataclasses import dataclass
