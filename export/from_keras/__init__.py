@@ -47,6 +47,7 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
 
     import onnx_ir as ir
 
+    from braintumor.export.from_keras.facts import input_geometry, read_facts
     from braintumor.export.from_keras.graph import read_graph
     from braintumor.export.from_keras.weights import open_weights
     from braintumor.export.from_keras.writer import check_layers, write_model
@@ -54,10 +55,8 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
     with zipfile.ZipFile(archive.path) as file:
         graph = read_graph(json.loads(file.read("config.json")))
     check_layers(graph)
-    height, width, channels = graph.inputs[0].shape
-    height, width = size or (height, width)
+    shape = input_geometry(graph, archive.path, size)
     with open_weights(archive.path) as weights:
-        model, output = write_model(graph, weights, (height, width, channels))
+        model, output = write_model(graph, weights, shape)
         parameters = weights.parameters
-    facts = KerasFacts(height, width, channels, output.shape[-1], parameters, graph.name)
-    return Core(ir.to_proto(model), facts)
+    return Core(ir.to_proto(model), read_facts(graph, archive.path, shape, output.shape, parameters))
