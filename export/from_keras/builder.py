@@ -69,7 +69,8 @@ class Builder:
         if (known := self.constants.get(name)) is not None and np.array_equal(known.const_value.numpy(), array):  # type: ignore[union-attr]
             return known
         unique = self._unique(name)
-        tensor = self._ir.Tensor(np.ascontiguousarray(array), name=unique)
+        # Not ascontiguousarray, which makes a vector of a scalar.
+        tensor = self._ir.Tensor(np.asarray(array, order="C"), name=unique)
         value = self._ir.Value(
             name=unique,
             shape=self._ir.Shape(array.shape),
