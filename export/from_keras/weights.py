@@ -152,7 +152,8 @@ class WeightFile:
         if stored in _HALF:
             self.half[where] = stored
             return np.zeros(dataset.shape, np.float32)
-        if dataset.dtype.kind != "f":
+        # A Normalization layer counts what it has seen in an integer.
+        if dataset.dtype.kind != "f" and dataset.shape:
             raise UnsupportedLayerError(where.rsplit("/", 1)[0], "", f"its weights are {dataset.dtype}")
         try:
             values = np.ascontiguousarray(dataset[()], dtype=np.float32)

@@ -17,6 +17,7 @@ from braintumor.export.from_keras.layers import (
     normalization,
     passing,
     pooling,
+    resizing,
     scaling,
     shape,
 )
@@ -34,6 +35,7 @@ LAYERS: Final[Mapping[str, LayerFunction]] = {
     **normalization.LAYERS,
     **passing.LAYERS,
     **pooling.LAYERS,
+    **resizing.LAYERS,
     **scaling.LAYERS,
     **shape.LAYERS,
 }

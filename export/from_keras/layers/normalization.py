@@ -1,5 +1,6 @@
 """Normalisation layers with trained statistics or with those of each image."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -58,4 +59,68 @@ def _scaled(call: Call, graph: Builder, axis: int, arrays: dict[str, NDArray[np.
     return Tensor(graph.node("Add", [value, shift], call.name), tensor.shape)
 
 
-LAYERS: Final = {"BatchNormalization": _batch_normalization}
+def _layer_normalization(call: Call, graph: Builder) -> Tensor:
+    """`LayerNormalization` over the last axis, or over several last ones."""
+    call.only(rms_scaling=False)
+    tensor = call.input
+    rank = len(tensor.shape) + 1
+    axes = call.config.get("axis", -1)
+    axes = sorted(axis % rank for axis in (axes if isinstance(axes, list) else [axes]))
+    if axes != list(range(axes[0], rank)) or axes[0] == 0:
+        raise call.unsupported(f"axis={call.config['axis']} is not known to the direct writer")
+    inputs = [graph.keras_order(tensor), *_scale_and_shift(call, graph, tensor.shape[axes[0] - 1 :])]
+    epsilon = float(call.config.get("epsilon", 1e-3))
+    value = graph.node("LayerNormalization", inputs, call.name, axis=axes[0] - rank, epsilon=epsilon)
+    return Tensor(value, tensor.shape)
+
+
+def _scale_and_shift(
+    call: Call, graph: Builder, shape: tuple[int, ...], axes: tuple[int, ...] | None = None
+) -> list[object]:
+    """Constants for gamma and beta of a normalisation, 1 and left out where it has none.
+
+    Args:
+        call: The layer.
+        graph: Gets the constants.
+        shape: As Keras stores them.
+        axes: Shape that they get instead.
+    """
+    names = [name for name, key in (("gamma", "scale"), ("beta", "center")) if call.config.get(key, True)]
+    arrays = dict(zip(names, call.arrays(dict.fromkeys(names, shape)), strict=True)) if names else {}
+    arrays.setdefault("gamma", np.ones(shape, np.float32))
+    return [
+        graph.constant(f"{call.layer.layer}/{name}", arrays[name].reshape(axes or shape))
+        for name in ("gamma", "beta")
+        if name in arrays
+    ]
+
+
+def _group_normalization(call: Call, graph: Builder) -> Tensor:
+    """`GroupNormalization` over the channels of a map, or of a vector."""
+    tensor, layer = call.input, call.layer.layer
+    rank, axis = len(tensor.shape) + 1, call.config.get("axis", -1)
+    last = axis % rank == rank - 1
+    if rank not in {2, 4} or not (last or axis % rank == 1):
+        raise call.unsupported(f"axis={axis} of {tensor.shape} is not known to the direct writer")
+    channels = tensor.shape[-1 if last else 0]
+    groups = channels if call.config.get("groups", 32) == -1 else int(call.config.get("groups", 32))
+    is_map = rank == 4 and last  # noqa: PLR2004 - batch, height, width, channels
+    value = graph.channels_first(tensor) if is_map else graph.keras_order(tensor)
+    full = (channels, *(tensor.shape[:-1] if last else tensor.shape[1:]))
+    value = graph.reshape(value, (groups, math.prod(full) // groups), f"{call.name}/groups")
+    ones = graph.constant(f"{layer}/ones", np.ones(groups, np.float32))
+    zeros = graph.constant(f"{layer}/zeros", np.zeros(groups, np.float32))
+    epsilon = float(call.config.get("epsilon", 1e-3))
+    value = graph.node("InstanceNormalization", [value, ones, zeros], f"{call.name}/normalized", epsilon=epsilon)
+    value = graph.reshape(value, full, f"{call.name}/ungrouped")
+    gamma, *beta = _scale_and_shift(call, graph, (channels,), (channels, *(1 for _ in full[1:])))
+    value = graph.node("Mul", [value, gamma], f"{call.name}/gamma" if beta else call.name)
+    value = graph.node("Add", [value, *beta], call.name) if beta else value
+    return Tensor(value, tensor.shape, is_map)
+
+
+LAYERS: Final = {
+    "BatchNormalization": _batch_normalization,
+    "GroupNormalization": _group_normalization,
+    "LayerNormalization": _layer_normalization,
+}

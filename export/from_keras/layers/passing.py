@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from braintumor.errors import ModelError
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.tensor import Call, Tensor
 
@@ -9,46 +10,62 @@ __all__ = ["LAYERS"]
 
 
 def _passes_on(call: Call, graph: Builder) -> Tensor:  # noqa: ARG001 - a layer function takes both
-    """The input itself.
-
-    Raises:
-        UnsupportedLayerError: The layer is called with training=True, so it is random even then.
-    """
-    if call.kwargs.get("training"):
-        raise call.unsupported("it is called with training=True, so its answers are random")
+    """The input itself."""
     return call.input
 
 
-LAYERS: Final = dict.fromkeys(
-    (
-        "ActivityRegularization",
-        "AlphaDropout",
-        "Dropout",
-        "GaussianDropout",
-        "GaussianNoise",
-        "Identity",
-        "RandomBrightness",
-        "RandomColorDegeneration",
-        "RandomColorJitter",
-        "RandomContrast",
-        "RandomElasticTransform",
-        "RandomErasing",
-        "RandomFlip",
-        "RandomGaussianBlur",
-        "RandomGrayscale",
-        "RandomHue",
-        "RandomInvert",
-        "RandomPerspective",
-        "RandomPosterization",
-        "RandomRotation",
-        "RandomSaturation",
-        "RandomSharpness",
-        "RandomShear",
-        "RandomTranslation",
-        "RandomZoom",
-        "SpatialDropout1D",
-        "SpatialDropout2D",
-        "SpatialDropout3D",
+def _dropout(call: Call, graph: Builder) -> Tensor:
+    """The input itself, unless the model asks for dropout in every answer (Monte Carlo dropout).
+
+    Raises:
+        ModelError: The layer is called with training=True.
+    """
+    # Keras saves training=True at every call of an augmentation layer, where it is the default and means nothing.
+    if call.kwargs.get("training"):
+        raise ModelError(
+            f"layer {call.layer.layer!r} ({call.layer.class_name}) is called with training=True, so the model's "
+            "answers are random; build it without training=True, set_weights, and save it again"
+        )
+    return _passes_on(call, graph)
+
+
+LAYERS: Final = {
+    **dict.fromkeys(
+        (
+            "ActivityRegularization",
+            "Identity",
+            "RandomBrightness",
+            "RandomColorDegeneration",
+            "RandomColorJitter",
+            "RandomContrast",
+            "RandomElasticTransform",
+            "RandomErasing",
+            "RandomFlip",
+            "RandomGaussianBlur",
+            "RandomGrayscale",
+            "RandomHue",
+            "RandomInvert",
+            "RandomPerspective",
+            "RandomPosterization",
+            "RandomRotation",
+            "RandomSaturation",
+            "RandomSharpness",
+            "RandomShear",
+            "RandomTranslation",
+            "RandomZoom",
+        ),
+        _passes_on,
     ),
-    _passes_on,
-)
+    **dict.fromkeys(
+        (
+            "AlphaDropout",
+            "Dropout",
+            "GaussianDropout",
+            "GaussianNoise",
+            "SpatialDropout1D",
+            "SpatialDropout2D",
+            "SpatialDropout3D",
+        ),
+        _dropout,
+    ),
+}

@@ -29,17 +29,20 @@ def _normalization(call: Call, graph: Builder) -> Tensor:
     if mean is None:
         own = tuple(tensor.shape[index] for index in sorted(kept))
         mean, variance, _ = call.arrays({"mean": own, "variance": own, "count": ()})
-    full = [
-        np.broadcast_to(np.asarray(item, np.float64).reshape(_aligned(item, shape)), shape)
-        for item in (mean, variance)
-    ]
+    full = [_along(call, np.asarray(item, np.float64), sorted(kept), shape) for item in (mean, variance)]
     deviation = np.maximum(np.sqrt(full[1]), 1e-7)
     return affine(call, graph, 1 / deviation, -full[0] / deviation)
 
 
-def _aligned(item: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    size = np.asarray(item).size
-    return shape if size == np.prod(shape) else (1,) * (len(shape) - 1) + (size,)
+def _along(call: Call, item: NDArray[np.float64], kept: list[int], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A mean or variance along the axes that are kept, its last axis at the last of them."""
+    if item.ndim > len(kept):
+        raise call.unsupported(f"its mean has the shape {item.shape}")
+    places = kept[len(kept) - item.ndim :]
+    expanded = [1] * len(shape)
+    for place, size in zip(places, item.shape, strict=True):
+        expanded[place] = size
+    return np.broadcast_to(item.reshape(expanded), shape)
 
 
 def _number(call: Call, key: str) -> NDArray[np.float64]:

@@ -3,8 +3,6 @@
 import math
 from typing import Final
 
-import numpy as np
-
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.layers.convolution import map_shape
 from braintumor.export.from_keras.tensor import Call, Tensor
@@ -20,7 +18,11 @@ def _flatten(call: Call, graph: Builder) -> Tensor:
         return tensor
     if tensor.is_map and tensor.shape[:2] == (1, 1):
         return Tensor(tensor.value, (size,), is_map=True)
-    return Tensor(graph.node("Flatten", [graph.keras_order(tensor)], call.name, axis=1), (size,))
+    value = graph.keras_order(tensor)
+    if call.config.get("data_format") == "channels_first":
+        last = [0, *range(2, len(tensor.shape) + 1), 1]
+        value = graph.node("Transpose", [value], f"{call.name}/channels_last", perm=last)
+    return Tensor(graph.node("Flatten", [value], call.name, axis=1), (size,))
 
 
 def _reshape(call: Call, graph: Builder) -> Tensor:
@@ -41,6 +43,13 @@ def _reshape(call: Call, graph: Builder) -> Tensor:
 def _is_vector(shape: tuple[int, ...]) -> bool:
     """(C,) or (1, 1, C): both are [batch, C, 1, 1] as a map."""
     return len(shape) == 1 or (len(shape) == 3 and shape[:2] == (1, 1))  # noqa: PLR2004 - a map
+
+
+def _permute(call: Call, graph: Builder) -> Tensor:
+    """`Permute`; it counts axes from 1, without the batch."""
+    tensor, dims = call.input, list(call.config["dims"])
+    value = graph.node("Transpose", [graph.keras_order(tensor)], call.name, perm=[0, *dims])
+    return Tensor(value, tuple(tensor.shape[axis - 1] for axis in dims))
 
 
 def _zero_padding2d(call: Call, graph: Builder) -> Tensor:
@@ -68,25 +77,11 @@ def _cropping2d(call: Call, graph: Builder) -> Tensor:
     )
 
 
-def _up_sampling2d(call: Call, graph: Builder) -> Tensor:
-    """`UpSampling2D`, nearest or bilinear."""
-    channels, height, width = map_shape(call)
-    rows, columns = call.config["size"]
-    mode = {"nearest": "nearest", "bilinear": "linear"}.get(call.config.get("interpolation", "nearest"))
-    if mode is None:
-        raise call.unsupported(f"interpolation={call.config['interpolation']!r} is not known to the direct writer")
-    scales = graph.constant(f"{call.name}/scales", np.array([1, 1, rows, columns], np.float32))
-    value = graph.channels_first(call.input, call.config.get("data_format"))
-    nearest = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"} if mode == "nearest" else {}
-    value = graph.node("Resize", [value, None, scales], call.name, mode=mode, **nearest)
-    return graph.map_tensor(value, (channels, height * rows, width * columns), call.config.get("data_format"))
-
-
 LAYERS: Final = {
     "Cropping2D": _cropping2d,
     "Flatten": _flatten,
+    "Permute": _permute,
     "Reshape": _reshape,
-    "UpSampling2D": _up_sampling2d,
     "ZeroPadding2D": _zero_padding2d,
 }
 

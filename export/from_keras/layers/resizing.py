@@ -1,0 +1,58 @@
+"""Layers that change the height and width of a map by interpolation."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from braintumor.export.from_keras.builder import Builder
+from braintumor.export.from_keras.layers.convolution import map_shape
+from braintumor.export.from_keras.tensor import Call, Tensor
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["LAYERS"]
+
+# TensorFlow samples at the centres of pixels. Its bicubic weights come from a table, which ONNX's do not match.
+_MODES: Final = {
+    "bilinear": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+    "nearest": {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "half_pixel",
+        "nearest_mode": "round_prefer_ceil",
+    },
+}
+
+
+def _resized(call: Call, graph: Builder, value: "ir.Value", size: tuple[int, int], **attributes: Any) -> "ir.Value":
+    """A map [batch, C, H, W] at another height and width."""
+    interpolation = call.config.get("interpolation", "bilinear")
+    if interpolation not in _MODES:
+        raise call.unsupported(f"interpolation={interpolation!r} is not known to the direct writer")
+    channels, *_ = map_shape(call)
+    sizes = graph.integers(f"{call.name}/sizes", [channels, *size])
+    mode = _MODES[interpolation]
+    return graph.node("Resize", [value, None, None, sizes], call.name, axes=[1, 2, 3], **mode, **attributes)  # type: ignore[no-any-return]
+
+
+def _up_sampling2d(call: Call, graph: Builder) -> Tensor:
+    """`UpSampling2D`, nearest or bilinear."""
+    channels, height, width = map_shape(call)
+    rows, columns = call.config["size"]
+    data_format = call.config.get("data_format")
+    size = (height * rows, width * columns)
+    value = _resized(call, graph, graph.channels_first(call.input, data_format), size)
+    return graph.map_tensor(value, (channels, *size), data_format)
+
+
+def _resizing(call: Call, graph: Builder) -> Tensor:
+    """`Resizing`, nearest or bilinear."""
+    call.only(crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, antialias=False)
+    channels, height, width = map_shape(call)
+    size = (int(call.config["height"]), int(call.config["width"]))
+    if (height, width) == size:
+        return call.input
+    data_format = call.config.get("data_format")
+    value = _resized(call, graph, graph.channels_first(call.input, data_format), size)
+    return graph.map_tensor(value, (channels, *size), data_format)
+
+
+LAYERS: Final = {"Resizing": _resizing, "UpSampling2D": _up_sampling2d}
