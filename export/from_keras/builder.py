@@ -1,6 +1,6 @@
 """Building the ONNX graph: nodes, constants, and the order of axes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,35 +34,29 @@ class Builder:
         self.nodes: list[ir.Node] = []
         self.constants: dict[str, ir.Value] = {}
         self._ir = onnx_ir
-        self._orders: dict[tuple[int, bool], ir.Value] = {}
+        self._orders: dict[tuple[str, bool], ir.Value] = {}
         self._names: set[str] = set()
 
-    def node(
-        self,
-        op_type: str,
-        inputs: "Sequence[ir.Value | None]",
-        name: str,
-        *,
-        outputs: int = 1,
-        **attributes: Any,
-    ) -> Any:
-        """Append a node.
+    def node(self, op_type: str, inputs: "Sequence[ir.Value | None]", name: str, **attributes: Any) -> "ir.Value":
+        """Append a node with one output.
 
         Args:
             op_type: Of ONNX's own domain.
             inputs: What it takes; None for an optional one that is left out.
-            name: Of the node and of its first output; a number is added where it is taken.
-            outputs: How many it gives.
+            name: Of the node and of its output; a number is added where it is taken.
             attributes: Of the node; those that are None are left out.
-
-        Returns:
-            Its output, or a list of them where `outputs` is more than 1.
         """
+        return self.node_outputs(1, op_type, inputs, name, **attributes)[0]
+
+    def node_outputs(
+        self, count: int, op_type: str, inputs: "Sequence[ir.Value | None]", name: str, **attributes: Any
+    ) -> "list[ir.Value]":
+        """Append a node with several outputs: `name`, `name:1`, …; otherwise as `node`."""
         unique = self._unique(name)
         kept = {key: value for key, value in attributes.items() if value is not None}
-        values = [self._ir.Value(name=f"{unique}:{index}" if index else unique) for index in range(outputs)]
+        values = [self._ir.Value(name=f"{unique}:{index}" if index else unique) for index in range(count)]
         self.nodes.append(self._ir.node(op_type, inputs, kept, outputs=values, name=unique))
-        return values[0] if outputs == 1 else values
+        return values
 
     def constant(self, name: str, array: NDArray[Any]) -> "ir.Value":
         """A constant under this name; the same value for the same name and content."""
@@ -92,7 +86,7 @@ class Builder:
         if len(tensor.shape) == 1:
             return self._reordered(tensor, lambda: self.node("Flatten", [tensor.value], f"{name}/flatten", axis=1))
         if _is_flat(tensor.shape):
-            return self._reordered(tensor, lambda: self._reshape(tensor.value, tensor.shape, f"{name}/channels_last"))
+            return self._reordered(tensor, lambda: self.reshape(tensor.value, tensor.shape, f"{name}/channels_last"))
         return self._reordered(
             tensor, lambda: self.node("Transpose", [tensor.value], f"{name}/channels_last", perm=_TO_LAST)
         )
@@ -112,7 +106,7 @@ class Builder:
         if _is_flat(tensor.shape):
             height, width, channels = tensor.shape
             shape = (channels, height, width)
-            return self._reordered(tensor, lambda: self._reshape(tensor.value, shape, f"{name}/channels_first"))
+            return self._reordered(tensor, lambda: self.reshape(tensor.value, shape, f"{name}/channels_first"))
         return self._reordered(
             tensor, lambda: self.node("Transpose", [tensor.value], f"{name}/channels_first", perm=_TO_FIRST)
         )
@@ -130,16 +124,13 @@ class Builder:
             return Tensor(value, (channels, height, width))
         return Tensor(value, (height, width, channels), is_map=True)
 
-    def _reshape(self, value: "ir.Value", shape: Sequence[int], name: str) -> "ir.Value":
-        return self.node("Reshape", [value, self.integers(f"{name}/shape", [-1, *shape])], name)  # type: ignore[no-any-return]
-
     def reshape(self, value: "ir.Value", shape: Sequence[int], name: str) -> "ir.Value":
         """The same values as [batch, *shape]."""
-        return self._reshape(value, shape, name)
+        return self.node("Reshape", [value, self.integers(f"{name}/shape", [-1, *shape])], name)
 
-    def _reordered(self, tensor: Tensor, make: Any) -> "ir.Value":
+    def _reordered(self, tensor: Tensor, make: "Callable[[], ir.Value]") -> "ir.Value":
         """A value in the other order, made once however many layers need it."""
-        key = (id(tensor.value), tensor.is_map)
+        key = (str(tensor.value.name), tensor.is_map)
         if key not in self._orders:
             self._orders[key] = make()
         return self._orders[key]

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from braintumor.errors import UnsupportedLayerError
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall, TensorRef, map_structure
-from braintumor.export.from_keras.layers import INTEGER_INPUT, LAYERS, OPERATIONS
+from braintumor.export.from_keras.layers import INTEGER_INPUT, LAYERS, OPERATIONS, LayerFunction
 from braintumor.export.from_keras.tensor import Call, Tensor
 from braintumor.export.from_keras.weights import WeightFile
 
@@ -98,9 +99,8 @@ def _write(
     return _function(layer)(call, builder)
 
 
-def _function(layer: LayerCall) -> Any:
+def _function(layer: LayerCall) -> LayerFunction:
     table = OPERATIONS if layer.operation else LAYERS
     if layer.class_name not in table:
-        call = Call(layer, (), (), {}, None)  # type: ignore[arg-type]
-        raise call.unsupported()
+        raise UnsupportedLayerError(layer.layer, layer.class_name)
     return table[layer.class_name]

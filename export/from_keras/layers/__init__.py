@@ -44,7 +44,6 @@ LAYERS: Final[Mapping[str, LayerFunction]] = {
 OPERATIONS: Final[Mapping[str, LayerFunction]] = {
     **activation.OPERATIONS,
     **merging.OPERATIONS,
-    **shape.OPERATIONS,
 }
 """Operations of `keras.ops`, which Keras saves like layers: `x / 127.5` is a TrueDivide."""
 

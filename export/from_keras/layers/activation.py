@@ -74,7 +74,7 @@ def activate(tensor: Tensor, call: Call, graph: Builder, *, own: bool = False) -
         UnsupportedLayerError: The activation is not in `ACTIVATIONS`.
     """
     name = activation_name(call.config.get("activation"))
-    if name not in ACTIVATIONS:
+    if name is None or name not in ACTIVATIONS:
         raise call.unsupported(f"activation {call.config.get('activation')!r:.100} is not known to the direct writer")
     return steps(tensor, ACTIVATIONS[name], graph, call.name if own else f"{call.name}/{name}")
 
@@ -93,7 +93,7 @@ def steps(tensor: Tensor, pattern: tuple[_Step, ...], graph: Builder, name: str)
             else graph.constant(f"{step}_{place}", np.array(item, np.float32))
             for place, item in enumerate(operands)
         ]
-        attributes = dict(given)
+        attributes: dict[str, Any] = dict(given)
         if op_type in _OVER_CHANNELS:
             attributes["axis"] = 1 if tensor.is_map else -1
         previous = graph.node(op_type, inputs, name if last else step, **attributes)

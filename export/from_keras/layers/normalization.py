@@ -1,13 +1,16 @@
 """Normalisation layers with trained statistics or with those of each image."""
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.tensor import Call, Tensor
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 __all__ = ["LAYERS"]
 
@@ -34,7 +37,7 @@ def _batch_normalization(call: Call, graph: Builder) -> Tensor:
     return Tensor(value, tensor.shape, is_map and last)
 
 
-def _channels_second(tensor: Tensor, axis: int, graph: Builder) -> tuple[object, bool]:
+def _channels_second(tensor: Tensor, axis: int, graph: Builder) -> "tuple[ir.Value | None, bool]":
     """The input with the normalised axis at ONNX's place for channels, 1; None where it has another place."""
     if axis == len(tensor.shape) - 1 and len(tensor.shape) == 3:  # noqa: PLR2004 - height, width, channels
         return graph.channels_first(tensor), True
@@ -76,7 +79,7 @@ def _layer_normalization(call: Call, graph: Builder) -> Tensor:
 
 def _scale_and_shift(
     call: Call, graph: Builder, shape: tuple[int, ...], axes: tuple[int, ...] | None = None
-) -> list[object]:
+) -> "list[ir.Value]":
     """Constants for gamma and beta of a normalisation, 1 and left out where it has none.
 
     Args:

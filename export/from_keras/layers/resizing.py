@@ -30,7 +30,7 @@ def _resized(call: Call, graph: Builder, value: "ir.Value", size: tuple[int, int
     channels, *_ = map_shape(call)
     sizes = graph.integers(f"{call.name}/sizes", [channels, *size])
     mode = _MODES[interpolation]
-    return graph.node("Resize", [value, None, None, sizes], call.name, axes=[1, 2, 3], **mode, **attributes)  # type: ignore[no-any-return]
+    return graph.node("Resize", [value, None, None, sizes], call.name, axes=[1, 2, 3], **mode, **attributes)
 
 
 def _up_sampling2d(call: Call, graph: Builder) -> Tensor:

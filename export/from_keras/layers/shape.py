@@ -7,7 +7,7 @@ from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.layers.convolution import map_shape
 from braintumor.export.from_keras.tensor import Call, Tensor
 
-__all__ = ["LAYERS", "OPERATIONS"]
+__all__ = ["LAYERS"]
 
 
 def _flatten(call: Call, graph: Builder) -> Tensor:
@@ -84,5 +84,3 @@ LAYERS: Final = {
     "Reshape": _reshape,
     "ZeroPadding2D": _zero_padding2d,
 }
-
-OPERATIONS: Final = {}
