@@ -49,6 +49,7 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
 
     from braintumor.export.from_keras.facts import input_geometry, read_facts
     from braintumor.export.from_keras.graph import read_graph
+    from braintumor.export.from_keras.passes import simplify
     from braintumor.export.from_keras.weights import open_weights
     from braintumor.export.from_keras.writer import check_layers, write_model
 
@@ -58,5 +59,7 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
     shape = input_geometry(graph, archive.path, size)
     with open_weights(archive.path) as weights:
         model, output = write_model(graph, weights, shape)
+        weights.check()
         parameters = weights.parameters
+    simplify(model.graph)
     return Core(ir.to_proto(model), read_facts(graph, archive.path, shape, output.shape, parameters))

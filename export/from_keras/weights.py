@@ -43,27 +43,37 @@ def open_weights(path: Path) -> "Iterator[WeightFile]":
 class WeightFile:
     """Weights by layer.
 
+    Every array is read once, however many layers ask for it.
+
     Attributes:
-        parameters: Number of weights read so far; those of a layer that is called twice count once.
-        half: Names of the weights that are kept in half precision, with their dtype.
-        broken: Names of the weights that are not finite.
+        parameters: Number of weights read so far.
     """
 
     def __init__(self, path: Path, file: Any) -> None:
-        self.half: dict[str, str] = {}
-        self.broken: list[str] = []
+        self.parameters = 0
+        self._half: set[str] = set()
+        self._broken: list[str] = []
         self._path, self._file = path, file
         self._read: dict[str, NDArray[np.float32]] = {}
 
-    @property
-    def parameters(self) -> int:
-        """Number of weights read so far."""
-        return sum(array.size for array in self._read.values())
+    def check(self) -> None:
+        """Refuse what was read, if it cannot be exported.
 
-    @property
-    def count(self) -> int:
-        """Number of arrays read so far."""
-        return len(self._read)
+        Raises:
+            ModelError: Weights in half precision, or NaN or infinite ones.
+        """
+        if self._half:
+            raise ModelError(
+                f"{self._path} keeps its weights in {', '.join(sorted(self._half))}; needed are weights in float32, "
+                "as the policies float32, mixed_float16 and mixed_bfloat16 keep them: build it under one of them, "
+                "set_weights, and save it again"
+            )
+        if self._broken:
+            raise ModelError(
+                f"{self._path} holds NaN or infinite weights ({self._broken[0]}, {len(self._broken)} of "
+                f"{len(self._read)} in all): the model itself answers NaN, its training diverged; export an earlier "
+                "checkpoint, or train it again"
+            )
 
     def arrays(
         self, group: str, layer: str, shapes: Mapping[str, tuple[int, ...]], *, own: bool = True
@@ -133,6 +143,7 @@ class WeightFile:
         if dataset.name not in self._read:
             self._check_dataset(dataset, where)
             self._read[dataset.name] = self._values(dataset, where)
+            self.parameters += dataset.size
         return self._read[dataset.name]
 
     def _check_dataset(self, dataset: Any, where: str) -> None:
@@ -143,14 +154,14 @@ class WeightFile:
                 f"{self._path}: {where} keeps its values outside of the file, or in an unknown compression, which is "
                 "never followed; save the model again with model.save('x.keras')"
             )
-        size = math.prod(dataset.shape) * 4 + 4 * self.parameters
+        size = 4 * (math.prod(dataset.shape) + self.parameters)
         if size > _MAX_BYTES:
             raise ModelError(f"{self._path}: its weights need {size:,} bytes at {where}; allowed are {_MAX_BYTES:,}")
 
     def _values(self, dataset: Any, where: str) -> NDArray[np.float32]:
         stored = str(dataset.attrs.get("dtype", dataset.dtype))
         if stored in _HALF:
-            self.half[where] = stored
+            self._half.add(stored)
             return np.zeros(dataset.shape, np.float32)
         # A Normalization layer counts what it has seen in an integer.
         if dataset.dtype.kind != "f" and dataset.shape:
@@ -160,5 +171,5 @@ class WeightFile:
         except (OSError, ValueError) as error:
             raise ModelError(f"{self._path}: {where} is damaged ({error}); save or copy it again") from error
         if not np.isfinite(values).all():
-            self.broken.append(where)
+            self._broken.append(where)
         return values

@@ -24,10 +24,10 @@ def _batch_normalization(call: Call, graph: Builder) -> Tensor:
     size = (tensor.shape[axis],)
     names = [name for name, key in (("gamma", "scale"), ("beta", "center")) if call.config.get(key, True)]
     shapes = dict.fromkeys([*names, "moving_mean", "moving_variance"], size)
-    found = dict(zip(shapes, call.arrays(shapes), strict=True))
-    gamma, beta = found.get("gamma", np.ones(size, np.float32)), found.get("beta", np.zeros(size, np.float32))
+    # A normalisation without gamma or beta has 1 and 0 there.
+    arrays = {"gamma": np.ones(size, np.float32), "beta": np.zeros(size, np.float32)}
+    arrays |= dict(zip(shapes, call.arrays(shapes), strict=True))
     last = axis == len(tensor.shape) - 1
-    arrays = {"gamma": gamma, "beta": beta, "mean": found["moving_mean"], "variance": found["moving_variance"]}
     value, is_map = _channels_second(tensor, axis, graph)
     if value is None:
         return _scaled(call, graph, axis, arrays)
@@ -52,9 +52,9 @@ def _scaled(call: Call, graph: Builder, axis: int, arrays: dict[str, NDArray[np.
     """The same as a product and a sum along another axis."""
     tensor = call.input
     shape = [size if index == axis else 1 for index, size in enumerate(tensor.shape)]
-    deviation = np.sqrt(arrays["variance"].astype(np.float64) + float(call.config.get("epsilon", 1e-3)))
+    deviation = np.sqrt(arrays["moving_variance"].astype(np.float64) + float(call.config.get("epsilon", 1e-3)))
     scale = arrays["gamma"] / deviation
-    offset = arrays["beta"] - arrays["mean"] * scale
+    offset = arrays["beta"] - arrays["moving_mean"] * scale
     layer = call.layer.layer
     factor = graph.constant(f"{layer}/scale", scale.astype(np.float32).reshape(shape))
     shift = graph.constant(f"{layer}/offset", offset.astype(np.float32).reshape(shape))
