@@ -100,7 +100,7 @@ def read_graph(config: Mapping[str, Any]) -> KerasGraph:
     reader = _Reader()
     try:
         return reader.read(config)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"its config.json does not describe a Keras model ({type(error).__name__}: {error})"
         ) from error
@@ -190,7 +190,7 @@ class _Reader:
             tensors = [item for item in _leaves([*args, kwargs]) if isinstance(item, TensorRef)]
             names = [item.name for item in _model_inputs(layer)]
             given = dict(zip(names, tensors, strict=True)) if names else {"": tensors[0]}
-            return self._unfold(layer, f"{name}/", f"{weights}/layers", given, depth + 1)
+            return self._unfold(layer, f"{path}/", f"{weights}/layers", given, depth + 1)
         operation = ".ops." in f"{layer.get('module')}."
         call = LayerCall(
             name, path, str(layer["class_name"]), operation, layer["config"], weights, _policy(layer), args, kwargs

@@ -1,9 +1,10 @@
 """A Keras graph and its weights as an ONNX model."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from braintumor.errors import UnsupportedLayerError
+from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall, TensorRef, map_structure
 from braintumor.export.from_keras.layers import INTEGER_INPUT, LAYERS, OPERATIONS, LayerFunction
@@ -22,6 +23,19 @@ BATCH: Final = "batch"
 
 OPSET: Final = 18
 _IR_VERSION: Final = 10
+_MAX_VALUES: Final = 1 << 28
+
+# What a layer function meets in a config that is not Keras's.
+_CONTRADICTIONS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 def check_layers(graph: KerasGraph) -> None:
@@ -47,7 +61,7 @@ def write_model(graph: KerasGraph, weights: WeightFile, shape: tuple[int, int, i
 
     Raises:
         UnsupportedLayerError: A layer, or an option of one, is not known.
-        ModelError: Config and weights do not fit each other.
+        ModelError: Config and weights do not fit each other, or a tensor is too large.
     """
     import onnx_ir as ir
 
@@ -61,8 +75,7 @@ def write_model(graph: KerasGraph, weights: WeightFile, shape: tuple[int, int, i
         TensorRef(model_input.name): Tensor(pixels, shape, is_map=True, dtype=model_input.dtype)
     }
     for layer in graph.calls:
-        result = _write(layer, builder, made, weights)
-        results = result if isinstance(result, tuple) else (result,)
+        results = _write(layer, builder, made, weights)
         made.update({TensorRef(layer.name, index): tensor for index, tensor in enumerate(results)})
     output = made[graph.outputs[0]]
     value = builder.keras_order(output)
@@ -83,7 +96,27 @@ def write_model(graph: KerasGraph, weights: WeightFile, shape: tuple[int, int, i
 
 def _write(
     layer: LayerCall, builder: Builder, made: Mapping[TensorRef, Tensor], weights: WeightFile
-) -> Tensor | tuple[Tensor, ...]:
+) -> tuple[Tensor, ...]:
+    """The results of one call."""
+    call = _call(layer, made, weights)
+    if layer.class_name not in INTEGER_INPUT and any("float" not in tensor.dtype for tensor in call.inputs):
+        raise call.unsupported(f"it computes with {call.inputs[0].dtype}")
+    try:
+        result = _function(layer)(call, builder)
+    except _CONTRADICTIONS as error:
+        raise call.unsupported(f"its config is not understood ({type(error).__name__}: {error})") from error
+    results = result if isinstance(result, tuple) else (result,)
+    for tensor in results:
+        if min(tensor.shape, default=1) < 1 or math.prod(tensor.shape) > _MAX_VALUES:
+            raise ModelError(
+                f"layer {layer.layer!r} ({layer.class_name}) gives a tensor of shape {tensor.shape}; each size must "
+                f"be at least 1, and their product at most {_MAX_VALUES:,}"
+            )
+    return results
+
+
+def _call(layer: LayerCall, made: Mapping[TensorRef, Tensor], weights: WeightFile) -> Call:
+    """A call with a `Tensor` in the place of each `TensorRef`."""
     found: list[Tensor] = []
 
     def resolve(item: Any) -> Any:
@@ -93,10 +126,7 @@ def _write(
         return made[item]
 
     args, kwargs = map_structure(resolve, layer.args), map_structure(resolve, dict(layer.kwargs))
-    call = Call(layer, tuple(found), args, kwargs, weights)
-    if layer.class_name not in INTEGER_INPUT and any("float" not in tensor.dtype for tensor in found):
-        raise call.unsupported(f"it computes with {found[0].dtype}")
-    return _function(layer)(call, builder)
+    return Call(layer, tuple(found), args, kwargs, weights)
 
 
 def _function(layer: LayerCall) -> LayerFunction:

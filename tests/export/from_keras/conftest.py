@@ -50,7 +50,7 @@ def pixels(core: Core, count: int) -> Any:
     facts = core.facts
     grey = phantoms(count, facts.height, facts.width)[..., np.newaxis]
     images = np.repeat(grey, facts.channels, axis=-1).astype(np.float32)
-    images[-1] = np.random.default_rng(0).uniform(0, 255, images[-1].shape)
+    images[-1] = np.random.default_rng(0).integers(0, 256, images[-1].shape)
     return images
 
 

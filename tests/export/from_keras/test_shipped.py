@@ -1,0 +1,74 @@
+"""The weights that come with the package: the direct writer's answers beside Keras's, its bytes, its nodes."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from braintumor.export.from_keras import open_archive, write_core
+
+from .conftest import TOLERANCE, onnx_answers, pixels
+
+PRETRAINED = Path(__file__).resolve().parents[3] / "models" / "pretrained"
+
+NODES = {"DenseNet121": 373, "EfficientNetV2S": 506, "EfficientNetV2M": 729, "InceptionResNetV2": 582}
+
+BACKBONES = [
+    "DenseNet121",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in NODES if name != "DenseNet121"),
+]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_write_core_answers_as_keras_does(name: str):
+    import keras
+
+    path = PRETRAINED / f"{name}.keras"
+    core = write_core(open_archive(path))
+    images = pixels(core, 16)
+    model = keras.saving.load_model(path, compile=False)
+    assert np.abs(onnx_answers(core, images) - model.predict(images, verbose=0)).max() <= TOLERANCE
+    assert len(core.model.graph.node) == NODES[name]
+    assert "Transpose" not in {node.op_type for node in core.model.graph.node}
+    assert core.facts.parameters == model.count_params()
+    assert (core.facts.architecture, core.facts.classes, core.facts.channels) == (name, 4, 1)
+    assert core.facts.last_activation == "softmax"
+    assert core.facts.scaled_by == "scale"
+    onnx.checker.check_model(core.model, full_check=True)
+
+
+SCRIPT = """
+import hashlib, json, sys
+from pathlib import Path
+from braintumor.export.from_keras import open_archive, write_core
+
+core = write_core(open_archive(Path(sys.argv[1])))
+loaded = sorted({"keras", "tensorflow", "tf2onnx", "onnxruntime", "onnxslim"} & set(sys.modules))
+print(json.dumps([hashlib.sha256(core.model.SerializeToString()).hexdigest(), loaded]))
+"""
+
+
+def test_write_core_gives_the_same_bytes_under_every_hash_seed(small_keras: Callable[..., Path]):
+    found = [in_process(small_keras(), seed) for seed in ("0", "1", "4242")]
+    here = write_core(open_archive(small_keras())).model.SerializeToString()
+    assert {digest for digest, _ in found} == {hashlib.sha256(here).hexdigest()}
+    assert not any(loaded for _, loaded in found), "libraries that an export without Keras does not need"
+
+
+def in_process(path: Path, seed: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(path)],
+        env=os.environ | {"PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
