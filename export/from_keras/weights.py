@@ -53,7 +53,8 @@ class WeightFile:
         self.parameters = 0
         self._half: set[str] = set()
         self._broken: list[str] = []
-        self._path, self._file = path, file
+        self._path = path
+        self._groups: dict[str, Any] = {"": file}
         self._read: dict[str, NDArray[np.float32]] = {}
 
     def check(self) -> None:
@@ -103,32 +104,37 @@ class WeightFile:
 
     def _variables(self, group: str, layer: str, *, own: bool) -> Mapping[str, Any]:
         """The datasets of a layer's variables; empty where it has none."""
-        import h5py
-
-        at: Any = self._file
-        for part in [*group.split("/"), "vars"]:
-            link = at.get(part, getlink=True)
-            if link is None:
-                return {}
-            self._check_link(link, f"{group}/{part}")
-            at = at[part]
-            if not isinstance(at, h5py.Group):
-                raise ModelError(f"{self._path}: {group} in its weights is not a group; save the model again")
-        name = at.attrs.get("name")
+        variables = self._group(f"{group}/vars")
+        if variables is None:
+            return {}
+        name = variables.attrs.get("name")
         if own and isinstance(name, str) and name != layer.rsplit("/", 1)[-1]:
             raise UnsupportedLayerError(layer, "", f"its weights are stored for another layer, {name}")
-        for name in at:
-            self._check_link(at.get(name, getlink=True), f"{group}/{name}")
-        return dict(at.items())
+        return {name: self._member(variables, name) for name in variables}
 
-    def _check_link(self, link: Any, name: str) -> None:
+    def _group(self, path: str) -> Any:
+        """A group that lies in this file; None where there is none."""
         import h5py
 
-        if not isinstance(link, h5py.HardLink):
+        if path not in self._groups:
+            above, _, name = path.rpartition("/")
+            parent = self._group(above)
+            found = None if parent is None or name not in parent else self._member(parent, name)
+            if found is not None and not isinstance(found, h5py.Group):
+                raise ModelError(f"{self._path}: {path} in its weights is not a group; save the model again")
+            self._groups[path] = found
+        return self._groups[path]
+
+    def _member(self, group: Any, name: str) -> Any:
+        """A group or dataset inside a group, never what a link in its place leads to."""
+        import h5py
+
+        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise ModelError(
-                f"{self._path}: {name} in its weights is a link to somewhere else, which is never followed; "
-                "save the model again with model.save('x.keras')"
+                f"{self._path}: {group.name}/{name} in its weights is a link to somewhere else, which is never "
+                "followed; save the model again with model.save('x.keras')"
             )
+        return group[name]
 
     def _array(self, dataset: Any, layer: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         import h5py
