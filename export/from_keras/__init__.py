@@ -54,7 +54,7 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
     from braintumor.export.from_keras.writer import check_layers, write_model
 
     with zipfile.ZipFile(archive.path) as file:
-        graph = read_graph(json.loads(file.read("config.json")))
+        graph = read_graph(json.loads(file.read("config.json")), archive.path)
     check_layers(graph)
     shape = input_geometry(graph, archive.path, size)
     with open_weights(archive.path) as weights:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from braintumor.errors import ModelError, UnsupportedLayerError
@@ -90,16 +91,19 @@ class KerasGraph:
     outputs: tuple[TensorRef, ...]
 
 
-def read_graph(config: Mapping[str, Any]) -> KerasGraph:
+def read_graph(config: Mapping[str, Any], path: Path) -> KerasGraph:
     """Unfold the contents of `config.json`.
+
+    Args:
+        config: The contents.
+        path: The `.keras` file, for messages.
 
     Raises:
         UnsupportedLayerError: It is a model of a class other than Functional and Sequential.
         ModelError: The config contradicts itself.
     """
-    reader = _Reader()
     try:
-        return reader.read(config)
+        return _Reader(path).read(config)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"its config.json does not describe a Keras model ({type(error).__name__}: {error})"
@@ -125,7 +129,8 @@ def snake_case(name: str) -> str:
 class _Reader:
     """Unfolds models within models into one list of calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self.calls: list[LayerCall] = []
         self._calls_of: Counter[str] = Counter()
 
@@ -140,7 +145,9 @@ class _Reader:
     ) -> list[TensorRef]:
         """Append the calls of one model whose InputLayers stand for the given tensors."""
         if depth > _MAX_DEPTH:
-            raise ModelError(f"{prefix} is nested deeper than {_MAX_DEPTH} models")
+            raise ModelError(
+                f"{self._path}: its models are nested deeper than {_MAX_DEPTH}; build it of fewer and save it again"
+            )
         if model["class_name"] == "Sequential":
             return self._unfold_sequential(model, prefix, weights, given, depth)
         if model["class_name"] not in MODELS:
@@ -249,7 +256,7 @@ def _order(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
                 ordered[stack.pop()] = None
                 continue
             if call in entered:
-                raise ModelError(f"its layer {call[0]} takes its own result")
+                raise ValueError(f"the layer {call[0]} takes its own result")
             entered.add(call)
             stack.extend(reversed(missing))
     return list(ordered)

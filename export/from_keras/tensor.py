@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.errors import UnsupportedLayerError
+from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.graph import LayerCall
 from braintumor.export.from_keras.weights import WeightFile
 
@@ -94,6 +94,10 @@ class Call:
     def unsupported(self, reason: str = "") -> UnsupportedLayerError:
         """The error to raise for what this layer's function does not know."""
         return UnsupportedLayerError(self.layer.layer, self.layer.class_name, reason)
+
+    def refused(self, reason: str) -> ModelError:
+        """The error to raise for what no way can export."""
+        return ModelError(f"{self.weights.path}: layer {self.layer.layer!r} ({self.layer.class_name}) {reason}")
 
     def only(self, **allowed: Any) -> None:
         """Refuse a configuration that has other values than these.

@@ -46,6 +46,7 @@ class WeightFile:
     Every array is read once, however many layers ask for it.
 
     Attributes:
+        path: The `.keras` file.
         parameters: Number of weights read so far.
     """
 
@@ -53,7 +54,7 @@ class WeightFile:
         self.parameters = 0
         self._half: set[str] = set()
         self._broken: list[str] = []
-        self._path = path
+        self.path = path
         self._groups: dict[str, Any] = {"": file}
         self._read: dict[str, NDArray[np.float32]] = {}
 
@@ -65,13 +66,13 @@ class WeightFile:
         """
         if self._half:
             raise ModelError(
-                f"{self._path} keeps its weights in {', '.join(sorted(self._half))}; needed are weights in float32, "
+                f"{self.path} keeps its weights in {', '.join(sorted(self._half))}; needed are weights in float32, "
                 "as the policies float32, mixed_float16 and mixed_bfloat16 keep them: build it under one of them, "
                 "set_weights, and save it again"
             )
         if self._broken:
             raise ModelError(
-                f"{self._path} holds NaN or infinite weights ({self._broken[0]}, {len(self._broken)} of "
+                f"{self.path} holds NaN or infinite weights ({self._broken[0]}, {len(self._broken)} of "
                 f"{len(self._read)} in all): the model itself answers NaN, its training diverged; export an earlier "
                 "checkpoint, or train it again"
             )
@@ -97,7 +98,7 @@ class WeightFile:
         found = self._variables(group, layer, own=own)
         if set(found) != {str(index) for index in range(len(shapes))}:
             raise ModelError(
-                f"{self._path}: layer {layer} needs {len(shapes)} weights ({', '.join(shapes)}), its weights file "
+                f"{self.path}: layer {layer} needs {len(shapes)} weights ({', '.join(shapes)}), its weights file "
                 f"has {len(found)}; config and weights do not fit each other: save the model again"
             )
         return [self._array(found[str(index)], layer, *item) for index, item in enumerate(shapes.items())]
@@ -121,7 +122,7 @@ class WeightFile:
             parent = self._group(above)
             found = None if parent is None or name not in parent else self._member(parent, name)
             if found is not None and not isinstance(found, h5py.Group):
-                raise ModelError(f"{self._path}: {path} in its weights is not a group; save the model again")
+                raise ModelError(f"{self.path}: {path} in its weights is not a group; save the model again")
             self._groups[path] = found
         return self._groups[path]
 
@@ -131,7 +132,7 @@ class WeightFile:
 
         if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise ModelError(
-                f"{self._path}: {group.name}/{name} in its weights is a link to somewhere else, which is never "
+                f"{self.path}: {group.name}/{name} in its weights is a link to somewhere else, which is never "
                 "followed; save the model again with model.save('x.keras')"
             )
         return group[name]
@@ -143,7 +144,7 @@ class WeightFile:
         if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape:
             found = tuple(dataset.shape or ()) if isinstance(dataset, h5py.Dataset) else "a group"
             raise ModelError(
-                f"{self._path}: layer {layer} needs {name} of shape {shape}, its weights file has {found}; "
+                f"{self.path}: layer {layer} needs {name} of shape {shape}, its weights file has {found}; "
                 "config and weights do not fit each other: save the model again"
             )
         if dataset.name not in self._read:
@@ -157,12 +158,12 @@ class WeightFile:
         plain = not dataset.is_virtual and dataset.external is None and filters <= _FILTERS
         if not plain:
             raise ModelError(
-                f"{self._path}: {where} keeps its values outside of the file, or in an unknown compression, which is "
+                f"{self.path}: {where} keeps its values outside of the file, or in an unknown compression, which is "
                 "never followed; save the model again with model.save('x.keras')"
             )
         size = 4 * (math.prod(dataset.shape) + self.parameters)
         if size > _MAX_BYTES:
-            raise ModelError(f"{self._path}: its weights need {size:,} bytes at {where}; allowed are {_MAX_BYTES:,}")
+            raise ModelError(f"{self.path}: its weights need {size:,} bytes at {where}; allowed are {_MAX_BYTES:,}")
 
     def _values(self, dataset: Any, where: str) -> NDArray[np.float32]:
         stored = str(dataset.attrs.get("dtype", dataset.dtype))
@@ -175,7 +176,7 @@ class WeightFile:
         try:
             values = np.ascontiguousarray(dataset[()], dtype=np.float32)
         except (OSError, ValueError) as error:
-            raise ModelError(f"{self._path}: {where} is damaged ({error}); save or copy it again") from error
+            raise ModelError(f"{self.path}: {where} is damaged ({error}); save or copy it again") from error
         if not np.isfinite(values).all():
             self._broken.append(where)
         return values

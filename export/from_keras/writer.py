@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from braintumor.errors import ModelError, UnsupportedLayerError
+from braintumor.errors import UnsupportedLayerError
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall, TensorRef, map_structure
 from braintumor.export.from_keras.layers import INTEGER_INPUT, LAYERS, OPERATIONS, LayerFunction
@@ -108,9 +108,9 @@ def _write(
     results = result if isinstance(result, tuple) else (result,)
     for tensor in results:
         if min(tensor.shape, default=1) < 1 or math.prod(tensor.shape) > _MAX_VALUES:
-            raise ModelError(
-                f"layer {layer.layer!r} ({layer.class_name}) gives a tensor of shape {tensor.shape}; each size must "
-                f"be at least 1, and their product at most {_MAX_VALUES:,}"
+            raise call.refused(
+                f"gives a tensor of shape {tensor.shape}; each size must be at least 1, and their product at most "
+                f"{_MAX_VALUES:,}"
             )
     return results
 

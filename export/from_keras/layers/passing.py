@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from braintumor.errors import ModelError
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.tensor import Call, Tensor
 
@@ -22,9 +21,9 @@ def _dropout(call: Call, graph: Builder) -> Tensor:
     """
     # Keras saves training=True at every call of an augmentation layer, where it is the default and means nothing.
     if call.kwargs.get("training"):
-        raise ModelError(
-            f"layer {call.layer.layer!r} ({call.layer.class_name}) is called with training=True, so the model's "
-            "answers are random; build it without training=True, set_weights, and save it again"
+        raise call.refused(
+            "is called with training=True, so the model's answers are random; build it without training=True, "
+            "set_weights, and save it again"
         )
     return _passes_on(call, graph)
 

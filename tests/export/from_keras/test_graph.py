@@ -15,6 +15,7 @@ from braintumor.export.from_keras import Core
 from braintumor.export.from_keras.graph import read_graph, snake_case
 
 SHAPE = (24, 20, 3)
+PATH = Path("model.keras")
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ def test_read_graph_orders_calls_and_keeps_what_they_are_given(keras: Any, tmp_p
     path = tmp_path / "model.keras"
     image = keras.Input(SHAPE, name="image")
     keras.Model(image, keras.layers.Flatten(name="flat")(image * 2.0), name="small").save(path)
-    graph = read_graph(json.loads(zipfile.ZipFile(path).read("config.json")))
+    graph = read_graph(json.loads(zipfile.ZipFile(path).read("config.json")), path)
     assert [(call.class_name, call.operation) for call in graph.calls] == [("Multiply", True), ("Flatten", False)]
     assert graph.calls[0].args == (graph.calls[0].args[0], 2.0)
     assert graph.inputs[0].shape == SHAPE
@@ -237,12 +238,12 @@ def nested(depth: int) -> dict[str, Any]:
 )
 def test_read_graph_refuses_a_config_that_contradicts_itself(config: dict[str, Any]):
     with pytest.raises(ModelError):
-        read_graph(config)
+        read_graph(config, PATH)
 
 
 def test_read_graph_refuses_a_model_of_another_class():
     with pytest.raises(UnsupportedLayerError, match="MyModel"):
-        read_graph({"class_name": "MyModel", "config": {"name": "mine"}})
+        read_graph({"class_name": "MyModel", "config": {"name": "mine"}}, PATH)
 
 
 @pytest.mark.parametrize(
