@@ -47,8 +47,8 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
 
     import onnx_ir as ir
 
+    from braintumor.export.from_keras.config import read_graph
     from braintumor.export.from_keras.facts import input_geometry, read_facts
-    from braintumor.export.from_keras.graph import read_graph
     from braintumor.export.from_keras.passes import simplify
     from braintumor.export.from_keras.weights import open_weights
     from braintumor.export.from_keras.writer import check_layers, write_model

@@ -12,7 +12,7 @@ import pytest
 
 from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras import Core
-from braintumor.export.from_keras.graph import read_graph, snake_case
+from braintumor.export.from_keras.config import read_graph, snake_case
 
 SHAPE = (24, 20, 3)
 PATH = Path("model.keras")
@@ -237,7 +237,7 @@ def nested(depth: int) -> dict[str, Any]:
     ],
 )
 def test_read_graph_refuses_a_config_that_contradicts_itself(config: dict[str, Any]):
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=str(PATH)):
         read_graph(config, PATH)
 
 

@@ -1,0 +1,245 @@
+"""Reading `config.json`: every layer call in order, models within models unfolded.
+
+Only data is read: no class is looked up by name, nothing of the file runs.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from braintumor.errors import ModelError, UnsupportedLayerError
+from braintumor.export.from_keras.graph import KerasGraph, LayerCall, ModelInput, TensorRef
+from braintumor.export.from_keras.keras2 import MODELS, modern_layers
+
+__all__ = ["read_graph", "snake_case"]
+
+_MAX_DEPTH: Final = 32
+_HISTORY_LENGTH: Final = 3
+
+
+def read_graph(config: Mapping[str, Any], path: Path) -> KerasGraph:
+    """Unfold the contents of `config.json`.
+
+    Args:
+        config: The contents.
+        path: The `.keras` file, for messages.
+
+    Raises:
+        UnsupportedLayerError: It is a model of a class other than Functional and Sequential.
+        ModelError: The config contradicts itself.
+    """
+    try:
+        return _Reader(path).read(config)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{path}: its config.json does not describe a Keras model ({type(error).__name__}: {error}); save it again"
+        ) from error
+
+
+def snake_case(name: str) -> str:
+    """The key by which Keras stores a class: Conv2D → conv2d (`keras.src.utils.naming.to_snake_case`)."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+class _Reader:
+    """Unfolds models within models into one list of calls."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.calls: list[LayerCall] = []
+        self._calls_of: Counter[str] = Counter()
+
+    def read(self, config: Mapping[str, Any]) -> KerasGraph:
+        inputs = [*_model_inputs(config)]
+        given = {item.name: TensorRef(item.name) for item in inputs}
+        outputs = self._unfold(config, "", "layers", given, 0)
+        return KerasGraph(str(config["config"]["name"]), tuple(inputs), tuple(self.calls), tuple(outputs))
+
+    def _unfold(
+        self, model: Mapping[str, Any], prefix: str, weights: str, given: Mapping[str, TensorRef], depth: int
+    ) -> list[TensorRef]:
+        """Append the calls of one model whose InputLayers stand for the given tensors."""
+        if depth > _MAX_DEPTH:
+            raise ModelError(
+                f"{self._path}: its models are nested deeper than {_MAX_DEPTH}; build it of fewer and save it again"
+            )
+        if model["class_name"] == "Sequential":
+            return self._unfold_sequential(model, prefix, weights, given, depth)
+        if model["class_name"] not in MODELS:
+            raise UnsupportedLayerError(prefix.rstrip("/") or str(model["config"].get("name")), model["class_name"])
+        return self._unfold_functional(model["config"], prefix, weights, given, depth)
+
+    def _unfold_sequential(
+        self, model: Mapping[str, Any], prefix: str, weights: str, given: Mapping[str, TensorRef], depth: int
+    ) -> list[TensorRef]:
+        layers = [layer for layer in model["config"]["layers"] if layer["class_name"] != "InputLayer"]
+        (tensor,) = given.values()
+        for layer, key in zip(layers, _weight_keys(layers), strict=True):
+            (tensor,) = self._call(layer, prefix, f"{weights}/{key}", (tensor,), {}, depth)
+        return [tensor]
+
+    def _unfold_functional(
+        self, config: Mapping[str, Any], prefix: str, weights: str, given: Mapping[str, TensorRef], depth: int
+    ) -> list[TensorRef]:
+        layers = modern_layers(config["layers"])
+        keys = dict(zip((layer["name"] for layer in layers), _weight_keys(layers), strict=True))
+        made: dict[tuple[str, int], list[TensorRef]] = {(name, 0): [tensor] for name, tensor in given.items()}
+        by_name = {layer["name"]: layer for layer in layers}
+        for name, index in _order(layers):
+            args, kwargs = _arguments(by_name[name], index, made)
+            where = f"{weights}/{keys[name]}"
+            made[name, index] = self._call(by_name[name], prefix, where, args, kwargs, depth)
+        found = []
+        for name, index, tensor in _histories(config["output_layers"]):
+            # Here, but not in the histories, Keras counts a Functional model's own graph as its first call; Keras 2
+            # does so for a Sequential model, too.
+            own = by_name[name]["class_name"] in MODELS - {"Sequential"} or (name, index) not in made
+            found.append(made[name, index - own][tensor])
+        return found
+
+    def _call(
+        self,
+        layer: Mapping[str, Any],
+        prefix: str,
+        weights: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        depth: int,
+    ) -> list[TensorRef]:
+        path = prefix + str(layer["config"].get("name") or layer["name"])
+        self._calls_of[path] += 1
+        name = path if self._calls_of[path] == 1 else f"{path}@{self._calls_of[path]}"
+        if layer["class_name"] in MODELS:
+            tensors = [item for item in _leaves([*args, kwargs]) if isinstance(item, TensorRef)]
+            names = [item.name for item in _model_inputs(layer)]
+            given = dict(zip(names, tensors, strict=True)) if names else {"": tensors[0]}
+            return self._unfold(layer, f"{path}/", f"{weights}/layers", given, depth + 1)
+        operation = ".ops." in f"{layer.get('module')}."
+        call = LayerCall(
+            name, path, str(layer["class_name"]), operation, layer["config"], weights, _policy(layer), args, kwargs
+        )
+        self.calls.append(call)
+        return [TensorRef(name, index) for index in range(_OUTPUTS.get(call.class_name, 1))]
+
+
+# Layers with more than one output that the writer may ever know; a history beyond them is an IndexError.
+_OUTPUTS: Final[Mapping[str, int]] = {"Split": 64, "Unstack": 64, "LSTM": 3, "GRU": 2, "Bidirectional": 5}
+
+
+def _model_inputs(model: Mapping[str, Any]) -> Iterator[ModelInput]:
+    config = model["config"]
+    if model["class_name"] == "Sequential":
+        yield from (_model_input(layer) for layer in config["layers"][:1] if layer["class_name"] == "InputLayer")
+        return
+    by_name = {layer["name"]: layer for layer in config.get("layers", ())}
+    for name, _, _ in _histories(config.get("input_layers", ())):
+        yield _model_input(by_name[name])
+
+
+def _model_input(layer: Mapping[str, Any]) -> ModelInput:
+    config = layer["config"]
+    shape = config.get("batch_shape") or config["batch_input_shape"]
+    return ModelInput(str(config["name"]), tuple(shape[1:]), _dtype_name(config.get("dtype") or "float32"))
+
+
+def _weight_keys(layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The name under which each layer's weights are stored: its class, numbered; operations have none."""
+    used: Counter[str] = Counter()
+    for layer in layers:
+        if ".ops." in f"{layer.get('module')}.":
+            yield ""
+            continue
+        key = snake_case(str(layer["class_name"]))
+        yield f"{key}_{used[key]}" if used[key] else key
+        used[key] += 1
+
+
+def _order(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    """Every call as (layer, number of the call), each behind those whose results it takes."""
+    needs = {
+        (layer["name"], index): [(name, number) for name, number, _ in _tensors(node)]
+        for layer in layers
+        for index, node in enumerate(layer["inbound_nodes"])
+    }
+    ordered: dict[tuple[str, int], None] = {}
+    entered: set[tuple[str, int]] = set()
+    for start in needs:
+        stack = [start]
+        while stack:
+            call = stack[-1]
+            missing = [need for need in needs[call] if need in needs and need not in ordered]
+            if call in ordered or not missing:
+                ordered[stack.pop()] = None
+                continue
+            if call in entered:
+                raise ValueError(f"the layer {call[0]} takes its own result")
+            entered.add(call)
+            stack.extend(reversed(missing))
+    return list(ordered)
+
+
+def _arguments(
+    layer: Mapping[str, Any], index: int, made: Mapping[tuple[str, int], list[TensorRef]]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a call is given, a `TensorRef` for each tensor."""
+    node = layer["inbound_nodes"][index]
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.get("class_name") == "__keras_tensor__":
+                name, number, tensor = value["config"]["keras_history"]
+                return made[name, number][tensor]
+            return {key: resolve(item) for key, item in value.items()}
+        return [resolve(item) for item in value] if isinstance(value, list) else value
+
+    return tuple(resolve(node["args"])), resolve(node["kwargs"])
+
+
+def _tensors(node: Any) -> Iterator[tuple[str, int, int]]:
+    """The histories of all tensors that a call takes."""
+    stack = [node["kwargs"], node["args"]]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            if value.get("class_name") == "__keras_tensor__":
+                name, number, tensor = value["config"]["keras_history"]
+                yield name, number, tensor
+            else:
+                stack.extend(reversed(value.values()))
+        elif isinstance(value, list):
+            stack.extend(reversed(value))
+
+
+def _histories(value: Any) -> Iterator[tuple[str, int, int]]:
+    """The [layer, call, tensor] triples in any nesting of lists and dictionaries."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _histories(item)
+    elif len(value) == _HISTORY_LENGTH and isinstance(value[0], str):
+        yield value[0], value[1], value[2]
+    else:
+        for item in value:
+            yield from _histories(item)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, Mapping):
+        yield from _leaves(list(value.values()))
+    else:
+        yield value
+
+
+def _policy(layer: Mapping[str, Any]) -> str:
+    return _dtype_name(layer["config"].get("dtype") or "float32")
+
+
+def _dtype_name(dtype: Any) -> str:
+    """A dtype or policy, given by name or as a serialised DTypePolicy."""
+    return str(dtype["config"]["name"]) if isinstance(dtype, Mapping) else str(dtype)

@@ -1,0 +1,68 @@
+"""What Keras 2 wrote, in the form of Keras 3.
+
+Keras 2.12 to 2.15, and tf-keras after them, save `.keras` files whose weights are laid out as today. In their
+config a call is `[[layer, call, tensor, keywords], …]`, a tensor among the keywords `[layer, call, tensor]`, and
+arithmetic such as `x / 127.5` is a layer called TFOpLambda.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+__all__ = ["MODELS", "modern_layers"]
+
+MODELS: Final = frozenset({"Functional", "Model", "Sequential"})
+"""Classes that are models of layers."""
+
+_CONSTANT: Final = "_CONSTANT_VALUE"
+_HISTORY_LENGTH: Final = 3
+
+_OPERATIONS: Final[Mapping[str, str]] = {
+    "__operators__.add": "Add",
+    "math.add": "Add",
+    "math.divide": "Divide",
+    "math.multiply": "Multiply",
+    "math.subtract": "Subtract",
+    "math.truediv": "TrueDivide",
+}
+
+
+def modern_layers(layers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The layers of a Functional model in the form of Keras 3; as they are, where they have it already."""
+    by_name = {layer["name"]: layer for layer in layers}
+    return [_modern(layer, by_name) for layer in layers]
+
+
+def _modern(layer: Mapping[str, Any], by_name: Mapping[str, Any]) -> Mapping[str, Any]:
+    nodes = layer["inbound_nodes"]
+    if all(isinstance(node, Mapping) for node in nodes):
+        return layer
+    modern = {**layer, "inbound_nodes": [_modern_node(node, by_name) for node in nodes]}
+    operation = _OPERATIONS.get(str(layer["config"].get("function")))
+    if layer["class_name"] == "TFOpLambda" and operation is not None:
+        modern |= {"module": "keras.ops", "class_name": operation}
+    return modern
+
+
+def _modern_node(node: Sequence[Any], by_name: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(node[0], str):
+        # An operation of one tensor.
+        node = [node]
+    given = [item[2] if item[0] == _CONSTANT else _tensor(item, by_name) for item in node]
+    keywords = node[0][_HISTORY_LENGTH] if len(node[0]) > _HISTORY_LENGTH else {}
+    kwargs = {
+        key: _tensor(value, by_name) if _is_tensor(value, by_name) else value
+        for key, value in keywords.items()
+        if key != "name"
+    }
+    return {"args": given if len(given) == 1 else [given], "kwargs": kwargs}
+
+
+def _is_tensor(value: Any, by_name: Mapping[str, Any]) -> bool:
+    return isinstance(value, list) and len(value) == _HISTORY_LENGTH and value[0] in by_name
+
+
+def _tensor(item: Sequence[Any], by_name: Mapping[str, Any]) -> dict[str, Any]:
+    name, number, tensor = item[:_HISTORY_LENGTH]
+    # A model that is a layer counts its own graph as its first call.
+    own = by_name[name]["class_name"] in MODELS
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, number - own, tensor]}}
