@@ -34,7 +34,8 @@ def read_graph(config: Mapping[str, Any], path: Path) -> KerasGraph:
         return _Reader(path).read(config)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{path}: its config.json does not describe a Keras model ({type(error).__name__}: {error}); save it again"
+            f"{path}: its config.json does not describe a Keras model ({type(error).__name__}: {error}); "
+            "save the model again"
         ) from error
 
 
