@@ -45,21 +45,23 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
     import json
     import zipfile
 
+    import numpy as np
     import onnx_ir as ir
 
     from braintumor.export.from_keras.config import read_graph
     from braintumor.export.from_keras.facts import input_geometry, read_facts
     from braintumor.export.from_keras.passes import simplify
     from braintumor.export.from_keras.weights import open_weights
-    from braintumor.export.from_keras.writer import check_layers, write_model
+    from braintumor.export.from_keras.writer import check_constants, check_layers, write_model
 
     with zipfile.ZipFile(archive.path) as file:
         graph = read_graph(json.loads(file.read("config.json")), archive.path)
     check_layers(graph)
     shape = input_geometry(graph, archive.path, size)
-    with open_weights(archive.path) as weights:
+    # What is not finite is refused in words at the end, not warned of on the way.
+    with open_weights(archive.path) as weights, np.errstate(all="ignore"):
         model, output = write_model(graph, weights, shape)
         weights.check()
-        parameters = weights.parameters
-    simplify(model.graph)
-    return Core(ir.to_proto(model), read_facts(graph, archive.path, shape, output.shape, parameters))
+        simplify(model.graph)
+    check_constants(model, archive.path)
+    return Core(ir.to_proto(model), read_facts(graph, archive.path, shape, output.shape, weights.parameters))

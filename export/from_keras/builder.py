@@ -59,12 +59,15 @@ class Builder:
         return values
 
     def _attribute(self, name: str, value: Any) -> "ir.Attr":
-        # onnx_ir.node finds out the kind of each value, which takes a tenth of the whole time.
+        # onnx_ir.node finds out the kind of each value, which takes a tenth of the whole time. What no attribute can
+        # hold is an OverflowError here.
         if isinstance(value, int):
-            return self._ir.AttrInt64(name, value)
+            return self._ir.AttrInt64(name, int(np.int64(value)))
         if isinstance(value, float):
-            return self._ir.AttrFloat32(name, value)
-        return self._ir.AttrString(name, value) if isinstance(value, str) else self._ir.AttrInt64s(name, list(value))
+            return self._ir.AttrFloat32(name, float(np.float32(value)))
+        if isinstance(value, str):
+            return self._ir.AttrString(name, value)
+        return self._ir.AttrInt64s(name, np.array(value, np.int64).tolist())
 
     def constant(self, name: str, array: NDArray[Any]) -> "ir.Value":
         """A constant under this name; the same value for the same name and content."""

@@ -58,6 +58,8 @@ class _Reader:
         inputs = [*_model_inputs(config)]
         given = {item.name: TensorRef(item.name) for item in inputs}
         outputs = self._unfold(config, "", "layers", given, 0)
+        if not outputs:
+            raise ValueError("it has no output")
         return KerasGraph(str(config["config"]["name"]), tuple(inputs), tuple(self.calls), tuple(outputs))
 
     def _unfold(
@@ -144,6 +146,8 @@ def _model_inputs(model: Mapping[str, Any]) -> Iterator[ModelInput]:
 def _model_input(layer: Mapping[str, Any]) -> ModelInput:
     config = layer["config"]
     shape = config.get("batch_shape") or config["batch_input_shape"]
+    if not all(size is None or type(size) is int for size in shape):
+        raise TypeError(f"an input of shape {shape!r:.100}")
     return ModelInput(str(config["name"]), tuple(shape[1:]), _dtype_name(config.get("dtype") or "float32"))
 
 
@@ -197,7 +201,7 @@ def _arguments(
             return {key: resolve(item) for key, item in value.items()}
         return [resolve(item) for item in value] if isinstance(value, list) else value
 
-    return tuple(resolve(node["args"])), resolve(node["kwargs"])
+    return tuple(resolve(node["args"])), {**resolve(node["kwargs"])}
 
 
 def _tensors(node: Any) -> Iterator[tuple[str, int, int]]:

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from braintumor.errors import UnsupportedLayerError
+import numpy as np
+
+from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall, TensorRef, map_structure
 from braintumor.export.from_keras.layers import INTEGER_INPUT, LAYERS, OPERATIONS, LayerFunction
@@ -14,7 +17,7 @@ from braintumor.export.from_keras.weights import WeightFile
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["BATCH", "OPSET", "PIXELS", "check_layers", "write_model"]
+__all__ = ["BATCH", "OPSET", "PIXELS", "check_constants", "check_layers", "write_model"]
 
 PIXELS: Final = "pixels"
 """Name of the input, float32 [batch, C, H, W]."""
@@ -48,6 +51,20 @@ def check_layers(graph: KerasGraph) -> None:
         _function(call)
 
 
+def check_constants(model: "ir.Model", path: Path) -> None:
+    """Refuse a model whose configuration or whose folded weights gave NaN or infinite constants.
+
+    Raises:
+        ModelError: It names the first one.
+    """
+    for name, value in model.graph.initializers.items():
+        if not np.isfinite(value.const_value.numpy()).all():  # type: ignore[union-attr]
+            raise ModelError(
+                f"{path}: {name} comes out as NaN or infinite, and so do the model's own answers; check the layer's "
+                "options and its statistics, or export an earlier checkpoint"
+            )
+
+
 def write_model(graph: KerasGraph, weights: WeightFile, shape: tuple[int, int, int]) -> "tuple[ir.Model, Tensor]":
     """Write every layer in turn.
 
@@ -66,6 +83,10 @@ def write_model(graph: KerasGraph, weights: WeightFile, shape: tuple[int, int, i
     import onnx_ir as ir
 
     height, width, channels = shape
+    if min(shape) < 1 or math.prod(shape) > _MAX_VALUES:
+        raise ModelError(
+            f"{weights.path} takes images of {height}x{width}; allowed are {_MAX_VALUES:,} values in all"
+        )
     builder = Builder()
     (model_input,) = graph.inputs
     pixels = ir.Value(
@@ -107,7 +128,8 @@ def _write(
         raise call.unsupported(f"its config is not understood ({type(error).__name__}: {error})") from error
     results = result if isinstance(result, tuple) else (result,)
     for tensor in results:
-        if min(tensor.shape, default=1) < 1 or math.prod(tensor.shape) > _MAX_VALUES:
+        whole = all(isinstance(size, int) and size > 0 for size in tensor.shape)
+        if not whole or math.prod(tensor.shape) > _MAX_VALUES:
             raise call.refused(
                 f"gives a tensor of shape {tensor.shape}; each size must be at least 1, and their product at most "
                 f"{_MAX_VALUES:,}"

@@ -183,6 +183,19 @@ def test_write_core_refuses_a_config_that_keras_would_not_write(saved: Path, tmp
         write_core(open_archive(path))
 
 
+def test_write_core_refuses_a_negative_variance(tmp_path: Path):
+    import keras
+
+    image = keras.Input((16, 16, 3))
+    norm = keras.layers.BatchNormalization(name="planted")
+    x = keras.layers.Flatten()(norm(keras.layers.Conv2D(3, 3)(image)))
+    model = keras.Model(image, keras.layers.Dense(4)(x))
+    norm.set_weights([np.ones(3), np.ones(3), np.ones(3), np.array([1, -1, 1])])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ModelError, match="NaN"):
+        write_core(open_archive(tmp_path / "model.keras"))
+
+
 @pytest.mark.parametrize(("name", "padding"), [("wide", 10**9), ("gone", -9)])
 def test_write_core_refuses_a_tensor_of_impossible_size(saved: Path, tmp_path: Path, name: str, padding: int):
     path = tmp_path / "config.keras"
