@@ -13,7 +13,7 @@ from typing import Any
 
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.runtime.bundle import MANIFEST, Bundle, listed_files, load_bundle
-from braintumor.runtime.bundle_acceptance import identity, manifest_text
+from braintumor.runtime.bundle_acceptance import IDENTITY, IDENTITY_VERSION, identity, manifest_text
 from braintumor.runtime.bundle_checksum import sealed
 from braintumor.runtime.bundle_schema import FUSION, SCHEMA, parse_bundle
 from braintumor.runtime.files import output_error, sha256_of
@@ -61,6 +61,7 @@ def write_bundle(
         ]
         details = {
             "schema": SCHEMA,
+            IDENTITY: IDENTITY_VERSION,
             "name": name,
             "classes": list(classes),
             "decode_version": DECODE_VERSION,

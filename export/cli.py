@@ -32,6 +32,9 @@ _RESIZES = ("antialias", "tf-bilinear")
 # The largest side that a bundle may name.
 _MAX_SIDE_PX = 4096
 
+# Exit code where --check finds another bundle.
+_DIFFERENT = 3
+
 _PER_MODEL = "Once for all models, or once for each in order."
 
 Value = TypeVar("Value")
@@ -97,6 +100,20 @@ Value = TypeVar("Value")
     type=click.Path(path_type=Path),
     help="For int8: keep what was searched, to export again without images.",
 )
+@click.option(
+    "--verify",
+    "verified",
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path),
+    help="Export nothing: compare a bundle with Keras, which must be installed, and write the figures into it.",
+)
+@click.option(
+    "--check",
+    "checked",
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path),
+    help="Export a bundle's members again, and say whether the same files come out.",
+)
 @debug_option
 @version_option
 def export(  # noqa: PLR0913 - one parameter an option
@@ -115,12 +132,17 @@ def export(  # noqa: PLR0913 - one parameter an option
     validate: Path | None,
     rest: "Precision | None",
     save_plans: Path | None,
+    verified: Path | None,
+    checked: Path | None,
 ) -> None:
     """Export Keras classifiers as one bundle of verified ONNX models.
 
     Without MODEL, takes ./models/*.keras or, if there are none, the weights that come with the package. Each
     model is converted, simplified, and accepted only when it answers what Keras answers.
     """
+    if verified is not None or checked is not None:
+        _revisit(verified, checked, models, images)
+        return
     from braintumor.export.bundle import bundle_there
     from braintumor.export.int8 import Quantisation
     from braintumor.export.member import MemberOptions
@@ -155,6 +177,47 @@ def export(  # noqa: PLR0913 - one parameter an option
     finally:
         reporter.stop()
     _summary(folder, written, replaced)
+
+
+def _revisit(verified: Path | None, checked: Path | None, models: tuple[Path, ...], images: Path | None) -> None:
+    """Verify an existing bundle, or export it again."""
+    if verified is not None and checked is not None:
+        raise UsageError("--verify and --check are two jobs; give one of them")
+    folders = tuple(dict.fromkeys(model if model.is_dir() else model.parent for model in models)) or (Path("models"),)
+    reporter = _Reporter()
+    try:
+        if verified is not None:
+            _verify(verified, folders, images, reporter)
+        elif checked is not None:
+            _check(checked, folders, reporter)
+    finally:
+        reporter.stop()
+
+
+def _verify(folder: Path, model_folders: tuple[Path, ...], images: Path | None, reporter: "_Reporter") -> None:
+    from braintumor.export.pipeline import verification_images
+    from braintumor.export.reverify import verify_bundle
+
+    bundle = verify_bundle(folder, model_folders, verification_images(images), reporter.step)
+    reporter.stop()
+    for member in bundle.members:
+        click.echo(f"{member.name}: {_agreement(member.details)}")
+    click.echo(f"{folder}: verified, sha256 {bundle.sha256[:12]} as before")
+
+
+def _check(folder: Path, model_folders: tuple[Path, ...], reporter: "_Reporter") -> None:
+    from braintumor.export.reproduce import reproduce_bundle
+
+    found = reproduce_bundle(folder, model_folders, reporter.step)
+    reporter.stop()
+    for member in found:
+        state = f"{', '.join(member.different)} differs" if member.different else "the same"
+        tools = ", ".join(f"{tool.tool} {tool.then}, here {tool.now or 'not installed'}" for tool in member.tools)
+        click.echo(f"{member.member}: {state}" + (f"; made with {tools}" if tools else ""))
+    if any(member.different for member in found):
+        click.echo(f"{folder}: another bundle comes out")
+        sys.exit(_DIFFERENT)
+    click.echo(f"{folder}: the same bundle comes out")
 
 
 def _require_int8(precision: str, **options: Path | str | None) -> None:
@@ -239,20 +302,30 @@ class _Reporter:
 
 
 def _member_line(entry: Mapping[str, Any]) -> str:
+    softmax = ", ends in logits, softmax added" if entry["softmax_added"] else ""
+    line = (
+        f"{entry['name']}: {entry['precision']}, {entry['height']}x{entry['width']} pixels, nodes "
+        f"{entry['nodes']['simplified']}{softmax}, {_agreement(entry)}"
+    )
+    if not entry["parity"]["against_keras"]:
+        line += "\n  not verified against Keras, which is not installed here; where it is: bt-export --verify BUNDLE"
+    if entry["route"]["reason"]:
+        line += f"\n  converted by Keras and tf2onnx: {entry['route']['reason']}"
+    if "mixed" in entry:
+        line += f"\n  {'int8' if entry['mixed']['int8'] else 'not int8'}: {entry['mixed']['reason']}"
+    return line + (_quantisation_lines(entry["quantisation"]) if entry["quantisation"] else "")
+
+
+def _agreement(entry: Mapping[str, Any]) -> str:
+    """How close a member is to its reference."""
     parity = entry["parity"]
     by_batch = parity["by_batch"].values()
     worst = max(figures["max_abs_difference"] for figures in by_batch)
     count = next(iter(by_batch))["images"]
-    asked = f"{count} phantoms" if parity["images"] == "phantoms" else f"{count} images"
-    softmax = ", ends in logits, softmax added" if entry["softmax_added"] else ""
-    line = (
-        f"{entry['name']}: {entry['precision']}, {entry['height']}x{entry['width']} pixels, nodes "
-        f"{entry['nodes']['converted']} -> {entry['nodes']['simplified']}{softmax}, answers {asked} as Keras does "
-        f"(max |dp| {worst:.1e}, no {'clear ' if entry['precision'] in _CLEAR_ONLY else ''}label differs)"
-    )
-    if "mixed" in entry:
-        line += f"\n  {'int8' if entry['mixed']['int8'] else 'not int8'}: {entry['mixed']['reason']}"
-    return line + (_quantisation_lines(entry["quantisation"]) if entry["quantisation"] else "")
+    kind = "phantoms" if parity["images"] == "phantoms" else "images"
+    reference = "Keras" if parity["against_keras"] else "its own FP32 graph"
+    clear = "clear " if entry["precision"] in _CLEAR_ONLY else ""
+    return f"answers {count} {kind} as {reference} does (max |dp| {worst:.1e}, no {clear}label differs)"
 
 
 def _quantisation_lines(found: Mapping[str, Any]) -> str:

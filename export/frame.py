@@ -60,7 +60,7 @@ def framed(core: onnx.ModelProto, frame: Frame) -> onnx.ModelProto:
     (pixels,), (output,) = graph.input, graph.output
     pixels_type = pixels.type.tensor_type.elem_type
     output_type = output.type.tensor_type.elem_type
-    _rename_output(graph, output.name)
+    _free_names(graph, output.name)
     before = _Chain("in", IMAGE)
     _scale(before, frame, pixels_type)
     before.end(pixels.name)
@@ -107,11 +107,14 @@ def _scale(chain: "_Chain", frame: Frame, pixels_type: int) -> None:
         chain.add("Cast", to=pixels_type)
 
 
-def _rename_output(graph: onnx.GraphProto, name: str) -> None:
-    """Free the name of the network's output: it may be the one that the frame's output gets."""
+def _free_names(graph: onnx.GraphProto, output: str) -> None:
+    """Rename the network's output, and tensors that go by the names of the frame: a layer may be called anything."""
+    renamed = {IMAGE: f"core/{IMAGE}", PROBABILITIES: f"core/{PROBABILITIES}", output: _CORE_OUTPUT}
     for node in graph.node:
         for names in (node.input, node.output):
-            names[:] = [_CORE_OUTPUT if item == name else item for item in names]
+            names[:] = [renamed.get(item, item) for item in names]
+    for value in (*graph.initializer, *graph.input):
+        value.name = renamed.get(value.name, value.name)
 
 
 class _Chain:

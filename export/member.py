@@ -2,34 +2,50 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from braintumor import NOTICE
+from braintumor.errors import ModelError
 from braintumor.export.frame import Frame, framed
+from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive, open_archive
+from braintumor.export.inference import answers
 from braintumor.export.lint import require_clean
+from braintumor.export.network import Network, ends_in_logits, installed_tools, read_network, tool_versions
 from braintumor.export.plan import QuantisationPlan
 from braintumor.export.precision import Precision, at_precision, half_around_int8
 from braintumor.export.probe import PROBE_FILE, write_probe
 from braintumor.export.quantize import INT8_OPSET, quantized
-from braintumor.export.simplify import simplified
-from braintumor.export.verify import verify
-from braintumor.export.via_keras.convert import Conversion, convert, tool_versions
-from braintumor.export.via_keras.worker import OPSET, Request
+from braintumor.export.reference import VerificationImages, reference_for, reference_source
+from braintumor.export.scaling import resolve_preprocess
+from braintumor.export.verify import Compared, softmax, verify
+from braintumor.export.via_keras.worker import OPSET
 from braintumor.models.labels import class_permutation
 from braintumor.runtime.cache import cached, content_key
+from braintumor.runtime.files import sha256_of
 from braintumor.runtime.image import Resize
 
-__all__ = ["ExportedMember", "MemberOptions", "Target", "VerificationImages", "export_member"]
+__all__ = [
+    "MODEL",
+    "ExportedMember",
+    "MemberOptions",
+    "Target",
+    "VerificationImages",
+    "build_member",
+    "export_member",
+]
 
 _CACHE_KIND: Final = "onnx-member"
-# Moves when this module, or one that it calls, would give another result for the same conversion.
-_RECIPE: Final = 6
-_MODEL, _FIGURES = "model.onnx", "figures.json"
+# Moves when this module, or one that it calls, would give another result for the same model.
+_RECIPE: Final = 7
+MODEL: Final = "model.onnx"
+_FIGURES: Final = "figures.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +69,6 @@ class MemberOptions:
     preprocess: str = "auto"
     size: tuple[int, int] | None = None
     resize: Resize = "antialias"
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationImages:
-    """What both sides are asked about.
-
-    Attributes:
-        paths: Image files; empty for phantoms.
-        count: How many phantoms.
-    """
-
-    paths: tuple[Path, ...]
-    count: int
-
-    @property
-    def kind(self) -> str:
-        """Either "real" or "phantoms"."""
-        return "real" if self.paths else "phantoms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ class Target:
 def export_member(
     options: MemberOptions, classes: tuple[str, ...], target: Target, images: VerificationImages
 ) -> ExportedMember:
-    """Convert, simplify, bring to a precision and verify one member. Every step is cached by content.
+    """Bring one member to a precision and verify it; at once when that was done before.
 
     Args:
         options: What is asked.
@@ -116,79 +114,107 @@ def export_member(
 
     Raises:
         ModelError: The file is not a classifier that can be exported, or the plan is one for another.
-        ParityError: The result does not answer what Keras answers.
+        ParityError: The result does not answer what its reference answers.
+        UnavailableError: A library that it needs is not installed.
     """
     archive = open_archive(options.path)
-    conversion = convert(archive, _request(options, images))
-    permutation = class_permutation(options.classes, classes)
     key = content_key(
         {
             "recipe": _RECIPE,
-            "conversion": conversion.key,
+            "model": archive.sha256,
+            "options": [options.preprocess, options.size, options.resize, options.classes],
             "precision": target.precision,
             "plan": target.plan and target.plan.sha256,
             "rest": target.rest,
-            "permutation": permutation,
             "classes": classes,
+            "images": [sha256_of(path) for path in images.paths] or images.count,
+            "reference": reference_source(archive),
+            "tools": installed_tools(),
         }
     )
-
-    def build(folder: Path) -> None:
-        figures = _build(folder / _MODEL, conversion, permutation, target, images.kind)
-        (folder / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
-
-    entry = cached(_CACHE_KIND, key, build)
+    entry = cached(_CACHE_KIND, key, lambda folder: build_member(folder, options, archive, classes, target, images))
     figures = json.loads((entry / _FIGURES).read_bytes())
-    return ExportedMember(_entry(options, archive, conversion, target, figures), entry / _MODEL, entry / PROBE_FILE)
+    return ExportedMember(_entry(options, archive, target, figures), entry / MODEL, entry / PROBE_FILE)
 
 
-def _request(options: MemberOptions, images: VerificationImages) -> Request:
-    return Request(
-        model=str(options.path),
-        preprocess=options.preprocess,
-        size=options.size,
-        resize=options.resize,
-        images=tuple(str(path) for path in images.paths),
-        count=images.count,
-    )
+def build_member(
+    folder: Path,
+    options: MemberOptions,
+    archive: KerasArchive,
+    classes: tuple[str, ...],
+    target: Target,
+    images: VerificationImages,
+) -> None:
+    """Write a member's model, probe and figures into a folder.
 
-
-def _build(
-    path: Path, conversion: Conversion, permutation: tuple[int, ...], target: Target, kind: str
-) -> dict[str, Any]:
-    facts = conversion.facts
-    core = onnx.load(str(conversion.core))
-    converted = len(core.graph.node)
-    core = simplified(core)
-    nodes = {"converted": converted, "simplified": len(core.graph.node)}
-    frame = Frame(facts.height, facts.width, facts.channels, facts.preprocess, facts.logits, permutation)
-    if target.plan is None:
-        model = framed(at_precision(core, target.precision), frame)
-    else:
-        model = _quantised(framed(core, frame), target.plan, target.rest)
+    Raises:
+        As `export_member`.
+    """
+    network = read_network(archive, options.size)
+    facts = network.facts
+    _check_classes(options, facts)
+    preprocess = resolve_preprocess(facts, options.path, options.preprocess)
+    pixels = images.sized(facts.height, facts.width, options.resize)
+    reference = reference_for(archive, facts, preprocess, pixels)
+    plain = Frame(facts.height, facts.width, facts.channels, preprocess, softmax=False, permutation=_in_order(facts))
+    outputs = _own_outputs(network, plain, pixels) if reference is None else reference.outputs
+    logits = ends_in_logits(facts.last_activation, outputs, options.path)
+    permutation = class_permutation(options.classes, classes)
+    nodes = {"converted": network.nodes, "simplified": len(network.model.graph.node)}
+    model = _at_target(network.model, replace(plain, softmax=logits, permutation=permutation), target)
     model.doc_string = NOTICE
+    path = folder / MODEL
     onnx.save(model, str(path))
+    del model
     if target.plan is not None:
         require_clean(path)
-    reference = conversion.reference[:, list(permutation)]
-    verification = verify(path, conversion.images, reference, target.precision, kind=kind)
-    probe = write_probe(path, path.parent, facts.height, facts.width)
-    return {"nodes": nodes, "parity": verification.to_dict(), "probe": probe}
+    probabilities = softmax(outputs) if logits else outputs
+    answered_by = None if reference is None else reference.answered_by
+    compared = Compared(pixels, probabilities[:, list(permutation)], images.kind, answered_by)
+    figures = {
+        "nodes": nodes,
+        "parity": verify(path, compared, target.precision).to_dict(),
+        "probe": write_probe(path, folder, facts.height, facts.width),
+        "softmax_added": logits,
+        "route": asdict(network.route),
+        "tools": tool_versions(network.route),
+        "facts": asdict(facts),
+        "preprocess": preprocess,
+    }
+    (folder / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
 
 
-def _quantised(model: onnx.ModelProto, plan: QuantisationPlan, rest: Precision) -> onnx.ModelProto:
-    int8 = quantized(model, plan.thresholds, plan.float_nodes)
-    return half_around_int8(int8) if rest == "fp16" else int8
+def _check_classes(options: MemberOptions, facts: KerasFacts) -> None:
+    if facts.classes != len(options.classes):
+        raise ModelError(
+            f"{options.path} is not a classifier of {len(options.classes)} classes: its output is (batch, "
+            f"{facts.classes}), the classes are {','.join(options.classes)}"
+        )
+
+
+def _in_order(facts: KerasFacts) -> tuple[int, ...]:
+    return tuple(range(facts.classes))
+
+
+def _own_outputs(network: Network, plain: Frame, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the network's own FP32 graph gives, in the model's own class order."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(network.model)
+    return answers(framed(copy, plain).SerializeToString(), pixels)
+
+
+def _at_target(core: onnx.ModelProto, frame: Frame, target: Target) -> onnx.ModelProto:
+    """Frame a network and bring it to a precision; the network is used up."""
+    if target.plan is None:
+        return framed(at_precision(core, target.precision), frame)
+    int8 = quantized(framed(core, frame), target.plan.thresholds, target.plan.float_nodes)
+    return half_around_int8(int8) if target.rest == "fp16" else int8
 
 
 def _entry(
-    options: MemberOptions,
-    archive: KerasArchive,
-    conversion: Conversion,
-    target: Target,
-    figures: Mapping[str, Any],
+    options: MemberOptions, archive: KerasArchive, target: Target, figures: Mapping[str, Any]
 ) -> dict[str, Any]:
-    facts = asdict(conversion.facts)
+    facts = figures["facts"]
     return {
         "name": options.name,
         "weight": options.weight,
@@ -204,14 +230,12 @@ def _entry(
             "architecture": facts["architecture"],
             "parameters": facts["parameters"],
             "channels": facts["channels"],
-            "preprocess": facts["preprocess"],
+            "preprocess": figures["preprocess"],
             "dtype_policy": facts["policy"],
             "classes": list(options.classes),
         },
-        "softmax_added": facts["logits"],
         "opset": INT8_OPSET if target.plan else OPSET,
-        "tools": tool_versions(),
-        **figures,
+        **{name: figures[name] for name in ("softmax_added", "route", "tools", "nodes", "parity", "probe")},
     }
 
 

@@ -13,6 +13,7 @@ from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.int8 import Quantisation, is_worth_it, plans_for
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.mixed import Candidate, choose
+from braintumor.export.network import keras_is_installed
 from braintumor.export.precision import Precision
 from braintumor.export.verify import MIN_IMAGES
 from braintumor.models.catalog import ENSEMBLE
@@ -186,12 +187,13 @@ def verification_images(folder: Path | None) -> VerificationImages:
     """Images for the verification: `MIN_IMAGES` of the folder's, evenly spread over its sorted files, or phantoms.
 
     Args:
-        folder: Searched recursively; $BRAINTUMOR_DATA when None; phantoms when neither is given.
+        folder: Searched recursively; None for $BRAINTUMOR_DATA where Keras is installed, else for phantoms.
 
     Raises:
         UsageError: There is no such folder, or it has too few images.
     """
-    if folder is None and (named := os.environ.get(DATA_VARIABLE)):
+    # Without Keras there are recorded answers at the most, and those are about phantoms.
+    if folder is None and keras_is_installed() and (named := os.environ.get(DATA_VARIABLE)):
         folder = Path(named)
     if folder is None:
         return VerificationImages((), MIN_IMAGES)

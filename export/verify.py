@@ -1,4 +1,4 @@
-"""No export is accepted before it gave, on real inference, what Keras gave."""
+"""No export is accepted before it gave, on real inference, what its reference gave: Keras, or its own FP32 graph."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +16,16 @@ from braintumor.export.inference import ENGINE
 from braintumor.export.inference import answers as answers_of
 from braintumor.export.precision import Precision
 
-__all__ = ["BATCH_SIZES", "CLEAR_LEADS", "MIN_IMAGES", "TOLERANCES", "Verification", "verify"]
+__all__ = [
+    "BATCH_SIZES",
+    "CLEAR_LEADS",
+    "MIN_IMAGES",
+    "TOLERANCES",
+    "Compared",
+    "Verification",
+    "softmax",
+    "verify",
+]
 
 BATCH_SIZES: Final = (1, 7, 32)
 """Alone, a size that divides nothing, and a full batch: some faults show at one of them only."""
@@ -38,12 +47,36 @@ CLEAR_LEADS: Final[Mapping[Precision, float]] = MappingProxyType(
 """An image whose winner leads by more than this in Keras must keep its label: twice the tolerance decides all."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """What an export is compared with.
+
+    Attributes:
+        images: uint8 [n, height, width], n at least `MIN_IMAGES`.
+        probabilities: float32 [n, classes], the reference's, in the order of the export's outputs.
+        kind: "real" or "phantoms".
+        answered_by: Such as "Keras 3.15.1, TensorFlow 2.21.0"; None where the export's own FP32 graph answered.
+    """
+
+    images: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+    kind: str
+    answered_by: str | None
+
+    @property
+    def reference(self) -> str:
+        """What answered, in words."""
+        return self.answered_by or "its own FP32 graph"
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """The figures by which an export was accepted.
 
     Attributes:
         images: "real" or "phantoms".
+        reference: What answered beside it, in words.
+        against_keras: Keras answered, now or when the model was shipped.
         tolerance: The largest |Δp| that was allowed.
         by_batch: Batch size → agreement with Keras.
         max_abs_batch_difference: max |Δp| between any two batch sizes for the same image.
@@ -51,6 +84,8 @@ class Verification:
     """
 
     images: str
+    reference: str
+    against_keras: bool
     tolerance: float
     by_batch: Mapping[int, Parity]
     max_abs_batch_difference: float
@@ -60,7 +95,8 @@ class Verification:
         """Plain data for `bundle.json`."""
         return {
             "images": self.images,
-            "reference": "Keras on the CPU, FP32",
+            "reference": self.reference,
+            "against_keras": self.against_keras,
             "engine": ENGINE,
             "tolerance": self.tolerance,
             "by_batch": {str(size): asdict(figures) for size, figures in self.by_batch.items()},
@@ -69,33 +105,38 @@ class Verification:
         }
 
 
-def verify(
-    path: Path, images: NDArray[np.uint8], reference: NDArray[np.float32], precision: Precision, *, kind: str
-) -> Verification:
-    """Ask an exported model about the images at every batch size, and compare with Keras.
+def verify(path: Path, compared: Compared, precision: Precision) -> Verification:
+    """Ask an exported model about the images at every batch size, and compare with its reference.
 
     Args:
         path: The ONNX file.
-        images: uint8 [n, H, W], n at least `MIN_IMAGES`.
-        reference: float32 [n, 4], Keras's probabilities in the order of the model's outputs.
+        compared: The images, and what the reference says of them.
         precision: Of the file; decides the tolerance.
-        kind: "real" or "phantoms", for the record.
 
     Raises:
-        ParityError: It does not run, overflows in half precision, is too far from Keras, gives another label or a
-            value that is not finite, or answers otherwise at another batch size.
+        ParityError: It does not run, overflows in half precision, is too far from the reference, gives another label
+            or a value that is not finite, or answers otherwise at another batch size.
     """
-    answers = _all_answers(path, images)
+    answers = _all_answers(path, compared.images)
     spread = np.ptp(np.stack(list(answers.values())), axis=0).max()
     verification = Verification(
-        images=kind,
+        images=compared.kind,
+        reference=compared.reference,
+        against_keras=compared.answered_by is not None,
         tolerance=TOLERANCES[precision],
-        by_batch={size: _agreement(answer, reference, precision) for size, answer in answers.items()},
+        by_batch={size: _agreement(answer, compared.probabilities, precision) for size, answer in answers.items()},
         max_abs_batch_difference=float(spread),
-        largest_half_value=_half_value(path, images) if precision == "fp16" else None,
+        largest_half_value=_half_value(path, compared.images) if precision == "fp16" else None,
     )
     _require(verification, path, precision)
     return verification
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn logits [n, classes] into probabilities, computed in float64."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
 
 
 def _agreement(answers: NDArray[np.float32], reference: NDArray[np.float32], precision: Precision) -> Parity:
@@ -148,7 +189,8 @@ def _require(verification: Verification, path: Path, precision: Precision) -> No
     )
     advice = "try --precision fp32" if precision != "fp32" else "report it with the .keras file"
     raise ParityError(
-        f"{path.name} at {precision} does not answer what Keras answers on {verification.images} images ({found}; "
+        f"{path.name} at {precision} does not answer what {verification.reference} answers on "
+        f"{'phantoms' if verification.images == 'phantoms' else 'images'} ({found}; "
         f"between batch sizes {verification.max_abs_batch_difference:.3g}); allowed is max |Δp| "
         f"{verification.tolerance:g} and no other label: {advice}"
     )

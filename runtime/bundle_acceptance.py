@@ -1,9 +1,13 @@
 """The verdict that a bundle carries: what `bt-bench accuracy` wrote into its `bundle.json`.
 
-A verdict is about a bundle and not a part of it: the bundle's identity is the SHA-256 of its `bundle.json` with
-`"acceptance": null`, as it was exported. So a bundle keeps its identity when it is judged, or judged again; records
-and caches from before still fit. The verdict names the identity that it is about, and one that was copied into
-another bundle's file is refused.
+A verdict is about a bundle and not a part of it, and so is everything else that was measured where the bundle was
+made: agreement with Keras, answers to the probe, timings. The bundle's identity is the SHA-256 of what decides its
+answers, as canonical JSON without these fields and without the command. So the same models, options and tool
+versions give the same identity on every machine, and a bundle keeps it when it is judged or verified again. The
+verdict names the identity that it is about, and one that was copied into another bundle's file is refused.
+
+Bundles without an `"identity"` field were written by older versions: theirs is the SHA-256 of the file's text with
+`"acceptance": null`.
 """
 
 import hashlib
@@ -18,6 +22,8 @@ from braintumor.runtime.files import atomic_text
 __all__ = [
     "ACCEPTANCE",
     "ACCEPTANCE_SCHEMA",
+    "IDENTITY",
+    "IDENTITY_VERSION",
     "STATUSES",
     "check_acceptance",
     "identity",
@@ -28,6 +34,16 @@ __all__ = [
 ACCEPTANCE: Final = "acceptance"
 ACCEPTANCE_SCHEMA: Final = "braintumor.acceptance/1"
 STATUSES: Final = ("accepted", "refused")
+
+IDENTITY: Final = "identity"
+"""The field that says by which rule a bundle's identity is computed."""
+
+IDENTITY_VERSION: Final = 2
+
+# Measured where the bundle was made, or about how it was asked for: not part of its identity.
+_ABOUT_BUNDLE: Final = frozenset({ACCEPTANCE, "checksum", "command"})
+_ABOUT_MEMBER: Final = frozenset({"parity", "mixed"})
+_ABOUT_PROBE: Final = frozenset({"probabilities"})
 
 # What a reader relies on; more may be there.
 _FIELDS: Final[Mapping[str, type]] = {
@@ -54,9 +70,25 @@ def identity(raw: bytes, details: Mapping[str, Any]) -> str:
         raw: The bytes of its `bundle.json`.
         details: What they say.
     """
-    if details.get(ACCEPTANCE) is not None:
+    if details.get(IDENTITY) == IDENTITY_VERSION:
+        raw = json.dumps(_deciding(details), sort_keys=True, separators=(",", ":")).encode()
+    elif details.get(ACCEPTANCE) is not None:
         raw = manifest_text({**details, ACCEPTANCE: None}).encode()
     return hashlib.sha256(raw).hexdigest()
+
+
+def _deciding(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything in a `bundle.json` that decides what the bundle answers."""
+    kept = _without(details, _ABOUT_BUNDLE)
+    kept["members"] = [_without(member, _ABOUT_MEMBER) for member in kept["members"]]
+    for member in kept["members"]:
+        if member.get("probe") is not None:
+            member["probe"] = _without(member["probe"], _ABOUT_PROBE)
+    return kept
+
+
+def _without(value: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    return {name: item for name, item in value.items() if name not in fields}
 
 
 def check_acceptance(details: Mapping[str, Any], sha256: str, where: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from braintumor.errors import IntegrityError
+from braintumor.runtime.bundle_acceptance import IDENTITY, IDENTITY_VERSION
 from braintumor.runtime.image import DECODE_VERSION, RESIZES
 
 __all__ = ["FUSION", "PRECISIONS", "SCHEMA", "parse_bundle"]
@@ -111,6 +112,11 @@ def _check_bundle(details: Mapping[str, Any], where: str) -> None:
         raise IntegrityError(
             f"{where} was made for image decoding {details['decode_version']!r}; this version decodes by "
             f"{DECODE_VERSION!r}, which may give other pixels: export the bundle again"
+        )
+    if details.get(IDENTITY, IDENTITY_VERSION) != IDENTITY_VERSION:
+        raise IntegrityError(
+            f"{where}: identity rule {details[IDENTITY]!r} is not known; this version knows {IDENTITY_VERSION}: "
+            "install the version that made the bundle, or export it again"
         )
     if details["fusion"] != FUSION:
         raise IntegrityError(f"{where}: fusion {details['fusion']!r} is not known; allowed is {FUSION!r}")

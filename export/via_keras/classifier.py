@@ -1,4 +1,4 @@
-"""A user's Keras model: loaded, and found to be an image classifier of four classes, or refused in words.
+"""A user's Keras model: loaded, and found to be an image classifier, or refused in words.
 
 Only the process of `braintumor.export.via_keras.worker` calls this.
 """
@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from braintumor.errors import ModelError
-from braintumor.models.labels import CLASSES
+from braintumor.export.from_keras import KerasFacts
 
-__all__ = ["check_output", "input_geometry", "last_activation", "load_classifier", "resolve_preprocess"]
+__all__ = ["load_classifier", "model_facts"]
 
 _IMAGE_RANK: Final = 4
 _FULL_PRECISION: Final = "float32"
@@ -78,13 +78,36 @@ def _to_full_precision(model: Any) -> str:
     return str(policies.pop()) if policies else _FULL_PRECISION
 
 
-def input_geometry(model: Any, path: str, size: tuple[int, int] | None) -> tuple[int, int, int]:
-    """Height and width in pixels and channels of the model's input, with a size that the user chose filled in.
+def model_facts(model: Any, path: str, size: tuple[int, int] | None, policy: str) -> KerasFacts:
+    """Find out what an export has to know of a loaded model.
+
+    Args:
+        model: The loaded model.
+        path: Its file, for messages.
+        size: Height and width in pixels, for a model that takes any.
+        policy: The dtype policy that it was saved with.
 
     Raises:
-        ModelError: The model takes something else than one image, or the size does not fit.
+        ModelError: It takes something else than one image, gives something else than one value a class, or the size
+            does not fit.
     """
-    wanted = f"{path} cannot be exported: allowed is one image [batch, height, width, 1 or 3] as input"
+    height, width, channels = _input_geometry(model, path, size)
+    return KerasFacts(
+        height=height,
+        width=width,
+        channels=channels,
+        classes=_classes(model, path),
+        input_dtype=str(model.inputs[0].dtype),
+        last_activation=_last_activation(model),
+        scaled_by=_scaled_by(model),
+        parameters=int(model.count_params()),
+        architecture=model.name,
+        policy=policy,
+    )
+
+
+def _input_geometry(model: Any, path: str, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    wanted = f"{path} cannot be exported: its input must be one image [batch, height, width, 1 or 3]"
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != _IMAGE_RANK:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
         raise ModelError(f"{wanted}; the model takes {shapes}")
@@ -102,22 +125,17 @@ def input_geometry(model: Any, path: str, size: tuple[int, int] | None) -> tuple
     return height, width, channels
 
 
-def check_output(model: Any, path: str) -> None:
-    """Refuse a model that does not give one value for each of four classes.
-
-    Raises:
-        ModelError: It says what the model is instead.
-    """
+def _classes(model: Any, path: str) -> int:
     shapes = [tuple(tensor.shape) for tensor in model.outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] != len(CLASSES):  # noqa: PLR2004 - [batch, classes]
-        found = " and ".join(str(shape) for shape in shapes)
+    if len(shapes) != 1 or len(shapes[0]) != 2:  # noqa: PLR2004 - [batch, classes]
         raise ModelError(
-            f"{path} is no classifier of {len(CLASSES)} classes: its output is {found}, needed is "
-            f"(batch, {len(CLASSES)}); its input is {tuple(model.inputs[0].shape)}"
+            f"{path} is not a classifier: it has {len(shapes)} outputs, the first of shape {shapes[0]}; needed is "
+            "one of (batch, classes)"
         )
+    return int(shapes[0][1])
 
 
-def last_activation(model: Any) -> str | None:
+def _last_activation(model: Any) -> str | None:
     """What the last layer makes of its sums: "linear", "softmax", "sigmoid", …; None where the layers do not tell.
 
     A layer that only passes on, such as `Activation("linear", dtype="float32")` or Dropout, is looked through.
@@ -137,42 +155,15 @@ def last_activation(model: Any) -> str | None:
     return None
 
 
-def resolve_preprocess(model: Any, path: str, asked: str) -> str:
-    """How pixels are scaled before the model: "none", "unit", "tf" or "torch".
-
-    Args:
-        model: The loaded model.
-        path: Its file, for messages.
-        asked: One of them, or "auto": the model must scale inside.
-
-    Raises:
-        ModelError: "auto", and nothing in the model scales; or a scaling that its input cannot take.
-    """
-    *_, channels = model.inputs[0].shape
-    if asked == "torch" and channels == 1:
-        raise ModelError(
-            "--preprocess torch scales three colour channels each in its own way; this model takes one grey channel: "
-            "use --preprocess unit, tf or none, or save the model with its scaling inside"
-        )
-    dtype = model.inputs[0].dtype
-    if asked not in {"auto", "none"} and "float" not in dtype:
-        raise ModelError(
-            f"{path} takes {dtype} pixels, which --preprocess {asked} would round away: leave --preprocess out"
-        )
-    if asked != "auto":
-        return asked
+def _scaled_by(model: Any) -> str | None:
+    """The layer or operation by which a model scales its input itself; None where it does not."""
     for operation in _operations(model):
         name = type(operation).__name__
         if name in _SCALING:
-            return "none"
+            return str(operation.name)
         if name.startswith(_FEATURES):
             break
-    raise ModelError(
-        f"{path} has no layer that scales its input, so its pixels were scaled outside; say how with "
-        "--preprocess unit (x/255, to 0..1), --preprocess tf (to -1..1), --preprocess torch (ImageNet's mean and "
-        "deviation) or --preprocess none (0..255). The verification cannot notice a wrong choice, because Keras gets "
-        "the same pixels as the export; bt-bench accuracy on labelled images does"
-    )
+    return None
 
 
 def _operations(model: Any) -> Iterator[Any]:

@@ -1,20 +1,21 @@
-"""Keras → ONNX, in a process that has no other job.
+"""All that an export asks of Keras and tf2onnx, in a process that has no other job.
 
-    python -m braintumor.export.via_keras.worker REQUEST.json
+    python -m braintumor.export.via_keras.worker convert|answer FOLDER  < request.json
 
-`braintumor.export.via_keras.convert` writes the request and starts the process, so that TensorFlow's memory ends
-with the conversion, a file that crashes it takes nothing down, and nobody else imports it. Written into the
-request's folder:
+`braintumor.export.via_keras.process` starts it, so that TensorFlow's memory ends with the job, a file that crashes it
+takes nothing down, and nobody else imports it. When standard input ends, so does the worker: it does not outlive a
+parent that was killed. Written into FOLDER:
 
-    core.onnx        the network alone: [batch, channels, height, width] as Keras takes it → its own outputs
-    images.npy       uint8 [n, height, width], what verification will ask both sides
-    reference.npy    float32 [n, 4], what Keras answered, as probabilities in the model's own class order
-    facts.json       `Facts`, or {"error": …}
+    result.json      `KerasFacts` of a conversion, {} of answers, or {"error": …}
+    core.onnx        convert: the network, [batch, channels, height, width] as Keras takes it → its own output
+    answers.npy      answer: float32 [n, classes], what Keras gave for FOLDER/images.npy, uint8 [n, height, width]
 """
 
 import dataclasses
 import json
+import os
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,108 +23,76 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.phantoms import phantoms
 from braintumor.errors import BraintumorError, ModelError
-from braintumor.export.via_keras.classifier import (
-    check_output,
-    input_geometry,
-    last_activation,
-    load_classifier,
-    resolve_preprocess,
-)
+from braintumor.export.from_keras import KerasFacts
+from braintumor.export.via_keras.classifier import load_classifier, model_facts
 from braintumor.models.scaling import scaled_outside
-from braintumor.runtime.image import Resize, read_grey, resize
 
-__all__ = ["CORE", "FACTS", "IMAGES", "OPSET", "REFERENCE", "Facts", "Request"]
+__all__ = ["ANSWERS", "CORE", "IMAGES", "OPSET", "RESULT", "AnswerRequest", "ConvertRequest"]
 
-CORE, IMAGES, REFERENCE, FACTS = "core.onnx", "images.npy", "reference.npy", "facts.json"
+CORE, IMAGES, ANSWERS, RESULT = "core.onnx", "images.npy", "answers.npy", "result.json"
 
 OPSET: Final = 18
 """The highest that tf2onnx writes."""
 
 _KERAS_BATCH: Final = 32
-_SUM_TOLERANCE: Final = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Request:
+class ConvertRequest:
     """What to convert.
 
     Attributes:
         model: The `.keras` file, checked by `open_archive`.
-        preprocess: "auto" (the model must scale inside), "none", "unit", "tf" or "torch".
         size: Height and width in pixels; None for the model's own.
-        resize: How images are brought to that size.
-        images: Image files for the verification; empty for phantoms.
-        count: How many phantoms.
     """
 
     model: str
-    preprocess: str
     size: tuple[int, int] | None
-    resize: Resize
-    images: tuple[str, ...]
-    count: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Facts:
-    """What was found out about the model.
+class AnswerRequest:
+    """What to ask.
 
     Attributes:
-        height: Of the input, in pixels.
-        width: Of the input, in pixels.
-        channels: 1 or 3.
-        preprocess: Resolved: "none", "unit", "tf" or "torch".
-        logits: The model ends in logits; a softmax has to be added.
-        parameters: Number of weights.
-        architecture: The model's own name.
-        policy: The dtype policy that it was saved with; it is computed in float32 whatever that was.
+        model: The `.keras` file, checked by `open_archive`.
+        channels: That the model takes, 1 or 3.
+        preprocess: How its pixels are scaled outside.
     """
 
-    height: int
-    width: int
+    model: str
     channels: int
     preprocess: str
-    logits: bool
-    parameters: int
-    architecture: str
-    policy: str
 
 
-def main(request_path: Path) -> None:
-    """Serve one request; see the module."""
-    folder = request_path.parent
-    request = json.loads(request_path.read_bytes())
-    size = tuple(request.pop("size") or ()) or None
+def main(job: str, folder: Path, request: Mapping[str, Any]) -> None:
+    """Do one job; see the module."""
     try:
-        facts = dataclasses.asdict(_convert(folder, Request(size=size, **request)))
+        result = _convert(folder, **request) if job == "convert" else _answer(folder, **request)
     except BraintumorError as error:
-        facts = {"error": str(error)}
-    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        result = {"error": str(error)}
+    (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
 
-def _convert(folder: Path, request: Request) -> Facts:
+def _convert(folder: Path, model: str, size: tuple[int, int] | None) -> dict[str, Any]:
     import keras
 
-    model, policy = load_classifier(keras, request.model)
-    height, width, channels = input_geometry(model, request.model, request.size)
-    check_output(model, request.model)
-    preprocess = resolve_preprocess(model, request.model, request.preprocess)
-    images = _images(request, height, width)
-    np.save(folder / IMAGES, images)
-    answers = _keras_answers(keras, model, images, channels, preprocess)
-    logits = _ends_in_logits(answers, last_activation(model), request.model)
-    np.save(folder / REFERENCE, _softmax(answers) if logits else answers)
-    _save_core(model, folder / CORE, (height, width, channels))
-    return Facts(height, width, channels, preprocess, logits, model.count_params(), model.name, policy)
+    loaded, policy = load_classifier(keras, model)
+    facts = model_facts(loaded, model, size and (size[0], size[1]), policy)
+    _save_core(loaded, folder / CORE, facts)
+    return dataclasses.asdict(facts)
 
 
-def _images(request: Request, height: int, width: int) -> NDArray[np.uint8]:
-    if not request.images:
-        return phantoms(request.count, height, width)
-    decoded = [resize(read_grey(path).pixels, height, width, request.resize) for path in request.images]
-    return np.stack(decoded)
+def _answer(folder: Path, model: str, channels: int, preprocess: str) -> dict[str, Any]:
+    import keras
+
+    loaded, _ = load_classifier(keras, model)
+    answers = _keras_answers(keras, loaded, np.load(folder / IMAGES), channels, preprocess)
+    if not np.isfinite(answers).all():
+        raise ModelError(f"{model} gives NaN or infinite outputs on the verification images in Keras itself")
+    np.save(folder / ANSWERS, answers)
+    return {"answered": len(answers)}
 
 
 def _keras_answers(
@@ -138,40 +107,13 @@ def _keras_answers(
     return np.asarray(answers, dtype=np.float32)
 
 
-def _ends_in_logits(answers: NDArray[np.float32], activation: str | None, path: str) -> bool:
-    """Told from the last layer; where it does not tell, from the answers: a softmax sums to 1, logits leave 0..1."""
-    if not np.isfinite(answers).all():
-        raise ModelError(f"{path} gives NaN or infinite outputs on the verification images in Keras itself")
-    if activation == "linear":
-        return True
-    within = bool((answers >= 0).all() and (answers <= 1).all())
-    if activation == "sigmoid":
-        raise ModelError(
-            f"{path} ends in independent sigmoids, no choice of one class among four; train it with a softmax "
-            "or with logits"
-        )
-    if within and np.abs(answers.sum(axis=1) - 1).max() < _SUM_TOLERANCE:
-        return False
-    if within:
-        raise ModelError(
-            f"{path} gives four values in 0..1 that do not sum to 1, and its last layer tells neither a softmax nor "
-            "logits: end it in a Dense layer with activation='softmax', or without activation for logits"
-        )
-    return True
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
-    return probabilities
-
-
-def _save_core(model: Any, path: Path, shape: tuple[int, int, int]) -> None:
+def _save_core(model: Any, path: Path, facts: KerasFacts) -> None:
     import onnx
     import tensorflow as tf
     import tf2onnx
 
-    signature = (tf.TensorSpec((None, *shape), model.inputs[0].dtype, name="pixels"),)
+    shape = (None, facts.height, facts.width, facts.channels)
+    signature = (tf.TensorSpec(shape, model.inputs[0].dtype, name="pixels"),)
     # tf2onnx's from_keras does not find the inputs of a Keras 3 Sequential; a function has no such names.
     answer = tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
     core, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET, inputs_as_nchw=["pixels"])
@@ -192,5 +134,17 @@ def _bind_constants(graph: Any, captured: Mapping[str, Any]) -> None:
         graph.input.remove(value)
 
 
+def _end_with_parent() -> None:
+    """End this process when standard input does: the parent is gone."""
+
+    def wait() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    asked = json.loads(sys.stdin.readline())
+    _end_with_parent()
+    main(sys.argv[1], Path(sys.argv[2]), asked)

@@ -1,5 +1,6 @@
 """What the export tests share: the worker in this process, hand-made graphs, and a session to run them."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,31 +12,23 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.export.from_keras.archive import open_archive
-from braintumor.export.via_keras import worker as onnx_from_keras
+from braintumor.errors import ModelError
+from braintumor.export.via_keras import answer, convert, worker
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Serve one conversion request here, as the process of its own would; gives its facts."""
+def keras_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has Keras and tf2onnx answer in this process, where they are loaded: another takes seconds each time."""
 
-    def serve(model: Path, **options: Any) -> dict[str, Any]:
-        open_archive(model)
-        request = {
-            "model": str(model),
-            "preprocess": "auto",
-            "size": None,
-            "resize": "antialias",
-            "images": [],
-            "count": 64,
-        }
-        path = tmp_path / "request.json"
-        path.write_text(json.dumps(request | options))
-        onnx_from_keras.main(path)
-        facts: dict[str, Any] = json.loads((tmp_path / onnx_from_keras.FACTS).read_text())
-        return facts
+    def run_worker(folder: Path, job: str, request: Any, **_: str) -> dict[str, Any]:
+        worker.main(job, folder, dataclasses.asdict(request))
+        result: dict[str, Any] = json.loads((folder / worker.RESULT).read_text())
+        if "error" in result:
+            raise ModelError(result["error"])
+        return result
 
-    return serve
+    monkeypatch.setattr(answer, "run_worker", run_worker)
+    monkeypatch.setattr(convert, "run_worker", run_worker)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from braintumor.errors import ParityError
 from braintumor.export.frame import Frame, framed
 from braintumor.export.half_range import HALF_MAX, largest_half_value
 from braintumor.export.precision import at_precision
-from braintumor.export.verify import verify
+from braintumor.export.verify import Compared, verify
 
 Make = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def reference(path: Path, images: Any) -> Any:
 def test_a_harmless_network_is_accepted_in_half_precision(make_graph: Make, tmp_path: Path):
     large, small = both(make_graph, tmp_path)
     images = RNG.integers(0, 256, (64, 16, 16), dtype=np.uint8)
-    verification = verify(small, images, reference(large, images), "fp16", kind="phantoms")
+    verification = verify(small, Compared(images, reference(large, images), "phantoms", None), "fp16")
     assert 0 < verification.by_batch[32].max_abs_difference <= 5e-3
     assert verification.largest_half_value is not None
     assert 0.5 < verification.largest_half_value < 100
@@ -125,4 +125,4 @@ def test_a_network_that_overflows_in_half_precision_is_refused_with_the_figures(
     expected = reference(large, images)
     assert np.isfinite(expected).all()
     with pytest.raises(ParityError, match=r"overflows: .* reaches (inf|\d).*ends at 65504: try --precision fp32"):
-        verify(small, images, expected, "fp16", kind="phantoms")
+        verify(small, Compared(images, expected, "phantoms", None), "fp16")

@@ -13,9 +13,10 @@ from onnx import helper, numpy_helper
 
 from braintumor.errors import ParityError
 from braintumor.export.frame import Frame, framed
-from braintumor.export.verify import BATCH_SIZES, MIN_IMAGES, TOLERANCES, verify
+from braintumor.export.verify import BATCH_SIZES, MIN_IMAGES, TOLERANCES, Compared, verify
 
 IN_ORDER = (0, 1, 2, 3)
+KERAS = "Keras 3.15.1, TensorFlow 2.21.0"
 SIDE = 6
 IMAGES = np.random.default_rng(0).integers(0, 256, (MIN_IMAGES, SIDE, SIDE), dtype=np.uint8)
 WEIGHT = np.random.default_rng(1).normal(0, 0.5, (SIDE * SIDE, 4)).astype(np.float32)
@@ -57,12 +58,12 @@ def reference(export: Export) -> Any:
 
 def refusal(path: Path, reference: Any, precision: Any = "fp32") -> str:
     with pytest.raises(ParityError) as caught:
-        verify(path, IMAGES, reference, precision, kind="phantoms")
+        verify(path, Compared(IMAGES, reference, "phantoms", KERAS), precision)
     return str(caught.value)
 
 
 def test_an_honest_export_passes_with_its_figures_at_every_batch_size(export: Export, reference: Any):
-    figures = verify(export(*flat_network()), IMAGES, reference, "fp32", kind="real").to_dict()
+    figures = verify(export(*flat_network()), Compared(IMAGES, reference, "real", KERAS), "fp32").to_dict()
     assert tuple(map(int, figures["by_batch"])) == BATCH_SIZES
     assert (figures["images"], figures["tolerance"]) == ("real", TOLERANCES["fp32"])
     for at in figures["by_batch"].values():
@@ -74,7 +75,7 @@ def test_an_honest_export_passes_with_its_figures_at_every_batch_size(export: Ex
 def test_the_figures_are_those_of_the_answers(export: Export, reference: Any):
     nudged = reference.copy()
     nudged[5, 1] += 3e-3
-    figures = verify(export(*flat_network()), IMAGES, nudged, "fp16", kind="phantoms")
+    figures = verify(export(*flat_network()), Compared(IMAGES, nudged, "phantoms", KERAS), "fp16")
     for at in figures.by_batch.values():
         assert at.max_abs_difference == pytest.approx(3e-3, rel=1e-3)
         assert at.mean_abs_difference == pytest.approx(3e-3 / nudged.size, rel=1e-2)
@@ -88,7 +89,9 @@ def test_swapped_classes_are_caught(export: Export, reference: Any):
 
 @pytest.mark.parametrize("preprocess", ["none"])
 def test_a_wrong_scaling_is_caught(export: Export, reference: Any, preprocess: str):
-    assert "does not answer what Keras answers" in refusal(export(*flat_network(), preprocess=preprocess), reference)
+    assert "does not answer what Keras 3.15.1, TensorFlow 2.21.0 answers" in refusal(
+        export(*flat_network(), preprocess=preprocess), reference
+    )
 
 
 def test_one_changed_weight_of_many_is_caught(export: Export, reference: Any):

@@ -1,0 +1,59 @@
+"""What Keras itself answers, asked in a process of its own, and cached: a reference for the export."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.export.from_keras.archive import KerasArchive
+from braintumor.export.via_keras.process import library_versions, run_worker
+from braintumor.export.via_keras.worker import ANSWERS, IMAGES, AnswerRequest
+from braintumor.runtime.cache import cached, content_key
+
+__all__ = ["keras_answers"]
+
+_CACHE_KIND: Final = "keras-answers"
+# Moves when the worker would answer otherwise.
+_RECIPE: Final = 1
+
+
+def keras_answers(
+    archive: KerasArchive, channels: int, preprocess: str, images: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], str]:
+    """Ask a model in Keras, on the CPU, in float32.
+
+    Args:
+        archive: The model.
+        channels: That it takes, 1 or 3.
+        preprocess: How its pixels are scaled outside.
+        images: uint8 [n, height, width].
+
+    Returns:
+        float32 [n, classes], what the model gave, and what answered, such as "Keras 3.15.1, TensorFlow 2.21.0".
+
+    Raises:
+        ModelError: Keras does not load the model, or it gives NaN.
+        OutputError: The cache cannot be written.
+    """
+    versions = library_versions()
+    request = AnswerRequest(str(archive.path.resolve()), channels, preprocess)
+    key = content_key(
+        {
+            "recipe": _RECIPE,
+            "model": archive.sha256,
+            "channels": channels,
+            "preprocess": preprocess,
+            "images": [images.shape, hashlib.sha256(images.tobytes()).hexdigest()],
+            "versions": versions,
+        }
+    )
+
+    def build(folder: Path) -> None:
+        np.save(folder / IMAGES, images)
+        run_worker(folder, "answer", request)
+        (folder / IMAGES).unlink()
+
+    outputs: NDArray[np.float32] = np.load(cached(_CACHE_KIND, key, build) / ANSWERS)
+    return outputs, f"Keras {versions['keras']}, TensorFlow {versions['tensorflow']}"

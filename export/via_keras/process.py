@@ -1,0 +1,91 @@
+"""Starting the worker that imports Keras and TensorFlow, so that their memory and their crashes end with it."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from braintumor.errors import ModelError
+from braintumor.export.network import tool_version
+from braintumor.export.via_keras.worker import RESULT, AnswerRequest, ConvertRequest
+
+__all__ = ["library_versions", "run_worker"]
+
+_LIBRARIES: Final = ("keras", "tensorflow")
+_LAST_LINES: Final = 3
+
+# The CPU gives the reference: a GPU's TF32 would not.
+_ENVIRONMENT: Final = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of what the worker computes with; None where one is not installed."""
+    return {name: tool_version(name) for name in _LIBRARIES}
+
+
+def run_worker(folder: Path, job: str, request: AnswerRequest | ConvertRequest, **environment: str) -> dict[str, Any]:
+    """Have the worker do a job, and wait for it.
+
+    Args:
+        folder: What the job reads and writes lies here.
+        job: "convert" or "answer".
+        request: What the job is about.
+        environment: Variables of the worker beyond ours.
+
+    Returns:
+        What the worker says of the result.
+
+    Raises:
+        ModelError: The worker refuses the model, or ended before it was done.
+    """
+    # The worker reads what it needs from its standard input alone: no path goes through a shell. The input stays open
+    # while we live; when it ends, the worker ends as well.
+    # -P: a file of the working directory that is called keras.py is not the one that is meant.
+    command = [sys.executable, "-P", "-m", "braintumor.export.via_keras.worker", job, str(folder.resolve())]
+    with subprocess.Popen(  # noqa: S603 - our own module in our own interpreter
+        command,
+        env=os.environ | _ENVIRONMENT | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as worker:
+        try:
+            said = _talk(worker, json.dumps(dataclasses.asdict(request)))
+        except BaseException:
+            worker.kill()
+            raise
+    result = _result(folder)
+    if "error" in result:
+        raise ModelError(result["error"])
+    if worker.returncode != 0 or not result:
+        last = " / ".join(said.strip().splitlines()[-_LAST_LINES:])
+        raise ModelError(f"Keras ended with exit status {worker.returncode} on {request.model}: {last}")
+    return result
+
+
+def _talk(worker: "subprocess.Popen[str]", request: str) -> str:
+    """Hand the request over, and wait with standard input open; what the worker said on standard error."""
+    assert worker.stdin is not None  # noqa: S101 - narrows the type: both are pipes
+    assert worker.stderr is not None  # noqa: S101
+    try:
+        worker.stdin.write(request + "\n")
+        worker.stdin.flush()
+    except BrokenPipeError:
+        # It ended before it read; why is on standard error.
+        pass
+    said = worker.stderr.read()
+    worker.wait()
+    return said
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads((folder / RESULT).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return result
