@@ -17,6 +17,7 @@ __all__ = ["read_graph", "snake_case"]
 
 _MAX_DEPTH: Final = 32
 _HISTORY_LENGTH: Final = 3
+_KERAS: Final = frozenset({"keras", "tf_keras", "tensorflow"})
 
 
 def read_graph(config: Mapping[str, Any], path: Path) -> KerasGraph:
@@ -123,7 +124,7 @@ class _Reader:
             return self._unfold(layer, f"{path}/", f"{weights}/layers", given, depth + 1)
         operation = ".ops." in f"{layer.get('module')}."
         call = LayerCall(
-            name, path, str(layer["class_name"]), operation, layer["config"], weights, _policy(layer), args, kwargs
+            name, path, _class_name(layer), operation, layer["config"], weights, _policy(layer), args, kwargs
         )
         self.calls.append(call)
         return [TensorRef(name, index) for index in range(_OUTPUTS.get(call.class_name, 1))]
@@ -239,6 +240,14 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield from _leaves(list(value.values()))
     else:
         yield value
+
+
+def _class_name(layer: Mapping[str, Any]) -> str:
+    """A class of Keras's own by its name, any other class so that it is not taken for one of Keras's."""
+    name, registered, module = str(layer["class_name"]), layer.get("registered_name"), layer.get("module")
+    if str(module or "keras").split(".")[0] in _KERAS and (module or not registered):
+        return name
+    return f"{registered}" if ">" in f"{registered}" else f"{module or 'custom'}>{name}"
 
 
 def _policy(layer: Mapping[str, Any]) -> str:

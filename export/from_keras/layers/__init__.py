@@ -11,12 +11,15 @@ from typing import Final, TypeAlias
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.layers import (
     activation,
+    arithmetic,
     convolution,
     dense,
+    indexing,
     merging,
     normalization,
     passing,
     pooling,
+    reduction,
     resizing,
     scaling,
     shape,
@@ -43,9 +46,27 @@ LAYERS: Final[Mapping[str, LayerFunction]] = {
 
 OPERATIONS: Final[Mapping[str, LayerFunction]] = {
     **activation.OPERATIONS,
+    **arithmetic.OPERATIONS,
+    **indexing.OPERATIONS,
     **merging.OPERATIONS,
+    **pooling.OPERATIONS,
+    **reduction.OPERATIONS,
+    **resizing.OPERATIONS,
+    **shape.OPERATIONS,
 }
 """Operations of `keras.ops`, which Keras saves like layers: `x / 127.5` is a TrueDivide."""
 
-INTEGER_INPUT: Final = frozenset({"Rescaling", "Normalization", "Concatenate", "Cast", "TrueDivide", "Divide"})
+INTEGER_INPUT: Final = frozenset(
+    {
+        "Concatenate",
+        "Divide",
+        "GetItem",
+        "Identity",
+        "Normalization",
+        "Rescaling",
+        "Stack",
+        "TrueDivide",
+        *passing.AUGMENTATION,
+    }
+)
 """Those that take integers, as a model with uint8 input gives them, and compute what they would with floats."""

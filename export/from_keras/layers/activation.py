@@ -1,53 +1,17 @@
-"""Activations: as layers, and as the `activation` of another layer."""
+"""Activations: as layers, as operations, and as the `activation` of another layer."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from braintumor.export.from_keras.builder import Builder
+from braintumor.export.from_keras.layers.activation_patterns import ACTIVATIONS, ALIASES, Step
+from braintumor.export.from_keras.layers.axes import chosen_axes, value_axis
 from braintumor.export.from_keras.tensor import Call, Tensor
 
-__all__ = ["ACTIVATIONS", "ALIASES", "LAYERS", "OPERATIONS", "activate", "activation_name", "steps"]
-
-ALIASES: Final[Mapping[str, str]] = {
-    "swish": "silu",
-    "hard_swish": "hard_silu",
-    "exponential": "exp",
-}
-"""Other names of the same activation."""
-
-# Each activation as steps (operator, operands, attributes). An operand is the input "x", the step before ".", or a
-# number. The last step gives the result.
-_Step = tuple[str, tuple[str | float, ...], Mapping[str, float]]
-
-ACTIVATIONS: Final[Mapping[str, tuple[_Step, ...]]] = {
-    "linear": (),
-    "relu": (("Relu", ("x",), {}),),
-    "relu6": (("Clip", ("x", 0.0, 6.0), {}),),
-    "sigmoid": (("Sigmoid", ("x",), {}),),
-    "tanh": (("Tanh", ("x",), {}),),
-    "silu": (("Sigmoid", ("x",), {}), ("Mul", ("x", "."), {})),
-    "hard_sigmoid": (("HardSigmoid", ("x",), {"alpha": 1 / 6, "beta": 0.5}),),
-    "hard_silu": (("HardSwish", ("x",), {}),),
-    "gelu": (
-        ("Mul", ("x", math.sqrt(0.5)), {}),
-        ("Erf", (".",), {}),
-        ("Add", (".", 1.0), {}),
-        ("Mul", ("x", "."), {}),
-        ("Mul", (".", 0.5), {}),
-    ),
-    "elu": (("Elu", ("x",), {"alpha": 1.0}),),
-    "selu": (("Selu", ("x",), {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}),),
-    "leaky_relu": (("LeakyRelu", ("x",), {"alpha": 0.2}),),
-    "softplus": (("Softplus", ("x",), {}),),
-    "softsign": (("Softsign", ("x",), {}),),
-    "exp": (("Exp", ("x",), {}),),
-    "softmax": (("Softmax", ("x",), {}),),
-    "log_softmax": (("LogSoftmax", ("x",), {}),),
-}
-"""Keras's activations by name."""
+__all__ = ["LAYERS", "OPERATIONS", "activate", "activation_name", "steps"]
 
 _OVER_CHANNELS: Final = frozenset({"Softmax", "LogSoftmax"})
 
@@ -71,15 +35,31 @@ def activate(tensor: Tensor, call: Call, graph: Builder, *, own: bool = False) -
         own: The activation is the layer's main node and has the layer's name.
 
     Raises:
-        UnsupportedLayerError: The activation is not in `ACTIVATIONS`.
+        UnsupportedLayerError: The activation is not known.
     """
-    name = activation_name(call.config.get("activation"))
-    if name is None or name not in ACTIVATIONS:
-        raise call.unsupported(f"activation {call.config.get('activation')!r:.100} is not known to the direct writer")
-    return steps(tensor, ACTIVATIONS[name], graph, call.name if own else f"{call.name}/{name}")
+    activation = call.config.get("activation")
+    name = activation_name(activation)
+    if name is not None and name in ACTIVATIONS:
+        return steps(tensor, ACTIVATIONS[name], graph, call.name if own else f"{call.name}/{name}")
+    if name == "glu":
+        return _gated(call, tensor, -1, graph, call.name if own else f"{call.name}/glu")
+    if (
+        not isinstance(activation, Mapping)
+        or activation.get("class_name") not in _AS_ACTIVATION
+        or not isinstance(activation["config"], Mapping)
+    ):
+        raise call.unsupported(f"activation {activation!r:.100} is not known to the direct writer")
+    inner = str(activation["class_name"])
+    layer = replace(
+        call.layer,
+        name=call.name if own else f"{call.name}/{activation['config']['name']}",
+        class_name=inner,
+        config=activation["config"],
+    )
+    return LAYERS[inner](replace(call, layer=layer, inputs=(tensor,), args=(tensor,), kwargs={}), graph)
 
 
-def steps(tensor: Tensor, pattern: tuple[_Step, ...], graph: Builder, name: str) -> Tensor:
+def steps(tensor: Tensor, pattern: tuple[Step, ...], graph: Builder, name: str) -> Tensor:
     """Append the nodes of a pattern; its last one gets the name."""
     previous = tensor.value
     for index, (op_type, operands, given) in enumerate(pattern):
@@ -106,16 +86,16 @@ def _activation(call: Call, graph: Builder) -> Tensor:
 
 
 def _relu(call: Call, graph: Builder) -> Tensor:
-    """`ReLU`: with an upper limit, a slope below a threshold."""
+    """`ReLU`: with an upper limit, a slope below 0."""
     slope, threshold = call.config.get("negative_slope") or 0.0, call.config.get("threshold") or 0.0
     limit = call.config.get("max_value")
     if threshold:
         raise call.unsupported(f"threshold={threshold} is not known to the direct writer")
+    first: Step = ("LeakyRelu", ("x",), {"alpha": float(slope)}) if slope else ("Relu", ("x",), {})
     if limit is None:
-        kind: _Step = ("LeakyRelu", ("x",), {"alpha": slope}) if slope else ("Relu", ("x",), {})
-        return steps(call.input, (kind,), graph, call.name)
+        return steps(call.input, (first,), graph, call.name)
     if slope:
-        raise call.unsupported("negative_slope with max_value is not known to the direct writer")
+        return steps(call.input, (first, ("Min", (".", float(limit)), {})), graph, call.name)
     return steps(call.input, (("Clip", ("x", 0.0, float(limit)), {}),), graph, call.name)
 
 
@@ -123,11 +103,6 @@ def _leaky_relu(call: Call, graph: Builder) -> Tensor:
     """`LeakyReLU`; Keras 2 calls its slope alpha."""
     slope = call.config.get("negative_slope", call.config.get("alpha", 0.3))
     return steps(call.input, (("LeakyRelu", ("x",), {"alpha": float(slope)}),), graph, call.name)
-
-
-def _elu(call: Call, graph: Builder) -> Tensor:
-    """`ELU`."""
-    return steps(call.input, (("Elu", ("x",), {"alpha": float(call.config.get("alpha", 1.0))}),), graph, call.name)
 
 
 def _prelu(call: Call, graph: Builder) -> Tensor:
@@ -144,42 +119,94 @@ def _prelu(call: Call, graph: Builder) -> Tensor:
 
 
 def _softmax(call: Call, graph: Builder) -> Tensor:
-    """`Softmax` over one axis."""
+    """`Softmax`, and `softmax` and `log_softmax`, along one axis."""
     tensor = call.input
-    axis = call.config.get("axis", -1)
-    rank = len(tensor.shape) + 1
-    if not isinstance(axis, int) or len(call.kwargs.keys() - {"mask"}) or axis % rank == 0:
-        raise call.unsupported(f"axis={axis!r} is not known to the direct writer")
-    if tensor.is_map and axis % rank == rank - 1:
-        return tensor.replace(graph.node("Softmax", [tensor.value], call.name, axis=1))
-    return Tensor(graph.node("Softmax", [graph.keras_order(tensor)], call.name, axis=axis), tensor.shape)
+    if call.kwargs.get("mask") is not None:
+        raise call.unsupported("it takes a mask")
+    axis, *others = chosen_axes(call, call.config.get("axis", -1), len(tensor.shape) + 1)
+    if others:
+        raise call.unsupported(f"axis={call.config['axis']} is not known to the direct writer")
+    op_type = "LogSoftmax" if call.layer.class_name == "LogSoftmax" else "Softmax"
+    return tensor.replace(graph.node(op_type, [tensor.value], call.name, axis=value_axis(tensor, axis)))
+
+
+def _gated(call: Call, tensor: Tensor, axis: int, graph: Builder, name: str) -> Tensor:
+    """`glu`: the first half of the values times the sigmoid of the second half."""
+    (place,) = chosen_axes(call, axis, len(tensor.shape) + 1)
+    half = tensor.shape[place - 1] // 2
+    inputs = [tensor.value, graph.integers(f"{name}/halves", [half, half])]
+    values, gates = graph.node_outputs(2, "Split", inputs, f"{name}/split", axis=value_axis(tensor, place))
+    gates = graph.node("Sigmoid", [gates], f"{name}/sigmoid")
+    shape = (*tensor.shape[: place - 1], half, *tensor.shape[place:])
+    return Tensor(graph.node("Mul", [values, gates], name), shape, tensor.is_map)
+
+
+def _glu(call: Call, graph: Builder) -> Tensor:
+    """`glu`."""
+    return _gated(call, call.input, call.config.get("axis", -1), graph, call.name)
 
 
 def _operation(call: Call, graph: Builder) -> Tensor:
-    """An activation of `keras.ops` without options."""
-    return steps(call.input, ACTIVATIONS[_OPERATION_NAMES[call.layer.class_name]], graph, call.name)
+    """An activation of `keras.ops`, or the layer `ELU`."""
+    name = call.layer.class_name
+    pattern = _PATTERNS[name](call.config) if name in _PATTERNS else ACTIVATIONS[_NAMES[name]]
+    return steps(call.input, pattern, graph, call.name)
 
 
-_OPERATION_NAMES: Final[Mapping[str, str]] = {
-    "Relu": "relu",
-    "Relu6": "relu6",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Silu": "silu",
+_NAMES: Final[Mapping[str, str]] = {
+    "Exp": "exp",
     "HardSigmoid": "hard_sigmoid",
     "HardSilu": "hard_silu",
-    "Exp": "exp",
+    "HardTanh": "hard_tanh",
+    "LogSigmoid": "log_sigmoid",
+    "Mish": "mish",
+    "Relu": "relu",
+    "Relu6": "relu6",
+    "Selu": "selu",
+    "Sigmoid": "sigmoid",
+    "Silu": "silu",
     "Softplus": "softplus",
     "Softsign": "softsign",
+    "SparsePlus": "sparse_plus",
+    "SparseSigmoid": "sparse_sigmoid",
+    "Tanh": "tanh",
+    "TanhShrink": "tanh_shrink",
 }
+"""Operations without options → activation."""
+
+_PATTERNS: Final[Mapping[str, Callable[[Mapping[str, Any]], tuple[Step, ...]]]] = {
+    "Celu": lambda config: (("Celu", ("x",), {"alpha": float(config["alpha"])}),),
+    "ELU": lambda config: (("Elu", ("x",), {"alpha": float(config.get("alpha", 1.0))}),),
+    "Elu": lambda config: (("Elu", ("x",), {"alpha": float(config["alpha"])}),),
+    "Gelu": lambda config: ACTIVATIONS["gelu_tanh" if config["approximate"] else "gelu"],
+    "HardShrink": lambda config: (("Shrink", ("x",), {"lambd": float(config["threshold"]), "bias": 0.0}),),
+    "SoftShrink": lambda config: (
+        ("Shrink", ("x",), {"lambd": float(config["threshold"]), "bias": float(config["threshold"])}),
+    ),
+    "Threshold": lambda config: (
+        ("Greater", ("x", float(config["threshold"])), {}),
+        ("Where", (".", "x", float(config["default_value"])), {}),
+    ),
+}
+"""Operations with options → their pattern."""
+
+_AS_ACTIVATION: Final = frozenset({"ReLU", "LeakyReLU", "ELU", "Softmax"})
+"""Layers that are given as the activation of another layer; Keras does not save the weights of a PReLU there."""
 
 LAYERS: Final = {
     "Activation": _activation,
-    "ReLU": _relu,
+    "ELU": _operation,
     "LeakyReLU": _leaky_relu,
-    "ELU": _elu,
+    "Mish": _operation,
     "PReLU": _prelu,
+    "ReLU": _relu,
     "Softmax": _softmax,
 }
 
-OPERATIONS: Final = {**dict.fromkeys(_OPERATION_NAMES, _operation), "Softmax": _softmax}
+OPERATIONS: Final = {
+    **dict.fromkeys([*_NAMES, *(name for name in _PATTERNS if name != "ELU")], _operation),
+    "Glu": _glu,
+    "LeakyRelu": _leaky_relu,
+    "LogSoftmax": _softmax,
+    "Softmax": _softmax,
+}

@@ -104,6 +104,56 @@ def _separable_conv2d(call: Call, graph: Builder) -> Tensor:
     return activate(result, call, graph)
 
 
+def _conv2d_transpose(call: Call, graph: Builder) -> Tensor:
+    """`Conv2DTranspose`: the gradient of a convolution by its input."""
+    channels, *size = map_shape(call)
+    config, layer, filters = call.config, call.layer.layer, int(call.config["filters"])
+    shapes = {"kernel": (*config["kernel_size"], filters, channels)} | _bias_shape(call, filters)
+    kernel, *bias = call.arrays(shapes)
+    strides, dilations = list(config.get("strides", (1, 1))), list(config.get("dilation_rate", (1, 1)))
+    given = config.get("output_padding") or [None, None]
+    spans = [
+        _transposed_span(call, *direction)
+        for direction in zip(size, kernel.shape[:2], strides, dilations, given, strict=True)
+    ]
+    inputs = [
+        graph.channels_first(call.input, config.get("data_format")),
+        graph.constant(f"{layer}/kernel", kernel.transpose(3, 2, 0, 1)),
+        *(graph.constant(f"{layer}/bias", item) for item in bias),
+    ]
+    (height, width), before, behind, added = ([span[index] for span in spans] for index in range(4))
+    value = graph.node(
+        "ConvTranspose",
+        inputs,
+        call.name,
+        kernel_shape=list(kernel.shape[:2]),
+        strides=strides,
+        dilations=dilations,
+        pads=[*before, *behind],
+        output_padding=added,
+    )
+    return activate(graph.map_tensor(value, (filters, height, width), config.get("data_format")), call, graph)
+
+
+def _transposed_span(
+    call: Call, size: int, kernel: int, stride: int, dilation: int, padding: int | None
+) -> tuple[int, int, int, int]:
+    """Size of the result, what is cut off before and behind, and what is added behind, in one direction.
+
+    As `keras.src.backend.common.backend_utils` computes the size and TensorFlow the place.
+    """
+    seen = (kernel - 1) * dilation + 1
+    full = (size - 1) * stride + seen
+    if call.config.get("padding", "valid") == "valid":
+        result = full + (max(stride - seen, 0) if padding is None else padding)
+    else:
+        result = size * stride if padding is None else (size - 1) * stride + seen % 2 + padding
+    cut = max(full - result, 0)
+    if call.config.get("padding", "valid") == "valid" and cut:
+        raise call.unsupported(f"output_padding={padding} is not known to the direct writer")
+    return result, cut // 2, cut - cut // 2, max(result - full, 0)
+
+
 def _bias_shape(call: Call, filters: int) -> dict[str, tuple[int, ...]]:
     return {"bias": (filters,)} if call.config.get("use_bias", True) else {}
 
@@ -154,6 +204,7 @@ def _convolve(
 
 LAYERS: Final = {
     "Conv2D": _conv2d,
+    "Conv2DTranspose": _conv2d_transpose,
     "DepthwiseConv2D": _depthwise_conv2d,
     "SeparableConv2D": _separable_conv2d,
 }

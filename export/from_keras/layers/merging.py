@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from braintumor.export.from_keras.builder import Builder
+from braintumor.export.from_keras.layers.axes import chosen_axes, reshaped, value_axis
+from braintumor.export.from_keras.layers.reduction import reduce_axes
 from braintumor.export.from_keras.layers.scaling import aligned_constant
 from braintumor.export.from_keras.tensor import Call, Tensor
 
@@ -31,6 +33,23 @@ def _concatenate(call: Call, graph: Builder) -> Tensor:
     onnx_axis = (2, 3, 1)[place] if is_map and rank > 1 else place + 1
     value = values[0] if len(values) == 1 else graph.node("Concat", values, call.name, axis=onnx_axis)
     return Tensor(value, tuple(shape), is_map, tensors[0].dtype)
+
+
+def _stack(call: Call, graph: Builder) -> Tensor:
+    """`stack` along a new axis."""
+    tensors = call.inputs
+    (axis,) = chosen_axes(call, call.config.get("axis", 0), len(tensors[0].shape) + 2)
+    if len({tensor.shape for tensor in tensors}) > 1:
+        raise call.unsupported(f"it stacks {[tensor.shape for tensor in tensors]}")
+    shape = list(tensors[0].shape)
+    shape.insert(axis - 1, 1)
+    rows = tuple(
+        reshaped(tensor, tuple(shape), graph, f"{call.name}/row{index}") for index, tensor in enumerate(tensors)
+    )
+    shape[axis - 1] = len(rows)
+    values, is_map = same_order(rows, graph)
+    result = Tensor(values[0], tuple(shape), is_map)
+    return result.replace(graph.node("Concat", values, call.name, axis=value_axis(result, axis)))
 
 
 def same_order(tensors: tuple[Tensor, ...], graph: Builder) -> "tuple[list[ir.Value], bool]":
@@ -107,6 +126,27 @@ def _average(call: Call, graph: Builder) -> Tensor:
     return combine(call, graph, "Mul", [total, 1 / len(operands)])
 
 
+def _floor_divide(call: Call, graph: Builder) -> Tensor:
+    """`x // y`."""
+    quotient = combine(call, graph, "Div", _operands(call), f"{call.name}/quotient")
+    return quotient.replace(graph.node("Floor", [quotient.value], call.name))
+
+
+def _dot(call: Call, graph: Builder) -> Tensor:
+    """`Dot` of two vectors."""
+    call.only(normalize=False)
+    if [len(tensor.shape) for tensor in call.inputs] != [1, 1]:
+        raise call.unsupported(f"it multiplies {[tensor.shape for tensor in call.inputs]}")
+    product = combine(call, graph, "Mul", list(call.inputs), f"{call.name}/product")
+    return reduce_axes(product, "ReduceSum", [1], graph, call.name, keepdims=True)
+
+
+def _layer_scale(call: Call, graph: Builder) -> Tensor:
+    """`LayerScale` of ConvNeXt: one factor a channel."""
+    (gamma,) = call.arrays({"gamma": (int(call.config["projection_dim"]),)})
+    return combine(call, graph, "Mul", [call.input, gamma])
+
+
 def _scaled_residual(call: Call, graph: Builder) -> Tensor:
     """`CustomScaleLayer` of InceptionResNetV2: x + scale * residual."""
     trunk, residual = call.inputs
@@ -121,6 +161,8 @@ LAYERS: Final = {
     "Average": _average,
     "Concatenate": _concatenate,
     "CustomScaleLayer": _scaled_residual,
+    "Dot": _dot,
+    "LayerScale": _layer_scale,
     "Maximum": _elementwise("Max"),
     "Minimum": _elementwise("Min"),
     "Multiply": _elementwise("Mul"),
@@ -129,10 +171,14 @@ LAYERS: Final = {
 
 OPERATIONS: Final = {
     "Add": _elementwise("Add"),
+    "Concatenate": _concatenate,
     "Divide": _elementwise("Div", chained=False),
+    "FloorDivide": _floor_divide,
     "Maximum": _elementwise("Max"),
     "Minimum": _elementwise("Min"),
     "Multiply": _elementwise("Mul"),
+    "Power": _elementwise("Pow", chained=False),
+    "Stack": _stack,
     "Subtract": _elementwise("Sub", chained=False),
     "TrueDivide": _elementwise("Div", chained=False),
 }

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.export.from_keras.builder import Builder
+from braintumor.export.from_keras.layers.axes import chosen_axes
+from braintumor.export.from_keras.layers.reduction import reduce_axes
 from braintumor.export.from_keras.tensor import Call, Tensor
 
 if TYPE_CHECKING:
@@ -122,8 +124,20 @@ def _group_normalization(call: Call, graph: Builder) -> Tensor:
     return Tensor(value, tensor.shape, is_map)
 
 
+def _unit_normalization(call: Call, graph: Builder) -> Tensor:
+    """`UnitNormalization`: vectors of length 1."""
+    tensor = call.input
+    axes = chosen_axes(call, call.config.get("axis", -1), len(tensor.shape) + 1)
+    length = reduce_axes(tensor, "ReduceL2", axes, graph, f"{call.name}/length", keepdims=True)
+    smallest = graph.constant(f"{call.name}/smallest", np.array(1e-12, np.float32))
+    divisor = graph.node("Max", [length.value, smallest], f"{call.name}/divisor")
+    value = tensor.value if tensor.is_map == length.is_map else graph.keras_order(tensor)
+    return Tensor(graph.node("Div", [value, divisor], call.name), tensor.shape, length.is_map)
+
+
 LAYERS: Final = {
     "BatchNormalization": _batch_normalization,
     "GroupNormalization": _group_normalization,
     "LayerNormalization": _layer_normalization,
+    "UnitNormalization": _unit_normalization,
 }

@@ -6,7 +6,7 @@ from braintumor.export.from_keras.builder import CHANNELS_LAST, Builder
 from braintumor.export.from_keras.layers.convolution import map_shape, output_size, pads
 from braintumor.export.from_keras.tensor import Call, Tensor
 
-__all__ = ["LAYERS"]
+__all__ = ["LAYERS", "OPERATIONS"]
 
 
 def _max_pooling2d(call: Call, graph: Builder) -> Tensor:
@@ -21,8 +21,8 @@ def _average_pooling2d(call: Call, graph: Builder) -> Tensor:
 
 def _pool(call: Call, graph: Builder, op_type: str, count_include_pad: int | None = None) -> Tensor:
     channels, *size = map_shape(call)
-    window = list(call.config["pool_size"])
-    strides = list(call.config.get("strides") or window)
+    window = _pair(call.config["pool_size"])
+    strides = _pair(call.config.get("strides") or window)
     padded = pads(call, size, window, strides)
     height, width = output_size(size, window, strides, padded)
     if min(height, width) < 1:
@@ -38,6 +38,24 @@ def _pool(call: Call, graph: Builder, op_type: str, count_include_pad: int | Non
         count_include_pad=count_include_pad,
     )
     return graph.map_tensor(value, (channels, height, width), data_format)
+
+
+def _pair(size: int | list[int]) -> list[int]:
+    """Operations keep one number for both directions, layers two."""
+    return [size, size] if isinstance(size, int) else list(size)
+
+
+def _adaptive_average_pooling2d(call: Call, graph: Builder) -> Tensor:
+    """`AdaptiveAveragePooling2D`, where the result divides its input evenly."""
+    channels, *size = map_shape(call)
+    wanted = _pair(call.config["output_size"])
+    if any(length % target for length, target in zip(size, wanted, strict=True)):
+        raise call.unsupported(f"output_size={wanted} does not divide {size} evenly")
+    window = [length // target for length, target in zip(size, wanted, strict=True)]
+    data_format = call.config.get("data_format")
+    value = graph.channels_first(call.input, data_format)
+    value = graph.node("AveragePool", [value], call.name, kernel_shape=window, strides=window)
+    return graph.map_tensor(value, (channels, *wanted), data_format)
 
 
 def _global_average_pooling2d(call: Call, graph: Builder) -> Tensor:
@@ -60,8 +78,11 @@ def _pool_globally(call: Call, graph: Builder, op_type: str) -> Tensor:
 
 
 LAYERS: Final = {
+    "AdaptiveAveragePooling2D": _adaptive_average_pooling2d,
     "MaxPooling2D": _max_pooling2d,
     "AveragePooling2D": _average_pooling2d,
     "GlobalAveragePooling2D": _global_average_pooling2d,
     "GlobalMaxPooling2D": _global_max_pooling2d,
 }
+
+OPERATIONS: Final = {"AveragePool": _average_pooling2d, "MaxPool": _max_pooling2d}

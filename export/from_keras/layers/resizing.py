@@ -9,7 +9,7 @@ from braintumor.export.from_keras.tensor import Call, Tensor
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["LAYERS"]
+__all__ = ["LAYERS", "OPERATIONS"]
 
 # TensorFlow samples at the centres of pixels. Its bicubic weights come from a table, which ONNX's do not match.
 _MODES: Final = {
@@ -44,10 +44,11 @@ def _up_sampling2d(call: Call, graph: Builder) -> Tensor:
 
 
 def _resizing(call: Call, graph: Builder) -> Tensor:
-    """`Resizing`, nearest or bilinear."""
+    """`Resizing` and `image.resize`, nearest or bilinear."""
     call.only(crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, antialias=False)
     channels, height, width = map_shape(call)
-    size = (int(call.config["height"]), int(call.config["width"]))
+    given = call.config.get("size") or (call.config["height"], call.config["width"])
+    size = (int(given[0]), int(given[1]))
     if (height, width) == size:
         return call.input
     data_format = call.config.get("data_format")
@@ -55,4 +56,20 @@ def _resizing(call: Call, graph: Builder) -> Tensor:
     return graph.map_tensor(value, (channels, *size), data_format)
 
 
-LAYERS: Final = {"Resizing": _resizing, "UpSampling2D": _up_sampling2d}
+def _center_crop(call: Call, graph: Builder) -> Tensor:
+    """`CenterCrop` of a map that is not smaller."""
+    channels, height, width = map_shape(call)
+    size = (int(call.config["height"]), int(call.config["width"]))
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    if min(top, left) < 0:
+        raise call.unsupported(f"it crops {(height, width)} to {size}, which resizes")
+    data_format = call.config.get("data_format")
+    bounds = {"starts": [top, left], "ends": [top + size[0], left + size[1]], "axes": [2, 3]}
+    given = [graph.integers(f"{call.name}/{key}", numbers) for key, numbers in bounds.items()]
+    value = graph.node("Slice", [graph.channels_first(call.input, data_format), *given], call.name)
+    return graph.map_tensor(value, (channels, *size), data_format)
+
+
+LAYERS: Final = {"CenterCrop": _center_crop, "Resizing": _resizing, "UpSampling2D": _up_sampling2d}
+
+OPERATIONS: Final = {"Resize": _resizing}
