@@ -16,13 +16,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.models.build import IMAGENET_MEAN, IMAGENET_STD
 
-__all__ = ["BATCH", "IMAGE", "PROBABILITIES", "Frame", "framed"]
+__all__ = ["BATCH", "IMAGE", "PREFIX", "PROBABILITIES", "Frame", "framed"]
 
 IMAGE: Final = "image"
 PROBABILITIES: Final = "probabilities"
 BATCH: Final = "batch"
 
-_PREFIX: Final = "frame/"
+PREFIX: Final = "frame/"
+"""Begins the names of the nodes that the frame adds."""
 
 _CORE_OUTPUT: Final = "core/output"
 
@@ -126,12 +127,12 @@ class _Chain:
         self._side, self._at = side, start
 
     def constant(self, name: str, value: Any) -> str:
-        full = f"{_PREFIX}{self._side}/{name}"
+        full = f"{PREFIX}{self._side}/{name}"
         self.constants.append((full, value))
         return full
 
     def add(self, kind: str, others: Sequence[str] = (), **attributes: Any) -> None:
-        name = f"{_PREFIX}{self._side}/{kind.lower()}_{len(self.nodes)}"
+        name = f"{PREFIX}{self._side}/{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, [self._at, *others], [name], name=name, **attributes))
         self._at = name
 
@@ -143,4 +144,4 @@ class _Chain:
         if self.nodes:
             self.nodes[-1].output[0] = name
         else:
-            self.nodes.append(helper.make_node("Identity", [self._at], [name], name=f"{_PREFIX}{self._side}"))
+            self.nodes.append(helper.make_node("Identity", [self._at], [name], name=f"{PREFIX}{self._side}"))

@@ -18,7 +18,7 @@ from braintumor.export.from_keras.archive import KerasArchive, open_archive
 from braintumor.export.inference import answers
 from braintumor.export.lint import require_clean
 from braintumor.export.network import Network, ends_in_logits, installed_tools, read_network, tool_versions
-from braintumor.export.plan import QuantisationPlan
+from braintumor.export.plan import QuantisationPlan, require_structure
 from braintumor.export.precision import Precision, at_precision, half_around_int8
 from braintumor.export.probe import PROBE_FILE, write_probe
 from braintumor.export.quantize import INT8_OPSET, quantized
@@ -161,7 +161,8 @@ def build_member(
     logits = ends_in_logits(facts.last_activation, outputs, options.path)
     permutation = class_permutation(options.classes, classes)
     nodes = {"converted": network.nodes, "simplified": len(network.model.graph.node)}
-    model = _at_target(network.model, replace(plain, softmax=logits, permutation=permutation), target)
+    frame = replace(plain, softmax=logits, permutation=permutation)
+    model = _at_target(network.model, frame, target, options.path)
     model.doc_string = NOTICE
     path = folder / MODEL
     onnx.save(model, str(path))
@@ -203,11 +204,13 @@ def _own_outputs(network: Network, plain: Frame, pixels: NDArray[np.uint8]) -> N
     return answers(framed(copy, plain).SerializeToString(), pixels)
 
 
-def _at_target(core: onnx.ModelProto, frame: Frame, target: Target) -> onnx.ModelProto:
+def _at_target(core: onnx.ModelProto, frame: Frame, target: Target, path: Path) -> onnx.ModelProto:
     """Frame a network and bring it to a precision; the network is used up."""
     if target.plan is None:
         return framed(at_precision(core, target.precision), frame)
-    int8 = quantized(framed(core, frame), target.plan.thresholds, target.plan.float_nodes)
+    model = framed(core, frame)
+    require_structure(target.plan, model, path)
+    int8 = quantized(model, target.plan.thresholds, target.plan.float_nodes)
     return half_around_int8(int8) if target.rest == "fp16" else int8
 
 

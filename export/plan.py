@@ -1,7 +1,8 @@
 """A quantisation plan: what calibration and search found for one `.keras` file, as a small JSON file.
 
 Applying a plan needs no images and takes seconds, so a plan can ship beside its weights, and a workstation
-without the data set makes the same int8 model, byte for byte.
+without the data set makes the same int8 model, byte for byte. It names tensors and nodes, so it holds the structure
+that they belong to, and is refused for any other.
 """
 
 import hashlib
@@ -12,12 +13,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import onnx
+
 from braintumor.errors import ModelError
+from braintumor.export.structure import Structure, structure_of
 from braintumor.runtime.files import atomic_text
 
-__all__ = ["PLAN_SUFFIX", "QuantisationPlan", "plan_beside", "read_plan", "rounded_thresholds", "write_plan"]
+__all__ = [
+    "PLAN_SUFFIX",
+    "QuantisationPlan",
+    "plan_beside",
+    "read_plan",
+    "require_structure",
+    "rounded_thresholds",
+    "write_plan",
+]
 
-SCHEMA: Final = "braintumor.quantisation-plan/1"
+SCHEMA: Final = "braintumor.quantisation-plan/2"
 PLAN_SUFFIX: Final = ".int8.json"
 
 FINDINGS: Final = ("calibration", "members", "naive", "searched", "vote", "ranking")
@@ -33,6 +45,7 @@ class QuantisationPlan:
     Attributes:
         source_sha256: Of the `.keras` file that it was made for.
         size: Height and width in pixels.
+        structure: Of the network whose tensors and nodes it names.
         method: By which the thresholds were chosen, of `calibration.METHODS`.
         thresholds: Activation tensor → the magnitude that becomes 127.
         float_nodes: Weighted nodes that stay in float.
@@ -43,6 +56,7 @@ class QuantisationPlan:
 
     source_sha256: str
     size: tuple[int, int]
+    structure: Structure
     method: str
     thresholds: Mapping[str, float]
     float_nodes: tuple[str, ...]
@@ -96,6 +110,7 @@ def read_plan(path: Path) -> QuantisationPlan:
         return QuantisationPlan(
             source_sha256=str(found["source_sha256"]),
             size=(int(height), int(width)),
+            structure=_structure(found["structure"]),
             method=str(found["method"]),
             thresholds=thresholds,
             float_nodes=_names(found["float_nodes"]),
@@ -104,6 +119,26 @@ def read_plan(path: Path) -> QuantisationPlan:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is no quantisation plan ({type(error).__name__}: {error}); {_AGAIN}") from error
+
+
+def require_structure(plan: QuantisationPlan, model: onnx.ModelProto, path: Path) -> None:
+    """Refuse a plan that was made for a network of another structure.
+
+    Args:
+        plan: The plan.
+        model: The framed FP32 model that it is to be applied to.
+        path: The `.keras` file, for the message.
+
+    Raises:
+        ModelError: It names the first layer that differs.
+    """
+    structure = structure_of(model)
+    if structure.sha256 != plan.structure.sha256:
+        layer = plan.structure.first_difference(structure)
+        raise ModelError(
+            f"the quantisation plan of {path} was made for another structure, which differs at the layer {layer!r}; "
+            f"{_AGAIN}"
+        )
 
 
 def plan_beside(model: Path, source_sha256: str) -> QuantisationPlan | None:
@@ -126,6 +161,10 @@ def _names(values: Sequence[object]) -> tuple[str, ...]:
     if not isinstance(values, list):
         raise TypeError(f"{values!r} is no list of names")
     return tuple(str(value) for value in values)
+
+
+def _structure(data: Mapping[str, Any]) -> Structure:
+    return Structure(str(data["sha256"]), {str(name): str(digest) for name, digest in data["nodes"].items()})
 
 
 def _rounded(value: float) -> float:

@@ -16,12 +16,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from braintumor.export.evaluation import Evaluator, Step, Subject
 from braintumor.export.fidelity import Answers, Limits, Quality, doubtful, quality
 from braintumor.export.groups import Group, node_groups
 from braintumor.export.plan import QuantisationPlan
+from braintumor.export.structure import structure_of
 from braintumor.runtime.vote import soft_vote
 
 __all__ = ["search_plans"]
@@ -184,6 +186,7 @@ def _plan(state: _State, labels: NDArray[np.int64], naive: Answers, findings: Ma
     return QuantisationPlan(
         source_sha256=subject.source_sha256,
         size=(height, width),
+        structure=structure_of(onnx.load(str(subject.model))),
         method=state.method,
         thresholds=state.thresholds,
         float_nodes=tuple(sorted(name for group in state.in_float for name in group.nodes)),

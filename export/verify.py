@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.parity import Parity, parity
+from braintumor.bench.recorded import PHANTOMS
 from braintumor.errors import ParityError
 from braintumor.export.half_range import HALF_MAX, largest_half_value
 from braintumor.export.inference import ENGINE
@@ -30,7 +31,7 @@ __all__ = [
 BATCH_SIZES: Final = (1, 7, 32)
 """Alone, a size that divides nothing, and a full batch: some faults show at one of them only."""
 
-MIN_IMAGES: Final = 64
+MIN_IMAGES: Final = PHANTOMS
 
 TOLERANCES: Final[Mapping[Precision, float]] = MappingProxyType(
     {"fp32": 1e-5, "fp16": 5e-3, "bf16": 3e-2, "int8": 0.25}

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.phantoms import phantoms
+from braintumor.bench.recorded import PHANTOMS, RecordedAnswers, answers_path, pixels_sha256, write_answers
 from braintumor.errors import ModelError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
+from braintumor.runtime.files import sha256_of
 from braintumor.training.data import Dataset
 from braintumor.training.keras_package import array_of, keras_module
 from braintumor.training.splits import Split
 
-__all__ = ["answers_of", "load_keras_file", "on_grid", "round_model", "save_compressed"]
+__all__ = ["answers_of", "load_keras_file", "on_grid", "record_answers", "round_model", "save_compressed"]
 
 _BATCH = 32
 _SUBNORMAL = 1e-30
@@ -64,6 +67,26 @@ def answers_of(model: Any, parts: Mapping[Split, Dataset]) -> dict[Split, NDArra
             chunks.append(np.asarray(model.predict_on_batch(full))[: len(chunk)])
         found[split] = np.concatenate(chunks)
     return found
+
+
+def record_answers(path: Path) -> Path:
+    """Write what Keras answers to generated phantoms beside a grey classifier that scales inside.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    model = load_keras_file(path)
+    size = int(model.input_shape[1])
+    images = phantoms(PHANTOMS, size, size)
+    outputs = np.asarray(model.predict(images[..., np.newaxis].astype(np.float32), batch_size=_BATCH, verbose=0))
+    keras = keras_module()
+    answered_by = f"Keras {keras.__version__}, {keras.backend.backend()}"
+    target = answers_path(path)
+    write_answers(RecordedAnswers(sha256_of(path), answered_by, pixels_sha256(images), outputs), target)
+    return target
 
 
 def on_grid(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:

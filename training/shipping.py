@@ -17,7 +17,7 @@ from braintumor.errors import ParityError
 from braintumor.runtime.files import atomic_text, output_error, sha256_of
 from braintumor.training.data import Dataset
 from braintumor.training.evaluate import Evaluation
-from braintumor.training.keras_file import answers_of, load_keras_file, round_model, save_compressed
+from braintumor.training.keras_file import answers_of, load_keras_file, record_answers, round_model, save_compressed
 from braintumor.training.predictions import Answers
 from braintumor.training.report import Judged, judge
 from braintumor.training.run_record import read_record
@@ -86,7 +86,7 @@ class Shipped:
 def ship(
     source: Path, parts: Mapping[Split, Dataset], free: frozenset[str], target: Path, run: Path | None
 ) -> Shipped:
-    """Write `<name>.keras` and `<name>.md` to `target`, on the coarsest grid that validation does not notice.
+    """Write `<name>.keras` on the coarsest grid that validation does not notice, its card and its recorded answers.
 
     Args:
         source: The `.keras` file as trained.
@@ -116,6 +116,7 @@ def ship(
         save_compressed(model, target / source.name)
     except OSError as error:
         raise output_error(target, error) from error
+    record_answers(target / source.name)
     answers = {split: _answers(parts[split], found[split]) for split in found}
     test_before = _accuracy(trained["test"], parts["test"])
     shipped = Shipped(

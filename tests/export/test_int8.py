@@ -20,6 +20,7 @@ from braintumor.export.mixed import Candidate, choose
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.export.plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
 from braintumor.export.quantize import quantized
+from braintumor.export.structure import structure_of
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle import load_bundle
 from braintumor.runtime.ensemble import Ensemble
@@ -42,6 +43,7 @@ def plan_for(path: Path, in_float: Callable[[list[str]], list[str]] = lambda _: 
     return QuantisationPlan(
         source_sha256=exported.entry["source"]["sha256"],
         size=(32, 32),
+        structure=structure_of(model),
         method="minmax",
         thresholds=activation_thresholds(model, phantoms(16, 32, 32))["minmax"],
         float_nodes=tuple(in_float([name for group in groups for name in group.nodes])),

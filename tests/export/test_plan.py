@@ -17,10 +17,12 @@ from braintumor.export.plan import (
     rounded_thresholds,
     write_plan,
 )
+from braintumor.export.structure import Structure
 
 PLAN = QuantisationPlan(
     source_sha256="ab" * 32,
     size=(128, 96),
+    structure=Structure("cd" * 32, {"conv1": "01234567"}),
     method="entropy",
     thresholds=rounded_thresholds({"b": 1 / 3, "a": 12345.678}),
     float_nodes=("conv1",),
