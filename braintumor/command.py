@@ -15,6 +15,7 @@ import click
 from braintumor import NOTICE, __version__
 from braintumor.errors import BraintumorError
 from braintumor.interrupt import interrupted, interrupts_kept, is_free
+from braintumor.optional import missing_package
 
 __all__ = ["EPILOG", "Command", "debug_option", "version_option"]
 
@@ -54,13 +55,16 @@ class Command(click.Command):
         with _told():
             try:
                 return super().invoke(ctx)
-            except BraintumorError as error:
+            except (BraintumorError, ModuleNotFoundError) as error:
                 if interrupted():
                     # What an interrupt broke off may look like a fault.
                     raise KeyboardInterrupt from error
+                told = error if isinstance(error, BraintumorError) else missing_package(error)
+                if told is None:
+                    raise
                 if debug:
                     traceback.print_exception(error)
-                raise _Failure(str(error), error.exit_code) from error
+                raise _Failure(str(told), told.exit_code) from error
 
 
 @contextlib.contextmanager

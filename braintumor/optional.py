@@ -17,8 +17,30 @@ from typing import Any, Final, cast
 from braintumor.errors import UnavailableError
 from braintumor.hushed import hushed
 
-__all__ = ["quietly_imported", "require"]
+__all__ = ["missing_package", "quietly_imported", "require"]
 
+# Package → the extra that installs it.
+_EXTRAS: Final = MappingProxyType(
+    {
+        "cuda": "tensorrt",
+        "h5py": "cpu",
+        "imagehash": "bench",
+        "kagglehub": "data",
+        "keras": "export",
+        "matplotlib": "bench",
+        "ml_dtypes": "cpu",
+        "onnx": "cpu",
+        "onnx_ir": "cpu",
+        "onnxruntime": "cpu",
+        "onnxslim": "export",
+        "openvino": "openvino",
+        "psutil": "bench",
+        "scipy": "bench",
+        "sklearn": "train",
+        "tensorflow": "export",
+        "tf2onnx": "export",
+    }
+)
 # Package → the module that reports for it; the package does without when that is not installed.
 _REPORTERS: Final = MappingProxyType({"openvino": "openvino_telemetry"})
 # What TensorFlow's C++ tells while it is imported, by itself or by Keras: not a word of it is about the user's files.
@@ -49,6 +71,19 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
             f"{purpose} needs the package {module!r}, which does not load here ({error}); "
             f"install it with: pip install 'braintumor[{extra}]'"
         ) from error
+
+
+def missing_package(error: BaseException) -> UnavailableError | None:
+    """What to say of an optional package that is not installed; None for any other error."""
+    if not isinstance(error, ModuleNotFoundError):
+        return None
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRAS:
+        return None
+    return UnavailableError(
+        f"this needs the package {package!r}, which is not installed; install it with: "
+        f"pip install 'braintumor[{_EXTRAS[package]}]'"
+    )
 
 
 def quietly_imported(module: str) -> ModuleType:

@@ -7,7 +7,7 @@ if that is faster beyond the scatter of the measurement (the 95 % interval of th
 
 import contextlib
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,15 +87,16 @@ class _Timed:
         return min(statistics.median(times) for times in (self.rest_ms, self.int8_ms) if times)
 
 
-def choose(candidates: Sequence[Candidate], step: Step) -> tuple[Choice, ...]:
+def choose(candidates: Sequence[Candidate], step: Step, engines: Iterable[str] = ENGINES) -> tuple[Choice, ...]:
     """Decide for every member.
 
     Args:
         candidates: In the order of the bundle.
         step: Told what is being measured.
+        engines: Names of those to measure on.
     """
     by_engine: dict[str, list[_Timed]] = {}
-    for name in ENGINES:
+    for name in engines:
         # An engine that is not here, or that answers otherwise, is none to choose by.
         with contextlib.suppress(UnavailableError, IntegrityError):
             by_engine[name] = [_timed(name, candidate, step) for candidate in candidates]

@@ -1,6 +1,5 @@
 """A whole export: members, one class order, one bundle."""
 
-import importlib.resources
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from braintumor.export.mixed import Candidate, choose
 from braintumor.export.network import keras_is_installed
 from braintumor.export.precision import Precision
 from braintumor.export.verify import MIN_IMAGES
-from braintumor.models.catalog import ENSEMBLE
+from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.image import SUFFIXES
@@ -174,9 +173,8 @@ def default_models() -> tuple[Path, ...]:
     """
     if own := sorted(_WORKING_MODELS.glob("*.keras")):
         return tuple(own)
-    shipped = Path(str(importlib.resources.files("braintumor.models") / "pretrained"))
-    if found := sorted(path for path in shipped.glob("*.keras") if path.stem in ENSEMBLE):
-        return tuple(found)
+    if shipped := shipped_weights():
+        return shipped
     raise UsageError(
         f"no model was named, {_WORKING_MODELS.absolute()} holds no .keras file and this installation ships none; "
         "name one: bt-export MODEL.keras"

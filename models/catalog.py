@@ -1,12 +1,14 @@
 """The backbones of the ensemble, as plain data. To add one, add an entry."""
 
+import importlib.resources
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from braintumor.errors import UsageError
 from braintumor.models.spec import ModelSpec
 
-__all__ = ["CATALOG", "ENSEMBLE", "model_spec"]
+__all__ = ["CATALOG", "ENSEMBLE", "model_spec", "shipped_weights"]
 
 _SPECS = (
     ModelSpec(
@@ -72,3 +74,9 @@ def model_spec(name: str) -> ModelSpec:
         return CATALOG[name]
     except KeyError:
         raise UsageError(f"no backbone is called {name!r}; the catalog has {', '.join(CATALOG)}") from None
+
+
+def shipped_weights() -> tuple[Path, ...]:
+    """The ensemble's `.keras` files that come with the package, sorted by name; empty where none were installed."""
+    folder = Path(str(importlib.resources.files("braintumor.models") / "pretrained"))
+    return tuple(sorted(path for path in folder.glob("*.keras") if path.stem in ENSEMBLE))

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from braintumor.errors import OutputError
 from braintumor.runtime.files import sha256_of
+from braintumor.runtime.lock import locked
 
 __all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key", "discard"]
 
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
+_LOCK = ".lock"
 _ABANDONED_S = 24 * 3600
 # Of putting an entry where others are doing the same.
 _ATTEMPTS = 5
@@ -52,7 +54,14 @@ def content_key(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(canonical).hexdigest()[:40]
 
 
-def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
+def cached(
+    kind: str,
+    key: str,
+    build: Callable[[Path], None],
+    *,
+    is_whole: Callable[[Path], bool] | None = None,
+    alone: Callable[[], object] | None = None,
+) -> Path:
     """The folder of one entry; built at the first call, hash-checked at every later one.
 
     Args:
@@ -60,29 +69,40 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
         key: What `content_key` gave.
         build: Fills the empty folder that it is given. When it raises, nothing is kept; an OSError counts as one of
             writing there.
+        is_whole: Whether an entry is as it was built, for entries that carry hashes of their own, such as bundles.
+        alone: Lets one process at a time build entries of this kind; called in those that have to wait. What a killed
+            build left behind is removed by the next.
 
     Raises:
         OutputError: The cache cannot be written, or belongs to another user.
     """
     root = cache_folder() / kind
     entry = root / key
+    whole = is_whole or _is_whole
     with _writing(root):
         # Asked before an entry is read, too: another user's entry may hold anything under a fitting hash.
         _refuse_foreign(root)
-        if _is_whole(entry):
+        if whole(entry):
             return entry
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_foreign(root)
         _make_private(root)
-        _sweep(root)
-        work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
-    try:
+    with contextlib.ExitStack() as held:
         with _writing(root):
-            build(work)
-            _seal(work)
-            _publish(work, entry)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            if alone is not None:
+                held.enter_context(locked(root / _LOCK, alone))
+                if whole(entry):
+                    return entry
+            _sweep(root, _ABANDONED_S if alone is None else 0)
+            work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
+        try:
+            with _writing(root):
+                build(work)
+                if is_whole is None:
+                    _seal(work)
+                _publish(work, entry, whole)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     return entry
 
 
@@ -120,12 +140,14 @@ def _writing(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _sweep(root: Path) -> None:
+def _sweep(root: Path, older_than_s: float) -> None:
     """Take away what builds left behind that were killed: no build takes a day."""
     for left in root.glob(".*"):
+        if left.name == _LOCK:
+            continue
         # Another process may be sweeping as well.
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            if time.time() - left.stat().st_mtime > older_than_s:
                 shutil.rmtree(left)
 
 
@@ -134,13 +156,13 @@ def _seal(folder: Path) -> None:
     (folder / _MANIFEST).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
 
 
-def _publish(work: Path, entry: Path) -> None:
+def _publish(work: Path, entry: Path, whole: Callable[[Path], bool]) -> None:
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(OSError):
             work.replace(entry)
             return
         # Another process was faster with the same content: its entry serves as well as ours.
-        if _is_whole(entry):
+        if whole(entry):
             return
         # What lies there is damaged. It moves aside in one step, so that no reader meets half of it.
         aside = Path(tempfile.mkdtemp(prefix=".damaged-", dir=entry.parent))

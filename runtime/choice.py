@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from braintumor.errors import BraintumorError, IntegrityError, UnavailableError
+from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.closing import Closing
 from braintumor.runtime.machine import machine
@@ -43,7 +44,13 @@ Told = Callable[[Choice], object]
 
 
 def load_fastest(
-    bundle: Bundle, names: Sequence[str], *, device: int, threads: int | None, told: Told | None = None
+    bundle: Bundle,
+    names: Sequence[str],
+    *,
+    device: int,
+    threads: int | None,
+    told: Told | None = None,
+    progress: ProgressCallback = silent,
 ) -> Members:
     """Load a bundle on the fastest of some engines.
 
@@ -59,6 +66,7 @@ def load_fastest(
         device: Index of the accelerator.
         threads: CPU threads; None leaves it to the engine.
         told: Of a measurement of more than one engine.
+        progress: Gets the steps of such a measurement.
 
     Raises:
         UnavailableError: None is usable, or none answers as the bundle says.
@@ -74,7 +82,7 @@ def load_fastest(
         "threads": threads,
         "machine": machine({library for name in names for library in ENGINES[name].libraries}),
     }
-    with _Trial(bundle, probes, device, threads, told) as trial:
+    with _Trial(bundle, probes, device, threads, told, progress) as trial:
         name = remembered(_KIND, circumstances, lambda: trial.run(names))["engine"]
         try:
             return trial.take(name)
@@ -94,21 +102,42 @@ def _first_usable(bundle: Bundle, names: Sequence[str], device: int, threads: in
     raise none_usable(reasons)
 
 
+def _promising(names: Sequence[str]) -> list[str]:
+    """The engines of whose libraries one is installed; those for a GPU only where there is one."""
+    here = machine({library for name in names for library in ENGINES[name].libraries})
+    return [
+        name
+        for name in names
+        if any(here["libraries"][library] for library in ENGINES[name].libraries)
+        and (ENGINES[name].device == "cpu" or here["gpus"])
+    ]
+
+
 class _Trial(Closing):
     """Engines side by side. What was loaded and not taken is closed at the end."""
 
     def __init__(
-        self, bundle: Bundle, probes: Sequence[Probe], device: int, threads: int | None, told: Told | None
+        self,
+        bundle: Bundle,
+        probes: Sequence[Probe],
+        device: int,
+        threads: int | None,
+        told: Told | None,
+        progress: ProgressCallback,
     ) -> None:
         self._bundle, self._probes = bundle, probes
         self._device, self._threads = device, threads
         self._told = told
+        self._progress = progress
         self._loaded: dict[str, Members] = {}
 
     def run(self, names: Sequence[str]) -> dict[str, Any]:
         """Measure; returns a `Choice` as plain data."""
         refused: dict[str, BraintumorError] = {}
+        promising = _promising(names)
         for name in names:
+            if name in promising and len(promising) > 1:
+                self._step(f"loading {name}", promising.index(name) + 1, len(promising))
             try:
                 self._loaded[name] = load_members(self._bundle, name, device=self._device, threads=self._threads)
                 self._require_faithful(self._loaded[name])
@@ -119,6 +148,8 @@ class _Trial(Closing):
         if not self._loaded:
             damaged = (error for error in refused.values() if isinstance(error, IntegrityError))
             raise next(damaged, none_usable(refused))
+        if len(self._loaded) > 1:
+            self._step("timing them in turns", len(promising) + 1, len(promising))
         speeds = self._speeds()
         choice = Choice(
             max(speeds, key=speeds.__getitem__), speeds, {name: str(error) for name, error in refused.items()}
@@ -126,6 +157,10 @@ class _Trial(Closing):
         if len(speeds) > 1 and self._told is not None:
             self._told(choice)
         return asdict(choice)
+
+    def _step(self, what: str, number: int, engines: int) -> None:
+        job = f"First run with this bundle: testing which of {engines} engines is fastest (--engine NAME skips this)"
+        self._progress(Step(job, what, number, engines + 1))
 
     def take(self, name: str) -> Members:
         """The members on that engine, which the caller closes."""

@@ -6,17 +6,18 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from braintumor import NOTICE
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import UsageError
+from braintumor.progress import StepDisplay
 from braintumor.runtime.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
-    from braintumor.runtime.choice import Choice
+    from braintumor.runtime.ensemble import Ensemble
     from braintumor.runtime.record import Policy, Record
 
 __all__ = ["main"]
@@ -39,8 +40,10 @@ _TEXT = ("", "txt", "log", "ndjson")
 @click.option(
     "--bundle",
     metavar="DIR",
-    help="Bundle to use.  [default: $BRAINTUMOR_BUNDLE, or the newest in ./bundles]",
+    help="Bundle to use.  [default: $BRAINTUMOR_BUNDLE, the newest in ./bundles, or the models that come with the "
+    "package, exported at the first run]",
 )
+@click.option("--no-starter", is_flag=True, help="Never export the models that come with the package.")
 @click.option("--engine", type=click.Choice((AUTO, *ENGINES)), default=AUTO, show_default=True, help=_ENGINE_HELP)
 @click.option("--device", metavar="cuda:N", help="Which GPU, for an engine that uses one.")
 @click.option(
@@ -60,6 +63,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     *,
     paths: tuple[str, ...],
     bundle: str | None,
+    no_starter: bool,
     engine: str,
     device: str | None,
     policy: "Policy",
@@ -73,12 +77,13 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     PATH is an image file (PNG, JPEG, TIFF, BMP), a folder (searched recursively), a glob, or - for a list of
     paths on standard input.
     """
-    from braintumor.runtime.ensemble import Ensemble
-    from braintumor.runtime.paths import choose_bundle, expand
+    from braintumor.runtime.paths import expand, find_bundle, no_bundle
     from braintumor.runtime.render import RENDERERS
 
     sources = expand(paths, _listed(), told=_say)
-    folder = choose_bundle(bundle)
+    folder = find_bundle(bundle, told=_say)
+    if folder is None and no_starter:
+        raise no_bundle()
     if output is not None:
         _spare(output, sources, folder)
     form = form or _default_format(output)
@@ -86,7 +91,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     # fail or be interrupted comes after it was replaced.
     with (
         _opened(output) as stream,
-        Ensemble.load(folder, engine=engine, device=device, threads=threads, policy=policy, told=_tell) as ensemble,
+        _loaded(folder, engine=engine, device=device, threads=threads, policy=policy) as ensemble,
     ):
         renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
         records = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)
@@ -109,10 +114,15 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _tell(choice: "Choice") -> None:
+def _loaded(folder: Path | None, **options: Any) -> "Ensemble":
+    """The ensemble; what takes long at the first time is shown as it goes on."""
+    from braintumor.runtime.ensemble import Ensemble
     from braintumor.runtime.render import choice_line
 
-    _say(choice_line(choice))
+    with StepDisplay() as display:
+        return Ensemble.load(
+            folder, told=lambda choice: display.write(choice_line(choice)), progress=display.show, **options
+        )
 
 
 def _listed() -> Iterable[str]:
@@ -136,12 +146,12 @@ def _default_format(output: Path | None) -> str:
     )
 
 
-def _spare(output: Path, sources: Sequence[str], bundle: Path) -> None:
+def _spare(output: Path, sources: Sequence[str], bundle: Path | None) -> None:
     """Refuse to write over what cannot be made again: an image, or a part of the bundle."""
     from braintumor.runtime.sniff import HEAD_BYTES, image_format
 
     target = output.resolve()
-    if target.is_relative_to(bundle.resolve()):
+    if bundle is not None and target.is_relative_to(bundle.resolve()):
         raise UsageError(
             f"--output {output} lies in the bundle {bundle}, which nothing may be added to; name another place"
         )

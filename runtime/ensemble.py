@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import BraintumorError, InputError, UsageError
+from braintumor.progress import ProgressCallback, silent
 from braintumor.runtime.asked import asked_device, asked_number, asked_sources, asked_threads
 from braintumor.runtime.batching import prepared_groups
 from braintumor.runtime.bundle import Bundle, load_bundle
@@ -24,6 +25,7 @@ from braintumor.runtime.members import Answers, Images, Members
 from braintumor.runtime.prepare import Geometry, Prepared, Source, elapsed_ms, prepared
 from braintumor.runtime.record import MemberAnswer, Policy, Record
 from braintumor.runtime.registry import AUTO, candidates
+from braintumor.runtime.starter import default_bundle
 from braintumor.runtime.verdict import Verdict, verdicts
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Ensemble", "Source"]
@@ -77,24 +79,27 @@ class Ensemble(Closing):
     @classmethod
     def load(
         cls,
-        bundle: str | Path | Bundle,
+        bundle: str | Path | Bundle | None = None,
         *,
         engine: str = AUTO,
         device: str | None = None,
         threads: int | None = None,
         policy: Policy = "full",
         told: Told | None = None,
+        progress: ProgressCallback = silent,
     ) -> Self:
         """Verify a bundle and load its members.
 
         Args:
-            bundle: Its folder, or what `load_bundle` gave.
+            bundle: Its folder, or what `load_bundle` gave; None for $BRAINTUMOR_BUNDLE, the newest in ./bundles or,
+                where there is neither, the models that come with the package (see `braintumor.runtime.starter`).
             engine: A name of `braintumor.runtime.registry.ENGINES`, or "auto" for the fastest that answers as the
                 bundle says: measured at the first time on a machine, remembered afterwards.
             device: "cpu", "cuda", "gpu" or, for the second GPU, "cuda:1"; None for the engine's own first device.
             threads: CPU threads for inference, at most as many as there are CPUs; None leaves it to the engine.
             policy: "full", or "early-exit" to leave out, image by image, the members that cannot change the label.
             told: Is told when "auto" had to measure.
+            progress: Gets the steps of what takes long at the first time: exporting, measuring.
 
         Raises:
             IntegrityError: The bundle is not what it says it is.
@@ -105,8 +110,12 @@ class Ensemble(Closing):
             raise UsageError(f"no policy is called {policy!r}; allowed are full, early-exit")
         kind, index = asked_device(device)
         threads = asked_threads("threads", threads)
-        verified = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-        members = load_fastest(verified, candidates(engine, kind), device=index, threads=threads, told=told)
+        names = candidates(engine, kind)
+        if bundle is None:
+            verified = default_bundle(progress)
+        else:
+            verified = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        members = load_fastest(verified, names, device=index, threads=threads, told=told, progress=progress)
         if policy == "full":
             return cls(verified, members)
         try:

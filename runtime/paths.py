@@ -11,7 +11,7 @@ from braintumor.runtime.bundle import MANIFEST, left_aside
 from braintumor.runtime.image import SUFFIXES
 from braintumor.runtime.sniff import HEAD_BYTES, looks_like
 
-__all__ = ["BUNDLES", "BUNDLE_VARIABLE", "choose_bundle", "expand"]
+__all__ = ["BUNDLES", "BUNDLE_VARIABLE", "choose_bundle", "expand", "find_bundle", "no_bundle"]
 
 BUNDLES = Path("bundles")
 """Where `bt-export` puts bundles and `bt-infer` looks for them, in the working directory."""
@@ -135,21 +135,46 @@ def _advice(path: str) -> str:
     return f"; {path} is {known[0]}: {known[1]}" if known else ""
 
 
-def choose_bundle(option: str | None) -> Path:
-    """The bundle to use: the option, $BRAINTUMOR_BUNDLE, or the one exported last below `BUNDLES`.
+def find_bundle(option: str | None, told: Told | None = None) -> Path | None:
+    """The bundle to use: the option, $BRAINTUMOR_BUNDLE, or the one exported last below `BUNDLES`; None for none.
+
+    Args:
+        option: What the user named.
+        told: Which one it is, where there are several.
 
     Raises:
-        UsageError: None was named and there is none, or what was named is not there or holds several.
+        UsageError: What was named is not there or holds several.
     """
     if named := option or os.environ.get(BUNDLE_VARIABLE):
         return _named_bundle(Path(named))
     found = _bundles_in(BUNDLES)
     if not found:
-        raise UsageError(
-            f"no bundle: {BUNDLES.absolute()} holds none; make one with: bt-export --precision fp32, "
-            f"or name one with --bundle DIR or ${BUNDLE_VARIABLE}"
-        )
-    return max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.as_posix()))
+        return None
+    newest = max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.as_posix()))
+    if told is not None and len(found) > 1:
+        others = ", ".join(path.name for path in found if path != newest)
+        told(f"using {newest}, the newest in {BUNDLES} (others: {others}); --bundle DIR takes another")
+    return newest
+
+
+def choose_bundle(option: str | None) -> Path:
+    """The bundle to use, as `find_bundle`.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = find_bundle(option)
+    if found is None:
+        raise no_bundle()
+    return found
+
+
+def no_bundle() -> UsageError:
+    """The error that says that there is no bundle, and how to make one."""
+    return UsageError(
+        f"no bundle: {BUNDLES.absolute()} holds none; make one with: bt-export --precision fp32, "
+        f"or name one with --bundle DIR or ${BUNDLE_VARIABLE}"
+    )
 
 
 def _bundles_in(folder: Path) -> list[Path]:

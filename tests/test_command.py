@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from braintumor import NOTICE, __version__, errors
 from braintumor.command import EPILOG, Command, debug_option, version_option
-from braintumor.errors import BraintumorError, UnavailableError
+from braintumor.errors import BraintumorError, UnavailableError, UnsupportedLayerError
 from braintumor.optional import require
 
 
@@ -26,8 +26,10 @@ def run(error: BaseException | None, *arguments: str) -> Any:
 @pytest.mark.parametrize("name", errors.__all__)
 def test_every_error_is_one_line_and_its_exit_code(name: str) -> None:
     kind = getattr(errors, name)
-    done = run(kind("first\nsecond"))
-    assert (done.exit_code, done.stdout, done.stderr) == (kind.exit_code, "", "Error: first second\n")
+    error = kind("first\nsecond", "GRU") if kind is UnsupportedLayerError else kind("first\nsecond")
+    done = run(error)
+    shown = str(error).replace("\n", " ")
+    assert (done.exit_code, done.stdout, done.stderr) == (kind.exit_code, "", f"Error: {shown}\n")
 
 
 def test_debug_adds_the_traceback_and_its_causes() -> None:
@@ -48,6 +50,18 @@ def test_an_interrupt_is_exit_code_130() -> None:
 
 def test_what_is_no_error_of_ours_is_not_hidden() -> None:
     assert isinstance(run(ZeroDivisionError("defect")).exception, ZeroDivisionError)
+
+
+def test_a_missing_optional_package_is_one_line_with_its_extra() -> None:
+    done = run(ModuleNotFoundError("No module named 'onnx.helper'", name="onnx.helper"))
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (5, "", 1)
+    assert "'onnx'" in done.stderr
+    assert "braintumor[cpu]" in done.stderr
+
+
+def test_a_missing_module_of_ours_is_not_hidden() -> None:
+    error = ModuleNotFoundError("No module named 'braintumor.nowhere'", name="braintumor.nowhere")
+    assert run(error).exception is error
 
 
 def test_all_well_is_exit_code_0() -> None:

@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-BASE = {"braintumor.errors", "braintumor.interrupt", "braintumor.optional", "braintumor.command"}
+BASE = {
+    "braintumor.errors",
+    "braintumor.interrupt",
+    "braintumor.optional",
+    "braintumor.progress",
+    "braintumor.command",
+}
 _RUNTIME = BASE | {"braintumor.models"}
 _BENCH = _RUNTIME | {"braintumor.runtime"}
 _EXPORT = _BENCH | {"braintumor.bench"}

@@ -50,7 +50,7 @@ class KerasEngine(Closing):
                 f"{model} is not the file that {member.name} was exported from (SHA-256 {source['sha256'][:16]}…); "
                 "name the folder of that file with --models DIR, or export the bundle again"
             )
-        purpose = "answering as Keras does, for --reference keras,"
+        purpose = "judging by Keras (a bundle can be the reference, too: --reference BUNDLE)"
         # Keras without TensorFlow says so in a traceback of its own: TensorFlow is asked for first.
         tensorflow = require("tensorflow", extra="export", purpose=purpose)
         self._keras: Any = require("keras", extra="export", purpose=purpose)

@@ -1,0 +1,102 @@
+"""The starter bundle of `braintumor.runtime.starter`: the models of the package, at a precision that fits this CPU.
+
+Int8 is only faster where the CPU and the engine have kernels for it: ONNX Runtime on a CPU without VNNI takes longer
+than at FP32. So the smallest model is timed at both; where int8 gains, each of the others is timed, too
+(`braintumor.export.mixed`), and no member is slower than at FP32.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from braintumor.errors import ModelError, ParityError, UsageError
+from braintumor.export.int8 import Quantisation, plans_for
+from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
+from braintumor.export.mixed import Candidate, Choice, choose
+from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export.verify import MIN_IMAGES
+from braintumor.models.labels import CLASSES
+from braintumor.progress import Note, ProgressCallback, Step
+from braintumor.runtime.bundle import Bundle
+from braintumor.runtime.machine import machine
+from braintumor.runtime.registry import AUTO, ENGINES, candidates
+
+__all__ = ["export_starter"]
+
+_JOB: Final = "First run: exporting the models that come with the package, about half a minute"
+# Small and quick to export; what gains on it may gain on the others.
+_TRIED: Final = "DenseNet121"
+
+
+def export_starter(folder: Path, models: Sequence[Path], progress: ProgressCallback) -> Bundle:
+    """Export the models that come with the package.
+
+    Args:
+        folder: Where the bundle goes.
+        models: Their `.keras` files, with quantisation plans beside them.
+        progress: Gets the steps, and the reason for the precision.
+
+    Raises:
+        As `export_bundle`.
+    """
+    members = tuple(MemberOptions(path, path.stem, 1.0, CLASSES) for path in models)
+    images = VerificationImages((), MIN_IMAGES)
+    steps = _Steps(progress, len(members))
+    precision: Literal["mixed", "fp32"] = "mixed" if _int8_gains(members, images, steps) else "fp32"
+    options = ExportOptions(members, precision, folder, folder.name, images, "bt-infer")
+    return export_bundle(options, steps)
+
+
+def _int8_gains(members: Sequence[MemberOptions], images: VerificationImages, steps: "_Steps") -> bool:
+    """Whether int8 is faster on this CPU, measured on one member."""
+    if _has_gpu_engine():
+        steps.note("fp32: a GPU computes here; fp16 is smaller: bt-export --precision fp16")
+        return False
+    tried = next((member for member in members if member.name == _TRIED), members[0])
+    try:
+        choice = _measured(tried, images, steps)
+    except (ModelError, ParityError, UsageError) as error:
+        # An answer at FP32 is better than none.
+        steps.note(f"fp32, as int8 cannot be had: {error}")
+        return False
+    steps.note(f"{'int8 where it is faster' if choice.int8 else 'fp32'}: for {tried.name} {choice.reason}")
+    return choice.int8
+
+
+def _measured(member: MemberOptions, images: VerificationImages, steps: "_Steps") -> Choice:
+    (plan,) = plans_for([member], CLASSES, Quantisation(), images, steps.step)
+    exported = []
+    for target in (Target("int8", plan), Target("fp32")):
+        steps.step(f"{member.name}: exporting at {target.precision}")
+        exported.append(export_member(member, CLASSES, target, images))
+    (choice,) = choose([Candidate(*exported)], steps.step, candidates(AUTO, "cpu"))
+    return choice
+
+
+def _has_gpu_engine() -> bool:
+    libraries = {library for name in candidates(AUTO, "cuda") for library in ENGINES[name].libraries}
+    # The plain one computes on the CPU only.
+    here = machine(libraries - {"onnxruntime"})
+    return bool(here["gpus"]) and any(here["libraries"].values())
+
+
+class _Steps:
+    """The steps of an export, counted: two exports and a measurement to choose, then one for each member."""
+
+    def __init__(self, progress: ProgressCallback, members: int) -> None:
+        self._progress = progress
+        self._number = 0
+        self._total = 3 + members
+
+    def step(self, what: str) -> None:
+        """A step begins."""
+        self._number += 1
+        self._total = max(self._total, self._number)
+        self._progress(Step(_JOB, what, self._number, self._total))
+
+    def note(self, text: str) -> None:
+        """Say why."""
+        self._progress(Note(text))
+
+    def done(self, exported: ExportedMember) -> None:
+        """A member is ready."""
