@@ -108,7 +108,10 @@ def quantized(
 
 
 class _Rewriter:
-    """Puts Q/DQ in front of nodes; a tensor or weight that several nodes read is quantised once."""
+    """Puts Q/DQ in front of nodes; a tensor or weight that several nodes read is quantised once.
+
+    What is added to the tensor `name` is called `name:scale` and so on: `name/scale` may be a layer's own.
+    """
 
     def __init__(self, model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
         self._graph = model.graph
@@ -138,15 +141,15 @@ class _Rewriter:
             threshold = self._thresholds.get(name, 0.0)
             if not threshold > 0:
                 raise ModelError(f"there is no calibrated range for the tensor {name!r}: {_OTHER_MODEL}")
-            scale = self._constant(f"{name}/scale", np.array(threshold / INT8_MAX, np.float32))
-            zero = self._constant(f"{name}/zero", np.array(0, np.int8))
+            scale = self._constant(f"{name}:scale", np.array(threshold / INT8_MAX, np.float32))
+            zero = self._constant(f"{name}:zero", np.array(0, np.int8))
             before += [
-                helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}/int8"], name=f"{name}/Q"),
+                helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}:int8"], name=f"{name}:Q"),
                 helper.make_node(
-                    "DequantizeLinear", [f"{name}/int8", scale, zero], [f"{name}/dq"], name=f"{name}/DQ"
+                    "DequantizeLinear", [f"{name}:int8", scale, zero], [f"{name}:dq"], name=f"{name}:DQ"
                 ),
             ]
-            self._activations[name] = f"{name}/dq"
+            self._activations[name] = f"{name}:dq"
         return self._activations[name]
 
     def _weight(self, weighted: WeightedNode, before: list[onnx.NodeProto]) -> str:
@@ -154,12 +157,12 @@ class _Rewriter:
         if name not in self._dequantised:
             steps, scales = _rounded(numpy_helper.to_array(self._weights[name]), axis)
             inputs = [
-                self._constant(f"{name}/int8", steps),
-                self._constant(f"{name}/scale", scales),
-                self._constant(f"{name}/zero", np.zeros(scales.shape, np.int8)),
+                self._constant(f"{name}:int8", steps),
+                self._constant(f"{name}:scale", scales),
+                self._constant(f"{name}:zero", np.zeros(scales.shape, np.int8)),
             ]
-            before.append(helper.make_node("DequantizeLinear", inputs, [f"{name}/dq"], name=f"{name}/DQ", axis=axis))
-            self._dequantised[name] = f"{name}/dq"
+            before.append(helper.make_node("DequantizeLinear", inputs, [f"{name}:dq"], name=f"{name}:DQ", axis=axis))
+            self._dequantised[name] = f"{name}:dq"
         return self._dequantised[name]
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:

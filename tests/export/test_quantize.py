@@ -46,7 +46,7 @@ def test_every_weighted_node_gets_its_quantised_input_and_weight(
     assert lint(made) == ()
     assert made.opset_import[0].version == INT8_OPSET
     stored = {tensor.name: tensor for tensor in made.graph.initializer}
-    assert all(stored[f"{node.weight}/int8"].data_type == TensorProto.INT8 for node in before)
+    assert all(stored[f"{node.weight}:int8"].data_type == TensorProto.INT8 for node in before)
     assert not {node.weight for node in before} & set(stored), "the float weights are gone"
 
 
@@ -139,5 +139,5 @@ def test_a_gemm_with_a_transposed_weight_keeps_its_output_channels(make_graph: C
         attributes = {"transB": 1} if kind == "Gemm" else {}
         node = onnx.helper.make_node(kind, ["x", "w"], ["y"], name="dense", **attributes)
         made = quantized(make_graph([node], {"w": stored}, shape=(3,), outputs={"y": (2,)}), {"x": 1.0})
-        scales = next(numpy_helper.to_array(t) for t in made.graph.initializer if t.name == "w/scale")
+        scales = next(numpy_helper.to_array(t) for t in made.graph.initializer if t.name == "w:scale")
         np.testing.assert_allclose(scales, [3 / 127, 300 / 127], rtol=1e-6)

@@ -144,7 +144,7 @@ def test_names_that_are_no_text_are_answered(single: Path, scans: list[Path], tm
 def test_usage_errors_are_exit_code_2(single: Path, tmp_path: Path, scans: list[Path]) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no image" in refused(infer(tmp_path / "empty", "--bundle", single), 2)
-    assert "no bundle" in refused(infer(scans[0], cwd=tmp_path), 2)
+    assert "no bundle" in refused(infer(scans[0], "--no-starter", cwd=tmp_path), 2)
     assert "is a folder" in refused(infer(scans[0], "--bundle", single, "--output", tmp_path), 2)
     missing = refused(infer(scans[0], "--bundle", single, "--output", tmp_path / "no" / "x.json"), 2)
     assert "cannot be written (No such file or directory)" in missing
