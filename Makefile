@@ -13,7 +13,7 @@ PACKAGES := bench export models runtime training
 
 .PHONY: demo test slow check bench gpu format clean .typecheck
 
-demo: $(VENV)/export.installed
+demo: $(VENV)/light.installed
 	$(BIN)/bt-export --precision fp16
 	$(BIN)/bt-infer examples/scan.png --bundle bundles/fp16 --engine onnxruntime-cpu --format table
 
@@ -53,13 +53,13 @@ format: $(VENV)/dev.installed
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/export.installed: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,export]'
+$(VENV)/light.installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
 	touch $@
 
 $(VENV)/dev.installed: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench,cpu,export,train,dev]'
-	touch $@ $(VENV)/export.installed
+	touch $@ $(VENV)/light.installed
 
 clean:
 	rm -rf $(VENV) .typecheck .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

@@ -29,10 +29,11 @@ def infer(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line of an error; asserts the exit code and that there is no traceback."""
+    """The line of an error, behind lines of progress; asserts the exit code and that there is no traceback."""
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    assert "Traceback" not in done.stderr
+    *_, line = done.stderr.splitlines()
     assert line.startswith("Error: ")
     return line
 
