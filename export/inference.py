@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from braintumor.export.frame import IMAGE, PROBABILITIES
 from braintumor.optional import require
 
-__all__ = ["ENGINE", "answers", "batches", "session"]
+__all__ = ["ENGINE", "answers", "batches", "run", "session"]
 
 _ort: Any = require("onnxruntime", extra="cpu", purpose="verifying an exported model")
 
@@ -35,7 +35,11 @@ def session(model: bytes | Path) -> Any:
 
 def answers(model: bytes | Path, images: NDArray[np.uint8], size: int = _BATCH) -> NDArray[np.float32]:
     """float32 [n, classes]: what a model says of uint8 [n, H, W]."""
-    running = session(model)
+    return run(session(model), images, size)
+
+
+def run(running: Any, images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """float32 [n, classes]: what a session says of uint8 [n, H, W], in batches of a size."""
     return np.concatenate([running.run([PROBABILITIES], {IMAGE: batch})[0] for batch in batches(images, size)])
 
 

@@ -13,8 +13,7 @@ from braintumor.bench.parity import Parity, parity
 from braintumor.bench.recorded import PHANTOMS
 from braintumor.errors import ParityError
 from braintumor.export.half_range import HALF_MAX, largest_half_value
-from braintumor.export.inference import ENGINE
-from braintumor.export.inference import answers as answers_of
+from braintumor.export.inference import ENGINE, run, session
 from braintumor.export.precision import Precision
 
 __all__ = [
@@ -151,7 +150,8 @@ def _agreement(answers: NDArray[np.float32], reference: NDArray[np.float32], pre
 
 def _all_answers(path: Path, images: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
     try:
-        return {size: answers_of(path, images, size) for size in BATCH_SIZES}
+        running = session(path)
+        return {size: run(running, images, size) for size in BATCH_SIZES}
     except Exception as error:
         # ONNX Runtime's own exceptions share no public base class but this one.
         reason = " ".join(str(error).split())[:300]
