@@ -1,0 +1,80 @@
+"""What an installation without TensorFlow and Keras does: answers, exports, and says what it lacks."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from braintumor.runtime.bundle import load_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+SCAN = ROOT / "examples" / "scan.png"
+
+
+def run(light: Path, cache: Path, cwd: Path, command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [light / command, *map(str, arguments)],
+        env=environment | {"BRAINTUMOR_CACHE": str(cache), "PYTHONHASHSEED": "7"},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+@pytest.mark.slow
+def test_bt_infer_answers_from_an_empty_cache(light: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        done = run(light, tmp_path / "cache", tmp_path, "bt-infer", SCAN, "--engine", "onnxruntime-cpu")
+        assert done.returncode == 0, done.stderr
+        record = json.loads(done.stdout)
+        assert (record["status"], record["label"]) == ("ok", "healthy")
+        assert len(record["members"]) == 3
+
+
+def test_bt_export_verifies_shipped_weights_by_recorded_answers(
+    light: Path, tmp_path: Path, shipped_model: Path
+) -> None:
+    done = run(light, tmp_path / "cache", tmp_path, "bt-export", shipped_model, "--precision", "int8")
+    assert done.returncode == 0, done.stderr
+    (member,) = load_bundle(tmp_path / "bundles" / "int8").members
+    parity = member.details["parity"]
+    assert parity["against_keras"]
+    assert parity["reference"].endswith(", recorded")
+    assert member.details["route"]["name"] == "direct"
+    again = run(light, tmp_path / "cache", tmp_path, "bt-export", "--check", "bundles/int8")
+    assert (again.returncode, again.stdout.splitlines()[0]) == (0, "DenseNet121: the same"), again.stderr
+
+
+def test_bt_export_marks_other_models_as_not_verified(light: Path, tmp_path: Path, shipped_model: Path) -> None:
+    own = tmp_path / "own.keras"
+    own.write_bytes(shipped_model.read_bytes())
+    done = run(light, tmp_path / "cache", tmp_path, "bt-export", own, "--precision", "fp16")
+    assert done.returncode == 0, done.stderr
+    assert "not verified against Keras" in done.stderr
+    (member,) = load_bundle(tmp_path / "bundles" / "fp16").members
+    assert not member.details["parity"]["against_keras"]
+    refused = run(light, tmp_path / "cache", tmp_path, "bt-export", "--verify", "bundles/fp16", own)
+    assert refused.returncode == 5
+    assert "Keras" in refused.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bt-train", "DenseNet121", "--data", "x.npz"),
+        ("bt-data", "audit", "x.npz"),
+        ("bt-bench", "accuracy", "x", "--data", "x"),
+        ("bt-engine", "x"),
+        ("bt-export", "x.keras"),
+    ],
+)
+def test_commands_end_in_one_line_without_a_traceback(light: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = run(light, tmp_path / "cache", tmp_path, *command)
+    assert done.returncode in {2, 3, 4, 5}
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
