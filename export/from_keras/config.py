@@ -57,7 +57,7 @@ class _Reader:
 
     def read(self, config: Mapping[str, Any]) -> KerasGraph:
         inputs = [*_model_inputs(config)]
-        if not inputs:
+        if not inputs and config["class_name"] == "Sequential":
             # A Sequential that was saved before it was built; the caller says so.
             return KerasGraph(str(config["config"]["name"]), (), (), ())
         given = {item.name: TensorRef(item.name) for item in inputs}
