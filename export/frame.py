@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.models.build import IMAGENET_MEAN, IMAGENET_STD
 
-__all__ = ["BATCH", "IMAGE", "PREFIX", "PROBABILITIES", "Frame", "framed"]
+__all__ = ["BATCH", "IMAGE", "PREFIX", "PROBABILITIES", "Frame", "framed", "free_names"]
 
 IMAGE: Final = "image"
 PROBABILITIES: Final = "probabilities"
@@ -61,7 +61,7 @@ def framed(core: onnx.ModelProto, frame: Frame) -> onnx.ModelProto:
     (pixels,), (output,) = graph.input, graph.output
     pixels_type = pixels.type.tensor_type.elem_type
     output_type = output.type.tensor_type.elem_type
-    _free_names(graph, output.name)
+    free_names(graph)
     before = _Chain("in", IMAGE)
     _scale(before, frame, pixels_type)
     before.end(pixels.name)
@@ -108,9 +108,12 @@ def _scale(chain: "_Chain", frame: Frame, pixels_type: int) -> None:
         chain.add("Cast", to=pixels_type)
 
 
-def _free_names(graph: onnx.GraphProto, output: str) -> None:
-    """Rename the network's output, and tensors that go by the names of the frame: a layer may be called anything."""
-    renamed = {IMAGE: f"core/{IMAGE}", PROBABILITIES: f"core/{PROBABILITIES}", output: _CORE_OUTPUT}
+def free_names(graph: onnx.GraphProto) -> None:
+    """Rename the network's output, and tensors that go by the names of the frame: a layer may be called anything.
+
+    The nodes have the names of the framed graph then; the graph's own outputs keep theirs.
+    """
+    renamed = {IMAGE: f"core/{IMAGE}", PROBABILITIES: f"core/{PROBABILITIES}", graph.output[0].name: _CORE_OUTPUT}
     for node in graph.node:
         for names in (node.input, node.output):
             names[:] = [renamed.get(item, item) for item in names]

@@ -10,10 +10,12 @@ from braintumor.errors import UsageError
 from braintumor.export.calibration_set import DEFAULT_COUNT, calibration_set, validation_set
 from braintumor.export.evaluation import Subject
 from braintumor.export.fidelity import Limits
+from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.plan import PLAN_SUFFIX, QuantisationPlan, plan_beside, write_plan
+from braintumor.export.plan import PLAN_SUFFIX, QuantisationPlan, plan_beside, require_structure, write_plan
 from braintumor.export.precision import Precision
 from braintumor.export.search import search_plans
+from braintumor.export.structure import network_structure
 from braintumor.runtime.files import sha256_of
 
 __all__ = ["Quantisation", "is_worth_it", "plans_for"]
@@ -69,12 +71,19 @@ def plans_for(
 ) -> tuple[QuantisationPlan, ...]:
     """A plan for every member.
 
+    Plans that lie beside the models are all checked against the networks' structures before this returns, and so
+    before anything is built by one of them.
+
     Raises:
         UsageError: A member has no plan and no images were named to search one; or the images will not do.
-        ModelError: A plan is damaged.
+        ModelError: A plan is damaged, or made for another structure.
     """
     if asked.calibrate is None:
-        return tuple(_found(member) for member in members)
+        found = [(member, _found(member)) for member in members]
+        step("checking the quantisation plans")
+        for member, plan in found:
+            require_structure(plan, network_structure(open_archive(member.path), member.size), member.path)
+        return tuple(plan for _, plan in found)
     calibration = calibration_set(asked.calibrate, classes, asked.count)
     validation = _validation(asked, classes)
     subjects = []

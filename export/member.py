@@ -17,13 +17,21 @@ from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive, open_archive
 from braintumor.export.inference import answers
 from braintumor.export.lint import require_clean
-from braintumor.export.network import Network, ends_in_logits, installed_tools, read_network, tool_versions
+from braintumor.export.network import (
+    NETWORK_RECIPE,
+    Network,
+    ends_in_logits,
+    installed_tools,
+    read_network,
+    tool_versions,
+)
 from braintumor.export.plan import QuantisationPlan, require_structure
 from braintumor.export.precision import Precision, at_precision, half_around_int8
 from braintumor.export.probe import PROBE_FILE, write_probe
 from braintumor.export.quantize import INT8_OPSET, quantized
 from braintumor.export.reference import VerificationImages, reference_for, reference_source
 from braintumor.export.scaling import resolve_preprocess
+from braintumor.export.structure import structure_of
 from braintumor.export.verify import Compared, softmax, verify
 from braintumor.export.via_keras.worker import OPSET
 from braintumor.models.labels import class_permutation
@@ -42,7 +50,7 @@ __all__ = [
 ]
 
 _CACHE_KIND: Final = "onnx-member"
-# Moves when this module, or one that it calls, would give another result for the same model.
+# Moves when this module, or one that it calls, would give another result for the same network.
 _RECIPE: Final = 7
 MODEL: Final = "model.onnx"
 _FIGURES: Final = "figures.json"
@@ -120,7 +128,7 @@ def export_member(
     archive = open_archive(options.path)
     key = content_key(
         {
-            "recipe": _RECIPE,
+            "recipe": [_RECIPE, NETWORK_RECIPE],
             "model": archive.sha256,
             "options": [options.preprocess, options.size, options.resize, options.classes],
             "precision": target.precision,
@@ -209,7 +217,7 @@ def _at_target(core: onnx.ModelProto, frame: Frame, target: Target, path: Path) 
     if target.plan is None:
         return framed(at_precision(core, target.precision), frame)
     model = framed(core, frame)
-    require_structure(target.plan, model, path)
+    require_structure(target.plan, structure_of(model), path)
     int8 = quantized(model, target.plan.thresholds, target.plan.float_nodes)
     return half_around_int8(int8) if target.rest == "fp16" else int8
 

@@ -15,6 +15,7 @@ from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.simplify import simplified
 
 __all__ = [
+    "NETWORK_RECIPE",
     "Network",
     "Route",
     "ends_in_logits",
@@ -24,6 +25,9 @@ __all__ = [
     "tool_version",
     "tool_versions",
 ]
+
+NETWORK_RECIPE: Final = 1
+"""Moves when `read_network` would give another network for the same model."""
 
 _DIRECT_TOOLS: Final = ("numpy", "onnx", "onnx-ir", "onnxruntime")
 _KERAS_TOOLS: Final = ("keras", "onnxslim", "tensorflow", "tf2onnx")

@@ -13,10 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import onnx
-
 from braintumor.errors import ModelError
-from braintumor.export.structure import Structure, structure_of
+from braintumor.export.structure import Structure
 from braintumor.runtime.files import atomic_text
 
 __all__ = [
@@ -29,7 +27,7 @@ __all__ = [
     "write_plan",
 ]
 
-SCHEMA: Final = "braintumor.quantisation-plan/2"
+SCHEMA: Final = "braintumor.quantisation-plan/3"
 PLAN_SUFFIX: Final = ".int8.json"
 
 FINDINGS: Final = ("calibration", "members", "naive", "searched", "vote", "ranking")
@@ -66,13 +64,16 @@ class QuantisationPlan:
     @property
     def sha256(self) -> str:
         """Of everything that decides the int8 model."""
-        parts = [self.source_sha256, self.size, sorted(self.thresholds.items()), sorted(self.float_nodes)]
+        decided = sorted(self.thresholds.items()), sorted(self.float_nodes)
+        parts = [self.source_sha256, self.size, self.structure.sha256, *decided]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         thresholds = {name: _rounded(value) for name, value in sorted(self.thresholds.items())}
-        return {"schema": SCHEMA, **asdict(self), "size": list(self.size), "thresholds": thresholds}
+        structure = {"sha256": self.structure.sha256, "nodes": dict(self.structure.nodes)}
+        plain = {**asdict(self), "size": list(self.size), "structure": structure, "thresholds": thresholds}
+        return {"schema": SCHEMA, **plain}
 
 
 def rounded_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
@@ -121,23 +122,21 @@ def read_plan(path: Path) -> QuantisationPlan:
         raise ModelError(f"{path} is no quantisation plan ({type(error).__name__}: {error}); {_AGAIN}") from error
 
 
-def require_structure(plan: QuantisationPlan, model: onnx.ModelProto, path: Path) -> None:
+def require_structure(plan: QuantisationPlan, structure: Structure, path: Path) -> None:
     """Refuse a plan that was made for a network of another structure.
 
     Args:
         plan: The plan.
-        model: The framed FP32 model that it is to be applied to.
+        structure: Of the network that it is to be applied to.
         path: The `.keras` file, for the message.
 
     Raises:
         ModelError: It names the first layer that differs.
     """
-    structure = structure_of(model)
-    if structure.sha256 != plan.structure.sha256:
-        layer = plan.structure.first_difference(structure)
+    if difference := plan.structure.difference(structure):
         raise ModelError(
-            f"the quantisation plan of {path} was made for another structure, which differs at the layer {layer!r}; "
-            f"{_AGAIN}"
+            f"the quantisation plan of {path} was made for another structure than that of the network which is "
+            f"written now: {difference}; {_AGAIN}"
         )
 
 
@@ -164,7 +163,10 @@ def _names(values: Sequence[object]) -> tuple[str, ...]:
 
 
 def _structure(data: Mapping[str, Any]) -> Structure:
-    return Structure(str(data["sha256"]), {str(name): str(digest) for name, digest in data["nodes"].items()})
+    structure = Structure({str(name): str(digest) for name, digest in data["nodes"].items()})
+    if structure.sha256 != data["sha256"]:
+        raise ValueError("its structure was changed")
+    return structure
 
 
 def _rounded(value: float) -> float:

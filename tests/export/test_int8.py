@@ -1,6 +1,7 @@
 """Plans for an export: found beside the models or searched on real files; and `--precision mixed`, measured."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from braintumor.export.mixed import Candidate, choose
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.export.plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
 from braintumor.export.quantize import quantized
-from braintumor.export.structure import structure_of
+from braintumor.export.structure import Structure, structure_of
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle import load_bundle
 from braintumor.runtime.ensemble import Ensemble
@@ -107,6 +108,28 @@ def test_a_plan_of_another_file_or_size_is_no_plan(small_keras: Keras, tmp_path:
     assert plans_for([options(model)], CLASSES, Quantisation(), IMAGES, lambda _: None)
     with pytest.raises(UsageError, match="made for this very file"):
         plans_for([options(model, size=(48, 48))], CLASSES, Quantisation(), IMAGES, lambda _: None)
+
+
+def test_a_plan_for_another_structure_is_refused_before_anything_is_built(
+    small_keras: Keras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, plans = [], {}
+    for name in ("good", "bad"):
+        model = tmp_path / f"{name}.keras"
+        model.write_bytes(small_keras(seed=7).read_bytes())
+        members.append(options(model, name))
+        plans[name] = plan_for(model)
+    nodes = list(plans["bad"].structure.nodes.items())
+    nodes[3], nodes[4] = nodes[4], nodes[3]
+    plans["bad"] = replace(plans["bad"], structure=Structure(dict(nodes)))
+    for name, plan in plans.items():
+        write_plan(plan, tmp_path / f"{name}{PLAN_SUFFIX}")
+    monkeypatch.setenv("BRAINTUMOR_CACHE", str(tmp_path / "cache"))
+    asked = ExportOptions(tuple(members), "int8", tmp_path / "bundle", "m", IMAGES, "by a test")
+    with pytest.raises(ModelError, match=rf"bad\.keras .*the layer '{nodes[4][0]}' stands where"):
+        export_bundle(asked)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["network-structure"]
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_damaged_plan_is_not_taken_for_none(small_keras: Keras, tmp_path: Path) -> None:

@@ -8,21 +8,25 @@ from typing import Any
 import pytest
 
 from braintumor.errors import ModelError
+from braintumor.export.from_keras import open_archive
 from braintumor.export.plan import (
     FINDINGS,
     PLAN_SUFFIX,
     QuantisationPlan,
     plan_beside,
     read_plan,
+    require_structure,
     rounded_thresholds,
     write_plan,
 )
-from braintumor.export.structure import Structure
+from braintumor.export.structure import Structure, network_structure
+
+PRETRAINED = Path(__file__).resolve().parents[2] / "models" / "pretrained"
 
 PLAN = QuantisationPlan(
     source_sha256="ab" * 32,
     size=(128, 96),
-    structure=Structure("cd" * 32, {"conv1": "01234567"}),
+    structure=Structure({"conv1": "01234567", "conv2": "89abcdef"}),
     method="entropy",
     thresholds=rounded_thresholds({"b": 1 / 3, "a": 12345.678}),
     float_nodes=("conv1",),
@@ -44,6 +48,8 @@ def test_the_hash_is_of_what_decides_the_model_and_of_nothing_else() -> None:
         replace(PLAN, float_nodes=()),
         replace(PLAN, size=(96, 128)),
         replace(PLAN, source_sha256="cd" * 32),
+        replace(PLAN, structure=Structure({"conv1": "01234567", "conv2": "89abcdee"})),
+        replace(PLAN, structure=Structure({"conv2": "89abcdef", "conv1": "01234567"})),
     ):
         assert other.sha256 != PLAN.sha256
 
@@ -65,6 +71,7 @@ def test_the_hash_is_of_what_decides_the_model_and_of_nothing_else() -> None:
         lambda raw: raw.replace(b'"b": ', b'"b": -'),
         lambda raw: raw.replace(b'"b": ', b'"c": Infinity, "b": '),
         lambda raw: raw.replace(b'"b": ', b'"c": NaN, "b": '),
+        lambda raw: raw.replace(b'"89abcdef"', b'"89abcdee"'),
     ],
 )
 def test_a_damaged_plan_is_refused_with_the_command_for_a_new_one(tmp_path: Path, change: Any) -> None:
@@ -90,12 +97,19 @@ def test_a_plan_serves_the_file_that_it_was_made_for_and_no_other(tmp_path: Path
     assert plan_beside(model, "cd" * 32) is None
 
 
-def test_what_ships_is_made_for_what_ships() -> None:
-    import hashlib
+@pytest.mark.parametrize("path", sorted(PRETRAINED.glob(f"*{PLAN_SUFFIX}")), ids=lambda path: path.name)
+def test_a_shipped_plan_is_made_for_the_network_that_is_written_today(path: Path) -> None:
+    archive = open_archive(path.with_name(path.name.removesuffix(PLAN_SUFFIX) + ".keras"))
+    plan = plan_beside(archive.path, archive.sha256)
+    assert plan is not None
+    assert plan.structure.difference(network_structure(archive, plan.size)) is None
 
-    shipped = Path(__file__).resolve().parents[2] / "models" / "pretrained"
-    plans = sorted(shipped.glob(f"*{PLAN_SUFFIX}"))
-    assert plans
-    for path in plans:
-        weights = path.with_name(path.name.removesuffix(PLAN_SUFFIX) + ".keras")
-        assert plan_beside(weights, hashlib.sha256(weights.read_bytes()).hexdigest()) is not None, path.name
+
+def test_a_plan_for_another_structure_is_refused_with_the_layer(tmp_path: Path) -> None:
+    require_structure(PLAN, PLAN.structure, tmp_path / "net.keras")
+    with pytest.raises(ModelError, match=r"net\.keras .*the layer 'conv1' stands where 'conv2' stood; make a new"):
+        require_structure(
+            replace(PLAN, structure=Structure({"conv2": "1", "conv1": "2"})),
+            Structure({"conv1": "2", "conv2": "1"}),
+            tmp_path / "net.keras",
+        )
