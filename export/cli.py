@@ -35,6 +35,9 @@ _MAX_SIDE_PX = 4096
 # Exit code where --check finds another bundle.
 _DIFFERENT = 3
 
+# Of those who did not state an order, most have the public data set's folders.
+_HINT = " (kaggle, if the folders were glioma, meningioma, notumor, pituitary)"
+
 _PER_MODEL = "Once for all models, or once for each in order."
 
 Value = TypeVar("Value")
@@ -57,7 +60,14 @@ Value = TypeVar("Value")
 )
 @click.option("--name", help="Name of the bundle.  [default: that of its folder]")
 @click.option("--vote", metavar="W,W,...", help="One weight a model in the soft vote.  [default: equal]")
-@click.option("--classes", metavar="A,B,C,D", multiple=True, help=f"Order of a model's outputs. {_PER_MODEL}")
+@click.option(
+    "--classes",
+    metavar="A,B,C,D",
+    multiple=True,
+    help="Order of a model's outputs; kaggle is that of folders glioma, meningioma, notumor, pituitary in Keras. "
+    f"{_PER_MODEL}",
+)
+@click.option("--new-classes", is_flag=True, help="Take names in --classes that are not known here as they are.")
 @click.option(
     "--preprocess",
     type=click.Choice(PREPROCESSES),
@@ -124,6 +134,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     name: str | None,
     vote: str | None,
     classes: tuple[str, ...],
+    new_classes: bool,
     preprocess: tuple[str, ...],
     size: tuple[str, ...],
     resize: tuple["Resize", ...],
@@ -152,13 +163,17 @@ def export(  # noqa: PLR0913 - one parameter an option
     models = models or default_models()
     count = len(models)
     weights = _vote(vote, count)
-    each_classes = _for_each("--classes", [parse_classes(text) for text in classes], count, CLASSES)
+    orders = [parse_classes(text, new=new_classes) for text in classes]
+    each_classes = _for_each("--classes", orders, count, CLASSES)
+    each_stated = [bool(orders)] * count
     each_preprocess = _for_each("--preprocess", preprocess, count, "auto")
     each_size = _for_each("--size", [_size(text) for text in size], count, None)
     each_resize = _for_each("--resize", resize, count, "antialias")
     members = tuple(
         MemberOptions(path, _member_name(path), *rest)
-        for path, *rest in zip(models, weights, each_classes, each_preprocess, each_size, each_resize, strict=True)
+        for path, *rest in zip(
+            models, weights, each_classes, each_preprocess, each_size, each_resize, each_stated, strict=True
+        )
     )
     folder = bundle or Path("bundles") / precision
     options = ExportOptions(
@@ -311,6 +326,8 @@ def _member_line(entry: Mapping[str, Any]) -> str:
         line += "\n  not verified against Keras, which is not installed here; where it is: bt-export --verify BUNDLE"
     if entry["route"]["reason"]:
         line += f"\n  converted by Keras and tf2onnx: {entry['route']['reason']}"
+    if not entry["source"]["classes_stated"]:
+        line += f"\n  assumed class order: {', '.join(entry['source']['classes'])}; state it with --classes{_HINT}"
     if "mixed" in entry:
         line += f"\n  {'int8' if entry['mixed']['int8'] else 'not int8'}: {entry['mixed']['reason']}"
     return line + (_quantisation_lines(entry["quantisation"]) if entry["quantisation"] else "")

@@ -68,6 +68,7 @@ class MemberOptions:
         preprocess: "auto", "none", "unit", "tf" or "torch".
         size: Height and width in pixels; None for the model's own.
         resize: How images are brought to that size.
+        classes_stated: Somebody, or the file itself, said that `classes` is the order; False where it is assumed.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class MemberOptions:
     preprocess: str = "auto"
     size: tuple[int, int] | None = None
     resize: Resize = "antialias"
+    classes_stated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,7 @@ def _entry(
             "preprocess": figures["preprocess"],
             "dtype_policy": facts["policy"],
             "classes": list(options.classes),
+            "classes_stated": options.classes_stated,
         },
         "opset": INT8_OPSET if target.plan else OPSET,
         **{name: figures[name] for name in ("softmax_added", "route", "tools", "nodes", "parity", "probe")},

@@ -98,11 +98,11 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
         OutputError: The bundle cannot be written.
     """
     check_destination(options.folder)
+    # A misspelt third file is told before the minutes that the first two take.
+    options = replace(options, members=tuple(_with_known_order(member) for member in options.members))
     classes = _bundle_classes(options.members)
     for member in options.members:
-        # A misspelt third file is told before the minutes that the first two take.
         class_permutation(member.classes, classes)
-        open_archive(member.path)
     report = report or _NoReport()
     exported = _exported(options, classes, report)
     return write_bundle(
@@ -157,6 +157,12 @@ def _chosen(
         exported.append(replace(taken, entry={**taken.entry, "mixed": choice.to_dict()}))
         report.done(exported[-1])
     return exported
+
+
+def _with_known_order(member: MemberOptions) -> MemberOptions:
+    """The member with the class order that its file tells, where none was stated."""
+    known = open_archive(member.path).classes
+    return member if member.classes_stated or known is None else replace(member, classes=known, classes_stated=True)
 
 
 def _bundle_classes(members: Sequence[MemberOptions]) -> tuple[str, ...]:

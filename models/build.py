@@ -1,17 +1,22 @@
 """Keras classifiers built from a catalog entry. Independent of the Keras backend."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from braintumor.errors import UnavailableError, UsageError
+from braintumor.models.catalog import CATALOG
 from braintumor.models.labels import CLASSES
 from braintumor.models.spec import ModelSpec, Preprocess
 from braintumor.optional import require
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "build_classifier"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "build_classifier", "is_own"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_INPUT = "image"
+_HEAD = ("pool", "dropout", "probabilities")
 
 
 def build_classifier(
@@ -48,18 +53,34 @@ def build_classifier(
     keras = require("keras", extra="export", purpose=f"building {spec.name}")
     layers = keras.layers
 
-    image = keras.Input((height, width, channels), name="image")
+    image = keras.Input((height, width, channels), name=_INPUT)
     x = layers.Concatenate(name="grey_to_rgb")([image, image, image]) if channels == 1 else image
     x = _scaling(keras, spec.preprocess)(x)
     backbone = _backbone(keras, spec, x, "imagenet" if weights == "imagenet" else None)
-    x = layers.GlobalAveragePooling2D(name="pool")(backbone.output)
-    x = layers.Dropout(dropout, name="dropout")(x)
+    x = layers.GlobalAveragePooling2D(name=_HEAD[0])(backbone.output)
+    x = layers.Dropout(dropout, name=_HEAD[1])(x)
     # float32 whatever the policy: a softmax in half precision loses the small probabilities.
-    x = layers.Dense(len(CLASSES), activation="softmax", dtype="float32", name="probabilities")(x)
+    x = layers.Dense(len(CLASSES), activation="softmax", dtype="float32", name=_HEAD[2])(x)
     model = keras.Model(image, x, name=spec.name)
     if weights is not None and weights != "imagenet":
         _load_weights(model, spec, Path(weights))
     return model
+
+
+def is_own(config: Mapping[str, Any]) -> bool:
+    """Whether a Keras model is one of `build_classifier`, whose outputs are in the order of `CLASSES`.
+
+    Args:
+        config: The `config.json` of a `.keras` file; it need not be well-formed.
+    """
+    network = config.get("config")
+    if not isinstance(network, Mapping) or str(network.get("name")) not in CATALOG:
+        return False
+    layers = network.get("layers")
+    if not isinstance(layers, list) or not all(isinstance(layer, Mapping) for layer in layers):
+        return False
+    names = [layer.get("name") for layer in layers]
+    return names[:1] == [_INPUT] and tuple(names[-len(_HEAD) :]) == _HEAD
 
 
 def _load_weights(model: Any, spec: ModelSpec, path: Path) -> None:

@@ -1,12 +1,20 @@
 """The four classes, and the names that other people gave them."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from braintumor.errors import UsageError
 
-__all__ = ["CLASSES", "canonical_label", "class_permutation", "parse_classes"]
+__all__ = ["CLASSES", "ORDERS", "canonical_label", "class_permutation", "parse_classes"]
 
 CLASSES = ("glioma", "healthy", "meningioma", "pituitary")
+
+ORDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    # Keras numbers folders by name: glioma, meningioma, notumor, pituitary.
+    {"kaggle": ("glioma", "meningioma", "healthy", "pituitary")}
+)
+"""Class orders that go by a name."""
 
 # Folder names met in public copies of the data set and in published models.
 _ALIASES = {
@@ -26,19 +34,41 @@ def canonical_label(name: str) -> str:
     return _ALIASES.get(key, key)
 
 
-def parse_classes(text: str) -> tuple[str, ...]:
-    """Read a class order such as "glioma,meningioma,notumor,pituitary".
+def parse_classes(text: str, *, new: bool = False) -> tuple[str, ...]:
+    """Read a class order such as "glioma,meningioma,notumor,pituitary", or the name of one in `ORDERS`.
+
+    Args:
+        text: Names with commas between them.
+        new: Take names that are not known here as they are.
 
     Raises:
-        UsageError: Not four different names.
+        UsageError: Not four different names, or one that is not known.
     """
+    if (order := ORDERS.get(text.strip().lower())) is not None:
+        return order
     names = tuple(canonical_label(part) for part in text.split(",") if part.strip())
     if len(names) != len(CLASSES) or len(set(names)) != len(names):
         raise UsageError(
             f"--classes {text!r} gives {len(set(names))} different names; four are needed, in the order of the "
             f"model's outputs, for example: --classes {','.join(CLASSES)}"
         )
+    if not new and (unknown := [name for name in names if name not in CLASSES]):
+        raise UsageError(
+            f"--classes {text}: {'; '.join(map(_questioned, unknown))}; known are {', '.join(CLASSES)} and, for "
+            f"healthy, {', '.join(key for key, name in _ALIASES.items() if name == 'healthy')}: correct it, or add "
+            "--new-classes if you mean it"
+        )
     return names
+
+
+def _questioned(name: str) -> str:
+    """The unknown name with the known one that it looks like."""
+    # A first letter is seldom mistyped, and "tumor" is not to become "no_tumor".
+    known = [key for key in (*CLASSES, *_ALIASES) if key[0] == name[0]]
+    if not (close := difflib.get_close_matches(name, known, n=1)):
+        return f"{name} is not a class that is known here"
+    label = canonical_label(close[0])
+    return f"{name}: did you mean {close[0]}{'' if label == close[0] else f' ({label})'}?"
 
 
 def class_permutation(source: Sequence[str], target: Sequence[str]) -> tuple[int, ...]:

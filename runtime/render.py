@@ -15,7 +15,17 @@ from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.choice import Choice
 from braintumor.runtime.record import Record
 
-__all__ = ["RENDERERS", "Csv", "JsonArray", "JsonLines", "Renderer", "Table", "choice_line", "verdict_line"]
+__all__ = [
+    "RENDERERS",
+    "Csv",
+    "JsonArray",
+    "JsonLines",
+    "Renderer",
+    "Table",
+    "assumption_lines",
+    "choice_line",
+    "verdict_line",
+]
 
 # Up to so many images each get a block with the members' answers; more get a line each.
 _DETAILED = 4
@@ -156,6 +166,8 @@ class Table:
         self._line(f"bundle {self._bundle.name} ({self._bundle.precision}, {self._bundle.sha256[:12]}){engine}")
         if self._bundle.acceptance is not None:
             self._line(verdict_line(self._bundle.acceptance))
+        for line in assumption_lines(self._bundle):
+            self._line(line)
         self._line(NOTICE)
 
     def _row(self, record: Record) -> None:
@@ -274,6 +286,15 @@ def verdict_line(acceptance: Mapping[str, Any]) -> str:
         f"{images} images right, {acceptance['flips']} labels differ from {acceptance['reference']}"
     )
     return line if acceptance["status"] == "accepted" else click.style(f"{line}; {acceptance['reason']}", fg="red")
+
+
+def assumption_lines(bundle: Bundle) -> Iterator[str]:
+    """A line for each member whose class order nobody stated at its export."""
+    for member in bundle.members:
+        source = member.details["source"]
+        if source.get("classes_stated") is False:
+            order = ", ".join(source["classes"])
+            yield click.style(f"{member.name}: class order assumed, not stated: {order}", fg="red")
 
 
 def _path(record: Record) -> str:

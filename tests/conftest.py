@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 PRETRAINED = ROOT / "models" / "pretrained"
 
+GREY_LEVELS = (30, 90, 150, 210)
+
 # Programs that a shell starts in the background ignore Ctrl-C, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -231,3 +233,42 @@ def _decide(model: Any, seed: int, scaling: bool) -> None:
     kernel *= 3.0 / logits.std(axis=0)
     bias = -(spread @ kernel).mean(axis=0)
     model.get_layer("answer").set_weights([kernel, bias])
+
+
+@pytest.fixture(scope="session")
+def grey_level_keras(tmp_path_factory: pytest.TempPathFactory) -> KerasFactory:
+    """Builds classifiers of x/255 that tell images by their mean: that of output i is nearest to level i."""
+
+    def make(*, levels: Sequence[int] = GREY_LEVELS, head: str = "softmax", channels: int = 3) -> Path:
+        import keras
+
+        layers = keras.layers
+        image = keras.Input((32, 32, channels))
+        answer = layers.Dense(len(levels), activation=None if head == "logits" else head)
+        model = keras.Model(image, answer(layers.GlobalAveragePooling2D()(image)))
+        # The nearest level wins: -80 (x - k)^2 without its x^2, which all have.
+        near = np.array(levels) / 255
+        kernel = np.repeat((160 * near / channels)[np.newaxis], channels, 0)
+        answer.set_weights([kernel.astype(np.float32), (-80 * near**2).astype(np.float32)])
+        path = tmp_path_factory.mktemp("grey") / "grey.keras"
+        model.save(path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def grey_level_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes noisy images of these folders' mean grey levels, in their order, as <folder>/<number>.png."""
+
+    def write(names: Sequence[str], *, count: int = 3, levels: Sequence[int] = GREY_LEVELS) -> Path:
+        folder = tmp_path_factory.mktemp("levels")
+        rng = np.random.default_rng(0)
+        for name, level in zip(names, levels, strict=True):
+            (folder / name).mkdir()
+            for index in range(count):
+                pixels = np.clip(rng.normal(level, 12, (32, 32)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{index:03}.png")
+        return folder
+
+    return write

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from braintumor.errors import ModelError, UsageError
+from braintumor.models.build import is_own
+from braintumor.models.labels import CLASSES
 from braintumor.runtime.files import sha256_of
 
 __all__ = ["KerasArchive", "open_archive"]
@@ -58,12 +60,14 @@ class KerasArchive:
         sha256: Of the file.
         keras_version: That saved it.
         unpacked_bytes: Of its contents.
+        classes: The order of its outputs, where `braintumor.models.build` built it; None where nothing tells.
     """
 
     path: Path
     sha256: str
     keras_version: str
     unpacked_bytes: int
+    classes: tuple[str, ...] | None = None
 
 
 def open_archive(path: Path) -> KerasArchive:
@@ -87,7 +91,8 @@ def open_archive(path: Path) -> KerasArchive:
             metadata = json.loads(archive.read(_METADATA))
         _check_config(path, config)
         version = str(metadata.get("keras_version", "unknown"))
-        return KerasArchive(path, sha256_of(path), version, sum(entry.file_size for entry in entries))
+        unpacked = sum(entry.file_size for entry in entries)
+        return KerasArchive(path, sha256_of(path), version, unpacked, CLASSES if is_own(config) else None)
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist; give a file saved with model.save('x.keras')") from error
     except (OSError, *_DAMAGE) as error:

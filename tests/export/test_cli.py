@@ -1,5 +1,6 @@
 """`bt-export` as it is typed: options, answers, exit codes; and what ends up in the bundle."""
 
+import csv
 import os
 import re
 import shutil
@@ -21,8 +22,9 @@ from braintumor.export import cli, pipeline
 from braintumor.export.cli import export
 from braintumor.export.pipeline import default_models, verification_images
 from braintumor.models.catalog import ENSEMBLE
-from braintumor.models.labels import CLASSES
+from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.cli import infer
 
 Keras = Callable[..., Path]
 Export = Callable[..., Result]
@@ -136,6 +138,45 @@ def test_members_with_other_class_orders_end_in_one_order(small_keras: Keras):
             np.testing.assert_allclose(found[:, index], answers[:, names.index(name)], atol=1e-5)
 
 
+def test_an_order_that_nobody_stated_is_told_and_kept(
+    grey_level_keras: Keras, grey_level_images: Callable[..., Path]
+):
+    options = ("--precision", "fp32", "--preprocess", "unit")
+    result = run(grey_level_keras(), *options, "--bundle", "assumed")
+    assert result.exit_code == 0, result.output
+    assert f"assumed class order: {', '.join(CLASSES)}; state it with --classes (kaggle, if" in result.stderr
+    assert load_bundle("assumed").members[0].details["source"]["classes_stated"] is False
+
+    result = run(grey_level_keras(), *options, "--classes", "kaggle", "--bundle", "stated")
+    assert "assumed" not in result.stderr
+    assert load_bundle("stated").members[0].details["source"]["classes_stated"] is True
+
+    images = grey_level_images(("glioma", "meningioma", "notumor", "pituitary"))
+    told = "grey: class order assumed, not stated: glioma, healthy, meningioma, pituitary"
+    for name, right in (("assumed", False), ("stated", True)):
+        command = (str(images), "--bundle", name, "--engine", "onnxruntime-cpu", "--format")
+        rows = list(csv.DictReader(CliRunner().invoke(infer, [*command, "csv"]).stdout.splitlines()))
+        wrong = [row for row in rows if row["label"] != canonical_label(Path(row["path"]).parent.name)]
+        assert (len(rows), not wrong) == (12, right)
+        assert (told in CliRunner().invoke(infer, [*command, "table"]).stdout) is not right
+
+
+def test_the_order_of_a_model_of_our_builder_is_known(tmp_path: Path):
+    import keras
+
+    layers = keras.layers
+    # What the builder puts around a backbone; test_archive.py asks about a whole one.
+    image = keras.Input((32, 32, 1), name="image")
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.Rescaling(1 / 255, name="scale")(image))
+    x = layers.Dense(4, activation="softmax", name="probabilities")(layers.Dropout(0.3, name="dropout")(x))
+    keras.Model(image, x, name="DenseNet121").save(tmp_path / "mine.keras")
+    result = run(tmp_path / "mine.keras", "--precision", "fp32")
+    assert result.exit_code == 0, result.output
+    assert "assumed" not in result.stderr
+    (member,) = load_bundle("bundles/fp32").members
+    assert (member.details["source"]["classes"], member.details["source"]["classes_stated"]) == (list(CLASSES), True)
+
+
 def test_per_model_options_go_to_their_model(small_keras: Keras):
     scaled, plain = small_keras(), small_keras("plain", scaling=False)
     result = run(
@@ -193,7 +234,8 @@ def test_too_few_images_are_refused(small_keras: Keras, tmp_path: Path):
         (["--vote", "nan"], "weight nan; allowed is more than 0"),
         (["--vote", "inf"], "weight inf; allowed is more than 0"),
         (["--classes", "a,b,c"], "3 different names"),
-        (["--classes", "a,b,c,d", "--classes", "a,b,c,d"], "--classes stands 2 times for 1 models"),
+        (["--classes", "glioma,meningoma,healthy,pituitary"], "meningoma: did you mean meningioma?"),
+        (["--classes", "kaggle", "--classes", "kaggle"], "--classes stands 2 times for 1 models"),
         (["--preprocess", "tf", "--preprocess", "tf"], "--preprocess stands 2 times for 1 models"),
         (["--preprocess", "caffe"], "'caffe' is not one of"),
         (["--resize", "nearest"], "'nearest' is not one of"),
@@ -234,7 +276,8 @@ def test_members_of_other_classes_are_refused_before_anything_is_converted(
     small_keras: Keras, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(pipeline, "export_member", None)
-    line = refused(2, small_keras(), small_keras("other", seed=1), "--classes", "a,b,c,d", "--classes", "a,b,c,e")
+    orders = ("--classes", "a,b,c,d", "--classes", "a,b,c,e", "--new-classes")
+    line = refused(2, small_keras(), small_keras("other", seed=1), *orders)
     assert "members of one bundle must know the same classes" in line
 
 

@@ -48,6 +48,32 @@ def test_anything_but_four_different_names_is_refused(text: str, found: int):
         parse_classes(text)
 
 
+def test_the_order_of_the_public_folders_goes_by_a_name():
+    # As flow_from_directory and image_dataset_from_directory number them: sorted.
+    folders = sorted(["pituitary", "notumor", "glioma", "meningioma"])
+    assert parse_classes("kaggle") == tuple(map(canonical_label, folders))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("meningoma", "meningoma: did you mean meningioma?"),
+        ("Pitutary", "pitutary: did you mean pituitary?"),
+        ("no_tumour", "no_tumour: did you mean no_tumor (healthy)?"),
+        ("tumour", "tumour is not a class that is known here"),
+        ("metastasis", "metastasis is not a class that is known here"),
+    ],
+)
+def test_an_unknown_name_is_questioned(name: str, words: str):
+    text = f"glioma,{name},a,healthy"
+    with pytest.raises(UsageError) as refused:
+        parse_classes(text)
+    assert words in str(refused.value)
+    assert "; a is not a class that is known here" in str(refused.value)
+    assert "--new-classes" in str(refused.value)
+    assert parse_classes(text, new=True) == ("glioma", name.lower(), "a", "healthy")
+
+
 @given(st.permutations(CLASSES), st.permutations(CLASSES))
 def test_the_permutation_brings_every_output_to_its_own_name(source: list[str], target: list[str]):
     permutation = class_permutation(source, target)

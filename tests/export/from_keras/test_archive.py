@@ -10,6 +10,7 @@ import pytest
 
 from braintumor.errors import ModelError, UsageError
 from braintumor.export.from_keras.archive import open_archive
+from braintumor.models.labels import CLASSES
 from braintumor.runtime.files import sha256_of
 
 RELU = {"module": "keras.layers", "class_name": "ReLU", "config": {}, "registered_name": None}
@@ -40,6 +41,19 @@ def test_a_saved_model_is_opened_with_its_hash_and_the_version_that_saved_it(sma
     archive = open_archive(small_keras())
     assert (archive.path, archive.sha256) == (small_keras(), sha256_of(small_keras()))
     assert archive.keras_version == keras.__version__
+
+
+def test_the_class_order_is_known_of_our_own_models_alone(shipped_model: Path, small_keras: Callable[..., Path]):
+    assert open_archive(shipped_model).classes == CLASSES
+    assert open_archive(small_keras()).classes is None
+
+
+@pytest.mark.parametrize(
+    "network",
+    [[], {"name": ["DenseNet121"]}, {"name": "DenseNet121"}, {"name": "DenseNet121", "layers": [1]}],
+)
+def test_a_config_without_layers_tells_no_class_order(tmp_path: Path, network: Any):
+    assert open_archive(write_archive(tmp_path / "odd.keras", {"config": network})).classes is None
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path):
