@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -72,14 +73,14 @@ def write_bundle(
             "command": command,
         }
         _write(work / MANIFEST, manifest_text(sealed(details)).encode())
-        load_bundle(work)
+        bundle = load_bundle(work)
         _set_mode(work)
         _swap(work, folder)
     except OSError as error:
         raise output_error(folder, error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return load_bundle(folder)
+    return _moved(bundle, folder)
 
 
 def check_destination(folder: Path) -> None:
@@ -167,6 +168,19 @@ def _write(path: Path, content: bytes) -> None:
 def _sync(path: Path) -> None:
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _moved(bundle: Bundle, folder: Path) -> Bundle:
+    """A verified bundle whose folder was renamed."""
+
+    def there(path: Path) -> Path:
+        return folder / path.relative_to(bundle.folder)
+
+    members = [
+        replace(member, path=there(member.path), probe=None if member.probe is None else there(member.probe))
+        for member in bundle.members
+    ]
+    return replace(bundle, folder=folder, members=tuple(members))
 
 
 def _set_mode(folder: Path) -> None:

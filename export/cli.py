@@ -338,7 +338,7 @@ def _agreement(entry: Mapping[str, Any]) -> str:
     parity = entry["parity"]
     by_batch = parity["by_batch"].values()
     worst = max(figures["max_abs_difference"] for figures in by_batch)
-    count = next(iter(by_batch))["images"]
+    count = max(figures["images"] for figures in by_batch)
     kind = "phantoms" if parity["images"] == "phantoms" else "images"
     reference = "Keras" if parity["against_keras"] else "its own FP32 graph"
     clear = "clear " if entry["precision"] in _CLEAR_ONLY else ""

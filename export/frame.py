@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from braintumor.export.weightless import complete
 from braintumor.models.build import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["BATCH", "IMAGE", "PREFIX", "PROBABILITIES", "Frame", "framed", "free_names"]
@@ -83,9 +84,8 @@ def framed(core: onnx.ModelProto, frame: Frame) -> onnx.ModelProto:
     graph.output.append(
         helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [BATCH, len(frame.permutation)])
     )
-    model = onnx.shape_inference.infer_shapes(core, strict_mode=True)
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    complete(core)
+    return core
 
 
 def _scale(chain: "_Chain", frame: Frame, pixels_type: int) -> None:

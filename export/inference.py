@@ -21,14 +21,23 @@ _ERRORS_ONLY = 3
 _BATCH = 16
 
 
-def session(model: bytes | Path) -> Any:
+def session(model: bytes | Path, *, for_memory: bool = False) -> Any:
     """A session that computes Q/DQ as it is written.
 
     ONNX Runtime's fused int8 kernels saturate on CPUs without VNNI: figures would depend on the machine.
+
+    Args:
+        model: The ONNX model.
+        for_memory: For a few images and many outputs: weights are not copied into other layouts, and a result is used
+            up before the next one is computed. In the usual order what leads to outputs alone comes last, and all
+            results are kept until then.
     """
     options = _ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if for_memory:
+        options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.execution_order = _ort.ExecutionOrder.PRIORITY_BASED
     source = model if isinstance(model, bytes) else str(model)
     return _ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 

@@ -32,7 +32,7 @@ from braintumor.export.quantize import INT8_OPSET, quantized
 from braintumor.export.reference import VerificationImages, reference_for, reference_source
 from braintumor.export.scaling import resolve_preprocess
 from braintumor.export.structure import structure_of
-from braintumor.export.verify import Compared, softmax, verify
+from braintumor.export.verify import Compared, open_export, softmax, verify
 from braintumor.export.via_keras.worker import OPSET
 from braintumor.models.labels import class_permutation
 from braintumor.runtime.cache import cached, content_key
@@ -51,7 +51,7 @@ __all__ = [
 
 _CACHE_KIND: Final = "onnx-member"
 # Moves when this module, or one that it calls, would give another result for the same network.
-_RECIPE: Final = 7
+_RECIPE: Final = 8
 MODEL: Final = "model.onnx"
 _FIGURES: Final = "figures.json"
 
@@ -161,7 +161,7 @@ def build_member(
         As `export_member`.
     """
     network = read_network(archive, options.size)
-    facts = network.facts
+    facts, route = network.facts, network.route
     _check_classes(options, facts)
     preprocess = resolve_preprocess(facts, options.path, options.preprocess)
     pixels = images.sized(facts.height, facts.width, options.resize)
@@ -176,19 +176,21 @@ def build_member(
     model.doc_string = NOTICE
     path = folder / MODEL
     onnx.save(model, str(path))
-    del model
+    # The verification needs the memory.
+    del model, network
     if target.plan is not None:
         require_clean(path)
     probabilities = softmax(outputs) if logits else outputs
     answered_by = None if reference is None else reference.answered_by
+    opened = open_export(path)
     compared = Compared(pixels, probabilities[:, list(permutation)], images.kind, answered_by)
     figures = {
         "nodes": nodes,
-        "parity": verify(path, compared, target.precision).to_dict(),
-        "probe": write_probe(path, folder, facts.height, facts.width),
+        "parity": verify(path, compared, target.precision, opened).to_dict(),
+        "probe": write_probe(opened, folder, facts.height, facts.width),
         "softmax_added": logits,
-        "route": asdict(network.route),
-        "tools": tool_versions(network.route),
+        "route": asdict(route),
+        "tools": tool_versions(route),
         "facts": asdict(facts),
         "preprocess": preprocess,
     }

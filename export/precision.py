@@ -6,7 +6,10 @@ from typing import Final, Literal, get_args
 import ml_dtypes
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from braintumor.export.weightless import is_weight, weightless
 
 __all__ = ["PRECISIONS", "Precision", "at_precision", "half_around_int8"]
 
@@ -57,18 +60,61 @@ def _half(model: onnx.ModelProto, unblocked: frozenset[str]) -> onnx.ModelProto:
     scaling = [
         node.name for node in itertools.takewhile(lambda node: node.op_type not in _WEIGHTED, model.graph.node)
     ]
-    half = OnnxModel(
+    # The converter copies every weight a dozen times: it gets the graph alone, and the weights are rounded here.
+    weights = _weights_alone(model)
+    converter = OnnxModel(
         convert_float_to_float16(
-            model,
-            keep_io_types=True,
+            onnx.shape_inference.infer_shapes(weightless(model, weights)),
+            keep_io_types=[value.name for value in (*model.graph.input, *model.graph.output)],
+            disable_shape_infer=True,
             op_block_list=[*(kind for kind in DEFAULT_OP_BLOCK_LIST if kind not in unblocked), "Softmax"],
             node_block_list=scaling,
         )
     )
     # The converter appends its Casts at the end.
-    half.topological_sort()
-    result: onnx.ModelProto = half.model
-    return result
+    converter.topological_sort()
+    half: onnx.ModelProto = converter.model
+    _put_back(half.graph, model.graph, weights)
+    return half
+
+
+def _weights_alone(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the FP32 weights that nothing reads but nodes which are brought to half precision."""
+    others = {name for node in model.graph.node if node.op_type not in _WEIGHTED for name in node.input}
+    return frozenset(
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT and is_weight(tensor) and tensor.name not in others
+    )
+
+
+def _put_back(half: onnx.GraphProto, full: onnx.GraphProto, weights: frozenset[str]) -> None:
+    """Give a graph whose weights are inputs the rounded weights, and all constants in their old order."""
+    kept = {tensor.name: tensor for tensor in half.initializer}
+    constants = [
+        numpy_helper.from_array(_rounded_to_half(numpy_helper.to_array(tensor)), tensor.name)
+        if tensor.name in weights
+        else kept[tensor.name]
+        for tensor in full.initializer
+    ]
+    inputs = [value for value in half.input if value.name not in weights]
+    del half.initializer[:], half.input[:]
+    half.initializer.extend(constants)
+    half.input.extend(inputs)
+
+
+def _rounded_to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Rounded as ONNX Runtime's converter does it: what is finite stays finite, what is not 0 does not become 0."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = values.astype(np.float16)
+    limits = np.finfo(np.float16)
+    for lost, limit in (
+        ((rounded == 0) & (values != 0), limits.smallest_subnormal),
+        (np.isinf(rounded) & np.isfinite(values), limits.max),
+    ):
+        if lost.any():
+            rounded[lost] = np.copysign(limit, values[lost]).astype(np.float16)
+    return rounded
 
 
 def _bfloat16_weights(model: onnx.ModelProto) -> onnx.ModelProto:

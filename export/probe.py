@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from braintumor.bench.phantoms import phantoms
-from braintumor.export.inference import answers
+from braintumor.export.inference import run
 
 __all__ = ["PROBE_FILE", "write_probe"]
 
@@ -14,11 +14,11 @@ _IMAGES: Final = 8
 _SEED: Final = 8
 
 
-def write_probe(model: Path, folder: Path, height: int, width: int) -> dict[str, Any]:
+def write_probe(opened: Any, folder: Path, height: int, width: int) -> dict[str, Any]:
     """Ask a verified member about generated phantoms, which are no patient's, and keep both sides.
 
     Args:
-        model: Its ONNX file.
+        opened: What `braintumor.export.verify.open_export` gave for its file.
         folder: Where `PROBE_FILE` is written: uint8 [8, height, width], raw.
         height: Of the member's input, in pixels.
         width: Of the member's input, in pixels.
@@ -28,4 +28,4 @@ def write_probe(model: Path, folder: Path, height: int, width: int) -> dict[str,
     """
     images = phantoms(_IMAGES, height, width, seed=_SEED)
     (folder / PROBE_FILE).write_bytes(images.tobytes())
-    return {"probabilities": answers(model, images).tolist()}
+    return {"probabilities": run(opened, images, _IMAGES).tolist()}

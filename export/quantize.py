@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from braintumor.errors import ModelError
+from braintumor.export.weightless import complete
 
 __all__ = ["INT8_MAX", "INT8_OPSET", "WeightedNode", "quantized", "weighted_nodes"]
 
@@ -102,9 +103,8 @@ def quantized(
     del copy.graph.node[:], copy.graph.value_info[:]
     copy.graph.node.extend(nodes)
     rewriter.store_constants()
-    result = onnx.shape_inference.infer_shapes(copy, strict_mode=True)
-    onnx.checker.check_model(result, full_check=True)
-    return result
+    complete(copy)
+    return copy
 
 
 class _Rewriter:

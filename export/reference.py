@@ -4,6 +4,7 @@ Keras answers wherever it is installed. The shipped weights carry recorded answe
 compared with neither is "not verified against Keras", and its bundle says so.
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +41,16 @@ class VerificationImages:
     def sized(self, height: int, width: int, how: Resize) -> NDArray[np.uint8]:
         """The images at a model's size: uint8 [n, height, width]."""
         if not self.paths:
-            return phantoms(self.count, height, width)
+            return _phantoms(self.count, height, width)
         return np.stack([resize(read_grey(path).pixels, height, width, how) for path in self.paths])
+
+
+@functools.lru_cache(maxsize=4)
+def _phantoms(count: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Drawn once for all members of one size; read-only."""
+    drawn = phantoms(count, height, width)
+    drawn.setflags(write=False)
+    return drawn
 
 
 @dataclass(frozen=True, slots=True, eq=False)

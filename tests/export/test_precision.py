@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.errors import ParityError
 from braintumor.export.frame import Frame, framed
@@ -126,3 +126,36 @@ def test_a_network_that_overflows_in_half_precision_is_refused_with_the_figures(
     assert np.isfinite(expected).all()
     with pytest.raises(ParityError, match=r"overflows: .* reaches (inf|\d).*ends at 65504: try --precision fp32"):
         verify(small, Compared(images, expected, "phantoms", None), "fp16")
+
+
+def test_what_overflows_for_one_image_alone_is_found_where_the_others_come_near(make_graph: Make, tmp_path: Path):
+    images = RNG.integers(100, 155, (64, 16, 16), dtype=np.uint8)
+    images[1] = RNG.choice(np.array([0, 255], np.uint8), (16, 16))
+    # The value behind the gain is the largest, and grows with it.
+    _, tried = both(make_graph, tmp_path / "tried", gain=1000.0)
+    usual = largest_half_value(tried, images[::4])[1]
+    large, small = both(make_graph, tmp_path, gain=1000.0 * 30_000 / usual)
+    assert largest_half_value(small, images[::4])[1] <= HALF_MAX
+    with pytest.raises(ParityError, match="overflows"):
+        verify(small, Compared(images, reference(large, images), "phantoms", None), "fp16")
+
+
+def test_half_precision_is_what_onnx_runtimes_converter_makes_of_the_whole_graph(make_graph: Make):
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    core = network(make_graph)
+    second = next(tensor for tensor in core.graph.initializer if tensor.name == "second")
+    values = numpy_helper.to_array(second).copy()
+    values.flat[:8] = [1e-9, -1e-9, 5.9e-8, -3e-8, 7e4, -7e4, 65519, 0]
+    second.CopyFrom(numpy_helper.from_array(values, "second"))
+    expected = OnnxModel(
+        convert_float_to_float16(
+            onnx.ModelProto.FromString(core.SerializeToString()),
+            keep_io_types=True,
+            op_block_list=[*DEFAULT_OP_BLOCK_LIST, "Softmax"],
+            node_block_list=[],
+        )
+    )
+    expected.topological_sort()
+    assert at_precision(core, "fp16") == expected.model
