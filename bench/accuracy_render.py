@@ -13,6 +13,7 @@ from braintumor.bench.intervals import (
     mcnemar_p,
     tango_interval,
 )
+from braintumor.runtime.render import unverified_line
 
 __all__ = ["judgement_lines"]
 
@@ -26,6 +27,8 @@ def judgement_lines(one: Judgement) -> Iterator[str]:
     who = deployed.who
     yield f"{who.name} ({who.precision}, {(who.sha256 or '')[:12]}) on {who.engine.name} ({who.engine.version})"
     yield f"{one.verdict.status.upper()}: {one.verdict.reason}"
+    if unverified := unverified_line(one.bundle):
+        yield unverified
     yield ""
     yield from _accuracy_lines(deployed)
     yield ""

@@ -89,6 +89,11 @@ class Bundle:
         found: Mapping[str, Any] | None = self.details.get(ACCEPTANCE)
         return found
 
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """Names of the members that were never compared with Keras: it was not installed where they were exported."""
+        return tuple(member.name for member in self.members if member.details["parity"].get("against_keras") is False)
+
 
 def load_bundle(folder: str | Path) -> Bundle:
     """Verify and read a bundle.

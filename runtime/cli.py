@@ -78,7 +78,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     paths on standard input.
     """
     from braintumor.runtime.paths import expand, find_bundle, no_bundle
-    from braintumor.runtime.render import RENDERERS
+    from braintumor.runtime.render import RENDERERS, unverified_line
 
     sources = expand(paths, _listed(), told=_say)
     folder = find_bundle(bundle, told=_say)
@@ -101,6 +101,9 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
             failed += record.status == "error"
             partly += (record.input.frames or 1) > 1
         renderer.finish()
+        unverified = unverified_line(ensemble.bundle)
+    if form != "table" and unverified:
+        _say(unverified)
     if form != "table" and sys.stderr.isatty():
         click.echo(NOTICE, err=True)
     if partly:

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol, TextIO
@@ -166,6 +167,8 @@ class Table:
         self._line(f"bundle {self._bundle.name} ({self._bundle.precision}, {self._bundle.sha256[:12]}){engine}")
         if self._bundle.acceptance is not None:
             self._line(verdict_line(self._bundle.acceptance))
+        if unverified := unverified_line(self._bundle):
+            self._line(click.style(unverified, fg="yellow"))
         for line in assumption_lines(self._bundle):
             self._line(line)
         self._line(NOTICE)
@@ -295,6 +298,16 @@ def assumption_lines(bundle: Bundle) -> Iterator[str]:
         if source.get("classes_stated") is False:
             order = ", ".join(source["classes"])
             yield click.style(f"{member.name}: class order assumed, not stated: {order}", fg="red")
+
+
+def unverified_line(bundle: Bundle) -> str | None:
+    """Which members were never compared with Keras, and the command that does it; None where all were."""
+    if not bundle.unverified:
+        return None
+    return (
+        f"not verified against Keras: {', '.join(bundle.unverified)}; where Keras is installed: "
+        f"bt-export --verify {shlex.quote(str(bundle.folder))}"
+    )
 
 
 def _path(record: Record) -> str:

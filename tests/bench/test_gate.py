@@ -18,6 +18,8 @@ from braintumor.bench.gate import EarlyExit, Evidence, judged
 from braintumor.bench.labelled import LabelledImages
 from braintumor.errors import UsageError
 from braintumor.runtime.bundle import MANIFEST, Bundle, load_bundle
+from braintumor.runtime.bundle_acceptance import manifest_text
+from braintumor.runtime.bundle_checksum import sealed
 from braintumor.runtime.cli import infer
 
 # Not one needs more for a margin of 0.5 point.
@@ -286,6 +288,27 @@ def test_the_command_accepts_writes_the_verdict_and_bt_infer_tells_it(
     assert one["scores"]["correct"] == judged_bundle.acceptance["correct"]
     assert one["robustness"]["images"] == one["reference"]["robustness"]["images"] == 8
     assert len(one["robustness"]["perturbations"]) == 4
+
+
+def test_a_bundle_that_was_not_verified_against_keras_is_shown_as_such_with_the_command_that_does_it(
+    trained: ModuleType, honest: Bundle, data: Path, tmp_path: Path
+) -> None:
+    bundle = trained.tampered(honest, tmp_path / "light", "a", lambda _: None)
+    details = json.loads((bundle.folder / MANIFEST).read_text())
+    details["members"][1]["parity"]["against_keras"] = False
+    (bundle.folder / MANIFEST).write_text(manifest_text(sealed(details)))
+    assert load_bundle(bundle.folder).unverified == ("b",)
+    line = f"not verified against Keras: b; where Keras is installed: bt-export --verify {bundle.folder}"
+    judgement = bench(bundle.folder, "--data", data, "--reference", "none", "--robustness", 0, "--no-record")
+    assert line in judgement.output.splitlines()
+    scan = tmp_path / "scan.png"
+    Image.fromarray(np.full((40, 40), 90, np.uint8)).save(scan)
+    for form, shown in (("table", "stdout"), ("jsonl", "stderr")):
+        options = ["--engine", "onnxruntime-cpu", "--format", form, str(scan)]
+        done = CliRunner().invoke(infer, ["--bundle", str(bundle.folder), *options])
+        assert line in getattr(done, shown).splitlines()
+        plain = CliRunner().invoke(infer, ["--bundle", str(honest.folder), *options])
+        assert "not verified" not in plain.output
 
 
 def test_the_command_refuses_with_code_3_and_the_verdict_says_why(
