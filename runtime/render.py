@@ -25,6 +25,7 @@ __all__ = [
     "Table",
     "assumption_lines",
     "choice_line",
+    "unverified_line",
     "verdict_line",
 ]
 
