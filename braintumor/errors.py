@@ -5,7 +5,8 @@
     ├── OutputError            2  a result cannot be written there
     ├── InputError             3  an image cannot be read
     ├── ModelError             3  a model file is not a classifier that can be exported
-    │   └── UnsupportedLayerError  3  a layer that the direct writer does not know
+    │   ├── UnsupportedLayerError  3  a layer that the direct writer does not know
+    │   └── KerasLoadError     3  a model file that the installed Keras does not load
     ├── ParityError            3  an export does not decide what its original decides
     ├── IntegrityError         4  a bundle, or another file of ours, is not what it says it is
     └── UnavailableError       5  an engine or an optional package is not usable here
@@ -22,6 +23,7 @@ __all__ = [
     "BraintumorError",
     "InputError",
     "IntegrityError",
+    "KerasLoadError",
     "ModelError",
     "OutOfMemoryError",
     "OutputError",
@@ -75,6 +77,10 @@ class UnsupportedLayerError(ModelError):
         self.layer, self.class_name, self.reason = layer, class_name, reason
         named = f"layer {layer!r} ({class_name})" if class_name else f"layer {layer!r}"
         super().__init__(f"{named}: {reason}" if reason else f"{named} is not known to the direct writer")
+
+
+class KerasLoadError(ModelError):
+    """A model file that the installed Keras does not load, as one of another version."""
 
 
 class ParityError(BraintumorError):

@@ -1,4 +1,4 @@
-"""`bt-export`: `.keras` files in, a verified bundle out."""
+"""`bt-export`: `.keras` and `.h5` files in, a verified bundle out."""
 
 import shlex
 import sys
@@ -29,6 +29,9 @@ _RESTS = ("fp32", "fp16")
 _CLEAR_ONLY = ("bf16", "int8")
 _RESIZES = ("antialias", "tf-bilinear")
 
+# Of model files; what they hold is looked at, not their names.
+_SUFFIXES = (".keras", ".h5", ".hdf5")
+
 # The largest side that a bundle may name.
 _MAX_SIDE_PX = 4096
 
@@ -44,7 +47,7 @@ Value = TypeVar("Value")
 
 
 @click.command(cls=Command, epilog=EPILOG)
-@click.argument("models", metavar="[MODEL.keras]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("models", metavar="[MODEL.keras|MODEL.h5]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--precision",
     type=click.Choice(_PRECISIONS),
@@ -148,7 +151,7 @@ def export(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Export Keras classifiers as one bundle of verified ONNX models.
 
-    Without MODEL, takes ./models/*.keras or, if there are none, the weights that come with the package. Each
+    Without MODEL, takes ./models/*.keras, else *.h5 there, else the weights that come with the package. Each
     model is converted, simplified, and accepted only when it answers what Keras answers.
     """
     if verified is not None or checked is not None:
@@ -247,7 +250,7 @@ def _require_int8(precision: str, **options: Path | str | None) -> None:
 
 def _member_name(path: Path) -> str:
     """The file's name without what the study puts around it: best_EfficientNetV2M.keras is EfficientNetV2M."""
-    name = path.name.removesuffix(".keras").removeprefix("best_")
+    name = (path.stem if path.suffix.lower() in _SUFFIXES else path.name).removeprefix("best_")
     kept = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).strip(".")
     # bundle.json is the one name in a bundle that is taken.
     if kept in {"", "bundle.json"}:
@@ -323,7 +326,7 @@ def _member_line(entry: Mapping[str, Any]) -> str:
         f"{entry['nodes']['simplified']}{softmax}, {_agreement(entry)}"
     )
     if not entry["parity"]["against_keras"]:
-        line += "\n  not verified against Keras, which is not installed here; where it is: bt-export --verify BUNDLE"
+        line += f"\n  not verified against Keras: {entry['parity']['missing']}"
     if entry["route"]["reason"]:
         line += f"\n  converted by Keras and tf2onnx: {entry['route']['reason']}"
     if not entry["source"]["classes_stated"]:

@@ -1,4 +1,4 @@
-"""One member of a bundle: from its `.keras` file to a verified ONNX file and what the bundle says of it."""
+"""One member of a bundle: from its `.keras` or `.h5` file to a verified ONNX file and what the bundle says of it."""
 
 import json
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ __all__ = [
 
 _CACHE_KIND: Final = "onnx-member"
 # Moves when this module, or one that it calls, would give another result for the same network.
-_RECIPE: Final = 8
+_RECIPE: Final = 9
 MODEL: Final = "model.onnx"
 _FIGURES: Final = "figures.json"
 
@@ -61,7 +61,7 @@ class MemberOptions:
     """What is asked of one member.
 
     Attributes:
-        path: The `.keras` file.
+        path: The `.keras` or `.h5` file.
         name: In the bundle.
         weight: In the vote, greater than 0.
         classes: Order of the model's outputs.
@@ -167,7 +167,7 @@ def build_member(
     pixels = images.sized(facts.height, facts.width, options.resize)
     reference = reference_for(archive, facts, preprocess, pixels)
     plain = Frame(facts.height, facts.width, facts.channels, preprocess, softmax=False, permutation=_in_order(facts))
-    outputs = _own_outputs(network, plain, pixels) if reference is None else reference.outputs
+    outputs = _own_outputs(network, plain, pixels) if reference.outputs is None else reference.outputs
     logits = ends_in_logits(facts.last_activation, outputs, options.path)
     permutation = class_permutation(options.classes, classes)
     nodes = {"converted": network.nodes, "simplified": len(network.model.graph.node)}
@@ -181,9 +181,9 @@ def build_member(
     if target.plan is not None:
         require_clean(path)
     probabilities = softmax(outputs) if logits else outputs
-    answered_by = None if reference is None else reference.answered_by
     opened = open_export(path)
-    compared = Compared(pixels, probabilities[:, list(permutation)], images.kind, answered_by)
+    ordered = probabilities[:, list(permutation)]
+    compared = Compared(pixels, ordered, images.kind, reference.answered_by, reference.missing)
     figures = {
         "nodes": nodes,
         "parity": verify(path, compared, target.precision, opened).to_dict(),

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from braintumor.errors import ModelError, UnavailableError, UnsupportedLayerError
+from braintumor.errors import KerasLoadError, ModelError, UnavailableError, UnsupportedLayerError
 from braintumor.export.from_keras import KerasFacts, write_core
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.simplify import simplified
@@ -94,7 +94,14 @@ def _through_keras(archive: KerasArchive, size: tuple[int, int] | None, why: Uns
             f"{archive.path} needs Keras and tf2onnx, because {route.reason}; {', '.join(missing)} is not installed: "
             "install the export extra with pip install 'braintumor[export]'"
         )
-    model, facts = convert(archive, size, tool_versions(route))
+    try:
+        model, facts = convert(archive, size, tool_versions(route))
+    except KerasLoadError as error:
+        raise ModelError(
+            f"{archive.path} (of Keras {archive.keras_version}) cannot be exported: {route.reason}, and {error}; "
+            "build the network anew in the installed Keras with built-in layers, copy the weights with set_weights, "
+            "and save it"
+        ) from error
     nodes = len(model.graph.node)
     return Network(simplified(model), facts, route, nodes)
 

@@ -172,18 +172,19 @@ def _bundle_classes(members: Sequence[MemberOptions]) -> tuple[str, ...]:
 
 
 def default_models() -> tuple[Path, ...]:
-    """What is exported when no model is named: ./models/*.keras, or the ensemble that comes with the package.
+    """What is exported when no model is named: ./models/*.keras, else *.h5, else what comes with the package.
 
     Raises:
         UsageError: There are neither.
     """
-    if own := sorted(_WORKING_MODELS.glob("*.keras")):
-        return tuple(own)
+    for pattern in ("*.keras", "*.h5"):
+        if own := sorted(_WORKING_MODELS.glob(pattern)):
+            return tuple(own)
     if shipped := shipped_weights():
         return shipped
     raise UsageError(
-        f"no model was named, {_WORKING_MODELS.absolute()} holds no .keras file and this installation ships none; "
-        "name one: bt-export MODEL.keras"
+        f"no model was named, {_WORKING_MODELS.absolute()} holds no .keras or .h5 file and this installation "
+        "ships none; name one: bt-export MODEL.keras"
     )
 
 

@@ -1,24 +1,29 @@
 """What an export is compared with: Keras itself, shipped answers of Keras, or the export's own FP32 graph.
 
 Keras answers wherever it is installed. The shipped weights carry recorded answers for installations without. What is
-compared with neither is "not verified against Keras", and its bundle says so.
+compared with neither is "not verified against Keras", and its bundle says so; so does that of a file of Keras 2 that
+Keras 3 does not load.
 """
 
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.phantoms import phantoms
 from braintumor.bench.recorded import answers_path, pixels_sha256, read_answers
+from braintumor.errors import KerasLoadError
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.network import keras_is_installed
 from braintumor.runtime.image import Resize, read_grey, resize
 
 __all__ = ["Reference", "VerificationImages", "reference_for", "reference_source"]
+
+_NOT_INSTALLED: Final = "Keras is not installed here; where it is: bt-export --verify BUNDLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +63,14 @@ class Reference:
     """What a model itself says of the verification images.
 
     Attributes:
-        outputs: float32 [n, classes], what the model gave, in its own class order.
-        answered_by: Such as "Keras 3.15.1, TensorFlow 2.21.0".
+        outputs: float32 [n, classes], what the model gave, in its own class order; None where nothing could be asked.
+        answered_by: Such as "Keras 3.15.1, TensorFlow 2.21.0"; None where nothing could be asked.
+        missing: Why nothing could be asked; "" where something answered.
     """
 
-    outputs: NDArray[np.float32]
-    answered_by: str
+    outputs: NDArray[np.float32] | None
+    answered_by: str | None
+    missing: str = ""
 
 
 def reference_source(archive: KerasArchive) -> str:
@@ -73,9 +80,7 @@ def reference_source(archive: KerasArchive) -> str:
     return "recorded" if answers_path(archive.path).is_file() else "own"
 
 
-def reference_for(
-    archive: KerasArchive, facts: KerasFacts, preprocess: str, images: NDArray[np.uint8]
-) -> Reference | None:
+def reference_for(archive: KerasArchive, facts: KerasFacts, preprocess: str, images: NDArray[np.uint8]) -> Reference:
     """Ask Keras or, where it is not installed, look for answers that it gave earlier.
 
     Args:
@@ -84,19 +89,22 @@ def reference_for(
         preprocess: How its pixels are scaled outside.
         images: uint8 [n, height, width].
 
-    Returns:
-        None where there is neither.
-
     Raises:
-        ModelError: Keras does not load the model, or the recorded answers are damaged.
+        ModelError: Keras gives NaN, or the recorded answers are damaged.
     """
     if keras_is_installed():
         from braintumor.export.via_keras.answer import keras_answers
 
-        return Reference(*keras_answers(archive, facts.channels, preprocess, images))
+        try:
+            return Reference(*keras_answers(archive, facts.channels, preprocess, images))
+        except KerasLoadError as error:
+            told = str(error).replace(str(archive.path.resolve()), archive.path.name)
+            return Reference(None, None, f"saved by Keras {archive.keras_version}, {told}")
     path = answers_path(archive.path)
     if not path.is_file():
-        return None
+        return Reference(None, None, _NOT_INSTALLED)
     recorded = read_answers(path)
     fits = recorded.source_sha256 == archive.sha256 and recorded.images_sha256 == pixels_sha256(images)
-    return Reference(recorded.outputs, f"{recorded.keras}, recorded") if fits else None
+    if not fits:
+        return Reference(None, None, _NOT_INSTALLED)
+    return Reference(recorded.outputs, f"{recorded.keras}, recorded")

@@ -67,12 +67,14 @@ class Compared:
         probabilities: float32 [n, classes], the reference's, in the order of the export's outputs.
         kind: "real" or "phantoms".
         answered_by: Such as "Keras 3.15.1, TensorFlow 2.21.0"; None where the export's own FP32 graph answered.
+        missing: Why Keras did not answer; "" where it did.
     """
 
     images: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
     kind: str
     answered_by: str | None
+    missing: str = ""
 
     @property
     def reference(self) -> str:
@@ -88,6 +90,7 @@ class Verification:
         images: "real" or "phantoms".
         reference: What answered beside it, in words.
         against_keras: Keras answered, now or when the model was shipped.
+        missing: Why it did not; "" where it did.
         tolerance: The largest |Δp| that was allowed.
         by_batch: Batch size → agreement with Keras.
         max_abs_batch_difference: max |Δp| between a full batch and any other size for the same image.
@@ -98,6 +101,7 @@ class Verification:
     images: str
     reference: str
     against_keras: bool
+    missing: str
     tolerance: float
     by_batch: Mapping[int, Parity]
     max_abs_batch_difference: float
@@ -109,6 +113,7 @@ class Verification:
             "images": self.images,
             "reference": self.reference,
             "against_keras": self.against_keras,
+            "missing": self.missing,
             "engine": ENGINE,
             "tolerance": self.tolerance,
             "by_batch": {str(size): asdict(figures) for size, figures in self.by_batch.items()},
@@ -149,6 +154,7 @@ def verify(path: Path, compared: Compared, precision: Precision, opened: Any = N
         images=compared.kind,
         reference=compared.reference,
         against_keras=compared.answered_by is not None,
+        missing=compared.missing,
         tolerance=TOLERANCES[precision],
         by_batch={size: _agreement(answers[size], reference[which], precision) for size, which in chosen.items()},
         # NumPy's max, which keeps a NaN.

@@ -1,4 +1,4 @@
-"""The `.keras` files that a bundle was exported from, found by their hash."""
+"""The model files that a bundle was exported from, found by their hash."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from braintumor.runtime.files import sha256_of
 
 __all__ = ["keras_sources", "origin_of"]
 
+_SUFFIXES: Final = frozenset({".keras", ".h5", ".hdf5"})
 _SHIPPED: Final = Path(braintumor.models.__file__).parent / "pretrained"
 
 
@@ -56,6 +57,7 @@ def _source(member: Member, folders: Sequence[Path]) -> Path:
 
 
 def _likely_first(folders: Sequence[Path], name: str) -> Iterator[Path]:
-    found = [path.absolute() for folder in folders for path in sorted(folder.rglob("*.keras")) if path.is_file()]
+    everything = [path for folder in folders for path in sorted(folder.rglob("*"))]
+    found = [path.absolute() for path in everything if path.suffix.lower() in _SUFFIXES and path.is_file()]
     yield from (path for path in found if path.name == name)
     yield from (path for path in found if path.name != name)

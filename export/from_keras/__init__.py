@@ -1,4 +1,4 @@
-"""The direct way from a `.keras` file to ONNX, without TensorFlow or Keras.
+"""The direct way from a `.keras` or `.h5` file to ONNX, without TensorFlow or Keras.
 
 core = write_core(open_archive(path))
 onnx.save(core.model, "core.onnx")
@@ -35,31 +35,28 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
     """Write a model as ONNX.
 
     Args:
-        archive: The `.keras` file, checked by `open_archive`.
+        archive: The model file, checked by `open_archive`.
         size: Height and width in pixels, for a model that takes any.
 
     Raises:
         ModelError: It cannot be exported.
         UnsupportedLayerError: It has a layer that only the way through Keras may know.
     """
-    import json
-    import zipfile
-
     import numpy as np
     import onnx_ir as ir
 
+    from braintumor.export.from_keras.archive import read_config
     from braintumor.export.from_keras.config import read_graph
     from braintumor.export.from_keras.facts import input_geometry, read_facts
     from braintumor.export.from_keras.passes import simplify
     from braintumor.export.from_keras.weights import open_weights
     from braintumor.export.from_keras.writer import check_constants, check_layers, write_model
 
-    with zipfile.ZipFile(archive.path) as file:
-        graph = read_graph(json.loads(file.read("config.json")), archive.path)
+    graph = read_graph(read_config(archive), archive.path, by_name=archive.layout == "hdf5")
     check_layers(graph)
     shape = input_geometry(graph, archive.path, size)
     # What is not finite is refused in words at the end, not warned of on the way.
-    with open_weights(archive.path) as weights, np.errstate(all="ignore"):
+    with open_weights(archive, graph.name) as weights, np.errstate(all="ignore"):
         model, output = write_model(graph, weights, shape)
         weights.check()
         simplify(model.graph)

@@ -1,33 +1,46 @@
-"""Looking into a `.keras` file before Keras does: what it is, and whether it may be loaded.
+"""Looking into a model file before anything else does: what it is, and whether it may be loaded.
 
 A `.keras` file is a zip archive of `config.json`, `metadata.json` and `model.weights.h5`
-(https://keras.io/guides/serialization_and_saving/). Keras builds whatever objects the config names, so what
-it names is checked first, and the archive is not allowed to unpack to more than a model can need.
+(https://keras.io/guides/serialization_and_saving/); the older `.h5` is one HDF5 file that holds the same
+as attributes and groups. Keras builds whatever objects the config names, so what it names is checked first,
+and a file is not allowed to unpack to more than a model can need.
 """
 
-import json
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Literal
 
 from braintumor.errors import ModelError, UsageError
+from braintumor.export.from_keras.config_check import MAX_CONFIG_BYTES, check_config, parse_json
+from braintumor.export.from_keras.foreign import (
+    HEAD_BYTES,
+    foreign_archive,
+    foreign_file,
+    foreign_folder,
+    foreign_hdf5,
+    weights_alone,
+)
+from braintumor.export.from_keras.hdf5 import HDF5_MAGIC, open_hdf5
 from braintumor.models.build import is_own
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.files import sha256_of
 
-__all__ = ["KerasArchive", "open_archive"]
+__all__ = ["KerasArchive", "open_archive", "read_config", "unpacks_too_far"]
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_ZIP_MAGIC: Final = b"PK\x03\x04"
+_HDF5_SUFFIXES: Final = (".h5", ".hdf5")
 _MAX_ENTRIES: Final = 64
-_MAX_CONFIG_BYTES: Final = 64 << 20
 _MAX_UNPACKED_BYTES: Final = 4 << 30
+# Trained weights hardly compress, those of a layer that nothing has changed do.
+_SMALL_BYTES: Final = 64 << 20
+_MAX_RATIO: Final = 100
 
-# What zipfile and json raise on bytes that are not what they should be; a RuntimeError is an encrypted entry,
-# a NotImplementedError an unknown compression.
+# What zipfile raises on bytes that are not what they should be; a RuntimeError is an encrypted entry, a
+# NotImplementedError an unknown compression.
 _DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,21 +52,10 @@ _DAMAGE: Final = (
     RuntimeError,
 )
 
-# First bytes of files that people hand over instead.
-_LOOKS_LIKE: Final = (
-    (
-        b"\x89HDF\r\n\x1a\n",
-        "an HDF5 file: the old .h5 format. Load it in Keras and save it with model.save('x.keras')",
-    ),
-    (b"TFL3", "a TensorFlow Lite model. Export the Keras model that it was made from"),
-    (b"\x80", "a Python pickle, which is never opened. Save the Keras model with model.save('x.keras')"),
-    (b"\x08", "perhaps an ONNX model. Export the Keras model that it was made from"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class KerasArchive:
-    """A `.keras` file that may be loaded.
+    """A model file that may be loaded.
 
     Attributes:
         path: Where it lies.
@@ -61,6 +63,7 @@ class KerasArchive:
         keras_version: That saved it.
         unpacked_bytes: Of its contents.
         classes: The order of its outputs, where `braintumor.models.build` built it; None where nothing tells.
+        layout: "zip" for `.keras`, "hdf5" for `.h5`.
     """
 
     path: Path
@@ -68,10 +71,11 @@ class KerasArchive:
     keras_version: str
     unpacked_bytes: int
     classes: tuple[str, ...] | None = None
+    layout: Literal["zip", "hdf5"] = "zip"
 
 
 def open_archive(path: Path) -> KerasArchive:
-    """Check a `.keras` file without running anything in it.
+    """Check a `.keras` or `.h5` file without running anything in it.
 
     Raises:
         UsageError: It is not there.
@@ -80,19 +84,23 @@ def open_archive(path: Path) -> KerasArchive:
     """
     try:
         if path.is_dir():
-            raise ModelError(f"{path} is a folder (a SavedModel?); give a file saved with model.save('x.keras')")
+            raise foreign_folder(path)
         if path.exists() and not path.is_file():
             raise ModelError(f"{path} is a device or a pipe; give a file saved with model.save('x.keras')")
-        _check_magic(path)
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            _check_entries(path, entries)
-            config = json.loads(archive.read(_CONFIG))
-            metadata = json.loads(archive.read(_METADATA))
-        _check_config(path, config)
-        version = str(metadata.get("keras_version", "unknown"))
-        unpacked = sum(entry.file_size for entry in entries)
-        return KerasArchive(path, sha256_of(path), version, unpacked, CLASSES if is_own(config) else None)
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+        if head.startswith(HDF5_MAGIC):
+            config, version = _read_hdf5(path)
+            layout: Literal["zip", "hdf5"] = "hdf5"
+            size = path.stat().st_size
+        elif head.startswith(_ZIP_MAGIC):
+            config, version, size = _read_zip(path)
+            layout = "zip"
+        else:
+            raise foreign_file(path, head)
+        check_config(path, config)
+        classes = CLASSES if is_own(config) else None
+        return KerasArchive(path, sha256_of(path), version, size, classes, layout)
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist; give a file saved with model.save('x.keras')") from error
     except (OSError, *_DAMAGE) as error:
@@ -102,69 +110,71 @@ def open_archive(path: Path) -> KerasArchive:
         raise ModelError(f"{path} is a damaged .keras file ({error}); save or copy it again") from error
 
 
-def _check_magic(path: Path) -> None:
-    with path.open("rb") as stream:
-        head = stream.read(8)
-    if head.startswith(b"PK\x03\x04"):
-        return
-    if not head:
-        raise ModelError(f"{path} is empty; save or copy it again")
-    for magic, what in _LOOKS_LIKE:
-        if head.startswith(magic):
-            raise ModelError(f"{path} is not a .keras file but {what}")
-    raise ModelError(f"{path} is not a .keras file (no zip archive); give a file saved with model.save('x.keras')")
+def read_config(archive: KerasArchive) -> dict[str, Any]:
+    """The description of the network in a file that `open_archive` has checked."""
+    if archive.layout == "hdf5":
+        return _read_hdf5(archive.path)[0]
+    with zipfile.ZipFile(archive.path) as file:
+        return parse_json(file.read(_CONFIG), archive.path, _CONFIG)
+
+
+def unpacks_too_far(unpacked_bytes: int, packed_bytes: int) -> bool:
+    """Whether so much out of so little is no model but meant to fill the memory."""
+    return unpacked_bytes > _SMALL_BYTES + _MAX_RATIO * packed_bytes
+
+
+def _read_hdf5(path: Path) -> tuple[dict[str, Any], str]:
+    """The description of the network in an `.h5` file, and the version of Keras that saved it."""
+    with open_hdf5(path, path) as reader:
+        version = reader.text("", "keras_version") or reader.text("model_weights", "keras_version")
+        text = reader.text("", "model_config")
+        holds_weights = reader.names("", "layer_names") is not None or reader.group("layers") is not None
+    if text is None:
+        raise weights_alone(path, version) if holds_weights else foreign_hdf5(path)
+    if path.suffix.lower() not in _HDF5_SUFFIXES:
+        raise ModelError(f"{path} holds a model in the .h5 format under another name; rename it to {path.stem}.h5")
+    return parse_json(text, path, "model_config"), version or "2, an early one"
+
+
+def _read_zip(path: Path) -> tuple[dict[str, Any], str, int]:
+    """As `_read_hdf5` for a `.keras` file, and the size of all that it holds."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        _check_entries(path, entries)
+        config = parse_json(archive.read(_CONFIG), path, _CONFIG)
+        metadata = parse_json(archive.read(_METADATA), path, _METADATA)
+    size = sum(entry.file_size for entry in entries)
+    return config, str(metadata.get("keras_version", "unknown")), size
 
 
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    names = {entry.filename for entry in entries}
-    if missing := sorted({_CONFIG, _METADATA, _WEIGHTS} - names):
-        raise ModelError(f"{path} is a zip archive without {', '.join(missing)}, so no .keras file of Keras 3")
     if len(entries) > _MAX_ENTRIES:
         raise ModelError(
             f"{path} holds {len(entries)} entries; a .keras file has a handful, allowed are {_MAX_ENTRIES}"
         )
+    names = [entry.filename for entry in entries]
+    if missing := {_CONFIG, _METADATA, _WEIGHTS} - {*names}:
+        raise foreign_archive(path, names, missing)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ModelError(f"{path} holds {twice[0]} more than once; save or copy it again")
+    if outside := [name for name in names if _leads_outside(name)]:
+        raise ModelError(
+            f"{path} holds an entry that would lie outside of it, {outside[0][:100]!r}; save the model again"
+        )
+    for entry in entries:
+        if entry.filename in {_CONFIG, _METADATA} and entry.file_size > MAX_CONFIG_BYTES:
+            raise ModelError(
+                f"{path}: {entry.filename} has {entry.file_size:,} bytes; allowed are {MAX_CONFIG_BYTES:,}"
+            )
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > _MAX_UNPACKED_BYTES:
         raise ModelError(f"{path} unpacks to {unpacked:,} bytes; allowed are {_MAX_UNPACKED_BYTES:,}")
-    for entry in entries:
-        if entry.filename in {_CONFIG, _METADATA} and entry.file_size > _MAX_CONFIG_BYTES:
-            raise ModelError(
-                f"{path}: {entry.filename} has {entry.file_size:,} bytes; allowed are {_MAX_CONFIG_BYTES:,}"
-            )
+    packed = path.stat().st_size
+    if unpacks_too_far(unpacked, packed):
+        raise ModelError(
+            f"{path} has {packed:,} bytes and unpacks to {unpacked:,}, which no model does; save it again"
+        )
 
 
-def _check_config(path: Path, config: Any) -> None:
-    # How the model was trained is not loaded: a loss or a schedule of the user's own does no harm.
-    network = {name: value for name, value in config.items() if name != "compile_config"}
-    for item in _objects(network):
-        class_name = str(item["class_name"])
-        if class_name in {"Lambda", "__lambda__"}:
-            raise ModelError(
-                f"{path} has a Lambda layer, which is Python code inside the file and is never run; rebuild the "
-                "model with built-in layers (Rescaling for scaling, Concatenate for grey to RGB) and save it again"
-            )
-        if item.get("registered_name") not in {None, class_name} or not _is_keras(item):
-            raise ModelError(
-                f"{path} needs the class {class_name} of {item.get('module') or item.get('registered_name')}, which "
-                "is not a part of Keras; rebuild the model with built-in layers and save it again"
-            )
-
-
-def _is_keras(item: dict[str, Any]) -> bool:
-    """Whether a serialised object is Keras's own; plain functions are of builtins, plain values of no module."""
-    module = item.get("module", "builtins")
-    # An explicit None stands at a class that was not registered.
-    return module == "builtins" or str(module).split(".")[0] == "keras"
-
-
-def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Every serialised object in the config, at any depth."""
-    stack = [config]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            if "class_name" in node:
-                yield node
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
+def _leads_outside(name: str) -> bool:
+    return "\\" in name or ":" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts

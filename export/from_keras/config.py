@@ -1,9 +1,8 @@
-"""Reading `config.json`: every layer call in order, models within models unfolded.
+"""Reading a model's config: every layer call in order, models within models unfolded.
 
 Only data is read: no class is looked up by name, nothing of the file runs.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,63 +10,65 @@ from typing import Any, Final
 
 from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall, ModelInput, TensorRef
-from braintumor.export.from_keras.keras2 import MODELS, modern_layers
+from braintumor.export.from_keras.keras2 import MODELS, layer_name, modern_layers, modern_model
+from braintumor.export.from_keras.weight_places import WeightKeys, keys_by_class, keys_by_name
 
-__all__ = ["read_graph", "snake_case"]
+__all__ = ["read_graph"]
 
 _MAX_DEPTH: Final = 32
 _HISTORY_LENGTH: Final = 3
 _KERAS: Final = frozenset({"keras", "tf_keras", "tensorflow"})
 
 
-def read_graph(config: Mapping[str, Any], path: Path) -> KerasGraph:
-    """Unfold the contents of `config.json`.
+def read_graph(config: Mapping[str, Any], path: Path, *, by_name: bool = False) -> KerasGraph:
+    """Unfold a model's config.
 
     Args:
-        config: The contents.
-        path: The `.keras` file, for messages.
+        config: The config.
+        path: The model file, for messages.
+        by_name: The file keeps its weights by the names of the layers, as `.h5` does, not by their classes.
 
     Raises:
         UnsupportedLayerError: It is a model of a class other than Functional and Sequential.
         ModelError: The config contradicts itself.
     """
     try:
-        return _Reader(path).read(config)
+        return _Reader(path, keys_by_name if by_name else keys_by_class).read(config)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{path}: its config.json does not describe a Keras model ({type(error).__name__}: {error}); "
+            f"{path}: its config does not describe a Keras model ({type(error).__name__}: {error}); "
             "save the model again"
         ) from error
-
-
-def snake_case(name: str) -> str:
-    """The key by which Keras stores a class: Conv2D → conv2d (`keras.src.utils.naming.to_snake_case`)."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 class _Reader:
     """Unfolds models within models into one list of calls."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keys: WeightKeys) -> None:
         self._path = path
+        self._keys = keys
         self.calls: list[LayerCall] = []
         self._calls_of: Counter[str] = Counter()
 
     def read(self, config: Mapping[str, Any]) -> KerasGraph:
+        config = modern_model(config)
         inputs = [*_model_inputs(config)]
         if not inputs and config["class_name"] == "Sequential":
             # A Sequential that was saved before it was built; the caller says so.
             return KerasGraph(str(config["config"]["name"]), (), (), ())
         given = {item.name: TensorRef(item.name) for item in inputs}
-        outputs = self._unfold(config, "", "layers", given, 0)
+        outputs = self._unfold(config, "", (), given, 0)
         if not outputs:
             raise ValueError("it has no output")
         return KerasGraph(str(config["config"]["name"]), tuple(inputs), tuple(self.calls), tuple(outputs))
 
     def _unfold(
-        self, model: Mapping[str, Any], prefix: str, weights: str, given: Mapping[str, TensorRef], depth: int
+        self,
+        model: Mapping[str, Any],
+        prefix: str,
+        weights: tuple[str, ...],
+        given: Mapping[str, TensorRef],
+        depth: int,
     ) -> list[TensorRef]:
         """Append the calls of one model whose InputLayers stand for the given tensors."""
         if depth > _MAX_DEPTH:
@@ -81,24 +82,34 @@ class _Reader:
         return self._unfold_functional(model["config"], prefix, weights, given, depth)
 
     def _unfold_sequential(
-        self, model: Mapping[str, Any], prefix: str, weights: str, given: Mapping[str, TensorRef], depth: int
+        self,
+        model: Mapping[str, Any],
+        prefix: str,
+        weights: tuple[str, ...],
+        given: Mapping[str, TensorRef],
+        depth: int,
     ) -> list[TensorRef]:
         layers = [layer for layer in model["config"]["layers"] if layer["class_name"] != "InputLayer"]
         (tensor,) = given.values()
-        for layer, key in zip(layers, _weight_keys(layers), strict=True):
-            (tensor,) = self._call(layer, prefix, f"{weights}/{key}", (tensor,), {}, depth)
+        for layer, key in zip(layers, self._keys(layers), strict=True):
+            (tensor,) = self._call(layer, prefix, (*weights, key), (tensor,), {}, depth)
         return [tensor]
 
     def _unfold_functional(
-        self, config: Mapping[str, Any], prefix: str, weights: str, given: Mapping[str, TensorRef], depth: int
+        self,
+        config: Mapping[str, Any],
+        prefix: str,
+        weights: tuple[str, ...],
+        given: Mapping[str, TensorRef],
+        depth: int,
     ) -> list[TensorRef]:
         layers = modern_layers(config["layers"])
-        keys = dict(zip((layer["name"] for layer in layers), _weight_keys(layers), strict=True))
+        keys = dict(zip((layer["name"] for layer in layers), self._keys(layers), strict=True))
         made: dict[tuple[str, int], list[TensorRef]] = {(name, 0): [tensor] for name, tensor in given.items()}
         by_name = {layer["name"]: layer for layer in layers}
         for name, index in _order(layers):
             args, kwargs = _arguments(by_name[name], index, made)
-            where = f"{weights}/{keys[name]}"
+            where = (*weights, keys[name])
             made[name, index] = self._call(by_name[name], prefix, where, args, kwargs, depth)
         found = []
         for name, index, tensor in _histories(config["output_layers"]):
@@ -112,19 +123,20 @@ class _Reader:
         self,
         layer: Mapping[str, Any],
         prefix: str,
-        weights: str,
+        weights: tuple[str, ...],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         depth: int,
     ) -> list[TensorRef]:
-        path = prefix + str(layer["config"].get("name") or layer["name"])
+        path = prefix + layer_name(layer)
         self._calls_of[path] += 1
         name = path if self._calls_of[path] == 1 else f"{path}@{self._calls_of[path]}"
         if layer["class_name"] in MODELS:
+            layer = modern_model(layer)
             tensors = [item for item in _leaves([*args, kwargs]) if isinstance(item, TensorRef)]
             names = [item.name for item in _model_inputs(layer)]
             given = dict(zip(names, tensors, strict=True)) if names else {"": tensors[0]}
-            return self._unfold(layer, f"{path}/", f"{weights}/layers", given, depth + 1)
+            return self._unfold(layer, f"{path}/", weights, given, depth + 1)
         operation = ".ops." in f"{layer.get('module')}."
         call = LayerCall(
             name, path, _class_name(layer), operation, layer["config"], weights, _policy(layer), args, kwargs
@@ -153,18 +165,6 @@ def _model_input(layer: Mapping[str, Any]) -> ModelInput:
     if not all(size is None or type(size) is int for size in shape):
         raise TypeError(f"an input of shape {shape!r:.100}")
     return ModelInput(str(config["name"]), tuple(shape[1:]), _dtype_name(config.get("dtype") or "float32"))
-
-
-def _weight_keys(layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The name under which each layer's weights are stored: its class, numbered; operations have none."""
-    used: Counter[str] = Counter()
-    for layer in layers:
-        if ".ops." in f"{layer.get('module')}.":
-            yield ""
-            continue
-        key = snake_case(str(layer["class_name"]))
-        yield f"{key}_{used[key]}" if used[key] else key
-        used[key] += 1
 
 
 def _order(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

@@ -45,7 +45,7 @@ class LayerCall:
         class_name: As Keras names it: "Conv2D".
         operation: It is an operation of `keras.ops`, not a layer.
         config: The layer's own configuration.
-        weights: Its group in model.weights.h5, as in `layers/functional/layers/conv2d_1`.
+        weights: Where its weights lie: the keys of the models around it and its own, as in functional, conv2d_1.
         policy: Name of its dtype policy: "float32", "mixed_float16".
         args: What it is called with; a `TensorRef` stands for each tensor.
         kwargs: The same by keyword.
@@ -56,7 +56,7 @@ class LayerCall:
     class_name: str
     operation: bool
     config: Mapping[str, Any]
-    weights: str
+    weights: tuple[str, ...]
     policy: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]

@@ -1,14 +1,14 @@
 """What Keras 2 wrote, in the form of Keras 3.
 
-Keras 2.12 to 2.15, and tf-keras after them, save `.keras` files whose weights are laid out as today. In their
-config a call is `[[layer, call, tensor, keywords], …]`, a tensor among the keywords `[layer, call, tensor]`, and
-arithmetic such as `x / 127.5` is a layer called TFOpLambda.
+Keras 2.12 to 2.15, and tf-keras after them, save `.keras` files whose weights are laid out as today; all of Keras 2
+saves `.h5`. In their config a call is `[[layer, call, tensor, keywords], …]`, a tensor among the keywords
+`[layer, call, tensor]`, and arithmetic such as `x / 127.5` is a layer called TFOpLambda.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["MODELS", "modern_layers"]
+__all__ = ["MODELS", "layer_name", "modern_layers", "modern_model"]
 
 MODELS: Final = frozenset({"Functional", "Model", "Sequential"})
 """Classes that are models of layers."""
@@ -24,6 +24,40 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "math.subtract": "Subtract",
     "math.truediv": "TrueDivide",
 }
+
+
+def layer_name(layer: Mapping[str, Any]) -> str:
+    """The name of a layer."""
+    return str(layer["config"].get("name") or layer["name"])
+
+
+def modern_model(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A model whose config is a dictionary, and a Sequential that begins with its InputLayer if its input is known.
+
+    Until 2.2.2 the config of a Sequential is the list of its layers; until 2.3 its first layer tells the input.
+    """
+    if model["class_name"] != "Sequential":
+        return model
+    config = model["config"]
+    config = {"name": "sequential", "layers": config} if isinstance(config, list) else config
+    layers = config["layers"]
+    shape = _input_shape(layers[0]) if layers and layers[0]["class_name"] != "InputLayer" else None
+    if shape is not None:
+        given = {"class_name": "InputLayer", "config": {"name": "input", "batch_input_shape": shape}}
+        layers = [given, *layers]
+    return {**model, "config": {**config, "layers": layers}}
+
+
+def _input_shape(layer: Mapping[str, Any]) -> list[int | None] | None:
+    """The shape that a first layer says it takes, with the batch; None where it does not."""
+    if layer["class_name"] == "Sequential":
+        inner = layer["config"] if isinstance(layer["config"], list) else layer["config"]["layers"]
+        return _input_shape(inner[0]) if inner else None
+    if layer["class_name"] in MODELS:
+        by_name = {item["name"]: item for item in layer["config"]["layers"]}
+        return _input_shape(by_name[layer["config"]["input_layers"][0][0]])
+    shape = layer["config"].get("batch_input_shape") or layer["config"].get("batch_shape")
+    return None if shape is None else list(shape)
 
 
 def modern_layers(layers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -78,18 +78,16 @@ class Call:
             raise self.unsupported(f"it takes {len(self.inputs)} tensors")
         return self.inputs[0]
 
-    def arrays(self, shapes: Mapping[str, tuple[int, ...]], part: str = "") -> list[NDArray[np.float32]]:
+    def arrays(self, shapes: Mapping[str, tuple[int, ...]]) -> list[NDArray[np.float32]]:
         """The layer's variables in Keras's order, each of exactly the given shape.
 
         Args:
             shapes: Name and shape of each.
-            part: A layer inside this layer that holds them, as in "forward_layer/cell".
 
         Raises:
             ModelError: The file holds something else.
         """
-        group = f"{self.layer.weights}/{part}" if part else self.layer.weights
-        return self.weights.arrays(group, self.layer.layer, shapes, own=not part)
+        return self.weights.arrays(self.layer.weights, self.layer.layer, shapes)
 
     def unsupported(self, reason: str = "") -> UnsupportedLayerError:
         """The error to raise for what this layer's function does not know."""

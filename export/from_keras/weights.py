@@ -1,17 +1,19 @@
-"""The arrays of `model.weights.h5`, read from the zip member and checked against what a layer needs."""
+"""The arrays of a model file's weights, read and checked against what a layer needs."""
 
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import ModelError, UnsupportedLayerError
+from braintumor.export.from_keras.archive import KerasArchive, unpacks_too_far
+from braintumor.export.from_keras.hdf5 import Hdf5Reader, damage_told, open_hdf5
+from braintumor.export.from_keras.weight_places import WeightPlaces, places_by_class, places_by_name
 
 __all__ = ["WeightFile", "open_weights"]
 
@@ -22,22 +24,25 @@ _HALF: Final = frozenset({"float16", "bfloat16"})
 
 
 @contextmanager
-def open_weights(path: Path) -> "Iterator[WeightFile]":
-    """Open the weights inside a `.keras` file.
+def open_weights(archive: KerasArchive, model: str) -> "Iterator[WeightFile]":
+    """Open the weights inside a model file.
+
+    Args:
+        archive: The file.
+        model: The model's own name.
 
     Raises:
         ModelError: They are not an HDF5 file.
     """
-    import h5py
-
-    with zipfile.ZipFile(path) as archive:
-        content = io.BytesIO(archive.read(_MEMBER))
-    try:
-        file = h5py.File(content, "r")
-    except OSError as error:
-        raise ModelError(f"{path}: its weights are damaged ({error}); save or copy it again") from error
-    with file:
-        yield WeightFile(path, file)
+    path = archive.path
+    if archive.layout == "hdf5":
+        with open_hdf5(path, path) as reader:
+            yield WeightFile(reader, places_by_name(reader, model), archive.unpacked_bytes)
+        return
+    with zipfile.ZipFile(path) as file:
+        content = file.read(_MEMBER)
+    with open_hdf5(path, io.BytesIO(content)) as reader:
+        yield WeightFile(reader, places_by_class(reader), len(content))
 
 
 class WeightFile:
@@ -46,16 +51,17 @@ class WeightFile:
     Every array is read once, however many layers ask for it.
 
     Attributes:
-        path: The `.keras` file.
+        path: The model file.
         parameters: Number of weights read so far.
     """
 
-    def __init__(self, path: Path, file: Any) -> None:
+    def __init__(self, reader: Hdf5Reader, places: WeightPlaces, size_bytes: int) -> None:
         self.parameters = 0
         self._half: set[str] = set()
         self._broken: list[str] = []
-        self.path = path
-        self._groups: dict[str, Any] = {"": file}
+        self.path = reader.path
+        self._places = places
+        self._size_bytes = size_bytes
         self._read: dict[str, NDArray[np.float32]] = {}
 
     def check(self) -> None:
@@ -78,64 +84,30 @@ class WeightFile:
             )
 
     def arrays(
-        self, group: str, layer: str, shapes: Mapping[str, tuple[int, ...]], *, own: bool = True
+        self, place: Sequence[str], layer: str, shapes: Mapping[str, tuple[int, ...]]
     ) -> list[NDArray[np.float32]]:
         """The variables of one layer, in Keras's order.
 
         Args:
-            group: Where they are, as in `layers/conv2d_1`.
+            place: Where they are: `LayerCall.weights`.
             layer: The layer's path, for messages.
             shapes: Name and shape of each variable that the layer needs.
-            own: They are the layer's own, not those of a layer inside of it.
 
         Returns:
             float32 arrays of exactly these shapes.
 
         Raises:
             ModelError: Another number of variables, another shape, or something that is not plain data.
-            UnsupportedLayerError: The group belongs to a layer of another name, or holds integers.
+            UnsupportedLayerError: They belong to a layer of another name, or are integers.
         """
-        found = self._variables(group, layer, own=own)
-        if set(found) != {str(index) for index in range(len(shapes))}:
-            raise ModelError(
-                f"{self.path}: layer {layer} needs {len(shapes)} weights ({', '.join(shapes)}), its weights file "
-                f"has {len(found)}; config and weights do not fit each other: save the model again"
-            )
-        return [self._array(found[str(index)], layer, *item) for index, item in enumerate(shapes.items())]
-
-    def _variables(self, group: str, layer: str, *, own: bool) -> Mapping[str, Any]:
-        """The datasets of a layer's variables; empty where it has none."""
-        variables = self._group(f"{group}/vars")
-        if variables is None:
-            return {}
-        name = variables.attrs.get("name")
-        if own and isinstance(name, str) and name != layer.rsplit("/", 1)[-1]:
-            raise UnsupportedLayerError(layer, "", f"its weights are stored for another layer, {name}")
-        return {name: self._member(variables, name) for name in variables}
-
-    def _group(self, path: str) -> Any:
-        """A group that lies in this file; None where there is none."""
-        import h5py
-
-        if path not in self._groups:
-            above, _, name = path.rpartition("/")
-            parent = self._group(above)
-            found = None if parent is None or name not in parent else self._member(parent, name)
-            if found is not None and not isinstance(found, h5py.Group):
-                raise ModelError(f"{self.path}: {path} in its weights is not a group; save the model again")
-            self._groups[path] = found
-        return self._groups[path]
-
-    def _member(self, group: Any, name: str) -> Any:
-        """A group or dataset inside a group, never what a link in its place leads to."""
-        import h5py
-
-        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            raise ModelError(
-                f"{self.path}: {group.name}/{name} in its weights is a link to somewhere else, which is never "
-                "followed; save the model again with model.save('x.keras')"
-            )
-        return group[name]
+        with damage_told(self.path, f"what it holds of layer {layer}"):
+            found = self._places(place, layer)
+            if len(found) != len(shapes):
+                raise ModelError(
+                    f"{self.path}: layer {layer} needs {len(shapes)} weights ({', '.join(shapes)}), its weights file "
+                    f"has {len(found)}; config and weights do not fit each other: save the model again"
+                )
+            return [self._array(dataset, layer, *item) for dataset, item in zip(found, shapes.items(), strict=True)]
 
     def _array(self, dataset: Any, layer: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         import h5py
@@ -164,6 +136,11 @@ class WeightFile:
         size = 4 * (math.prod(dataset.shape) + self.parameters)
         if size > _MAX_BYTES:
             raise ModelError(f"{self.path}: its weights need {size:,} bytes at {where}; allowed are {_MAX_BYTES:,}")
+        if unpacks_too_far(size, self._size_bytes):
+            raise ModelError(
+                f"{self.path}: its weights unpack to {size:,} bytes at {where} out of {self._size_bytes:,}, which no "
+                "model does; save it again"
+            )
 
     def _values(self, dataset: Any, where: str) -> NDArray[np.float32]:
         stored = str(dataset.attrs.get("dtype", dataset.dtype))
@@ -171,12 +148,10 @@ class WeightFile:
             self._half.add(stored)
             return np.zeros(dataset.shape, np.float32)
         # A Normalization layer counts what it has seen in an integer.
-        if dataset.dtype.kind != "f" and dataset.shape:
+        if dataset.dtype.kind not in ("f" if dataset.shape else "fiu"):
             raise UnsupportedLayerError(where.rsplit("/", 1)[0], "", f"its weights are {dataset.dtype}")
-        try:
+        with damage_told(self.path, where):
             values = np.ascontiguousarray(dataset[()], dtype=np.float32)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{self.path}: {where} is damaged ({error}); save or copy it again") from error
         if not np.isfinite(values).all():
             self._broken.append(where)
         return values

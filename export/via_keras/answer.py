@@ -34,7 +34,8 @@ def keras_answers(
         float32 [n, classes], what the model gave, and what answered, such as "Keras 3.15.1, TensorFlow 2.21.0".
 
     Raises:
-        ModelError: Keras does not load the model, or it gives NaN.
+        KerasLoadError: Keras does not load the model.
+        ModelError: It gives NaN.
         OutputError: The cache cannot be written.
     """
     versions = library_versions()

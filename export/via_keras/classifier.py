@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from braintumor.errors import ModelError
+from braintumor.errors import KerasLoadError, ModelError
 from braintumor.export.from_keras import KerasFacts
 
 __all__ = ["load_classifier", "model_facts"]
 
 _IMAGE_RANK: Final = 4
 _FULL_PRECISION: Final = "float32"
+_MAX_CAUSE: Final = 300
 
 # Layers and operations by which a model scales its input itself: `x / 127.5 - 1` and
 # `preprocess_input(x)` leave operations, which are no layers.
@@ -44,14 +45,14 @@ def load_classifier(keras: Any, path: str) -> tuple[Any, str]:
         The model, and the dtype policy that it was saved with ("mixed" when its layers differ).
 
     Raises:
-        ModelError: Keras cannot load it, it has no input yet, or its weights are in half precision or not finite.
+        KerasLoadError: Keras cannot load it.
+        ModelError: It has no input yet, or its weights are in half precision or not finite.
     """
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         # Keras raises whatever its layers raise; the file is the user's, so the cause is theirs to read.
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"{path} does not load in Keras {keras.__version__} ({reason})") from error
+        raise KerasLoadError(f"{path} does not load in Keras {keras.__version__} ({_cause(error)})") from error
     if not getattr(model, "inputs", None):
         raise ModelError(f"{path} was saved before it was built, so it has no input and no weights; train it first")
     if half := sorted({str(weight.dtype) for weight in model.weights} & {"float16", "bfloat16"}):
@@ -65,6 +66,11 @@ def load_classifier(keras: Any, path: str) -> tuple[Any, str]:
             "the model itself answers NaN, its training diverged; export an earlier checkpoint, or train it again"
         )
     return model, _to_full_precision(model)
+
+
+def _cause(error: Exception) -> str:
+    """What Keras says of an error, in one line; it prints the whole config first and the cause at the end."""
+    return " ".join(str(error).rpartition("Exception encountered:")[2].split())[:_MAX_CAUSE]
 
 
 def _to_full_precision(model: Any) -> str:

@@ -1,18 +1,20 @@
 """Starting the worker that imports Keras and TensorFlow, so that their memory and their crashes end with it."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor.errors import ModelError
+from braintumor.errors import KerasLoadError, ModelError
 from braintumor.export.network import tool_version
 from braintumor.export.via_keras.worker import RESULT, AnswerRequest, ConvertRequest
 
-__all__ = ["library_versions", "run_worker"]
+__all__ = ["library_versions", "raise_refusal", "run_worker"]
 
 _LIBRARIES: Final = ("keras", "tensorflow")
 _LAST_LINES: Final = 3
@@ -39,6 +41,7 @@ def run_worker(folder: Path, job: str, request: AnswerRequest | ConvertRequest, 
         What the worker says of the result.
 
     Raises:
+        KerasLoadError: Keras does not load the model.
         ModelError: The worker refuses the model, or ended before it was done.
     """
     # The worker reads what it needs from its standard input alone: no path goes through a shell. The input stays open
@@ -60,12 +63,22 @@ def run_worker(folder: Path, job: str, request: AnswerRequest | ConvertRequest, 
             worker.kill()
             raise
     result = _result(folder)
-    if "error" in result:
-        raise ModelError(result["error"])
+    raise_refusal(result)
     if worker.returncode != 0 or not result:
         last = " / ".join(said.strip().splitlines()[-_LAST_LINES:])
         raise ModelError(f"Keras ended with exit status {worker.returncode} on {request.model}: {last}")
     return result
+
+
+def raise_refusal(result: Mapping[str, Any]) -> None:
+    """Raise what the worker refused a model with, if it did.
+
+    Raises:
+        KerasLoadError: Keras does not load the model.
+        ModelError: It is refused for another reason.
+    """
+    if "error" in result:
+        raise ModelError(result["error"]) if result["loads"] else KerasLoadError(result["error"])
 
 
 def _talk(worker: "subprocess.Popen[str]", request: str) -> str:
@@ -76,8 +89,9 @@ def _talk(worker: "subprocess.Popen[str]", request: str) -> str:
         worker.stdin.write(request + "\n")
         worker.stdin.flush()
     except BrokenPipeError:
-        # It ended before it read; why is on standard error.
-        pass
+        # It ended before it read; why is on standard error. What was not written is dropped, or closing writes it.
+        with contextlib.suppress(BrokenPipeError):
+            worker.stdin.close()
     said = worker.stderr.read()
     worker.wait()
     return said

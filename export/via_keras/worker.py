@@ -6,7 +6,7 @@
 takes nothing down, and nobody else imports it. When standard input ends, so does the worker: it does not outlive a
 parent that was killed. Written into FOLDER:
 
-    result.json      `KerasFacts` of a conversion, {} of answers, or {"error": …}
+    result.json      `KerasFacts` of a conversion, {} of answers, or {"error": …, "loads": Keras loads the model}
     core.onnx        convert: the network, [batch, channels, height, width] as Keras takes it → its own output
     answers.npy      answer: float32 [n, classes], what Keras gave for FOLDER/images.npy, uint8 [n, height, width]
 """
@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.errors import BraintumorError, ModelError
+from braintumor.errors import BraintumorError, KerasLoadError, ModelError
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.via_keras.classifier import load_classifier, model_facts
 from braintumor.models.scaling import scaled_outside
@@ -43,7 +43,7 @@ class ConvertRequest:
     """What to convert.
 
     Attributes:
-        model: The `.keras` file, checked by `open_archive`.
+        model: The model file, checked by `open_archive`.
         size: Height and width in pixels; None for the model's own.
     """
 
@@ -56,7 +56,7 @@ class AnswerRequest:
     """What to ask.
 
     Attributes:
-        model: The `.keras` file, checked by `open_archive`.
+        model: The model file, checked by `open_archive`.
         channels: That the model takes, 1 or 3.
         preprocess: How its pixels are scaled outside.
     """
@@ -71,7 +71,7 @@ def main(job: str, folder: Path, request: Mapping[str, Any]) -> None:
     try:
         result = _convert(folder, **request) if job == "convert" else _answer(folder, **request)
     except BraintumorError as error:
-        result = {"error": str(error)}
+        result = {"error": str(error), "loads": not isinstance(error, KerasLoadError)}
     (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
 

@@ -12,8 +12,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.errors import ModelError
-from braintumor.export.via_keras import answer, convert, worker
+from braintumor.export.via_keras import answer, convert, process, worker
 
 
 @pytest.fixture
@@ -23,8 +22,7 @@ def keras_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def run_worker(folder: Path, job: str, request: Any, **_: str) -> dict[str, Any]:
         worker.main(job, folder, dataclasses.asdict(request))
         result: dict[str, Any] = json.loads((folder / worker.RESULT).read_text())
-        if "error" in result:
-            raise ModelError(result["error"])
+        process.raise_refusal(result)
         return result
 
     monkeypatch.setattr(answer, "run_worker", run_worker)

@@ -4,16 +4,18 @@ The worker of the slow route runs in this process here; `via_keras/test_process.
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
 from braintumor.bench.phantoms import phantoms
-from braintumor.errors import BraintumorError
+from braintumor.errors import BraintumorError, ModelError
 from braintumor.export import member as member_module
 from braintumor.export import network
 from braintumor.export.from_keras.archive import open_archive
@@ -416,6 +418,28 @@ def test_a_loss_of_the_users_own_is_no_obstacle(export: Export, tmp_path: Path):
     model.compile("adam", loss=focal)
     model.save(path)
     assert export(path)["height"] == 24
+
+
+def test_a_file_of_keras_2_that_keras_3_does_not_load_is_exported_and_said_to_be_unverified(tmp_path: Path):
+    model = Path(__file__).parent / "from_keras" / "data" / "keras2.h5"
+    member = MemberOptions(model, "model", 1.0, CLASSES)
+    build_member(tmp_path, member, open_archive(model), CLASSES, Target("fp32"), VerificationImages((), 64))
+    parity = json.loads((tmp_path / "figures.json").read_text())["parity"]
+    assert not parity["against_keras"]
+    assert parity["missing"].startswith("saved by Keras 2.21.0, keras2.h5 does not load in Keras 3.")
+
+
+def test_a_layer_that_neither_way_knows_is_named_with_the_keras_that_saved_it(tmp_path: Path):
+    model = tmp_path / "odd.h5"
+    shutil.copy(Path(__file__).parent / "from_keras" / "data" / "keras2.h5", model)
+    with h5py.File(model, "r+") as file:
+        config = file.attrs["model_config"].replace('"SeparableConv2D"', '"TFOpLambda"')
+        file.attrs["model_config"] = config
+    member = MemberOptions(model, "model", 1.0, CLASSES)
+    with pytest.raises(
+        ModelError, match=r"\(of Keras 2\.21\.0\).*'back/sep' \(TFOpLambda\).*does not load in Keras 3"
+    ):
+        build_member(tmp_path, member, open_archive(model), CLASSES, Target("fp32"), VerificationImages((), 64))
 
 
 def test_an_image_smaller_than_a_phantom_can_be_is_refused_in_words(refusal: Refusal, tmp_path: Path):

@@ -75,13 +75,35 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path):
     ("content", "words"),
     [
         (b"", "is empty"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
-        (b"\x80\x04\x95" + bytes(64), "pickle, which is never opened"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(64), "damaged"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 91234567\n",
+            "a Git LFS pointer, not the file: git lfs pull",
+        ),
+        (b"\x80\x04\x95" + bytes(64), "pickle, as PyTorch writes it, which is never opened"),
         (b"\x08\x08\x12\x04tf2onnx", "ONNX"),
-        (b"TFL3" + bytes(64), "TensorFlow Lite"),
+        (b"\x1c\0\0\0TFL3" + bytes(64), "TensorFlow Lite"),
+        (b"\x08\x01\x12\xf0\x0a" + bytes(64), "saved_model.pb of a SavedModel; name its folder"),
+        (b'\x40\0\0\0\0\0\0\0{"dense": {}}', "safetensors"),
+        (b"\x1f\x8b\x08" + bytes(64), "gzip-compressed"),
+        (b'{"class_name": "Sequential"}', "JSON"),
+        (b"<!DOCTYPE html>", "a web page"),
         (bytes(range(7, 256)) * 16, "no zip archive"),
     ],
-    ids=["empty", "hdf5", "pickle", "onnx", "tflite", "noise"],
+    ids=[
+        "empty",
+        "hdf5",
+        "lfs",
+        "pickle",
+        "onnx",
+        "tflite",
+        "saved_model",
+        "safetensors",
+        "gzip",
+        "json",
+        "html",
+        "noise",
+    ],
 )
 def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, content: bytes, words: str):
     path = tmp_path / "model.keras"
@@ -94,6 +116,60 @@ def test_a_zip_that_holds_no_model_names_what_it_lacks(tmp_path: Path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", "{}")
     assert "without metadata.json, model.weights.h5" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"archive/data.pkl": b"", "archive/data/0": b""}, "a PyTorch model, which is never opened"),
+        ({"models/brain.keras": b""}, "it holds 'models/brain.keras': unpack it"),
+        ({"brain/config.json": b"{}", "brain/metadata.json": b"{}"}, "it holds 'brain/config.json'"),
+    ],
+    ids=["pytorch", "zipped", "folder_inside"],
+)
+def test_a_zip_of_another_kind_is_called_what_it_is(tmp_path: Path, entries: dict[str, bytes], words: str):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    assert words in refusal(path)
+
+
+def test_a_saved_model_folder_names_the_keras_that_saved_it_and_the_way_to_a_file(tmp_path: Path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
+    assert "SavedModel without Keras's layers" in refusal(tmp_path)
+    (tmp_path / "keras_metadata.pb").write_bytes(b'\n\x10{"keras_version": "2.9.0", "backend": "tensorflow"}')
+    message = refusal(tmp_path)
+    assert "a SavedModel folder of Keras 2.9.0" in message
+    assert f"tf_keras.models.load_model('{tmp_path}', compile=False)" in message
+
+
+def test_an_unpacked_keras_file_is_told_to_be_packed_again(tmp_path: Path):
+    for name in ("config.json", "metadata.json", "model.weights.h5"):
+        (tmp_path / name).write_bytes(b"{}")
+    assert "an unpacked .keras file; pack it again" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "extra"])
+def test_an_entry_that_is_there_twice_is_refused(tmp_path: Path, name: str):
+    path = write_archive(tmp_path / "twice.keras", {}, extra=b"1")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(name, "{}")
+    assert f"holds {name} more than once" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/etc/passwd", "assets/../../x", "C:evil", "a\\..\\b"])
+def test_an_entry_that_leads_outside_is_refused(tmp_path: Path, name: str):
+    assert "would lie outside" in refusal(write_archive(tmp_path / "path.keras", {}, **{name: b"1"}))
+
+
+def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path: Path):
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", bytes(200 << 20))
+    assert "unpacks to 209,715,204, which no model does" in refusal(path)
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])

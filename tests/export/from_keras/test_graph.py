@@ -12,7 +12,8 @@ import pytest
 
 from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras import Core
-from braintumor.export.from_keras.config import read_graph, snake_case
+from braintumor.export.from_keras.config import read_graph
+from braintumor.export.from_keras.weight_places import keys_by_class
 
 SHAPE = (24, 20, 3)
 PATH = Path("model.keras")
@@ -231,7 +232,7 @@ def nested(depth: int) -> dict[str, Any]:
     [
         {},
         {"class_name": "Functional", "config": {}},
-        {"class_name": "Sequential", "config": []},
+        {"class_name": "Sequential", "config": 7},
         looped(),
         nested(200),
     ],
@@ -250,4 +251,4 @@ def test_read_graph_refuses_a_model_of_another_class():
     ("name", "key"), [("Conv2D", "conv2d"), ("InputLayer", "input_layer"), ("PReLU", "p_re_lu"), ("ReLU", "re_lu")]
 )
 def test_snake_case_names_weights_as_keras_does(name: str, key: str):
-    assert snake_case(name) == key
+    assert list(keys_by_class([{"class_name": name}])) == [key]
