@@ -5,7 +5,8 @@ from pathlib import Path
 
 import braintumor
 
-bundle = sys.argv[1] if len(sys.argv) > 1 else "bundles/example"
+# Without a bundle: the newest in ./bundles, or the models that come with the package, exported at the first time.
+bundle = sys.argv[1] if len(sys.argv) > 1 else None
 scan = Path(__file__).with_name("scan.png")
 
 with braintumor.Ensemble.load(bundle) as ensemble:

@@ -15,7 +15,7 @@ from braintumor.errors import OutputError
 from braintumor.runtime.files import sha256_of
 from braintumor.runtime.lock import locked
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key", "discard"]
+__all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key", "discard", "found_in_cache"]
 
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
@@ -104,6 +104,23 @@ def cached(
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return entry
+
+
+def found_in_cache(kind: str, key: str, *, is_whole: Callable[[Path], bool] | None = None) -> Path | None:
+    """The folder of an entry that was built earlier; None where there is none, or it is damaged.
+
+    Args:
+        kind: As for `cached`.
+        key: As for `cached`.
+        is_whole: As for `cached`.
+
+    Raises:
+        OutputError: The cache belongs to another user.
+    """
+    root = cache_folder() / kind
+    _refuse_foreign(root)
+    entry = root / key
+    return entry if (is_whole or _is_whole)(entry) else None
 
 
 def discard(kind: str, key: str) -> None:

@@ -97,7 +97,7 @@ class BundleFinding:
 
     Attributes:
         found: There is one, and it was verified.
-        reason: Why not, with what to type; "" otherwise.
+        reason: Why not, with what to type, or that the first `bt-infer` will make it; "" otherwise.
         facts: Folder, SHA-256, precision and members; empty when it was not found.
     """
 

@@ -72,10 +72,18 @@ def _openvino_devices() -> Mapping[str, Any]:
 
 def _bundle() -> Mapping[str, Any]:
     """The bundle that `bt-infer` would take here, verified."""
+    from braintumor.errors import UsageError
     from braintumor.runtime.bundle import load_bundle
-    from braintumor.runtime.paths import choose_bundle
+    from braintumor.runtime.paths import find_bundle
+    from braintumor.runtime.starter import exported_starter
 
-    bundle = load_bundle(choose_bundle(None))
+    folder = find_bundle(None)
+    bundle = exported_starter() if folder is None else load_bundle(folder)
+    if bundle is None:
+        raise UsageError(
+            "none yet: the first bt-infer exports the models that come with the package into the cache, which takes "
+            "about half a minute"
+        )
     members = [member.name for member in bundle.members]
     return {"folder": str(bundle.folder), "sha256": bundle.sha256, "precision": bundle.precision, "members": members}
 

@@ -183,12 +183,20 @@ def _bundles_in(folder: Path) -> list[Path]:
 
 
 def _named_bundle(folder: Path) -> Path:
+    if (folder / MANIFEST).is_file():
+        return folder
+    whole = next((parent for parent in list(folder.parents)[:2] if (parent / MANIFEST).is_file()), None)
+    if whole is not None and folder.exists():
+        raise UsageError(f"{folder} is a part of a bundle; name the whole: --bundle {whole}")
+    if folder.suffix == ".keras":
+        place = BUNDLES / folder.stem
+        raise UsageError(f"{folder} is a Keras model; make a bundle of it: bt-export {folder} --bundle {place}")
+    if folder.is_dir() and (inside := _bundles_in(folder)):
+        names = ", ".join(path.name for path in inside)
+        raise UsageError(f"{folder} holds the bundles {names}; name one of them: --bundle {inside[0]}")
     if not folder.exists():
         aside = left_aside(folder)
-        raise UsageError(f"there is no bundle {folder}; {aside}make it with: bt-export --bundle {folder}")
-    if folder.is_dir() and not (folder / MANIFEST).is_file():
-        inside = _bundles_in(folder)
-        if inside:
-            names = ", ".join(path.name for path in inside)
-            raise UsageError(f"{folder} holds the bundles {names}; name one of them: --bundle {inside[0]}")
+        beside = ", ".join(map(str, _bundles_in(folder.parent)))
+        others = f", or take one that is there: {beside}" if beside else ""
+        raise UsageError(f"there is no bundle {folder}; {aside}make it with: bt-export --bundle {folder}{others}")
     return folder

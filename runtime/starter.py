@@ -16,13 +16,13 @@ from braintumor.models.catalog import shipped_weights
 from braintumor.optional import quietly_imported
 from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle import Bundle, load_bundle
-from braintumor.runtime.cache import cached, content_key
+from braintumor.runtime.cache import cached, content_key, found_in_cache
 from braintumor.runtime.files import sha256_of
 from braintumor.runtime.machine import machine
 from braintumor.runtime.paths import find_bundle, no_bundle
 from braintumor.runtime.registry import ENGINES
 
-__all__ = ["EXPORTER", "STARTER_VARIABLE", "default_bundle", "starter_bundle"]
+__all__ = ["EXPORTER", "STARTER_VARIABLE", "default_bundle", "exported_starter", "starter_bundle"]
 
 EXPORTER: Final = "braintumor.export.starter:export_starter"
 
@@ -66,26 +66,49 @@ def starter_bundle(progress: ProgressCallback = silent) -> Bundle:
         UnavailableError: A package that exports is not installed.
         OutputError: The cache cannot be written.
     """
-    if os.environ.get(STARTER_VARIABLE, "").lower() in _OFF or not (models := shipped_weights()):
-        raise no_bundle()
-    loaded: Bundle | None = None
-
-    def is_whole(entry: Path) -> bool:
-        nonlocal loaded
-        try:
-            loaded = load_bundle(entry / _FOLDER)
-        except IntegrityError:
-            return False
-        return True
-
+    models = _models()
+    loader = _Loader()
     entry = cached(
         _CACHE_KIND,
         _key(models),
         lambda work: _export(work / _FOLDER, models, progress),
-        is_whole=is_whole,
+        is_whole=loader.is_whole,
         alone=lambda: progress(_WAITING),
     )
-    return loaded or load_bundle(entry / _FOLDER)
+    return loader.bundle or load_bundle(entry / _FOLDER)
+
+
+def exported_starter() -> Bundle | None:
+    """The starter bundle, if it was exported earlier; None where the next `starter_bundle` will export it.
+
+    Raises:
+        UsageError: $BRAINTUMOR_STARTER forbids it, or this installation has no models.
+        OutputError: The cache belongs to another user.
+    """
+    loader = _Loader()
+    found_in_cache(_CACHE_KIND, _key(_models()), is_whole=loader.is_whole)
+    return loader.bundle
+
+
+class _Loader:
+    """Judges an entry of the cache by loading its bundle, and keeps that."""
+
+    def __init__(self) -> None:
+        self.bundle: Bundle | None = None
+
+    def is_whole(self, entry: Path) -> bool:
+        try:
+            self.bundle = load_bundle(entry / _FOLDER)
+        except IntegrityError:
+            return False
+        return True
+
+
+def _models() -> Sequence[Path]:
+    models = shipped_weights()
+    if os.environ.get(STARTER_VARIABLE, "").lower() in _OFF or not models:
+        raise no_bundle()
+    return models
 
 
 def _export(folder: Path, models: Sequence[Path], progress: ProgressCallback) -> None:

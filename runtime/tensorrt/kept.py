@@ -9,26 +9,19 @@ from pathlib import Path
 from typing import Final
 
 from braintumor.errors import OutputError
-from braintumor.runtime.cache import cached, discard
+from braintumor.runtime.cache import cached, discard, found_in_cache
 
 __all__ = ["keep", "kept"]
 
 _FILE: Final = "blob"
 
 
-class _NothingKeptError(Exception):
-    pass
-
-
 def kept(kind: str, key: str) -> bytes:
     """What was kept under a key; empty when there is nothing, or no usable cache."""
-
-    def nothing(_: Path) -> None:
-        raise _NothingKeptError
-
     try:
-        return (cached(kind, key, nothing) / _FILE).read_bytes()
-    except (_NothingKeptError, OutputError, OSError):
+        entry = found_in_cache(kind, key)
+        return b"" if entry is None else (entry / _FILE).read_bytes()
+    except (OutputError, OSError):
         return b""
 
 

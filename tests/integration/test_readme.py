@@ -71,3 +71,14 @@ def test_the_examples_run(tmp_path: Path) -> None:
             check=True,
         )
         assert done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_the_inference_example_needs_no_argument(tmp_path: Path, shipped_model: Path) -> None:
+    """It takes the newest bundle of the working directory, or else what comes with the package."""
+    export = [BIN / "bt-export", shipped_model, "--precision", "fp32"]
+    subprocess.run(export, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "02_infer.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("healthy, ")

@@ -118,6 +118,25 @@ def test_the_bundle_is_the_option_then_the_variable_then_the_newest(monkeypatch:
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("named", "advice"),
+    [
+        ("bundles/one/bundle.json", r"is a part of a bundle; name the whole: --bundle bundles/one$"),
+        ("bundles/one/net/model.onnx", r"is a part of a bundle; name the whole: --bundle bundles/one$"),
+        ("bundles/one/net", r"is a part of a bundle; name the whole: --bundle bundles/one$"),
+        ("bundles/tow", r"bt-export --bundle bundles/tow, or take one that is there: bundles/one, bundles/two$"),
+        ("net.keras", r"is a Keras model; make a bundle of it: bt-export net.keras --bundle bundles/net$"),
+    ],
+)
+def test_a_path_that_is_not_a_bundle_is_answered_with_one_that_is(named: str, advice: str) -> None:
+    bundle("one", 10**18)
+    bundle("two", 10**18)
+    touch("bundles/one/net/model.onnx", "net.keras")
+    with pytest.raises(UsageError, match=advice):
+        choose_bundle(named)
+
+
+@pytest.mark.usefixtures("here")
 def test_no_bundle_at_all_comes_with_the_commands_that_help() -> None:
     with pytest.raises(UsageError, match=rf"bt-export .*--bundle DIR or \${BUNDLE_VARIABLE}"):
         choose_bundle(None)
