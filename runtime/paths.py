@@ -18,6 +18,7 @@ BUNDLES = Path("bundles")
 
 BUNDLE_VARIABLE = "BRAINTUMOR_BUNDLE"
 
+_KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _STDIN = "-"
 # Kinds of files that are named when they are left out.
 _KINDS = 4
@@ -188,7 +189,7 @@ def _named_bundle(folder: Path) -> Path:
     whole = next((parent for parent in list(folder.parents)[:2] if (parent / MANIFEST).is_file()), None)
     if whole is not None and folder.exists():
         raise UsageError(f"{folder} is a part of a bundle; name the whole: --bundle {whole}")
-    if folder.suffix == ".keras":
+    if folder.suffix in _KERAS_SUFFIXES:
         place = BUNDLES / folder.stem
         raise UsageError(f"{folder} is a Keras model; make a bundle of it: bt-export {folder} --bundle {place}")
     if folder.is_dir() and (inside := _bundles_in(folder)):
