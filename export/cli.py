@@ -65,7 +65,7 @@ Value = TypeVar("Value")
 @click.option("--vote", metavar="W,W,...", help="One weight a model in the soft vote.  [default: equal]")
 @click.option(
     "--classes",
-    metavar="A,B,C,D",
+    metavar="A,B,...",
     multiple=True,
     help="Order of a model's outputs; kaggle is that of folders glioma, meningioma, notumor, pituitary in Keras. "
     f"{_PER_MODEL}",
@@ -320,7 +320,9 @@ class _Reporter:
 
 
 def _member_line(entry: Mapping[str, Any]) -> str:
-    softmax = ", ends in logits, softmax added" if entry["softmax_added"] else ""
+    unit = entry["source"].get("unit")
+    added = "sigmoid" if unit else "softmax"
+    softmax = f", ends in logits, {added} added" if entry["softmax_added"] else ""
     line = (
         f"{entry['name']}: {entry['precision']}, {entry['height']}x{entry['width']} pixels, nodes "
         f"{entry['nodes']['simplified']}{softmax}, {_agreement(entry)}"
@@ -329,6 +331,9 @@ def _member_line(entry: Mapping[str, Any]) -> str:
         line += f"\n  not verified against Keras: {entry['parity']['missing']}"
     if entry["route"]["reason"]:
         line += f"\n  converted by Keras and tf2onnx: {entry['route']['reason']}"
+    if unit:
+        other = next(name for name in entry["source"]["classes"] if name != unit)
+        line += f"\n  one output unit: it is the probability of {unit}, and 1 minus it that of {other}"
     if not entry["source"]["classes_stated"]:
         line += f"\n  assumed class order: {', '.join(entry['source']['classes'])}; state it with --classes{_HINT}"
     if "mixed" in entry:

@@ -1,7 +1,7 @@
 """The frame around a converted network: what every exported graph takes and gives.
 
-    image uint8 [batch, H, W] ─ cast ─ grey → channels ─ scale ─► the network ─ softmax? ─ reorder? ─►
-    probabilities float32 [batch, 4]
+    image uint8 [batch, H, W] ─ cast ─ grey → channels ─ scale ─► the network ─ two of one? ─ softmax? ─ reorder? ─►
+    probabilities float32 [batch, classes]
 
 The scaling is that of `keras.applications.imagenet_utils.preprocess_input`, or x / 255 ("unit").
 """
@@ -40,6 +40,7 @@ class Frame:
         preprocess: "none", "unit", "tf" or "torch" (which needs 3 channels).
         softmax: The network ends in logits.
         permutation: output[i] is the network's output[permutation[i]]; in order (0, 1, 2, 3) for none.
+        one_unit: The network has one output, for the second of two classes.
     """
 
     height: int
@@ -48,10 +49,11 @@ class Frame:
     preprocess: str
     softmax: bool
     permutation: tuple[int, ...]
+    one_unit: bool = False
 
 
 def framed(core: onnx.ModelProto, frame: Frame) -> onnx.ModelProto:
-    """Put the frame around a network with one input [batch, channels, H, W] and one output [batch, 4].
+    """Put the frame around a network with one input [batch, channels, H, W] and one output [batch, classes].
 
     The given model is used up. The result carries the shape of every tensor, with `BATCH` as its one free size.
 
@@ -69,6 +71,8 @@ def framed(core: onnx.ModelProto, frame: Frame) -> onnx.ModelProto:
     after = _Chain("out", _CORE_OUTPUT)
     if output_type != TensorProto.FLOAT:
         after.add("Cast", to=TensorProto.FLOAT)
+    if frame.one_unit:
+        _two_of_one(after, logits=frame.softmax)
     if frame.softmax:
         after.add("Softmax", axis=1)
     if frame.permutation != tuple(range(len(frame.permutation))):
@@ -106,6 +110,13 @@ def _scale(chain: "_Chain", frame: Frame, pixels_type: int) -> None:
         chain.add("Add", [chain.constant("offset", (-mean / deviation).astype(np.float32))])
     if scaled and pixels_type != TensorProto.FLOAT:
         chain.add("Cast", to=pixels_type)
+
+
+def _two_of_one(chain: "_Chain", *, logits: bool) -> None:
+    """[batch, 1] to [batch, 2]: (0, x) whose softmax has the sigmoid of x, or (1 - p, p)."""
+    chain.add("Mul", [chain.constant("unit_scale", np.array([[0 if logits else -1, 1]], np.float32))])
+    if not logits:
+        chain.add("Add", [chain.constant("unit_offset", np.array([[1, 0]], np.float32))])
 
 
 def free_names(graph: onnx.GraphProto) -> None:

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from braintumor import NOTICE
-from braintumor.errors import ModelError
+from braintumor.export.class_order import require_class_count
 from braintumor.export.frame import Frame, framed
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive, open_archive
@@ -32,9 +32,10 @@ from braintumor.export.quantize import INT8_OPSET, quantized
 from braintumor.export.reference import VerificationImages, reference_for, reference_source
 from braintumor.export.scaling import resolve_preprocess
 from braintumor.export.structure import structure_of
-from braintumor.export.verify import Compared, open_export, softmax, verify
+from braintumor.export.verify import Compared, open_export, verify
 from braintumor.export.via_keras.worker import OPSET
 from braintumor.models.labels import class_permutation
+from braintumor.models.outputs import class_probabilities
 from braintumor.runtime.cache import cached, content_key
 from braintumor.runtime.files import sha256_of
 from braintumor.runtime.image import Resize
@@ -51,7 +52,7 @@ __all__ = [
 
 _CACHE_KIND: Final = "onnx-member"
 # Moves when this module, or one that it calls, would give another result for the same network.
-_RECIPE: Final = 9
+_RECIPE: Final = 10
 MODEL: Final = "model.onnx"
 _FIGURES: Final = "figures.json"
 
@@ -162,7 +163,7 @@ def build_member(
     """
     network = read_network(archive, options.size)
     facts, route = network.facts, network.route
-    _check_classes(options, facts)
+    require_class_count(options.path, facts.classes, options.classes, stated=options.classes_stated)
     preprocess = resolve_preprocess(facts, options.path, options.preprocess)
     pixels = images.sized(facts.height, facts.width, options.resize)
     reference = reference_for(archive, facts, preprocess, pixels)
@@ -171,7 +172,7 @@ def build_member(
     logits = ends_in_logits(facts.last_activation, outputs, options.path)
     permutation = class_permutation(options.classes, classes)
     nodes = {"converted": network.nodes, "simplified": len(network.model.graph.node)}
-    frame = replace(plain, softmax=logits, permutation=permutation)
+    frame = replace(plain, softmax=logits, permutation=permutation, one_unit=facts.classes == 1)
     model = _at_target(network.model, frame, target, options.path)
     model.doc_string = NOTICE
     path = folder / MODEL
@@ -180,9 +181,8 @@ def build_member(
     del model, network
     if target.plan is not None:
         require_clean(path)
-    probabilities = softmax(outputs) if logits else outputs
     opened = open_export(path)
-    ordered = probabilities[:, list(permutation)]
+    ordered = class_probabilities(outputs, logits=logits)[:, list(permutation)]
     compared = Compared(pixels, ordered, images.kind, reference.answered_by, reference.missing)
     figures = {
         "nodes": nodes,
@@ -195,14 +195,6 @@ def build_member(
         "preprocess": preprocess,
     }
     (folder / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
-
-
-def _check_classes(options: MemberOptions, facts: KerasFacts) -> None:
-    if facts.classes != len(options.classes):
-        raise ModelError(
-            f"{options.path} is not a classifier of {len(options.classes)} classes: its output is (batch, "
-            f"{facts.classes}), the classes are {','.join(options.classes)}"
-        )
 
 
 def _in_order(facts: KerasFacts) -> tuple[int, ...]:
@@ -249,6 +241,7 @@ def _entry(
             "dtype_policy": facts["policy"],
             "classes": list(options.classes),
             "classes_stated": options.classes_stated,
+            **({"unit": options.classes[1]} if facts["classes"] == 1 else {}),
         },
         "opset": INT8_OPSET if target.plan else OPSET,
         **{name: figures[name] for name in ("softmax_added", "route", "tools", "nodes", "parity", "probe")},

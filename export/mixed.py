@@ -159,4 +159,5 @@ def _member(exported: ExportedMember) -> Member:
         sha256=sha256_of(exported.model),
         details=entry,
         probe=exported.probe,
+        class_count=len(entry["source"]["classes"]),
     )

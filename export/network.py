@@ -113,7 +113,7 @@ def ends_in_logits(activation: str | None, answers: NDArray[np.float32], path: o
 
     Args:
         activation: Of the last layer that has one; None where the layers do not tell.
-        answers: float32 [n, classes], of the network.
+        answers: float32 [n, classes], or [n, 1] for one unit that tells two classes apart, of the network.
         path: Of the model, for messages.
 
     Raises:
@@ -121,8 +121,10 @@ def ends_in_logits(activation: str | None, answers: NDArray[np.float32], path: o
     """
     if not np.isfinite(answers).all():
         raise ModelError(f"{path} gives NaN or infinite outputs on the verification images")
-    if activation in {"linear", "softmax"}:
+    if activation == "linear" or (activation == "softmax" and answers.shape[1] > 1):
         return activation == "linear"
+    if answers.shape[1] == 1:
+        return _unit_is_logit(activation, path)
     within = bool((answers >= 0).all() and (answers <= 1).all())
     if activation == "sigmoid":
         raise ModelError(
@@ -137,6 +139,15 @@ def ends_in_logits(activation: str | None, answers: NDArray[np.float32], path: o
             "end it in a Dense layer with activation='softmax', or without activation for logits"
         )
     return True
+
+
+def _unit_is_logit(activation: str | None, path: object) -> bool:
+    if activation == "sigmoid":
+        return False
+    raise ModelError(
+        f"{path} gives one value, and its last layer is neither a sigmoid nor linear but {activation or 'unknown'}: "
+        "for two classes end it in Dense(1, activation='sigmoid'), or without activation for logits"
+    )
 
 
 def tool_versions(route: Route) -> dict[str, str]:

@@ -10,8 +10,9 @@ from braintumor.errors import UnavailableError
 from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.network import keras_is_installed
 from braintumor.export.reference import VerificationImages
-from braintumor.export.verify import Compared, Verification, softmax, verify
+from braintumor.export.verify import Compared, Verification, verify
 from braintumor.models.labels import class_permutation
+from braintumor.models.outputs import class_probabilities
 from braintumor.runtime.bundle import MANIFEST, Bundle, Member, load_bundle
 from braintumor.runtime.bundle_acceptance import manifest_text
 from braintumor.runtime.bundle_checksum import CHECKSUM, sealed
@@ -67,7 +68,7 @@ def _verified(bundle: Bundle, member: Member, path: Path, images: VerificationIm
     source = member.details["source"]
     pixels = images.sized(member.height, member.width, cast("Resize", member.resize))
     outputs, answered_by = keras_answers(open_archive(path), source["channels"], source["preprocess"], pixels)
-    probabilities = softmax(outputs) if member.details["softmax_added"] else outputs
+    probabilities = class_probabilities(outputs, logits=member.details["softmax_added"])
     order = class_permutation(source["classes"], bundle.classes)
     compared = Compared(pixels, probabilities[:, list(order)], images.kind, answered_by)
     return verify(member.path, compared, cast("Precision", member.precision))

@@ -25,7 +25,6 @@ __all__ = [
     "Compared",
     "Verification",
     "open_export",
-    "softmax",
     "verify",
 ]
 
@@ -165,13 +164,6 @@ def verify(path: Path, compared: Compared, precision: Precision, opened: Any = N
     )
     _require(verification, path, precision)
     return verification
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn logits [n, classes] into probabilities, computed in float64."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
-    return probabilities
 
 
 def _agreement(answers: NDArray[np.float32], reference: NDArray[np.float32], precision: Precision) -> Parity:

@@ -42,15 +42,15 @@ def parse_classes(text: str, *, new: bool = False) -> tuple[str, ...]:
         new: Take names that are not known here as they are.
 
     Raises:
-        UsageError: Not four different names, or one that is not known.
+        UsageError: Not two or more different names, or one that is not known.
     """
     if (order := ORDERS.get(text.strip().lower())) is not None:
         return order
     names = tuple(canonical_label(part) for part in text.split(",") if part.strip())
-    if len(names) != len(CLASSES) or len(set(names)) != len(names):
+    if not 1 < len(names) == len(set(names)):
         raise UsageError(
-            f"--classes {text!r} gives {len(set(names))} different names; four are needed, in the order of the "
-            f"model's outputs, for example: --classes {','.join(CLASSES)}"
+            f"--classes {text!r} gives {len(set(names))} different names in {len(names)}; needed are two or more, "
+            f"each once, in the order of the model's outputs, for example: --classes {','.join(CLASSES)}"
         )
     if not new and (unknown := [name for name in names if name not in CLASSES]):
         raise UsageError(

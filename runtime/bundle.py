@@ -43,6 +43,7 @@ class Member:
         sha256: Of that file.
         details: Everything that the bundle says of the member: source, tools, parity figures, …
         probe: The images of `braintumor.runtime.probe`, absolute; None in a bundle without.
+        class_count: How many probabilities it gives for an image.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Member:
     sha256: str
     details: Mapping[str, Any]
     probe: Path | None = None
+    class_count: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         folder=root,
         sha256=sha256,
         classes=tuple(details["classes"]),
-        members=tuple(_member(root, entry) for entry in details["members"]),
+        members=tuple(_member(root, entry, len(details["classes"])) for entry in details["members"]),
         details=details,
     )
 
@@ -127,7 +129,7 @@ def listed_files(details: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return models | probes
 
 
-def _member(root: Path, entry: Mapping[str, Any]) -> Member:
+def _member(root: Path, entry: Mapping[str, Any], class_count: int) -> Member:
     return Member(
         name=entry["name"],
         weight=entry["weight"],
@@ -139,6 +141,7 @@ def _member(root: Path, entry: Mapping[str, Any]) -> Member:
         sha256=entry["sha256"],
         details=entry,
         probe=root / entry["probe"]["file"] if entry.get("probe") else None,
+        class_count=class_count,
     )
 
 

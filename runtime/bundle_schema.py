@@ -19,7 +19,7 @@ PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_SIDE_PX: Final = 4096
-_CLASSES: Final = 4
+_MAX_CLASSES: Final = 1000
 
 # Field → its JSON type. Fields beyond these are carried along unread.
 _BUNDLE_FIELDS: Final[Mapping[str, type]] = {
@@ -80,7 +80,7 @@ def parse_bundle(raw: bytes, where: str) -> dict[str, Any]:
     for index, member in enumerate(details["members"]):
         at = f"{where}, member {index + 1}"
         _check_fields(member, _MEMBER_FIELDS, at)
-        _check_member(member, at)
+        _check_member(member, len(details["classes"]), at)
     _check_distinct([member["name"] for member in details["members"]], "name", where)
     _check_distinct([member["file"] for member in details["members"]], "file", where)
     probes = [member["probe"]["file"] for member in details["members"] if member.get("probe") is not None]
@@ -104,8 +104,8 @@ def _check_fields(value: Any, fields: Mapping[str, type], where: str) -> None:
 def _check_bundle(details: Mapping[str, Any], where: str) -> None:
     classes = details["classes"]
     distinct = all(isinstance(name, str) for name in classes) and len(set(classes)) == len(classes)
-    if not distinct or len(classes) != _CLASSES:
-        raise IntegrityError(f"{where}: 'classes' must be four different names; found {classes!r}")
+    if not distinct or not 2 <= len(classes) <= _MAX_CLASSES:  # noqa: PLR2004 - fewer need no classifier
+        raise IntegrityError(f"{where}: 'classes' must be 2 to {_MAX_CLASSES} different names; found {classes!r}")
     for name in (details["name"], *classes):
         _check_name(name, where)
     if details["decode_version"] != DECODE_VERSION:
@@ -124,7 +124,7 @@ def _check_bundle(details: Mapping[str, Any], where: str) -> None:
         raise IntegrityError(f"{where} lists no member")
 
 
-def _check_member(member: Mapping[str, Any], where: str) -> None:
+def _check_member(member: Mapping[str, Any], classes: int, where: str) -> None:
     _check_name(member["name"], where)
     # NaN compares false, too; JSON knows whole numbers that no float holds.
     if not 0 < member["weight"] <= sys.float_info.max:
@@ -142,7 +142,7 @@ def _check_member(member: Mapping[str, Any], where: str) -> None:
     _check_file_entry(member, where)
     if member.get("probe") is not None:
         _check_fields(member["probe"], _PROBE_FIELDS, f"{where}, probe")
-        _check_probe(member["probe"], member["height"] * member["width"], f"{where}, probe")
+        _check_probe(member["probe"], member["height"] * member["width"], classes, f"{where}, probe")
 
 
 def _check_file_entry(entry: Mapping[str, Any], where: str) -> None:
@@ -151,18 +151,18 @@ def _check_file_entry(entry: Mapping[str, Any], where: str) -> None:
     _check_path(entry["file"], where)
 
 
-def _check_probe(probe: Mapping[str, Any], image_bytes: int, where: str) -> None:
+def _check_probe(probe: Mapping[str, Any], image_bytes: int, classes: int, where: str) -> None:
     _check_file_entry(probe, where)
     rows = probe["probabilities"]
     proper = all(
         isinstance(row, list)
-        and len(row) == _CLASSES
+        and len(row) == classes
         and all(isinstance(value, int | float) and 0 <= value <= 1 for value in row)
         for row in rows
     )
     if not (proper and 1 <= len(rows) <= _MAX_PROBE_IMAGES):
         raise IntegrityError(
-            f"{where}: 'probabilities' are not 1 to {_MAX_PROBE_IMAGES} rows of {_CLASSES} values 0..1"
+            f"{where}: 'probabilities' are not 1 to {_MAX_PROBE_IMAGES} rows of {classes} values 0..1"
         )
     if probe["size_bytes"] != len(rows) * image_bytes:
         raise IntegrityError(

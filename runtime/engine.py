@@ -27,10 +27,9 @@ __all__ = [
 
 INPUT: Final = "image"
 OUTPUT: Final = "probabilities"
-_CLASSES: Final = 4
 
 Waiting = Callable[[], NDArray[np.float32]]
-"""Waits for what was started, and returns it: float32 [batch, 4]. Called once."""
+"""Waits for what was started, and returns it: float32 [batch, classes]. Called once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Engine(Protocol):
             images: uint8 [batch, height, width], grey levels 0..255, of the member's size.
 
         Returns:
-            float32 [batch, 4], softmax in the bundle's class order.
+            float32 [batch, classes], softmax in the bundle's class order.
         """
         ...
 
@@ -145,11 +144,11 @@ def check_ports(member: Member, takes: Sequence[Port], gives: Sequence[Port]) ->
         gives: The outputs that its graph has.
 
     Raises:
-        IntegrityError: They are not those of a member of that size.
+        IntegrityError: They are not those of a member of that size and number of classes.
     """
     for verb, found, wanted in (
         ("takes", takes, Port(INPUT, "uint8", (member.height, member.width))),
-        ("gives", gives, Port(OUTPUT, "float32", (_CLASSES,))),
+        ("gives", gives, Port(OUTPUT, "float32", (member.class_count,))),
     ):
         if list(found) != [wanted]:
             shown = ", ".join(f"{port.name} {port.dtype} {['batch', *port.sizes]}" for port in found)

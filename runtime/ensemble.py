@@ -180,7 +180,7 @@ class Ensemble(Closing):
             images: For every geometry in `geometries`, uint8 [batch, height, width].
 
         Returns:
-            float32 [members, batch, 4] in the bundle's class order.
+            float32 [members, batch, classes] in the bundle's class order.
 
         Raises:
             UsageError: The ensemble is closed.

@@ -4,7 +4,6 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,6 @@ __all__ = ["Answers", "Asks", "Images", "Members", "load_members"]
 
 Images = Mapping[Geometry, NDArray[np.uint8]]
 """A batch in every geometry that the members need: uint8 [batch, height, width]."""
-
-_CLASSES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +53,7 @@ class Members(Closing):
         self.engines = tuple(engines)
         self.geometries: tuple[Geometry, ...] = tuple((m.height, m.width, m.resize) for m in members)
         self.shares = vote_shares([member.weight for member in members])
+        self._class_count = members[0].class_count
 
     def ask(self, images: Images) -> Answers:
         """Ask all. Engines that can work at the same time do."""
@@ -80,7 +78,7 @@ class Members(Closing):
             order: Indices of all members.
         """
         batch = len(images[self.geometries[0]])
-        probabilities = np.zeros((len(self.engines), batch, _CLASSES), np.float32)
+        probabilities = np.zeros((len(self.engines), batch, self._class_count), np.float32)
         asked = np.zeros((len(self.engines), batch), np.bool_)
         undecided = np.arange(batch)
         for position, index in enumerate(order, start=1):

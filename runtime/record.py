@@ -68,7 +68,7 @@ class Record:
         probabilities: The soft vote: class → 0..1, in the bundle's class order; they sum to 1. Where `bounds` is
             given it is the vote of those members only that ran; the label is that of the full vote all the same.
         margin: Lead of the label over the runner-up, 0..1; None where not all members ran.
-        entropy_nats: Shannon entropy of the vote, 0 (certain) .. ln 4; None where not all members ran.
+        entropy_nats: Shannon entropy of the vote, 0 (certain) .. ln(classes); None where not all members ran.
         policy: "full": all members ran. "early-exit": as many as the label needed.
         members_run: How many ran on this image.
         bounds: Class → lowest and highest probability that the full vote may give it; None where all members ran,

@@ -32,6 +32,8 @@ __all__ = [
 # Up to so many images each get a block with the members' answers; more get a line each.
 _DETAILED = 4
 _PATH_COLUMNS = 36
+# As the longest of the usual four and two blanks take.
+_NAME_COLUMNS = 12
 _ROW_BAR_COLUMNS = 10
 _BLOCK_BAR_COLUMNS = 30
 
@@ -148,9 +150,13 @@ class Table:
         self._detailed = expected <= _DETAILED
         self._signs = _Signs.for_stream(stream)
         self._engine: Mapping[str, str] = {}
+        self._name_columns = max(_NAME_COLUMNS, *map(len, bundle.classes))
+        # Of percent, one a class; two blanks between.
+        self._columns = [max(_NAME_COLUMNS, len(name) + 2) for name in bundle.classes]
         if not self._detailed:
-            heads = "".join(f"{name:>12}" for name in bundle.classes)
-            self._line(f"{'image':<{_PATH_COLUMNS}}  {'label':<12}  {'vote':<{_ROW_BAR_COLUMNS}}{heads}")
+            heads = "".join(f"{name:>{size}}" for name, size in zip(bundle.classes, self._columns, strict=True))
+            label = f"{'label':<{self._name_columns}}"
+            self._line(f"{'image':<{_PATH_COLUMNS}}  {label}  {'vote':<{_ROW_BAR_COLUMNS}}{heads}")
 
     def write(self, record: Record) -> None:
         """Write one block or line."""
@@ -178,18 +184,19 @@ class Table:
         path = _path(record)
         if len(path) > _PATH_COLUMNS:
             path = self._signs.cut(path, _PATH_COLUMNS)
-        cells = "".join(f"{100 * value:>10.1f} %" for value in record.probabilities.values())
+        values = zip(record.probabilities.values(), self._columns, strict=True)
+        cells = "".join(f"{100 * value:>{size - 2}.1f} %" for value, size in values)
         bar = self._signs.bar(max(record.probabilities.values()), _ROW_BAR_COLUMNS)
         note = "" if record.bounds is None else f"  of {record.members_run} members"
         if (record.input.frames or 1) > 1:
             note += f"  first of {record.input.frames} frames"
-        self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<12}  {bar}{cells}{note}")
+        self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<{self._name_columns}}  {bar}{cells}{note}")
 
     def _block(self, record: Record) -> None:
         image = record.input
         self._line(f"{_path(record)}  {image.format} {image.width} x {image.height}")
         for name, value in record.probabilities.items():
-            line = f"  {name:<12} {self._signs.bar(value, _BLOCK_BAR_COLUMNS)} {100 * value:5.1f} %"
+            line = f"  {name:<{self._name_columns}} {self._signs.bar(value, _BLOCK_BAR_COLUMNS)} {100 * value:5.1f} %"
             self._line(click.style(line, bold=True) if name == record.label else line)
         self._line(f"  label {record.label}, {_certainty(record)}")
         for answer in record.members:

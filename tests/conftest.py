@@ -246,10 +246,12 @@ def grey_level_keras(tmp_path_factory: pytest.TempPathFactory) -> KerasFactory:
         image = keras.Input((32, 32, channels))
         answer = layers.Dense(len(levels), activation=None if head == "logits" else head)
         model = keras.Model(image, answer(layers.GlobalAveragePooling2D()(image)))
-        # The nearest level wins: -80 (x - k)^2 without its x^2, which all have.
+        # The nearest level wins: -s (x - k)^2 without what all have, which would only cost digits.
         near = np.array(levels) / 255
-        kernel = np.repeat((160 * near / channels)[np.newaxis], channels, 0)
-        answer.set_weights([kernel.astype(np.float32), (-80 * near**2).astype(np.float32)])
+        sharpness = 2.5 / (near[1] - near[0]) ** 2
+        kernel, bias = 2 * sharpness * near, -sharpness * near**2
+        kernel = np.repeat(((kernel - kernel.mean()) / channels)[np.newaxis], channels, 0)
+        answer.set_weights([kernel.astype(np.float32), (bias - bias.mean()).astype(np.float32)])
         path = tmp_path_factory.mktemp("grey") / "grey.keras"
         model.save(path)
         return path

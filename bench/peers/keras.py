@@ -10,6 +10,7 @@ from braintumor.bench.contender import ContenderInfo
 from braintumor.bench.peers.plain import PlainPeer
 from braintumor.models.build import IMAGENET_MEAN, IMAGENET_STD
 from braintumor.models.labels import class_permutation
+from braintumor.models.outputs import class_probabilities
 from braintumor.optional import require
 from braintumor.runtime.bundle import Member, load_bundle
 from braintumor.runtime.engine import EngineInfo
@@ -57,11 +58,9 @@ class KerasPeer(PlainPeer):
         member = self.bundle.members[index]
         pixels = _pixels(member, images)
         answers = np.asarray(self._models[index].predict(pixels, batch_size=len(images), verbose=0), np.float32)
-        if member.details["softmax_added"]:
-            powers = np.exp(answers - answers.max(axis=1, keepdims=True))
-            answers = powers / powers.sum(axis=1, keepdims=True)
+        probabilities = class_probabilities(answers, logits=member.details["softmax_added"])
         order = class_permutation(member.details["source"]["classes"], self.bundle.classes)
-        result: NDArray[np.float32] = answers[:, order]
+        result: NDArray[np.float32] = probabilities[:, order]
         return result
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from braintumor.errors import IntegrityError, ModelError
 from braintumor.models.labels import class_permutation
+from braintumor.models.outputs import class_probabilities
 from braintumor.models.scaling import scaled_outside
 from braintumor.optional import require
 from braintumor.runtime.bundle import Member
@@ -56,7 +57,7 @@ class KerasEngine(Closing):
         self._keras: Any = require("keras", extra="export", purpose=purpose)
         self._model: Any = _loaded(self._keras, model)
         self._channels, self._preprocess = int(source["channels"]), str(source["preprocess"])
-        self._softmax = bool(member.details["softmax_added"])
+        self._logits = bool(member.details["softmax_added"])
         self._order = list(class_permutation(source["classes"], classes))
         version = f"keras {self._keras.__version__}, {self._keras.backend.backend()}"
         if self._keras.backend.backend() == "tensorflow":
@@ -69,7 +70,7 @@ class KerasEngine(Closing):
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify uint8 [batch, height, width] as float32 [batch, 4]: what a Keras user gets."""
+        """Classify uint8 [batch, height, width] as float32 [batch, classes]: what a Keras user gets."""
         pixels: Any = np.repeat(images[..., np.newaxis], self._channels, axis=-1).astype(np.float32)
         pixels = scaled_outside(self._keras, pixels, self._preprocess)
         pixels = pixels.astype(self._model.inputs[0].dtype)
@@ -77,9 +78,7 @@ class KerasEngine(Closing):
             found = self._model.predict(pixels, batch_size=len(pixels), verbose=0)
         # A model may name its one output: {"diagnosis": …}.
         (answers,) = self._keras.tree.flatten(found)
-        probabilities = np.asarray(answers, np.float32)
-        if self._softmax:
-            probabilities = _softmax(probabilities)
+        probabilities = class_probabilities(np.asarray(answers, np.float32), logits=self._logits)
         return np.ascontiguousarray(probabilities[:, self._order])
 
     def close(self) -> None:
@@ -111,9 +110,3 @@ def _layers(model: Any) -> Iterator[Any]:
             yield from _layers(layer)
         elif hasattr(layer, "dtype_policy"):
             yield layer
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
-    return probabilities

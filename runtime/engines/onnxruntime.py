@@ -51,7 +51,7 @@ class OnnxRuntimeCpuEngine(Closing):
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify uint8 [batch, height, width] as float32 [batch, 4].
+        """Classify uint8 [batch, height, width] as float32 [batch, classes].
 
         Raises:
             OutOfMemoryError: The batch does not fit into memory.

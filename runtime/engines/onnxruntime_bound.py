@@ -23,7 +23,6 @@ MAX_BOUND: Final = 4
 
 _GRAPH: Final = "gpu_graph_id"
 _NO_GRAPH: Final = "-1"
-_CLASSES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class BoundRuns:
         self._bound: dict[int, _Bound] = {}
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify uint8 [batch, height, width] as float32 [batch, 4]."""
+        """Classify uint8 [batch, height, width] as float32 [batch, classes]."""
         images = np.ascontiguousarray(images)
         bound = self._bound.get(len(images))
         if bound is None and len(self._bound) < MAX_BOUND:
@@ -70,7 +69,8 @@ class BoundRuns:
     def _bind(self, images: NDArray[np.uint8]) -> _Bound:
         value = self._ort.OrtValue
         on_device = value.ortvalue_from_numpy(images, *self._device)
-        probabilities = value.ortvalue_from_shape_and_type([len(images), _CLASSES], np.float32, *self._device)
+        shape = [len(images), *self._session.get_outputs()[0].shape[1:]]
+        probabilities = value.ortvalue_from_shape_and_type(shape, np.float32, *self._device)
         binding = self._session.io_binding()
         binding.bind_ortvalue_input(INPUT, on_device)
         binding.bind_ortvalue_output(OUTPUT, probabilities)

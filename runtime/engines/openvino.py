@@ -91,7 +91,7 @@ class OpenVinoCpuEngine(Closing):
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify uint8 [batch, height, width] as float32 [batch, 4].
+        """Classify uint8 [batch, height, width] as float32 [batch, classes].
 
         Raises:
             UnavailableError: OpenVINO fails, as it does when memory runs out.

@@ -60,7 +60,7 @@ class TensorRtEngine(Closing):
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify uint8 [batch, height, width] as float32 [batch, 4].
+        """Classify uint8 [batch, height, width] as float32 [batch, classes].
 
         Raises:
             OutOfMemoryError: The GPU's memory is full.
@@ -116,7 +116,9 @@ class TensorRtEngine(Closing):
             plan, facts = rebuilt_plan(request, error)
             self._loaded = self._load(library, gpu, plan, facts)
         complaints = self._loaded.complaints
-        self._lane = CudaLane(gpu, facts.profile.largest, member.height, member.width, extra=self.extra)
+        self._lane = CudaLane(
+            gpu, facts.profile.largest, member.height, member.width, member.class_count, extra=self.extra
+        )
 
         def failure(what: str) -> UnavailableError:
             return complaints.failure(f"{self.name} fails with {member.path}: {what}", _REMEDY)

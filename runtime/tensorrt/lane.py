@@ -17,7 +17,6 @@ from braintumor.runtime.tensorrt.gpu import Gpu, gpu_failures
 __all__ = ["CudaLane", "Lane"]
 
 _LOG: Final = logging.getLogger("braintumor")
-_CLASSES: Final = 4
 
 
 class Lane(Protocol):
@@ -25,7 +24,7 @@ class Lane(Protocol):
 
     Attributes:
         images: uint8 [largest batch, height, width], pinned: the GPU reads it while the host goes on.
-        probabilities: float32 [largest batch, 4], pinned.
+        probabilities: float32 [largest batch, classes], pinned.
         images_address: Of the images on the device.
         probabilities_address: Of the probabilities on the device.
         stream: The stream's handle.
@@ -69,7 +68,7 @@ class Lane(Protocol):
 class CudaLane(Closing):
     """A `Lane` on a real GPU, by cuda-core; its copies by cuda-bindings, which take addresses and sizes."""
 
-    def __init__(self, gpu: Gpu, largest: int, height: int, width: int, *, extra: str) -> None:
+    def __init__(self, gpu: Gpu, largest: int, height: int, width: int, classes: int, *, extra: str) -> None:
         """Allocate.
 
         Args:
@@ -77,6 +76,7 @@ class CudaLane(Closing):
             largest: Images in the largest batch.
             height: Of an image, in pixels.
             width: Of an image, in pixels.
+            classes: How many probabilities an image gets.
             extra: Of this package, that installs cuda-core.
 
         Raises:
@@ -85,7 +85,7 @@ class CudaLane(Closing):
         """
         core = require("cuda.core", extra=extra, purpose="an engine of TensorRT's")
         self._runtime: Any = require("cuda.bindings.runtime", extra=extra, purpose="an engine of TensorRT's")
-        self._bytes = (height * width, _CLASSES * np.dtype(np.float32).itemsize)
+        self._bytes = (height * width, classes * np.dtype(np.float32).itemsize)
         self._graphs: list[Any] = []
         self._held: list[Any] = []
         with gpu_failures(f"memory for {largest} images was allocated"):
@@ -101,7 +101,7 @@ class CudaLane(Closing):
             _view(buffer, largest * each) for buffer, each in zip(self._host, self._bytes, strict=True)
         )
         self.images = images.reshape(largest, height, width)
-        self.probabilities = probabilities.view(np.float32).reshape(largest, _CLASSES)
+        self.probabilities = probabilities.view(np.float32).reshape(largest, classes)
         # Rows beyond a batch are computed as well: of black images, not of what lay in memory.
         self.images[:] = 0
 

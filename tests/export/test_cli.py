@@ -233,7 +233,7 @@ def test_too_few_images_are_refused(small_keras: Keras, tmp_path: Path):
         (["--vote", "-1"], "weight -1.0; allowed is more than 0"),
         (["--vote", "nan"], "weight nan; allowed is more than 0"),
         (["--vote", "inf"], "weight inf; allowed is more than 0"),
-        (["--classes", "a,b,c"], "3 different names"),
+        (["--classes", "no,healthy"], "1 different names in 2"),
         (["--classes", "glioma,meningoma,healthy,pituitary"], "meningoma: did you mean meningioma?"),
         (["--classes", "kaggle", "--classes", "kaggle"], "--classes stands 2 times for 1 models"),
         (["--preprocess", "tf", "--preprocess", "tf"], "--preprocess stands 2 times for 1 models"),
@@ -289,7 +289,11 @@ def test_a_missing_last_model_is_told_before_the_first_is_converted(
 
 
 def test_a_model_that_is_no_classifier_is_exit_code_3(small_keras: Keras):
-    assert "not a classifier of 4 classes" in refused(3, small_keras(classes=3))
+    line = refused(3, small_keras(classes=3))
+    assert "gives 3 values an image; without --classes they are taken for 4" in line
+    assert "name its 3 classes in the order of the outputs" in line
+    line = refused(3, small_keras(classes=3), "--classes", "healthy,glioma")
+    assert "gives 3 values an image, and --classes names 2 classes, healthy,glioma" in line
     assert not Path("bundles").exists()
 
 

@@ -51,9 +51,10 @@ def export(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
     def run(model: Path, **options: Any) -> dict[str, Any]:
         paths = tuple(Path(path) for path in options.pop("images", ()))
-        member = MemberOptions(model, "model", 1.0, CLASSES, **options)
+        order = options.pop("order", options.setdefault("classes", CLASSES))
+        member = MemberOptions(model, "model", 1.0, **options)
         images = VerificationImages(paths, 64)
-        build_member(tmp_path, member, open_archive(model), CLASSES, Target("fp32"), images)
+        build_member(tmp_path, member, open_archive(model), order, Target("fp32"), images)
         figures = json.loads((tmp_path / "figures.json").read_text())
         assert figures["route"]["name"] == request.param
         assert figures["parity"]["against_keras"]
@@ -136,13 +137,46 @@ def test_a_model_with_one_free_side_takes_its_size(export: Export, tmp_path: Pat
 
 
 @pytest.mark.parametrize("classes", [3, 10])
-def test_another_number_of_classes_is_refused_with_the_shapes(refusal: Refusal, small_keras: Keras, classes: int):
-    assert f"its output is (batch, {classes})" in refusal(small_keras(classes=classes))
+def test_another_number_of_classes_than_was_named_is_refused(refusal: Refusal, small_keras: Keras, classes: int):
+    assert f"gives {classes} values an image, and --classes names 4" in refusal(small_keras(classes=classes))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("head", ["softmax", "logits"])
+def test_any_number_of_classes_is_exported(export: Export, small_keras: Keras, classes: int, head: str):
+    names = tuple(f"c{number}" for number in range(classes))
+    facts = export(small_keras(classes=classes, head=head), classes=names)
+    assert facts["compared"].probabilities.shape == (64, classes)
+    assert len(facts["probe"]["probabilities"][0]) == classes
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+@pytest.mark.parametrize("order", [("healthy", "glioma"), ("glioma", "healthy")])
+def test_one_unit_is_the_probability_of_the_second_of_two_classes(
+    export: Export, tmp_path: Path, activation: str | None, order: tuple[str, str]
+):
+    import keras
+
+    path = save(tmp_path, lambda x: tail(scaled(x), units=1, activation=activation))
+    facts = export(path, classes=("healthy", "glioma"), order=order)
+    assert facts["softmax_added"] is (activation is None)
+    found = np.asarray(keras.saving.load_model(path)(facts["compared"].images[..., np.newaxis].astype(np.float32)))
+    if activation is None:
+        found = 1 / (1 + np.exp(-found))
+    np.testing.assert_allclose(facts["compared"].probabilities[:, order.index("glioma")], found[:, 0], atol=1e-6)
+    np.testing.assert_allclose(facts["compared"].probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_one_unit_of_another_kind_is_refused(refusal: Refusal, tmp_path: Path):
+    model = save(tmp_path, lambda x: tail(scaled(x), units=1, activation="relu"))
+    assert "neither a sigmoid nor linear but relu" in refusal(model, classes=("healthy", "glioma"))
 
 
 def test_a_regression_model_is_refused(refusal: Refusal, tmp_path: Path):
     model = save(tmp_path, lambda x: tail(scaled(x), units=1, activation=None))
-    assert "not a classifier of 4 classes: its output is (batch, 1)" in refusal(model)
+    message = refusal(model, classes_stated=False)
+    assert "gives 1 value an image" in message
+    assert "--classes A,B, where B is the one that 1 stands for" in message
 
 
 def test_a_segmentation_model_is_refused(refusal: Refusal, tmp_path: Path):

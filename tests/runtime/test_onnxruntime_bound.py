@@ -32,6 +32,9 @@ class Counting:
     def io_binding(self) -> Any:
         return self._session.io_binding()
 
+    def get_outputs(self) -> Any:
+        return self._session.get_outputs()
+
 
 @pytest.fixture
 def session(member: Member) -> Counting:

@@ -55,8 +55,8 @@ class Machine:
         context = self._context(None, lambda images: session.run(None, {"image": images})[0])
         return LoadedPlan(context, lambda: self.compiled, Complaints(), ())
 
-    def lane(self, gpu: Gpu, largest: int, height: int, width: int, *, extra: str) -> Any:
-        assert (gpu.capability, extra) == ("SM86", "rtx")
+    def lane(self, gpu: Gpu, largest: int, height: int, width: int, classes: int, *, extra: str) -> Any:
+        assert (gpu.capability, classes, extra) == ("SM86", 4, "rtx")
         if largest > self.holds:
             raise OutOfMemoryError(f"{largest} images do not fit")
         lane = self._lane(largest, height, width)

@@ -130,7 +130,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
 @pytest.fixture
 def made(cuda: Cuda) -> CudaLane:
     assert not cuda.buffers
-    return CudaLane(A4000, 4, 2, 3, extra="rtx")
+    return CudaLane(A4000, 4, 2, 3, 4, extra="rtx")
 
 
 def on_device(cuda: Cuda, index: int) -> bytes:
@@ -191,7 +191,7 @@ def test_everything_is_freed_and_once(cuda: Cuda, made: CudaLane) -> None:
 def test_a_full_memory_is_told_as_such(cuda: Cuda) -> None:
     cuda.holds = 30  # the images, and not the probabilities
     with pytest.raises(OutOfMemoryError, match="memory for 4 images was allocated"):
-        CudaLane(A4000, 4, 2, 3, extra="rtx")
+        CudaLane(A4000, 4, 2, 3, 4, extra="rtx")
     assert [held.closed for held in (*cuda.buffers, cuda.stream)] == [1, 1]
 
 
