@@ -43,9 +43,9 @@ def export(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
     compared: list[Any] = []
 
-    def recorded(path: Path, what: Any, precision: Any) -> Any:
+    def recorded(path: Path, what: Any, *others: Any) -> Any:
         compared.append(what)
-        return verify(path, what, precision)
+        return verify(path, what, *others)
 
     monkeypatch.setattr(member_module, "verify", recorded)
 
