@@ -10,6 +10,7 @@ import click
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import UsageError
+from braintumor.export.origin import origin_lines
 from braintumor.models.labels import CLASSES, parse_classes
 from braintumor.models.spec import PREPROCESSES
 
@@ -27,7 +28,7 @@ _QUANTISED = ("int8", "mixed")
 _RESTS = ("fp32", "fp16")
 # At these, a label may differ where Keras itself wavers.
 _CLEAR_ONLY = ("bf16", "int8")
-_RESIZES = ("antialias", "tf-bilinear")
+_RESIZES = ("antialias", "tf-bilinear", "nearest", "bilinear", "bicubic")
 
 # Of model files; what they hold is looked at, not their names.
 _SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -37,9 +38,6 @@ _MAX_SIDE_PX = 4096
 
 # Exit code where --check finds another bundle.
 _DIFFERENT = 3
-
-# Of those who did not state an order, most have the public data set's folders.
-_HINT = " (kaggle, if the folders were glioma, meningioma, notumor, pituitary)"
 
 _PER_MODEL = "Once for all models, or once for each in order."
 
@@ -82,8 +80,9 @@ Value = TypeVar("Value")
     "--resize",
     type=click.Choice(_RESIZES),
     multiple=True,
-    help=f"How images are brought to size; tf-bilinear for image_dataset_from_directory. {_PER_MODEL}"
-    "  [default: antialias]",
+    help="How images were brought to size: nearest, bilinear or bicubic by flow_from_directory and load_img (nearest "
+    "unless you chose), tf-bilinear by image_dataset_from_directory, tf.image.resize and cv2.resize; antialias is "
+    f"bilinear. {_PER_MODEL}  [default: antialias]",
 )
 @click.option(
     "--images",
@@ -320,8 +319,7 @@ class _Reporter:
 
 
 def _member_line(entry: Mapping[str, Any]) -> str:
-    unit = entry["source"].get("unit")
-    added = "sigmoid" if unit else "softmax"
+    added = "sigmoid" if entry["source"].get("unit") else "softmax"
     softmax = f", ends in logits, {added} added" if entry["softmax_added"] else ""
     line = (
         f"{entry['name']}: {entry['precision']}, {entry['height']}x{entry['width']} pixels, nodes "
@@ -331,11 +329,7 @@ def _member_line(entry: Mapping[str, Any]) -> str:
         line += f"\n  not verified against Keras: {entry['parity']['missing']}"
     if entry["route"]["reason"]:
         line += f"\n  converted by Keras and tf2onnx: {entry['route']['reason']}"
-    if unit:
-        other = next(name for name in entry["source"]["classes"] if name != unit)
-        line += f"\n  one output unit: it is the probability of {unit}, and 1 minus it that of {other}"
-    if not entry["source"]["classes_stated"]:
-        line += f"\n  assumed class order: {', '.join(entry['source']['classes'])}; state it with --classes{_HINT}"
+    line += "".join(f"\n  {told}" for told in origin_lines(entry))
     if "mixed" in entry:
         line += f"\n  {'int8' if entry['mixed']['int8'] else 'not int8'}: {entry['mixed']['reason']}"
     return line + (_quantisation_lines(entry["quantisation"]) if entry["quantisation"] else "")

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.export.weightless import complete
-from braintumor.models.build import IMAGENET_MEAN, IMAGENET_STD
+from braintumor.models.build import CAFFE_MEAN_BGR, IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["BATCH", "IMAGE", "PREFIX", "PROBABILITIES", "Frame", "framed", "free_names"]
 
@@ -37,7 +37,7 @@ class Frame:
         height: Of the input, in pixels.
         width: Of the input, in pixels.
         channels: That the network takes, 1 or 3.
-        preprocess: "none", "unit", "tf" or "torch" (which needs 3 channels).
+        preprocess: "none", "unit", "tf", or "torch" and "caffe", which need 3 channels.
         softmax: The network ends in logits.
         permutation: output[i] is the network's output[permutation[i]]; in order (0, 1, 2, 3) for none.
         one_unit: The network has one output, for the second of two classes.
@@ -108,6 +108,10 @@ def _scale(chain: "_Chain", frame: Frame, pixels_type: int) -> None:
         mean = np.array(IMAGENET_MEAN).reshape(1, 3, 1, 1)
         chain.add("Mul", [chain.constant("scale", (1 / (255 * deviation)).astype(np.float32))])
         chain.add("Add", [chain.constant("offset", (-mean / deviation).astype(np.float32))])
+    elif frame.preprocess == "caffe":
+        # The channels are equal, so that blue first is any order.
+        mean = np.array(CAFFE_MEAN_BGR).reshape(1, 3, 1, 1)
+        chain.add("Add", [chain.constant("offset", (-mean).astype(np.float32))])
     if scaled and pixels_type != TensorProto.FLOAT:
         chain.add("Cast", to=pixels_type)
 

@@ -66,7 +66,7 @@ class MemberOptions:
         name: In the bundle.
         weight: In the vote, greater than 0.
         classes: Order of the model's outputs.
-        preprocess: "auto", "none", "unit", "tf" or "torch".
+        preprocess: "auto", "none", "unit", "tf", "torch" or "caffe".
         size: Height and width in pixels; None for the model's own.
         resize: How images are brought to that size.
         classes_stated: Somebody, or the file itself, said that `classes` is the order; False where it is assumed.
@@ -242,6 +242,8 @@ def _entry(
             "classes": list(options.classes),
             "classes_stated": options.classes_stated,
             **({"unit": options.classes[1]} if facts["classes"] == 1 else {}),
+            # Of our own builder's models it is known, not taken for it.
+            **({"scaled_by": facts["scaled_by"]} if options.preprocess == "auto" and archive.classes is None else {}),
         },
         "opset": INT8_OPSET if target.plan else OPSET,
         **{name: figures[name] for name in ("softmax_added", "route", "tools", "nodes", "parity", "probe")},

@@ -9,7 +9,7 @@ __all__ = ["resolve_preprocess"]
 
 
 def resolve_preprocess(facts: KerasFacts, path: Path, requested: str) -> str:
-    """Decide how pixels are scaled before a model: "none", "unit", "tf" or "torch".
+    """Decide how pixels are scaled before a model: "none", "unit", "tf", "torch" or "caffe".
 
     Args:
         facts: About the model.
@@ -19,10 +19,10 @@ def resolve_preprocess(facts: KerasFacts, path: Path, requested: str) -> str:
     Raises:
         ModelError: "auto", and nothing in the model scales; or a scaling that its input cannot take.
     """
-    if requested == "torch" and facts.channels == 1:
+    if requested in {"torch", "caffe"} and facts.channels == 1:
         raise ModelError(
-            "--preprocess torch scales three colour channels each in its own way; this model takes one grey channel: "
-            "use --preprocess unit, tf or none, or save the model with its scaling inside"
+            f"--preprocess {requested} scales three colour channels each in its own way; this model takes one grey "
+            "channel: use --preprocess unit, tf or none, or save the model with its scaling inside"
         )
     if requested not in {"auto", "none"} and "float" not in facts.input_dtype:
         raise ModelError(
@@ -36,6 +36,7 @@ def resolve_preprocess(facts: KerasFacts, path: Path, requested: str) -> str:
     raise ModelError(
         f"{path} has no layer that scales its input, so its pixels were scaled outside; say how with "
         "--preprocess unit (x/255, to 0..1), --preprocess tf (to -1..1), --preprocess torch (ImageNet's mean and "
-        "deviation) or --preprocess none (0..255). The verification cannot notice a wrong choice, because Keras gets "
-        "the same pixels as the export; bt-bench accuracy on labelled images does"
+        "deviation), --preprocess caffe (ImageNet's mean in grey levels, as for VGG16 and ResNet50) or --preprocess "
+        "none (0..255). The verification cannot notice a wrong choice, because Keras gets the same pixels as the "
+        "export; bt-bench accuracy on labelled images does"
     )

@@ -7,13 +7,15 @@ from typing import Any
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.models.catalog import CATALOG
 from braintumor.models.labels import CLASSES
-from braintumor.models.spec import ModelSpec, Preprocess
+from braintumor.models.spec import ModelSpec, SpecPreprocess
 from braintumor.optional import require
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "build_classifier", "is_own"]
+__all__ = ["CAFFE_MEAN_BGR", "IMAGENET_MEAN", "IMAGENET_STD", "build_classifier", "is_own"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+"""In grey levels, blue first: Caffe's models saw neither scaled nor reordered pixels of OpenCV."""
 
 _INPUT = "image"
 _HEAD = ("pool", "dropout", "probabilities")
@@ -105,7 +107,7 @@ def _check(spec: ModelSpec, height: int, width: int, channels: int, dropout: flo
         raise UsageError(f"dropout {dropout} was asked for; allowed is 0 up to but not including 1")
 
 
-def _scaling(keras: Any, preprocess: Preprocess) -> Any:
+def _scaling(keras: Any, preprocess: SpecPreprocess) -> Any:
     if preprocess == "unit":
         return keras.layers.Rescaling(1 / 255, name="scale")
     if preprocess == "tf":

@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["PREPROCESSES", "ModelSpec", "Preprocess"]
+__all__ = ["PREPROCESSES", "ModelSpec", "Preprocess", "SpecPreprocess"]
 
-Preprocess = Literal["none", "unit", "tf", "torch"]
+Preprocess = Literal["none", "unit", "tf", "torch", "caffe"]
 """How grey levels 0..255 are scaled, in the terms of `keras.applications.imagenet_utils` (`unit` is ours).
 
 - `none`: not at all; the model scales inside, or was trained on 0..255.
 - `unit`: x / 255, into 0..1.
 - `tf`: x / 127.5 - 1, into -1..1.
 - `torch`: x / 255, then minus ImageNet's mean and over its standard deviation, per channel.
+- `caffe`: blue, green, red, minus ImageNet's mean in grey levels, per channel.
 """
+
+SpecPreprocess = Literal["none", "unit", "tf", "torch"]
+"""Those that `braintumor.models.build` puts inside a model."""
 
 PREPROCESSES: tuple[Preprocess, ...] = get_args(Preprocess)
 
@@ -38,7 +42,7 @@ class ModelSpec:
     height: int
     width: int
     min_size: int
-    preprocess: Preprocess
+    preprocess: SpecPreprocess
     parameters: int
     gmacs: float
     paper: str

@@ -37,7 +37,7 @@ class Member:
         weight: Its weight in the vote, greater than 0.
         height: Input height in pixels.
         width: Input width in pixels.
-        resize: How images are brought to that size: "antialias" or "tf-bilinear".
+        resize: How images are brought to that size; see `braintumor.runtime.resize`.
         precision: "fp32", "fp16", "bf16" or "int8".
         path: The ONNX file, absolute.
         sha256: Of that file.

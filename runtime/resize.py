@@ -1,6 +1,8 @@
 """Bring grey levels to a network's input size, in the way that the network was trained with."""
 
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,19 @@ __all__ = ["RESIZES", "Resize", "resize"]
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
-Resize = Literal["antialias", "tf-bilinear"]
+Resize = Literal["antialias", "tf-bilinear", "nearest", "bilinear", "bicubic"]
 
 RESIZES: tuple[Resize, ...] = get_args(Resize)
-"""The two ways to change the size; `resize` explains them."""
+"""The ways to change the size; `resize` explains them."""
+
+_PILLOW: Final[Mapping[str, Image.Resampling]] = MappingProxyType(
+    {
+        "antialias": Image.Resampling.BILINEAR,
+        "bilinear": Image.Resampling.BILINEAR,
+        "bicubic": Image.Resampling.BICUBIC,
+        "nearest": Image.Resampling.NEAREST,
+    }
+)
 
 
 def resize(pixels: Pixels, height: int, width: int, method: Resize = "antialias") -> Pixels:
@@ -25,10 +36,19 @@ def resize(pixels: Pixels, height: int, width: int, method: Resize = "antialias"
         pixels: uint8 [H, W], grey levels.
         height: rows of the result.
         width: columns of the result.
-        method: "antialias" is Pillow's BILINEAR, whose support grows when shrinking, so that every source
-            pixel counts. "tf-bilinear" is `tf.image.resize(method="bilinear", antialias=False)`: half-pixel
-            centres, four neighbours, no antialiasing. That is what `keras.utils.image_dataset_from_directory`
-            trains on. Keras then keeps the float; the rounding here costs at most 0.5 grey level against it.
+        method: One of
+
+            - "antialias" and "bilinear", two names for one: Pillow's BILINEAR, whose support grows when shrinking, so
+              that every source pixel counts; `load_img(interpolation="bilinear")`.
+            - "bicubic": Pillow's BICUBIC, antialiased likewise; `load_img(interpolation="bicubic")`.
+            - "nearest": Pillow's NEAREST, the pixel at the centre, no antialiasing; what `load_img` and
+              `flow_from_directory` do unless told otherwise. `tf.image.resize(method="nearest")` takes the next pixel
+              where a centre falls right between two, otherwise the same.
+            - "tf-bilinear": `tf.image.resize(method="bilinear", antialias=False)`: half-pixel centres, four
+              neighbours, no antialiasing; what `image_dataset_from_directory` does unless told otherwise. Keras then
+              keeps the float; the rounding here costs at most 0.5 grey level against it. `cv2.resize` (INTER_LINEAR)
+              computes the same in fixed point, within 1 grey level; its INTER_NEAREST, INTER_AREA and INTER_CUBIC
+              are none of these.
 
     Returns:
         uint8 [height, width], C-contiguous unless it is `pixels` itself; possibly read-only.
@@ -37,14 +57,14 @@ def resize(pixels: Pixels, height: int, width: int, method: Resize = "antialias"
         UsageError: an unknown method, or a size that is not positive.
     """
     if method not in RESIZES:
-        raise UsageError(f"resize {method!r}: unknown method. Allowed are {' and '.join(RESIZES)}.")
+        raise UsageError(f"resize {method!r}: unknown method. Allowed are {', '.join(RESIZES)}.")
     if height < 1 or width < 1:
         raise UsageError(f"resize to {height} x {width}: both sides must be at least 1 pixel.")
     if pixels.shape == (height, width):
         return pixels
     if method == "tf-bilinear":
         return _tf_bilinear(pixels, height, width)
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(pixels).resize((width, height), _PILLOW[method]))
 
 
 def _tf_bilinear(pixels: Pixels, height: int, width: int) -> Pixels:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from braintumor.bench.contender import ContenderInfo
 from braintumor.bench.peers.plain import PlainPeer
-from braintumor.models.build import IMAGENET_MEAN, IMAGENET_STD
+from braintumor.models.build import CAFFE_MEAN_BGR, IMAGENET_MEAN, IMAGENET_STD
 from braintumor.models.labels import class_permutation
 from braintumor.models.outputs import class_probabilities
 from braintumor.optional import require
@@ -74,5 +74,7 @@ def _pixels(member: Member, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = pixels / 127.5 - 1
     elif source["preprocess"] == "torch":
         pixels = (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    elif source["preprocess"] == "caffe":
+        pixels = pixels - CAFFE_MEAN_BGR
     scaled: NDArray[np.float32] = np.asarray(pixels, np.float32)
     return scaled

@@ -25,6 +25,7 @@ from braintumor.models.catalog import ENSEMBLE
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.bundle import load_bundle
 from braintumor.runtime.cli import infer
+from braintumor.runtime.resize import RESIZES
 
 Keras = Callable[..., Path]
 Export = Callable[..., Result]
@@ -189,6 +190,17 @@ def test_per_model_options_go_to_their_model(small_keras: Keras):
     assert [member.resize for member in members] == ["antialias", "tf-bilinear"]
 
 
+def test_every_way_of_resizing_can_be_named():
+    assert RESIZES == cli._RESIZES
+
+
+def test_scaling_inside_is_told_with_what_it_means(small_keras: Keras):
+    told = "scaled inside, by layer 'rescaling': pixels go in as 0..255; if they were x/255 in training as well, give"
+    assert re.search(told.replace("rescaling", r"rescaling\w*"), run(small_keras(), "--precision", "fp32").stderr)
+    assert "scaled inside" not in run(small_keras(), "--precision", "fp32", "--preprocess", "unit").stderr
+    assert load_bundle("bundles/fp32").members[0].details["source"].get("scaled_by") is None
+
+
 def test_real_images_are_used_where_they_are_named(small_keras: Keras, tmp_path: Path):
     folder = tmp_path / "images"
     for index, pixels in enumerate(phantoms(66, 40, 48, seed=2)):
@@ -237,8 +249,8 @@ def test_too_few_images_are_refused(small_keras: Keras, tmp_path: Path):
         (["--classes", "glioma,meningoma,healthy,pituitary"], "meningoma: did you mean meningioma?"),
         (["--classes", "kaggle", "--classes", "kaggle"], "--classes stands 2 times for 1 models"),
         (["--preprocess", "tf", "--preprocess", "tf"], "--preprocess stands 2 times for 1 models"),
-        (["--preprocess", "caffe"], "'caffe' is not one of"),
-        (["--resize", "nearest"], "'nearest' is not one of"),
+        (["--preprocess", "bgr"], "'bgr' is not one of"),
+        (["--resize", "lanczos"], "'lanczos' is not one of"),
         (["--resize", "antialias", "--resize", "antialias"], "--resize stands 2 times for 1 models"),
         (["--precision", "fp8"], "'fp8' is not one of"),
         (["--size", "224"], "'224' is no size"),

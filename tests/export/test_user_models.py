@@ -318,7 +318,7 @@ def test_weights_that_are_not_finite_are_told_as_such_whatever_becomes_of_them(
 
 def test_a_model_without_scaling_says_which_option_to_give(refusal: Refusal, small_keras: Keras):
     message = refusal(small_keras(scaling=False))
-    assert all(f"--preprocess {mode}" in message for mode in PREPROCESSES)
+    assert all(f"--preprocess {mode} (" in message for mode in PREPROCESSES)
     assert "The verification cannot notice a wrong choice" in message
     assert "bt-bench accuracy" in message
 
@@ -335,8 +335,18 @@ def test_scaling_inside_may_be_stated(export: Export, small_keras: Keras):
     assert export(small_keras(), preprocess="none")["preprocess"] == "none"
 
 
-def test_torch_scaling_of_one_grey_channel_is_refused(refusal: Refusal, small_keras: Keras):
-    assert "takes one grey channel" in refusal(small_keras(scaling=False), preprocess="torch")
+@pytest.mark.parametrize("mode", ["torch", "caffe"])
+def test_scaling_of_three_colours_is_refused_for_one_grey_channel(refusal: Refusal, small_keras: Keras, mode: str):
+    assert f"--preprocess {mode} scales three" in refusal(small_keras(scaling=False), preprocess=mode)
+
+
+@pytest.mark.parametrize("first", ["Rescaling", "BatchNormalization", "Normalization"])
+def test_the_layer_that_is_taken_for_the_scaling_is_named(export: Export, tmp_path: Path, first: str):
+    import keras
+
+    options = {"Rescaling": (1 / 255,), "Normalization": (-1, [100.0], [2500.0])}.get(first, ())
+    model = save(tmp_path, lambda x: tail(getattr(keras.layers, first)(*options, name="first")(x)))
+    assert export(model)["scaled_by"] == "first"
 
 
 @pytest.mark.parametrize("mode", ["unit", "tf"])
@@ -481,7 +491,7 @@ def test_an_image_smaller_than_a_phantom_can_be_is_refused_in_words(refusal: Ref
     assert "8 x 8" in refusal(model)
 
 
-@pytest.mark.parametrize("method", ["antialias", "tf-bilinear"])
+@pytest.mark.parametrize("method", ["antialias", "tf-bilinear", "nearest"])
 def test_given_images_are_what_both_sides_are_asked(export: Export, small_keras: Keras, tmp_path: Path, method: Any):
     from braintumor.runtime.image import read_grey, resize
 

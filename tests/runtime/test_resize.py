@@ -1,5 +1,6 @@
 """Sizes and arrays: `resize` against Pillow and TensorFlow, `grey_from_array`."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,16 @@ def test_an_image_that_has_the_size_is_returned_unchanged(method: Resize) -> Non
     assert resize(LEVELS, 24, 20, method) is LEVELS
 
 
-def test_antialias_is_pillows_bilinear() -> None:
-    expected = GREY.resize((9, 11), Image.Resampling.BILINEAR)
-    assert np.array_equal(resize(LEVELS, 11, 9), np.asarray(expected))
+@pytest.mark.parametrize("method", [None, "bilinear", "bicubic", "nearest"])
+def test_a_method_of_pillow_is_that_of_load_img(method: Resize | None, tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    GREY.save(tmp_path / "grey.png")
+    for height, width in ((11, 9), (50, 61), (24, 7)):
+        shown = keras.utils.load_img(
+            tmp_path / "grey.png", "grayscale", target_size=(height, width), interpolation=method or "bilinear"
+        )
+        found = resize(LEVELS, height, width, *([method] if method else []))
+        assert np.array_equal(found, np.asarray(shown))
 
 
 SIZES = [
@@ -73,14 +81,27 @@ def test_tf_bilinear_is_tensorflows_own(old: tuple[int, int], new: tuple[int, in
     assert np.array_equal(found, np.rint(exact).astype(np.uint8))
 
 
-def test_the_two_methods_differ_where_they_should() -> None:
+@pytest.mark.parametrize(("old", "new"), SIZES)
+def test_nearest_is_tensorflows_but_for_centres_on_an_edge(old: tuple[int, int], new: tuple[int, int]) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    pixels = np.random.default_rng(1).integers(0, 256, old, dtype=np.uint8)
+    expected = tensorflow.image.resize(pixels[..., None], new, method="nearest").numpy()[..., 0]
+    # (2 i + 1) old / (2 new) is whole where the centre of pixel i lies between two pixels.
+    rows, columns = (
+        (2 * np.arange(wanted) + 1) * size % (2 * wanted) != 0 for size, wanted in zip(old, new, strict=True)
+    )
+    assert np.array_equal(resize(pixels, *new, "nearest")[rows][:, columns], expected[rows][:, columns])
+    assert rows.sum() > 0.8 * len(rows)
+
+
+def test_the_methods_differ_where_they_should() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 64))
     assert np.ptp(resize(stripes, 30, 30, "antialias").astype(int)) < 80
     assert np.ptp(resize(stripes, 30, 30, "tf-bilinear").astype(int)) > 200
 
 
 def test_resize_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(UsageError, match="antialias and tf-bilinear"):
-        resize(LEVELS, 8, 8, "nearest")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="antialias, tf-bilinear, nearest"):
+        resize(LEVELS, 8, 8, "lanczos")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="at least 1 pixel"):
         resize(LEVELS, 0, 8)
