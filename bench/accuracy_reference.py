@@ -100,9 +100,7 @@ def _originals(bundle: Bundle) -> object:
         (
             member.name,
             member.weight,
-            member.height,
-            member.width,
-            member.resize,
+            member.geometry,
             origin_of(member)["sha256"],
             origin_of(member)["preprocess"],
             tuple(origin_of(member)["classes"]),

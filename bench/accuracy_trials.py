@@ -108,7 +108,7 @@ def stability(ensemble: Ensemble, images: LabelledImages, tick: Tick) -> Stabili
         InputError: An image cannot be read.
     """
     few = images.stratified(min(_IMAGES, len(images)))
-    batch = {(h, w, how): few.sized(h, w, how) for h, w, how in ensemble.geometries}  # type: ignore[arg-type]  # the bundle's schema checks it
+    batch = {geometry: few.sized(geometry) for geometry in ensemble.geometries}
 
     inference_s = 0.0
 

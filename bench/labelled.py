@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.batching import prepared_groups
-from braintumor.runtime.image import SUFFIXES, Resize, read_grey, resize
-from braintumor.runtime.prepare import Geometry
+from braintumor.runtime.geometry import Geometry, fitted
+from braintumor.runtime.image import SUFFIXES, read_grey
 
 __all__ = ["DATA_VARIABLE", "LabelledImages", "read_labelled"]
 
@@ -68,13 +68,13 @@ class LabelledImages:
         grey = read_grey(found).pixels if isinstance(found, Path) else found
         return grey if self.change is None else self.change(grey)
 
-    def sized(self, height: int, width: int, method: Resize) -> NDArray[np.uint8]:
+    def sized(self, geometry: Geometry) -> NDArray[np.uint8]:
         """uint8 [n, height, width]: all images as a member wants them.
 
         Raises:
             InputError: A file cannot be read.
         """
-        return np.stack([resize(self.read(index), height, width, method) for index in range(len(self))])
+        return np.stack([fitted(self.read(index), geometry) for index in range(len(self))])
 
     def batches(
         self, geometries: Collection[Geometry], batch_size: int
@@ -82,7 +82,7 @@ class LabelledImages:
         """All images in order, in batches, in every geometry; the next batch is decoded while one is used.
 
         Args:
-            geometries: Height, width and resize method, as members want them.
+            geometries: What is done to an image for each member.
             batch_size: Images in a batch, at least 1; the last batch may be smaller.
 
         Raises:
@@ -91,7 +91,7 @@ class LabelledImages:
 
         def prepare(index: int) -> dict[Geometry, NDArray[np.uint8]]:
             grey = self.read(index)
-            return {(h, w, how): resize(grey, h, w, how) for h, w, how in geometries}  # type: ignore[arg-type]  # the bundle's schema checks it
+            return {geometry: fitted(grey, geometry) for geometry in geometries}
 
         threads = min(_MAX_DECODE_THREADS, os.cpu_count() or 1)
         for group in prepared_groups(range(len(self)), prepare, group_size=batch_size, threads=threads):

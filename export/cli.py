@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from braintumor.export.member import ExportedMember
     from braintumor.export.precision import Precision
     from braintumor.runtime.bundle import Bundle
+    from braintumor.runtime.head import Crop
     from braintumor.runtime.image import Resize
 
 __all__ = ["main"]
@@ -29,6 +30,7 @@ _RESTS = ("fp32", "fp16")
 # At these, a label may differ where Keras itself wavers.
 _CLEAR_ONLY = ("bf16", "int8")
 _RESIZES = ("antialias", "tf-bilinear", "nearest", "bilinear", "bicubic")
+_CROPS = ("none", "head")
 
 # Of model files; what they hold is looked at, not their names.
 _SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -83,6 +85,12 @@ Value = TypeVar("Value")
     help="How images were brought to size: nearest, bilinear or bicubic by flow_from_directory and load_img (nearest "
     "unless you chose), tf-bilinear by image_dataset_from_directory, tf.image.resize and cv2.resize; antialias is "
     f"bilinear. {_PER_MODEL}  [default: antialias]",
+)
+@click.option(
+    "--crop",
+    type=click.Choice(_CROPS),
+    multiple=True,
+    help=f"What is cut off before: all around the head, or nothing. {_PER_MODEL}  [default: as the file says]",
 )
 @click.option(
     "--images",
@@ -140,6 +148,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     preprocess: tuple[str, ...],
     size: tuple[str, ...],
     resize: tuple["Resize", ...],
+    crop: tuple["Crop", ...],
     images: Path | None,
     calibrate: Path | None,
     validate: Path | None,
@@ -171,10 +180,19 @@ def export(  # noqa: PLR0913 - one parameter an option
     each_preprocess = _for_each("--preprocess", preprocess, count, "auto")
     each_size = _for_each("--size", [_size(text) for text in size], count, None)
     each_resize = _for_each("--resize", resize, count, "antialias")
+    each_crop = _for_each("--crop", crop, count, None)
     members = tuple(
         MemberOptions(path, _member_name(path), *rest)
         for path, *rest in zip(
-            models, weights, each_classes, each_preprocess, each_size, each_resize, each_stated, strict=True
+            models,
+            weights,
+            each_classes,
+            each_preprocess,
+            each_size,
+            each_resize,
+            each_stated,
+            each_crop,
+            strict=True,
         )
     )
     folder = bundle or Path("bundles") / precision

@@ -17,6 +17,7 @@ from braintumor.export.precision import Precision
 from braintumor.export.search import search_plans
 from braintumor.export.structure import network_structure
 from braintumor.runtime.files import sha256_of
+from braintumor.runtime.geometry import Geometry
 
 __all__ = ["Quantisation", "is_worth_it", "plans_for"]
 
@@ -133,13 +134,14 @@ def _validation(asked: Quantisation, classes: tuple[str, ...]) -> LabelledImages
 def _subject(
     member: MemberOptions, exported: ExportedMember, calibration: LabelledImages, validation: LabelledImages
 ) -> Subject:
-    size = (exported.entry["height"], exported.entry["width"], member.resize)
+    entry = exported.entry
+    geometry = Geometry(entry["height"], entry["width"], entry["resize"], entry["crop"])
     return Subject(
         name=member.name,
         source_sha256=exported.entry["source"]["sha256"],
         weight=member.weight,
         model=exported.model,
         model_sha256=sha256_of(exported.model),
-        calibration=calibration.sized(*size),
-        validation=validation.sized(*size),
+        calibration=calibration.sized(geometry),
+        validation=validation.sized(geometry),
     )

@@ -38,7 +38,9 @@ from braintumor.models.labels import class_permutation
 from braintumor.models.outputs import class_probabilities
 from braintumor.runtime.cache import cached, content_key
 from braintumor.runtime.files import sha256_of
-from braintumor.runtime.image import Resize
+from braintumor.runtime.geometry import Geometry
+from braintumor.runtime.head import Crop
+from braintumor.runtime.resize import Resize
 
 __all__ = [
     "MODEL",
@@ -70,6 +72,7 @@ class MemberOptions:
         size: Height and width in pixels; None for the model's own.
         resize: How images are brought to that size.
         classes_stated: Somebody, or the file itself, said that `classes` is the order; False where it is assumed.
+        crop: What is cut off before; None for what the file says, or nothing where it does not.
     """
 
     path: Path
@@ -80,6 +83,7 @@ class MemberOptions:
     size: tuple[int, int] | None = None
     resize: Resize = "antialias"
     classes_stated: bool = True
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def export_member(
         {
             "recipe": [_RECIPE, NETWORK_RECIPE],
             "model": archive.sha256,
-            "options": [options.preprocess, options.size, options.resize, options.classes],
+            "options": [options.preprocess, options.size, options.resize, _crop(options, archive), options.classes],
             "precision": target.precision,
             "plan": target.plan and target.plan.sha256,
             "rest": target.rest,
@@ -165,7 +169,7 @@ def build_member(
     facts, route = network.facts, network.route
     require_class_count(options.path, facts.classes, options.classes, stated=options.classes_stated)
     preprocess = resolve_preprocess(facts, options.path, options.preprocess)
-    pixels = images.sized(facts.height, facts.width, options.resize)
+    pixels = images.sized(Geometry(facts.height, facts.width, options.resize, _crop(options, archive)))
     reference = reference_for(archive, facts, preprocess, pixels)
     plain = Frame(facts.height, facts.width, facts.channels, preprocess, softmax=False, permutation=_in_order(facts))
     outputs = _own_outputs(network, plain, pixels) if reference.outputs is None else reference.outputs
@@ -195,6 +199,10 @@ def build_member(
         "preprocess": preprocess,
     }
     (folder / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
+
+
+def _crop(options: MemberOptions, archive: KerasArchive) -> Crop:
+    return archive.crop if options.crop is None else options.crop
 
 
 def _in_order(facts: KerasFacts) -> tuple[int, ...]:
@@ -228,6 +236,7 @@ def _entry(
         "height": facts["height"],
         "width": facts["width"],
         "resize": options.resize,
+        "crop": _crop(options, archive),
         "precision": target.precision,
         "quantisation": target.plan and _quantisation(target.plan, target.rest),
         "source": {

@@ -160,4 +160,5 @@ def _member(exported: ExportedMember) -> Member:
         details=entry,
         probe=exported.probe,
         class_count=len(entry["source"]["classes"]),
+        crop=entry["crop"],
     )

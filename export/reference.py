@@ -19,7 +19,8 @@ from braintumor.errors import KerasLoadError
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.network import keras_is_installed
-from braintumor.runtime.image import Resize, read_grey, resize
+from braintumor.runtime.geometry import Geometry, fitted
+from braintumor.runtime.image import read_grey
 
 __all__ = ["Reference", "VerificationImages", "reference_for", "reference_source"]
 
@@ -43,11 +44,11 @@ class VerificationImages:
         """Either "real" or "phantoms"."""
         return "real" if self.paths else "phantoms"
 
-    def sized(self, height: int, width: int, how: Resize) -> NDArray[np.uint8]:
+    def sized(self, geometry: Geometry) -> NDArray[np.uint8]:
         """The images at a model's size: uint8 [n, height, width]."""
         if not self.paths:
-            return _phantoms(self.count, height, width)
-        return np.stack([resize(read_grey(path).pixels, height, width, how) for path in self.paths])
+            return _phantoms(self.count, geometry.height, geometry.width)
+        return np.stack([fitted(read_grey(path).pixels, geometry) for path in self.paths])
 
 
 @functools.lru_cache(maxsize=4)

@@ -20,7 +20,6 @@ from braintumor.runtime.files import sha256_of
 
 if TYPE_CHECKING:
     from braintumor.export.precision import Precision
-    from braintumor.runtime.image import Resize
 
 __all__ = ["Reproduction", "ToolChange", "reproduce_bundle"]
 
@@ -87,7 +86,8 @@ def _reproduced(bundle: Bundle, member: Member, path: Path) -> Reproduction:
         classes=tuple(source["classes"]),
         preprocess=source["preprocess"],
         size=(member.height, member.width),
-        resize=cast("Resize", member.resize),
+        resize=member.resize,
+        crop=member.crop,
     )
     images = VerificationImages((), MIN_IMAGES)
     with contextlib.ExitStack() as stack:

@@ -20,7 +20,6 @@ from braintumor.runtime.files import atomic_text
 
 if TYPE_CHECKING:
     from braintumor.export.precision import Precision
-    from braintumor.runtime.image import Resize
 
 __all__ = ["verify_bundle"]
 
@@ -66,7 +65,7 @@ def _verified(bundle: Bundle, member: Member, path: Path, images: VerificationIm
     from braintumor.export.via_keras.answer import keras_answers
 
     source = member.details["source"]
-    pixels = images.sized(member.height, member.width, cast("Resize", member.resize))
+    pixels = images.sized(member.geometry)
     outputs, answered_by = keras_answers(open_archive(path), source["channels"], source["preprocess"], pixels)
     probabilities = class_probabilities(outputs, logits=member.details["softmax_added"])
     order = class_permutation(source["classes"], bundle.classes)

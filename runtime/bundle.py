@@ -19,7 +19,10 @@ from braintumor.runtime.bundle_acceptance import ACCEPTANCE, check_acceptance, i
 from braintumor.runtime.bundle_checksum import check_checksum
 from braintumor.runtime.bundle_schema import parse_bundle
 from braintumor.runtime.files import sha256_of
+from braintumor.runtime.geometry import Geometry
+from braintumor.runtime.head import Crop
 from braintumor.runtime.onnx_wire import has_external_data
+from braintumor.runtime.resize import Resize
 
 __all__ = ["MANIFEST", "Bundle", "Member", "left_aside", "listed_files", "load_bundle"]
 
@@ -44,19 +47,26 @@ class Member:
         details: Everything that the bundle says of the member: source, tools, parity figures, …
         probe: The images of `braintumor.runtime.probe`, absolute; None in a bundle without.
         class_count: How many probabilities it gives for an image.
+        crop: What is cut off before an image is resized, of `CROPS`.
     """
 
     name: str
     weight: float
     height: int
     width: int
-    resize: str
+    resize: Resize
     precision: str
     path: Path
     sha256: str
     details: Mapping[str, Any]
     probe: Path | None = None
     class_count: int = 4
+    crop: Crop = "none"
+
+    @property
+    def geometry(self) -> Geometry:
+        """What is done to an image before this member gets it."""
+        return Geometry(self.height, self.width, self.resize, self.crop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,7 @@ def _member(root: Path, entry: Mapping[str, Any], class_count: int) -> Member:
         details=entry,
         probe=root / entry["probe"]["file"] if entry.get("probe") else None,
         class_count=class_count,
+        crop=entry.get("crop", "none"),
     )
 
 

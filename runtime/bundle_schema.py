@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from braintumor.errors import IntegrityError
 from braintumor.runtime.bundle_acceptance import IDENTITY, IDENTITY_VERSION
+from braintumor.runtime.head import CROPS
 from braintumor.runtime.image import DECODE_VERSION, RESIZES
 
 __all__ = ["FUSION", "PRECISIONS", "SCHEMA", "parse_bundle"]
@@ -134,6 +135,8 @@ def _check_member(member: Mapping[str, Any], classes: int, where: str) -> None:
             raise IntegrityError(f"{where}: {side} {member[side]} is not between 1 and {_MAX_SIDE_PX} pixels")
     if member["resize"] not in RESIZES:
         raise IntegrityError(f"{where}: resize {member['resize']!r} is not one of {', '.join(RESIZES)}")
+    if member.get("crop", "none") not in CROPS:
+        raise IntegrityError(f"{where}: crop {member['crop']!r} is not one of {', '.join(CROPS)}")
     if member["precision"] not in PRECISIONS:
         raise IntegrityError(
             f"{where}: precision {member['precision']!r} is not one of {', '.join(PRECISIONS)}; a newer version "

@@ -14,8 +14,9 @@ import numpy as np
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.cpu import cpu_features
 from braintumor.runtime.engine import Engine
+from braintumor.runtime.geometry import Geometry
 from braintumor.runtime.members import Members
-from braintumor.runtime.prepare import Geometry, elapsed_ms
+from braintumor.runtime.prepare import elapsed_ms
 from braintumor.runtime.remember import remembered
 
 __all__ = ["member_costs_ms"]
@@ -49,9 +50,8 @@ def member_costs_ms(bundle: Bundle, members: Members, threads: int | None) -> li
 
 
 def _cost_ms(engine: Engine, geometry: Geometry) -> float:
-    height, width, _ = geometry
     # The work does not depend on what is in the image.
-    images = np.zeros((_BATCH, height, width), np.uint8)
+    images = np.zeros((_BATCH, geometry.height, geometry.width), np.uint8)
     engine.infer(images)
     times_ms = []
     for _ in range(_RUNS):

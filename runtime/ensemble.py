@@ -20,9 +20,10 @@ from braintumor.runtime.choice import Told, load_fastest
 from braintumor.runtime.closing import Closing
 from braintumor.runtime.cost import member_costs_ms
 from braintumor.runtime.early_exit import running_order
+from braintumor.runtime.geometry import Geometry
 from braintumor.runtime.halving import Halving
 from braintumor.runtime.members import Answers, Images, Members
-from braintumor.runtime.prepare import Geometry, Prepared, Source, elapsed_ms, prepared
+from braintumor.runtime.prepare import Prepared, Source, elapsed_ms, prepared
 from braintumor.runtime.record import MemberAnswer, Policy, Record
 from braintumor.runtime.registry import AUTO, candidates
 from braintumor.runtime.starter import default_bundle
@@ -210,7 +211,7 @@ class Ensemble(Closing):
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
-        """Height, width in pixels and resize method of each member's input, in the bundle's order."""
+        """What is done to an image for each member, in the bundle's order."""
         return self._members.geometries
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from braintumor.runtime.bundle import Bundle, Member
 from braintumor.runtime.closing import Closing
 from braintumor.runtime.early_exit import UNDECIDED, leaders
 from braintumor.runtime.engine import Engine, Waiting, started
-from braintumor.runtime.prepare import Geometry
+from braintumor.runtime.geometry import Geometry
 from braintumor.runtime.registry import engine_factory
 from braintumor.runtime.vote import vote_shares
 
@@ -51,7 +51,7 @@ class Members(Closing):
 
     def __init__(self, members: Sequence[Member], engines: Sequence[Engine]) -> None:
         self.engines = tuple(engines)
-        self.geometries: tuple[Geometry, ...] = tuple((m.height, m.width, m.resize) for m in members)
+        self.geometries: tuple[Geometry, ...] = tuple(member.geometry for member in members)
         self.shares = vote_shares([member.weight for member in members])
         self._class_count = members[0].class_count
 

@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import InputError
-from braintumor.runtime.image import grey_from_array, read_grey, resize
+from braintumor.runtime.geometry import Geometry, fitted
+from braintumor.runtime.image import grey_from_array, read_grey
 from braintumor.runtime.record import ImageInfo
 
-__all__ = ["Geometry", "Prepared", "Source", "elapsed_ms", "prepared"]
+__all__ = ["Prepared", "Source", "elapsed_ms", "prepared"]
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 """An image: a path, a file's bytes, or uint8 [height, width] or [height, width, 3]."""
-
-Geometry = tuple[int, int, str]
-"""How a member wants its input: height and width in pixels, resize method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +44,7 @@ def prepared(source: Source, geometries: Iterable[Geometry]) -> Prepared:
         image, grey = _read(source)
     except InputError as error:
         return Prepared(ImageInfo(path=_path(source)), elapsed_ms(start), {}, error)
-    pixels = {
-        (height, width, method): resize(grey, height, width, method)  # type: ignore[arg-type]  # checked by the bundle's schema
-        for height, width, method in geometries
-    }
+    pixels = {geometry: fitted(grey, geometry) for geometry in geometries}
     return Prepared(image, elapsed_ms(start), pixels)
 
 

@@ -30,7 +30,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "training": frozenset(
         BASE
         | {"braintumor.models", "braintumor.bench"}
-        | {f"braintumor.runtime.{name}" for name in ("files", "image", "resize")}
+        | {f"braintumor.runtime.{name}" for name in ("files", "head", "image", "resize")}
     ),
 }
 

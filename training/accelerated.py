@@ -8,12 +8,12 @@ import numpy as np
 
 from braintumor.models.build import build_classifier
 from braintumor.models.catalog import model_spec
-from braintumor.models.labels import CLASSES
 from braintumor.training.data import Dataset
 from braintumor.training.keras_package import keras_module
 from braintumor.training.learner import Arrays
 from braintumor.training.recipe import Augmentation, Recipe
 from braintumor.training.schedule import one_cycle
+from braintumor.training.targets import allowed_accuracy, allowed_cross_entropy, target_rows
 
 __all__ = ["Accelerated", "State", "augmented"]
 
@@ -82,11 +82,12 @@ class Accelerated:
             if item is self._optimizer._learning_rate  # noqa: SLF001 - Keras keeps the variable private
         )
         # An argument of the compiled functions: what they close over is compiled in as a constant.
-        targets = np.eye(len(CLASSES), dtype=np.float32)[data.labels]
+        targets = target_rows(data.labels, recipe.label_smoothing)
         self._data = (jax.device_put(data.images), jax.device_put(targets))
         self._steps = jax.jit(self._scan, donate_argnums=0)
         self._answer = jax.jit(lambda tv, ntv, x: self.model.stateless_call(tv, ntv, x, training=False)[0])
         self._renew = jax.jit(self._renewed)
+        self._loss, self._right = allowed_cross_entropy(keras), allowed_accuracy(keras)
         self.count = len(data)
 
     def initial_state(self) -> State:
@@ -163,13 +164,10 @@ class Accelerated:
         jax = self._jax
         trainable, fixed, optimizer, average = parts
         images, targets = self._inputs(data[0], index, number), data[1][index]
-        smooth = self.recipe.label_smoothing
-        wanted = targets * (1 - smooth) + smooth / len(CLASSES)
 
         def loss_of(values: Any) -> Any:
             found, changed = self.model.stateless_call(values, fixed, images, training=True)
-            logs = jax.numpy.log(jax.numpy.clip(found, 1e-7, 1.0))
-            return -(wanted * logs).sum(axis=-1).mean(), (found, changed)
+            return self._loss(targets, found).mean(), (found, changed)
 
         (loss, (found, changed)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
         optimizer = [rate if place == self._rate_index else item for place, item in enumerate(optimizer)]
@@ -177,7 +175,7 @@ class Accelerated:
         # A short memory at first, so that the random start is forgotten.
         keep = jax.numpy.minimum(self.recipe.ema, (1.0 + number) / (10.0 + number))
         average = [keep * old + (1 - keep) * new for old, new in zip(average, trainable, strict=True)]
-        right = (found.argmax(axis=-1) == targets.argmax(axis=-1)).mean()
+        right = self._right(targets, found).mean()
         return (list(trainable), list(changed), list(optimizer), average), (loss, right)
 
     def _renewed(self, trainable: Any, fixed: Any, images: Any, index: Any, number: Any) -> Any:

@@ -9,6 +9,7 @@ import click
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.models.catalog import CATALOG
+from braintumor.runtime.head import CROPS
 from braintumor.training.recipe import Augmentation, Recipe
 
 __all__ = ["evaluate", "grow", "main", "recipe_from_options", "report", "ship"]
@@ -41,6 +42,14 @@ _TRAIN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--shift", default=_D.augmentation.shift, show_default=True, help="Part of the image."),
     click.option("--contrast", default=_D.augmentation.contrast, show_default=True, help="Relative change."),
     click.option("--flip/--no-flip", default=_D.augmentation.flip, show_default=True, help="Left to right."),
+    click.option(
+        "--degrade", default=_D.augmentation.degrade, show_default=True, help="Resampling, noise, JPEG, …: 0 to 1."
+    ),
+    click.option(
+        "--erase", default=_D.augmentation.erase, show_default=True, help="Part of images with a blank patch."
+    ),
+    click.option("--crop", type=click.Choice(CROPS), default=_D.crop, show_default=True, help="Before resizing."),
+    click.option("--batchnorm-momentum", default=_D.batchnorm_momentum, show_default=True, help="Of its averages."),
     click.option("--checkpoint-every", default=240.0, show_default=True, help="Seconds, within an epoch."),
     click.option("--restart", is_flag=True, help="Forget what --out holds of this model."),
     debug_option,
@@ -97,8 +106,7 @@ def _train(models: list[str], options: dict[str, Any]) -> None:
         with live_progress(recipe.model) as listener:
             position = train(
                 recipe,
-                parts["train"],
-                parts["val"],
+                parts,
                 folder,
                 listener,
                 checkpoint_every_s=options["checkpoint_every"],
@@ -113,13 +121,15 @@ def recipe_from_options(model: str, options: dict[str, Any]) -> Recipe:
     except ValueError:
         raise click.UsageError(f"--size {options['size']!r} is not a list of pixels such as 96,128") from None
     same = ("epochs", "minutes", "batch_size", "weight_decay", "dropout", "label_smoothing", "ema", "patience")
-    values = {name: options[name] for name in (*same, "precision", "initial", "seed")}
+    values = {name: options[name] for name in (*same, "precision", "initial", "seed", "crop", "batchnorm_momentum")}
     augmentation = Augmentation(
         rotation_deg=options["rotation"],
         zoom=options["zoom"],
         shift=options["shift"],
         contrast=options["contrast"],
         flip=options["flip"],
+        degrade=options["degrade"],
+        erase=options["erase"],
     )
     rate = options["learning_rate"]
     return replace(Recipe(model), sizes=sizes, peak_learning_rate=rate, augmentation=augmentation, **values)
@@ -152,20 +162,21 @@ def report(*, runs: Path, out: Path, manifest: Path | None) -> None:
 def evaluate(*, model: Path, data: Path, out: Path, name: str | None) -> None:
     """Answer validation and test images with the file MODEL, so that `report` can judge it."""
     from braintumor.training.data import load_dataset
-    from braintumor.training.keras_file import answers_of, load_keras_file
+    from braintumor.training.keras_file import answers_of, crop_of, load_keras_file
     from braintumor.training.predictions import predictions_csv
     from braintumor.training.state import RunFolder
+    from braintumor.training.targets import allowed
 
     backbone = name or next((known for known in CATALOG if model.name.startswith(known)), None)
     if backbone is None:
         raise click.UsageError(f"{model.name} does not begin with {', '.join(CATALOG)}; say which with --name")
     parts = load_dataset(data)
-    answers = answers_of(load_keras_file(model), parts)
+    answers = answers_of(load_keras_file(model), parts, crop_of(model))
     folder = RunFolder(out / backbone)
     folder.create(needed_bytes=0)
     folder.write_text("predictions.csv", predictions_csv(parts, answers))
     for split, found in answers.items():
-        click.echo(f"{split}: {(found.argmax(axis=1) == parts[split].labels).mean():.2%} of {len(parts[split])}")
+        click.echo(f"{split}: {allowed(found.astype(float), parts[split].labels).mean():.2%} of {len(parts[split])}")
 
 
 @main.command(cls=Command, epilog=EPILOG)

@@ -11,8 +11,10 @@ import numpy as np
 
 from braintumor.errors import IntegrityError, OutputError, UsageError
 from braintumor.models.labels import CLASSES
+from braintumor.runtime.head import Crop, crop_to_head
 from braintumor.runtime.resize import resize
-from braintumor.training.splits import SPLITS, Split
+from braintumor.training.splits import SPLITS, TUMOUR_SPLITS, Split
+from braintumor.training.targets import ANY_TUMOUR
 
 __all__ = ["Dataset", "load_dataset", "save_dataset"]
 
@@ -25,7 +27,7 @@ class Dataset:
 
     Attributes:
         images: uint8 [n, height, width], grey levels.
-        labels: int64 [n], indices into `CLASSES`.
+        labels: int64 [n], indices into `CLASSES`, or `ANY_TUMOUR`.
         files: File names without folders, one an image.
     """
 
@@ -37,12 +39,20 @@ class Dataset:
         """Number of images."""
         return len(self.images)
 
-    def resized(self, size: int) -> "Dataset":
-        """The same at size x size pixels, by the resize that the runtime uses."""
-        if self.images.shape[1:] == (size, size):
+    def resized(self, size: int, crop: Crop = "none") -> "Dataset":
+        """The same at size x size pixels, by the crop and the resize that the runtime uses."""
+        if crop == "none" and self.images.shape[1:] == (size, size):
             return self
-        images = np.stack([resize(image, size, size) for image in self.images])
-        return Dataset(images, self.labels, self.files)
+        cut = crop_to_head if crop == "head" else _whole
+        images = [resize(cut(image), size, size) for image in self.images]
+        return Dataset(np.stack(images) if images else self.images, self.labels, self.files)
+
+    def joined(self, other: "Dataset | None") -> "Dataset":
+        """These images, then the others."""
+        if other is None:
+            return self
+        images, labels = np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels])
+        return Dataset(images, labels, self.files + other.files)
 
     def where(self, keep: Callable[[str], bool]) -> "Dataset":
         """The images whose file name passes."""
@@ -50,17 +60,21 @@ class Dataset:
         return Dataset(self.images[index], self.labels[index], tuple(self.files[number] for number in index))
 
 
+def _whole(image: np.ndarray) -> np.ndarray:
+    return image
+
+
 def save_dataset(path: Path, parts: dict[Split, Dataset]) -> None:
-    """Write train, val and test to one `.npz`, whole or not at all.
+    """Write the parts to one `.npz`, whole or not at all.
 
     Raises:
         OutputError: It cannot be written.
     """
     arrays = {
-        "images": np.concatenate([parts[split].images for split in SPLITS]),
-        "labels": np.concatenate([parts[split].labels for split in SPLITS]).astype(np.int64),
-        "splits": np.concatenate([np.full(len(parts[split]), split) for split in SPLITS]),
-        "files": np.array([name for split in SPLITS for name in parts[split].files]),
+        "images": np.concatenate([data.images for data in parts.values()]),
+        "labels": np.concatenate([data.labels for data in parts.values()]).astype(np.int64),
+        "splits": np.array([split for split, data in parts.items() for _ in data.files]),
+        "files": np.array([name for data in parts.values() for name in data.files]),
     }
     temporary = path.with_name(path.name + ".part")
     try:
@@ -93,9 +107,10 @@ def load_dataset(path: Path) -> dict[Split, Dataset]:
         raise IntegrityError(f"{path} is not a prepared data set ({error}); run: bt-data prepare FOLDER") from error
     _check(path, images, labels, splits, files)
     parts: dict[Split, Dataset] = {}
-    for split in SPLITS:
+    for split in (*SPLITS, *TUMOUR_SPLITS):
         mask = splits == split
-        parts[split] = Dataset(images[mask], labels[mask], tuple(str(name) for name in files[mask]))
+        if split in SPLITS or mask.any():
+            parts[split] = Dataset(images[mask], labels[mask], tuple(str(name) for name in files[mask]))
     return parts
 
 
@@ -109,3 +124,8 @@ def _check(path: Path, images: np.ndarray, labels: np.ndarray, splits: np.ndarra
         missing = [name for number, name in enumerate(CLASSES) if number not in found]
         if missing or found - set(range(len(CLASSES))):
             raise IntegrityError(f"{path} has no {split} image of {', '.join(missing)}; run: bt-data prepare FOLDER")
+    for split in TUMOUR_SPLITS:
+        if set(labels[splits == split].tolist()) - {ANY_TUMOUR}:
+            raise IntegrityError(
+                f"{path} has labels in {split}, whose types are unknown; run: bt-data prepare FOLDER"
+            )

@@ -3,12 +3,17 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from braintumor.training.data import Dataset
+    from braintumor.training.splits import Split
 
 __all__ = ["main"]
 
@@ -58,13 +63,28 @@ def fetch(*, yes: bool) -> None:
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("brain-mri-224.npz"), show_default=True)
 @click.option("--manifest", type=click.Path(path_type=Path), help="CSV of another split.  [default: our own]")
+@click.option(
+    "--tumour-only", type=click.Path(exists=True, path_type=Path), help="Slices with a tumour of unknown type."
+)
+@click.option("--tumour-parts", type=click.Path(path_type=Path), help="CSV file,part: which are train, which dev.")
 @click.option("--incomplete", is_flag=True, help="Write the file although images are missing.")
 @click.option("--findings", type=click.Path(path_type=Path), help="JSON file for all that is missing, foreign, …")
 @debug_option
-def prepare(*, source: Path, out: Path, manifest: Path | None, incomplete: bool, findings: Path | None) -> None:
+def prepare(
+    *,
+    source: Path,
+    out: Path,
+    manifest: Path | None,
+    tumour_only: Path | None,
+    tumour_parts: Path | None,
+    incomplete: bool,
+    findings: Path | None,
+) -> None:
     """Match a copy of the data set (folder or .zip) with the 5618/702/703 split and write one file.
 
-    SOURCE has one folder a class (glioma, healthy or notumor, meningioma, pituitary) at any depth.
+    SOURCE has one folder a class (glioma, healthy or notumor, meningioma, pituitary) at any depth. --tumour-only adds
+    a folder or .zip of slices of other collections, whose tumours are of unknown type: training learns from them that
+    they are not healthy.
     """
     from braintumor.runtime.files import atomic_text
     from braintumor.training import prepare as room
@@ -81,6 +101,7 @@ def prepare(*, source: Path, out: Path, manifest: Path | None, incomplete: bool,
             status.update(f"reading: {count[0]} of about {len(rows)} images")
 
         found = room.prepare(folder, rows, tick=tick)
+    parts = found.parts | (_tumours(tumour_only, tumour_parts) if tumour_only else {})
     if findings:
         with atomic_text(findings) as stream:
             json.dump(found.to_json(), stream, indent=1, ensure_ascii=False)
@@ -103,8 +124,21 @@ def prepare(*, source: Path, out: Path, manifest: Path | None, incomplete: bool,
     if lacking := found.lacking():
         click.echo(f"no usable image for {', '.join(lacking)}: nothing was written; get a complete copy", err=True)
         sys.exit(_SOME_FAILED)
-    save_dataset(out, found.parts)
+    save_dataset(out, parts)
     click.echo(f"{out}  {out.stat().st_size / 1e6:.0f} MB")
+
+
+def _tumours(source: Path, parts: Path | None) -> "dict[Split, Dataset]":
+    from braintumor.training.prepare import opened
+    from braintumor.training.tumours import read_parts, read_tumours
+
+    with opened(source) as folder, Console(stderr=True).status("reading slices with a tumour"):
+        found = read_tumours(folder, read_parts(parts) if parts else None)
+    for line in found.unreadable:
+        click.echo(f"unreadable: {line}", err=True)
+    for split, data in found.parts.items():
+        click.echo(f"{split:12} {len(data):5}  a tumour of unknown type")
+    return found.parts
 
 
 @main.command(cls=Command, epilog=EPILOG)

@@ -10,8 +10,9 @@ from braintumor.bench.intervals import clopper_pearson
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
 from braintumor.training.predictions import Answers
+from braintumor.training.targets import HEALTHY
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Detection", "Evaluation", "detection", "evaluate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,34 @@ class Evaluation:
         """Accuracy with its interval, in percent."""
         low, high = self.interval
         return f"{self.accuracy:.2%} [{low:.2%}, {high:.2%}] ({self.correct}/{self.images})"
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How many slices with a tumour of unknown type are given the name of a tumour.
+
+    Attributes:
+        images: How many.
+        found: How many are not called healthy.
+        share: found / images, the sensitivity.
+        interval: Clopper-Pearson 95 % interval of the share.
+    """
+
+    images: int
+    found: int
+    share: float
+    interval: tuple[float, float]
+
+    def text(self) -> str:
+        """The share with its interval, in percent."""
+        low, high = self.interval
+        return f"{self.share:.2%} [{low:.2%}, {high:.2%}] ({self.found}/{self.images})"
+
+
+def detection(answers: Answers) -> Detection:
+    """What is found among answers to at least one slice with a tumour."""
+    found = int((answers.probabilities.argmax(axis=1) != HEALTHY).sum())
+    return Detection(len(answers), found, found / len(answers), clopper_pearson(found, len(answers)))
 
 
 def evaluate(answers: Answers) -> Evaluation:

@@ -11,6 +11,7 @@ from braintumor.models.labels import CLASSES
 from braintumor.training.augment import augment_batch
 from braintumor.training.data import Dataset
 from braintumor.training.recipe import Augmentation
+from braintumor.training.targets import ANY_TUMOUR, target_rows
 
 __all__ = ["Batch", "class_weights", "epoch_batches"]
 
@@ -24,7 +25,7 @@ class Batch:
     Attributes:
         step: Its number in the epoch, from 0.
         images: float32 [n, height, width, 1], 0..255.
-        targets: float32 [n, 4], one-hot.
+        targets: float32 [n, 4], see `target_rows`.
         sample_weights: float32 [n].
         files: File names, so that a failure can say where.
     """
@@ -37,12 +38,16 @@ class Batch:
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:
-    """float32 [4]: n / (4 x count), so that each class has the same sum and the mean weight is 1."""
-    counts = np.bincount(labels, minlength=len(CLASSES))
-    return (len(labels) / (len(CLASSES) * np.maximum(counts, 1))).astype(np.float32)
+    """float32 [5]: n / (4 x count), so that each class has the same sum and the mean weight is 1.
+
+    The last one, for tumours of unknown type, is 1.
+    """
+    known = labels[labels != ANY_TUMOUR]
+    counts = np.bincount(known, minlength=len(CLASSES))
+    return np.append(len(known) / (len(CLASSES) * np.maximum(counts, 1)), 1.0).astype(np.float32)
 
 
-def epoch_batches(
+def epoch_batches(  # noqa: PLR0913 - keywords
     data: Dataset,
     options: Augmentation,
     *,
@@ -51,6 +56,8 @@ def epoch_batches(
     epoch: int,
     first_step: int = 0,
     weights: np.ndarray | None = None,
+    size: int | None = None,
+    smoothing: float = 0.0,
 ) -> Iterator[Batch]:
     """The batches of one epoch from `first_step` on.
 
@@ -58,25 +65,29 @@ def epoch_batches(
     one would have seen. Images that do not fill a last batch wait for another epoch's order.
 
     Args:
-        data: Training images at the size of the network.
+        data: Training images.
         options: Random changes.
         batch_size: Images a batch; at most all of them.
         seed: The run's seed.
         epoch: Number of the epoch, from 0.
         first_step: Steps that were done already.
-        weights: float32 [4], weight in the loss by class; 1 each when None.
+        weights: float32 [5], weight in the loss by class, see `class_weights`; 1 each when None.
+        size: Pixels a side of the batches; None for those of the images.
+        smoothing: Label smoothing, 0 to below 1.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(data))
     steps = len(data) // batch_size
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_AHEAD)
     stop = threading.Event()
-    by_class = np.ones(len(CLASSES), np.float32) if weights is None else weights
+    by_class = np.ones(len(CLASSES) + 1, np.float32) if weights is None else weights
 
     def produce() -> None:
         try:
             for step in range(first_step, steps):
                 index = order[step * batch_size : (step + 1) * batch_size]
-                if not _put(ready, _batch(data, index, step, options, [seed, epoch, step], by_class), stop):
+                rng = np.random.default_rng([seed, epoch, step])
+                images = augment_batch(data.images[index], options, rng, size)
+                if not _put(ready, _batch(data, index, step, images, smoothing, by_class), stop):
                     return
         except BaseException as error:  # noqa: BLE001 - it is raised again where the batch is awaited
             _put(ready, error, stop)
@@ -105,14 +116,13 @@ def _put(ready: "queue.Queue[Batch | BaseException]", item: "Batch | BaseExcepti
 
 
 def _batch(
-    data: Dataset, index: np.ndarray, step: int, options: Augmentation, seed: list[int], by_class: np.ndarray
+    data: Dataset, index: np.ndarray, step: int, images: np.ndarray, smoothing: float, by_class: np.ndarray
 ) -> Batch:
-    images = augment_batch(data.images[index], options, np.random.default_rng(seed))
     labels = data.labels[index]
     return Batch(
         step=step,
         images=images[..., None].astype(np.float32),
-        targets=np.eye(len(CLASSES), dtype=np.float32)[labels],
+        targets=target_rows(labels, smoothing),
         sample_weights=by_class[labels],
         files=tuple(data.files[number] for number in index),
     )

@@ -9,13 +9,15 @@ from braintumor.bench.accuracy_scores import cross_entropy
 from braintumor.errors import OutputError, UsageError
 from braintumor.training.data import Dataset
 from braintumor.training.feed import epoch_batches
-from braintumor.training.keras_file import answers_of
+from braintumor.training.fit import learning_images
+from braintumor.training.keras_file import answers_of, save_keras_file
 from braintumor.training.keras_package import array_of
 from braintumor.training.learner import Arrays, Learner
 from braintumor.training.predictions import predictions_csv
 from braintumor.training.recipe import Recipe
 from braintumor.training.splits import Split
 from braintumor.training.state import RunFolder
+from braintumor.training.targets import allowed
 
 __all__ = ["finish", "refreshed", "save_model"]
 
@@ -34,22 +36,22 @@ def finish(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder) -> Pa
     if best is None:
         raise UsageError(f"{folder.path} has no epoch at {recipe.final_size} px yet; give the run more time")
     learner = Learner(recipe, recipe.final_size)
-    sized = {split: data.resized(recipe.final_size) for split, data in parts.items()}
+    val = parts["val"].resized(recipe.final_size, recipe.crop)
     learner.assign_weights(best)
-    losses = {"as trained": _loss(learner, sized["val"])}
+    losses = {"as trained": _loss(learner, val)}
     kept = "as trained"
     if recipe.batchnorm_refresh:
-        fresh = refreshed(learner, recipe, sized["train"])
+        fresh = refreshed(learner, recipe, learning_images(recipe, parts))
         learner.assign_weights(fresh)
-        losses["batchnorm refreshed"] = _loss(learner, sized["val"])
+        losses["batchnorm refreshed"] = _loss(learner, val)
         if losses["batchnorm refreshed"] < losses["as trained"]:
             best, kept = fresh, "batchnorm refreshed"
     path = folder.path / f"{recipe.model}.keras"
     # What is judged is what is saved: float32, whatever the run computed in.
-    probabilities = answers_of(save_model(recipe, best, path), sized)
-    folder.write_text("predictions.csv", predictions_csv(sized, probabilities))
+    probabilities = answers_of(save_model(recipe, best, path), parts, recipe.crop)
+    folder.write_text("predictions.csv", predictions_csv(parts, probabilities))
     result = {"kept": kept, "val_loss": losses} | {
-        f"{split}_accuracy": float((found.argmax(axis=1) == sized[split].labels).mean())
+        f"{split}_accuracy": float(allowed(found.astype(float), parts[split].labels).mean())
         for split, found in probabilities.items()
     }
     folder.write_text("result.json", json.dumps(result, indent=1))
@@ -60,7 +62,7 @@ def refreshed(learner: Learner, recipe: Recipe, data: Dataset) -> Arrays:
     """The learner's weights with BatchNorm statistics averaged over `batchnorm_refresh` augmented batches."""
     layers = [layer for layer in learner.model.layers if hasattr(layer, "moving_variance")]
     if not layers:
-        return learner.weights()
+        return _as_set(learner)
     kept = [layer.momentum for layer in layers]
     sums: list[list[Any]] = [[0.0, 0.0] for _ in layers]
     count = 0
@@ -68,7 +70,12 @@ def refreshed(learner: Learner, recipe: Recipe, data: Dataset) -> Arrays:
         for layer in layers:
             layer.momentum = 0.0  # moving statistics become those of the last batch
         batches = epoch_batches(
-            data, recipe.augmentation, batch_size=recipe.batch_size, seed=recipe.seed, epoch=1_000_000
+            data,
+            recipe.augmentation,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            epoch=1_000_000,
+            size=recipe.final_size,
         )
         for batch in batches:
             learner.model(batch.images, training=True)
@@ -84,7 +91,12 @@ def refreshed(learner: Learner, recipe: Recipe, data: Dataset) -> Arrays:
     for (mean, variance), layer in zip(sums, layers, strict=True):
         layer.moving_mean.assign(mean / count)
         layer.moving_variance.assign(variance / count)
-    return learner.weights()
+    return _as_set(learner)
+
+
+def _as_set(learner: Learner) -> Arrays:
+    """The weights that were assigned: the optimizer of a learner that took no step has no average of them yet."""
+    return [array_of(item) for item in learner.model.weights]
 
 
 def save_model(recipe: Recipe, weights: Arrays, path: Path) -> Any:
@@ -97,7 +109,7 @@ def save_model(recipe: Recipe, weights: Arrays, path: Path) -> Any:
     plain.set_weights(weights)
     temporary = path.with_name(f"part-{path.name}")
     try:
-        plain.save(temporary)
+        save_keras_file(plain, temporary, recipe.crop)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(

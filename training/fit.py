@@ -1,12 +1,12 @@
 """The training run: epochs, validation, checkpoints, and the end of it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NoReturn
 
 import numpy as np
 
-from braintumor.bench.accuracy_scores import cross_entropy
 from braintumor.errors import UsageError
 from braintumor.models.catalog import model_spec
 from braintumor.training.data import Dataset
@@ -17,10 +17,14 @@ from braintumor.training.progress import Listener, Progress, no_listener
 from braintumor.training.recipe import Recipe
 from braintumor.training.run_record import claim
 from braintumor.training.schedule import BudgetClock, one_cycle
+from braintumor.training.splits import Split
 from braintumor.training.state import EpochRow, Position, RunFolder
+from braintumor.training.targets import ANY_TUMOUR, allowed, label_losses
 
-__all__ = ["DivergedError", "train"]
+__all__ = ["DivergedError", "learning_images", "train"]
 
+
+_CHOOSING: Final[tuple[Split, ...]] = ("val", "tumour-dev")
 
 _COPIES: Final = 12
 """Of all weights in float32: up to four in the checkpoint (AdamW's two moments, the average), one each in the best
@@ -33,8 +37,7 @@ class DivergedError(UsageError):
 
 def train(
     recipe: Recipe,
-    train_data: Dataset,
-    val_data: Dataset,
+    parts: Mapping[Split, Dataset],
     folder: RunFolder,
     listener: Listener = no_listener,
     *,
@@ -44,8 +47,8 @@ def train(
 
     Args:
         recipe: What to do. A folder that was begun with another recipe is refused.
-        train_data: Images to learn from, at least a batch of them.
-        val_data: Images that choose the best epoch.
+        parts: Images to learn from (train, tumour-train), at least a batch of them, and images that choose the best
+            epoch (val, tumour-dev); those of tumours of unknown type may be missing.
         folder: Gets `run.json`, `history.csv`, `state.npz` (to resume) and `best.npz` (the best epoch).
         listener: Called after each step.
         checkpoint_every_s: Seconds between checkpoints within an epoch; each epoch ends with one in any case.
@@ -58,12 +61,19 @@ def train(
         OutputError: The folder cannot be written.
         DivergedError: The loss is no longer a number.
     """
-    if len(train_data) < recipe.batch_size:
-        raise UsageError(f"{len(train_data)} training images are fewer than --batch-size {recipe.batch_size}")
+    run = _Run(recipe, parts, folder, listener, checkpoint_every_s)
+    if run.images < recipe.batch_size:
+        raise UsageError(f"{run.images} training images are fewer than --batch-size {recipe.batch_size}")
     folder.create(needed_bytes=model_spec(recipe.model).parameters * 4 * _COPIES)
     claim(folder, recipe)
     keras_module().utils.set_random_seed(recipe.seed)
-    return _Run(recipe, train_data, val_data, folder, listener, checkpoint_every_s).to_the_end()
+    return run.to_the_end()
+
+
+def learning_images(recipe: Recipe, parts: Mapping[Split, Dataset]) -> Dataset:
+    """The images that a run learns from, cropped as the recipe says, at the size that they are stored at."""
+    data = parts["train"].joined(parts.get("tumour-train"))
+    return data.resized(max(data.images.shape[1], recipe.final_size), recipe.crop)
 
 
 class _Run:
@@ -72,18 +82,20 @@ class _Run:
     def __init__(
         self,
         recipe: Recipe,
-        train_data: Dataset,
-        val_data: Dataset,
+        parts: Mapping[Split, Dataset],
         folder: RunFolder,
         listener: Listener,
         checkpoint_every_s: float,
     ) -> None:
         self._recipe, self._folder, self._listener = recipe, folder, listener
         self._checkpoint_every_s = checkpoint_every_s
-        self._whole = {"train": train_data, "val": val_data}
-        self._sized: dict[str, Dataset] = {}
-        self._steps = len(train_data) // recipe.batch_size
-        self._weights = class_weights(train_data.labels) if recipe.class_weights else None
+        # Augmentation starts from the stored size: a picture that is small already has one sharpness only.
+        self._train = learning_images(recipe, parts)
+        self._choosing = [parts[split] for split in _CHOOSING if split in parts]
+        self._sized: list[Dataset] = []
+        self.images = len(self._train)
+        self._steps = self.images // recipe.batch_size
+        self._weights = class_weights(self._train.labels) if recipe.class_weights else None
         self._at = Position()
         self._learner: Learner | None = None
         self._saved_s = 0.0
@@ -125,7 +137,7 @@ class _Run:
             self._learner = Learner(self._recipe, size)
             if state is not None:
                 self._learner.restore(state)
-            self._sized = {name: data.resized(size) for name, data in self._whole.items()}
+            self._sized = [data.resized(size, self._recipe.crop) for data in self._choosing]
         return self._learner
 
     def _train_epoch(self, learner: Learner) -> float:
@@ -133,13 +145,15 @@ class _Run:
         at, recipe = self._at, self._recipe
         rate = 0.0
         batches = epoch_batches(
-            self._sized["train"],
+            self._train,
             recipe.augmentation,
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             epoch=at.epoch,
             first_step=at.step,
             weights=self._weights,
+            size=at.size,
+            smoothing=recipe.label_smoothing,
         )
         for batch in batches:
             rate = one_cycle(self._fraction(), peak=recipe.peak_learning_rate, warmup=recipe.warmup)
@@ -172,9 +186,8 @@ class _Run:
 
     def _end_epoch(self, learner: Learner, rate: float) -> None:
         at, steps = self._at, max(self._at.step, 1)
-        val = self._sized["val"]
         weights = learner.weights()
-        loss, accuracy = self._validate(learner, weights, val)
+        loss, accuracy, found = self._validate(learner, weights)
         if not math.isfinite(loss):
             self._give_up(f"the validation loss became {loss} in epoch {at.epoch + 1}")
         self._clock.lap()
@@ -186,6 +199,7 @@ class _Run:
             train_accuracy=at.accuracy_sum / steps,
             val_loss=loss,
             val_accuracy=accuracy,
+            tumours_found=found,
             learning_rate=rate,
             images_per_s=steps * self._recipe.batch_size / max(at.epoch_s, 1e-9),
             elapsed_s=at.elapsed_s,
@@ -199,17 +213,20 @@ class _Run:
         self._save(learner)
         self._folder.write_history(at.rows)
 
-    def _validate(self, learner: Learner, weights: list[np.ndarray], val: Dataset) -> tuple[float, float]:
-        """Cross-entropy in nats and accuracy on the validation images."""
+    def _validate(self, learner: Learner, weights: list[np.ndarray]) -> tuple[float, float, float]:
+        """Mean loss of all images that choose, in nats; accuracy of val; part of tumour-dev not called healthy."""
         live = learner.state() if self._recipe.ema else None
         if live is not None:
             learner.assign_weights(weights)
-        probabilities = learner.predict(val.images)
+        losses, accuracy, found = np.zeros(0), math.nan, math.nan
+        for data in self._sized:
+            probabilities = learner.predict(data.images).astype(np.float64)
+            losses = np.concatenate([losses, label_losses(probabilities, data.labels)])
+            right = float(allowed(probabilities, data.labels).mean())
+            accuracy, found = (accuracy, right) if (data.labels == ANY_TUMOUR).all() else (right, found)
         if live is not None:
             learner.restore(live)
-        return cross_entropy(probabilities.astype(np.float64), val.labels), float(
-            (probabilities.argmax(axis=1) == val.labels).mean()
-        )
+        return float(losses.mean()), accuracy, found
 
     def _save(self, learner: Learner) -> None:
         state = learner.state()

@@ -12,6 +12,7 @@ for each model, its weights in pieces of 15 MB at most, its history and its answ
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -30,13 +31,13 @@ if str(Path(__file__).resolve().parents[1]) not in braintumor.__path__:
     # In a checkout that is not installed the rooms lie beside the package, not in it.
     braintumor.__path__.append(str(Path(__file__).resolve().parents[1]))
 
-from braintumor.bench.accuracy_scores import cross_entropy
 from braintumor.training.data import Dataset, load_dataset
 from braintumor.training.finish import save_model
 from braintumor.training.predictions import predictions_csv
 from braintumor.training.recipe import Recipe, recipe_from_json
-from braintumor.training.splits import Split
+from braintumor.training.splits import JUDGED, Split
 from braintumor.training.state import EpochRow, Position, RunFolder
+from braintumor.training.targets import allowed, label_losses
 from braintumor.training.weight_pieces import read_pieces, write_pieces
 
 __all__ = ["assemble", "main", "train_all", "train_one"]
@@ -69,8 +70,8 @@ def train_one(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder, *,
     from braintumor.training.accelerated import Accelerated
 
     size = recipe.final_size
-    data = {split: part.resized(size) for split, part in parts.items()}
-    net = Accelerated(recipe, data["train"])
+    data = {split: part.resized(size, recipe.crop) for split, part in parts.items()}
+    net = Accelerated(recipe, data["train"].joined(data.get("tumour-train")))
     per_epoch = net.count // recipe.batch_size
     at, state, total = Position(size=size), net.initial_state(), 0
     stored = folder.load_state()
@@ -100,7 +101,7 @@ def train_one(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder, *,
             at.epoch = at.step // per_epoch
             val = _figures(net.answers(state, data["val"].images), data["val"].labels)
             speed = recipe.batch_size * steps / took
-            at.rows = [*at.rows, EpochRow(at.epoch, size, loss, accuracy, *val, 0.0, speed, at.elapsed_s)]
+            at.rows = [*at.rows, EpochRow(at.epoch, size, loss, accuracy, *val, math.nan, 0.0, speed, at.elapsed_s)]
             _say(f"{recipe.model} {at.step}/{total} loss {loss:.4f} val {val[0]:.4f} {val[1]:.4f}")
         if total and (time.monotonic() > deadline or time.monotonic() - saved > _CHECKPOINT_S):
             folder.save_state(at, [np.array(total), *state.arrays()])
@@ -118,7 +119,7 @@ def _planned(recipe: Recipe, per_epoch: int, at: Position, step_s: float) -> int
 
 def _finish(net: Any, state: Any, data: dict[Split, Dataset], folder: RunFolder, at: Position) -> None:
     state = net.refreshed(state, min(net.recipe.batchnorm_refresh, net.count // net.recipe.batch_size))
-    splits: tuple[Split, ...] = ("val", "test")
+    splits = [split for split in JUDGED if split in data]
     answers = {split: net.answers(state, data[split].images) for split in splits}
     write_pieces(folder.path, net.weights(state))
     folder.write_text("predictions.csv", predictions_csv(data, answers))
@@ -130,8 +131,8 @@ def _finish(net: Any, state: Any, data: dict[Split, Dataset], folder: RunFolder,
 
 
 def _figures(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    return cross_entropy(probabilities.astype(np.float64), labels), float(
-        (probabilities.argmax(axis=1) == labels).mean()
+    return float(label_losses(probabilities.astype(np.float64), labels).mean()), float(
+        allowed(probabilities.astype(np.float64), labels).mean()
     )
 
 

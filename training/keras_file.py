@@ -12,14 +12,25 @@ from numpy.typing import NDArray
 from braintumor.bench.phantoms import phantoms
 from braintumor.bench.recorded import PHANTOMS, RecordedAnswers, answers_path, pixels_sha256, write_answers
 from braintumor.errors import ModelError, UsageError
+from braintumor.models.input_settings import read_settings, write_settings
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
 from braintumor.runtime.files import sha256_of
+from braintumor.runtime.head import Crop
 from braintumor.training.data import Dataset
 from braintumor.training.keras_package import array_of, keras_module
-from braintumor.training.splits import Split
+from braintumor.training.splits import JUDGED, Split
 
-__all__ = ["answers_of", "load_keras_file", "on_grid", "record_answers", "round_model", "save_compressed"]
+__all__ = [
+    "answers_of",
+    "crop_of",
+    "load_keras_file",
+    "on_grid",
+    "record_answers",
+    "round_model",
+    "save_compressed",
+    "save_keras_file",
+]
 
 _BATCH = 32
 _SUBNORMAL = 1e-30
@@ -51,13 +62,12 @@ def load_keras_file(path: Path) -> Any:
     return model
 
 
-def answers_of(model: Any, parts: Mapping[Split, Dataset]) -> dict[Split, NDArray[np.float32]]:
-    """Probabilities float32 [n, 4] for validation and test images, resized to the model's input."""
+def answers_of(model: Any, parts: Mapping[Split, Dataset], crop: Crop) -> dict[Split, NDArray[np.float32]]:
+    """Probabilities float32 [n, 4] for the images that judge, cropped and resized to the model's input."""
     size = int(model.input_shape[1])
     found: dict[Split, NDArray[np.float32]] = {}
-    splits: tuple[Split, ...] = ("val", "test")
-    for split in splits:
-        images = parts[split].resized(size).images
+    for split in (split for split in JUDGED if split in parts):
+        images = parts[split].resized(size, crop).images
         chunks = []
         for start in range(0, len(images), _BATCH):
             chunk = images[start : start + _BATCH]
@@ -113,12 +123,29 @@ def round_model(model: Any, bits: int) -> None:
         variable.assign(on_grid(array_of(variable), bits))
 
 
-def save_compressed(model: Any, path: Path) -> None:
-    """Write a standard `.keras` file whose weights are stored with HDF5's own byte shuffle and gzip."""
+def save_keras_file(model: Any, path: Path, crop: Crop) -> None:
+    """Write a standard `.keras` file that says how images are brought to the model.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    model.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        write_settings(archive, crop)
+
+
+def crop_of(path: Path) -> Crop:
+    """What is cut off before an image is resized for the model of a `.keras` file."""
+    with zipfile.ZipFile(path) as archive:
+        return read_settings(archive).crop
+
+
+def save_compressed(model: Any, path: Path, crop: Crop) -> None:
+    """As `save_keras_file`, with the weights stored with HDF5's own byte shuffle and gzip."""
     h5py = require("h5py", extra="train", purpose="writing compressed weights")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         plain, small = Path(folder) / "plain.keras", Path(folder) / "small.keras"
-        model.save(plain)
+        save_keras_file(model, plain, crop)
         with zipfile.ZipFile(plain) as source, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as target:
             for name in source.namelist():
                 data = source.read(name)

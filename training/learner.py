@@ -16,6 +16,7 @@ from braintumor.training.keras_file import load_keras_file
 from braintumor.training.keras_package import array_of, keras_module
 from braintumor.training.precision import compute_policy, jit_setting
 from braintumor.training.recipe import Recipe
+from braintumor.training.targets import allowed_accuracy, allowed_cross_entropy
 
 __all__ = ["Arrays", "Learner", "StepResult"]
 
@@ -57,9 +58,9 @@ class Learner:
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.model.compile(
             self.optimizer,
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            loss=allowed_cross_entropy(keras),
             weighted_metrics=[],
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            metrics=[allowed_accuracy(keras)],
             jit_compile=jit_setting(keras),
         )
         self.optimizer.build(self.model.trainable_variables)

@@ -13,10 +13,13 @@ from braintumor.errors import InputError, IntegrityError
 from braintumor.models.labels import CLASSES
 from braintumor.training.data import Dataset
 from braintumor.training.splits import Split
+from braintumor.training.targets import ANY_TUMOUR
 
 __all__ = ["Answers", "predictions_csv", "read_predictions", "same_images"]
 
 _COLUMNS = ["split", "file", "label", *CLASSES]
+_TUMOUR = "tumour"
+"""The label of a tumour of unknown type."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +28,7 @@ class Answers:
 
     Attributes:
         files: File names, one an image.
-        labels: int64 [n], what is right.
+        labels: int64 [n], what is right, or `ANY_TUMOUR`.
         probabilities: float64 [n, 4], what the model said; rows sum to 1.
     """
 
@@ -55,8 +58,16 @@ def predictions_csv(parts: Mapping[Split, Dataset], probabilities: Mapping[Split
     for split, found in probabilities.items():
         data = parts[split]
         for name, label, row in zip(data.files, data.labels, found, strict=True):
-            writer.writerow([split, name, CLASSES[label], *(f"{value:.7g}" for value in row)])
+            writer.writerow([split, name, _label(label), *(f"{value:.7g}" for value in row)])
     return stream.getvalue()
+
+
+def _label(number: int) -> str:
+    return _TUMOUR if number == ANY_TUMOUR else CLASSES[number]
+
+
+def _number(label: str) -> int:
+    return ANY_TUMOUR if label == _TUMOUR else CLASSES.index(label)
 
 
 def read_predictions(path: Path) -> dict[str, Answers]:
@@ -79,7 +90,7 @@ def read_predictions(path: Path) -> dict[str, Answers]:
             chosen = [row for row in rows[1:] if row[0] == split]
             found[split] = Answers(
                 files=tuple(row[1] for row in chosen),
-                labels=np.array([CLASSES.index(row[2]) for row in chosen], np.int64),
+                labels=np.array([_number(row[2]) for row in chosen], np.int64),
                 probabilities=np.array([[float(value) for value in row[3:]] for row in chosen]).reshape(-1, 4),
             )
     except (ValueError, IndexError) as error:

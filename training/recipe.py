@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from braintumor.errors import UsageError
 from braintumor.models.catalog import model_spec
+from braintumor.runtime.head import CROPS, Crop
 
 __all__ = ["Augmentation", "Precision", "Recipe", "recipe_from_json"]
 
@@ -22,6 +23,9 @@ class Augmentation:
         shift: Largest shift to either side, as a part of the image's size.
         contrast: Largest relative change of contrast about the image's mean.
         flip: Whether half of the images are mirrored left to right.
+        degrade: Strength, 0 to 1, of what makes the source of a picture hard to tell: resampling through other sizes
+            and filters, blur and sharpening, gamma, brightness, coil sensitivity, noise and JPEG.
+        erase: Part of the images in which a random rectangle is blanked.
     """
 
     rotation_deg: float = 18.0
@@ -29,10 +33,19 @@ class Augmentation:
     shift: float = 0.04
     contrast: float = 0.2
     flip: bool = True
+    degrade: float = 1.0
+    erase: float = 0.2
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name, limit in (("rotation_deg", 180.0), ("zoom", 0.9), ("shift", 0.5), ("contrast", 1.0)):
+        for name, limit in (
+            ("rotation_deg", 180.0),
+            ("zoom", 0.9),
+            ("shift", 0.5),
+            ("contrast", 1.0),
+            ("degrade", 1.0),
+            ("erase", 1.0),
+        ):
             value = getattr(self, name)
             if not 0 <= value <= limit:
                 raise UsageError(f"augmentation {name} {value} was asked for; allowed is 0 to {limit}")
@@ -61,6 +74,7 @@ class Recipe:
         batchnorm_refresh: Batches over which those statistics are estimated afresh at the end; 0 for none.
         patience: Epochs without a better validation loss before the run stops; 0 for never.
         precision: See `Precision`.
+        crop: What is cut off before an image is resized, see `braintumor.runtime.head`.
         initial: Path of a `.keras` file or "imagenet" to start from; None for random weights.
         augmentation: Random changes of the training images.
     """
@@ -82,6 +96,7 @@ class Recipe:
     batchnorm_refresh: int = 40
     patience: int = 0
     precision: Precision = "auto"
+    crop: Crop = "head"
     initial: str | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -94,6 +109,8 @@ class Recipe:
             raise UsageError(f"{self.minutes} minutes were asked for; allowed is more than 0")
         if self.precision not in get_args(Precision):
             raise UsageError(f"precision {self.precision!r}; allowed are {', '.join(get_args(Precision))}")
+        if self.crop not in CROPS:
+            raise UsageError(f"crop {self.crop!r}; allowed are {', '.join(CROPS)}")
         _check_ranges(self)
 
     @property

@@ -13,10 +13,10 @@ from braintumor.models.catalog import CATALOG
 from braintumor.training.audit import near_duplicate_free
 from braintumor.training.calibration import Reliability, fit_temperature, reliability
 from braintumor.training.ensemble_search import Choice, Vote, choose_vote, equal_vote, soft_vote
-from braintumor.training.evaluate import Evaluation, evaluate
+from braintumor.training.evaluate import Detection, Evaluation, detection, evaluate
 from braintumor.training.predictions import Answers, read_predictions
 from braintumor.training.run_record import read_record
-from braintumor.training.splits import ManifestRow
+from braintumor.training.splits import JUDGED, SPLITS, ManifestRow
 from braintumor.training.state import EpochRow
 from braintumor.training.study import STUDY_ENSEMBLE
 
@@ -53,6 +53,7 @@ class Judged:
         temperature: Fitted on validation images.
         test_reliability: Calibration on the test images.
         free_reliability: On those of `free`; None where there is none.
+        tumours: On slices of other collections with a tumour of unknown type; None where there is none.
     """
 
     val: Evaluation
@@ -61,6 +62,7 @@ class Judged:
     temperature: float
     test_reliability: Reliability
     free_reliability: Reliability | None
+    tumours: Detection | None = None
 
     def parts(self) -> dict[str, Evaluation]:
         """What was found on the test images, by a name for them: all, and those without near-duplicates."""
@@ -127,6 +129,7 @@ def _epoch_row(row: Mapping[str, str], source: Path) -> EpochRow:
             train_accuracy=float(row["train_accuracy"]),
             val_loss=float(row["val_loss"]),
             val_accuracy=float(row["val_accuracy"]),
+            tumours_found=float(row.get("tumours_found", "nan")),
             learning_rate=float(row["learning_rate"]),
             images_per_s=float(row["images_per_s"]),
             elapsed_s=float(row["elapsed_s"]),
@@ -152,7 +155,7 @@ def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
     runs = {name: read_run(folder / name) for name in found}
     _check_manifest(next(iter(runs.values())), rows)
     free = near_duplicate_free(rows)
-    judged = {name: judge(run.answers["val"], run.answers["test"], free) for name, run in runs.items()}
+    judged = {name: judge(run.answers, free) for name, run in runs.items()}
     choice = study_vote = None
     if len(runs) > 1:
         choice = choose_vote({name: run.answers["val"] for name, run in runs.items()})
@@ -163,7 +166,10 @@ def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
 
 
 def _check_manifest(run: Run, rows: tuple[ManifestRow, ...]) -> None:
-    for split, answers in run.answers.items():
+    for split in SPLITS:
+        answers = run.answers.get(split)
+        if answers is None:
+            continue
         known = {row.file for row in rows if row.split == split}
         foreign = [name for name in answers.files if name not in known]
         if foreign:
@@ -173,8 +179,9 @@ def _check_manifest(run: Run, rows: tuple[ManifestRow, ...]) -> None:
             )
 
 
-def judge(val: Answers, test: Answers, free: frozenset[str]) -> Judged:
-    """All figures of one model."""
+def judge(answers: Mapping[Any, Answers], free: frozenset[str]) -> Judged:
+    """All figures of one model, from its answers by split."""
+    val, test, tumours = answers["val"], answers["test"], answers.get("tumour-dev")
     part = test.only(free)
     temperature = fit_temperature(val)
     return Judged(
@@ -184,11 +191,13 @@ def judge(val: Answers, test: Answers, free: frozenset[str]) -> Judged:
         temperature=temperature,
         test_reliability=reliability(test, temperature),
         free_reliability=reliability(part, temperature) if len(part) else None,
+        tumours=detection(tumours) if tumours else None,
     )
 
 
 def _judge_vote(runs: Mapping[str, Run], vote: Vote, free: frozenset[str]) -> Judged:
-    val, test = (
-        soft_vote({name: run.answers[split] for name, run in runs.items()}, vote) for split in ("val", "test")
-    )
-    return judge(val, test, free)
+    everywhere = [split for split in JUDGED if all(split in run.answers for run in runs.values())]
+    answers = {
+        split: soft_vote({name: run.answers[split] for name, run in runs.items()}, vote) for split in everywhere
+    }
+    return judge(answers, free)

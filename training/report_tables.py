@@ -24,7 +24,16 @@ _HOW: Final = (
 
 def leaderboard_table(report: Report) -> Markup:
     """Every model and the ensemble, most accurate on test first, the study's figures beside."""
-    head = ("model", "validation", "test", "loss", "study", "study loss", "near-duplicate-free test")
+    head = (
+        "model",
+        "validation",
+        "test",
+        "loss",
+        "study",
+        "study loss",
+        "near-duplicate-free test",
+        "foreign tumours found",
+    )
     rows = []
     for name, found in sorted(report.judged.items(), key=lambda item: -item[1].test.accuracy):
         study = STUDY.get(name)
@@ -37,6 +46,7 @@ def leaderboard_table(report: Report) -> Markup:
                 f"{study.accuracy if study else STUDY_ENSEMBLE_ACCURACY:.2%}",
                 f"{study.loss:.4f}" if study else "",
                 found.free.text() if found.free else "none",
+                found.tumours.text() if found.tumours else "not measured",
             )
         )
     return table(head, rows)

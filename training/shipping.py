@@ -17,7 +17,14 @@ from braintumor.errors import ParityError
 from braintumor.runtime.files import atomic_text, output_error, sha256_of
 from braintumor.training.data import Dataset
 from braintumor.training.evaluate import Evaluation
-from braintumor.training.keras_file import answers_of, load_keras_file, record_answers, round_model, save_compressed
+from braintumor.training.keras_file import (
+    answers_of,
+    crop_of,
+    load_keras_file,
+    record_answers,
+    round_model,
+    save_compressed,
+)
 from braintumor.training.predictions import Answers
 from braintumor.training.report import Judged, judge
 from braintumor.training.run_record import read_record
@@ -98,12 +105,13 @@ def ship(
     Raises:
         ParityError: Validation accuracy moves by more than 0.1 point on every grid.
     """
-    trained = answers_of(load_keras_file(source), parts)
+    crop = crop_of(source)
+    trained = answers_of(load_keras_file(source), parts, crop)
     before = _accuracy(trained["val"], parts["val"])
     for bits in _BITS:
         model = load_keras_file(source)
         round_model(model, bits)
-        found = answers_of(model, parts)
+        found = answers_of(model, parts, crop)
         if abs(_accuracy(found["val"], parts["val"]) - before) <= _ALLOWED_DROP:
             break
     else:
@@ -113,15 +121,13 @@ def ship(
         )
     try:
         target.mkdir(parents=True, exist_ok=True)
-        save_compressed(model, target / source.name)
+        save_compressed(model, target / source.name, crop)
     except OSError as error:
         raise output_error(target, error) from error
     record_answers(target / source.name)
     answers = {split: _answers(parts[split], found[split]) for split in found}
     test_before = _accuracy(trained["test"], parts["test"])
-    shipped = Shipped(
-        target / source.name, bits, before, test_before, judge(answers["val"], answers["test"], free), _data(parts)
-    )
+    shipped = Shipped(target / source.name, bits, before, test_before, judge(answers, free), _data(parts))
     with atomic_text(target / f"{source.stem}.md") as stream:
         stream.write(card(shipped, read_record(run) if run else {}, _curve(run)))
     return shipped
@@ -152,6 +158,10 @@ def card(shipped: Shipped, about: Mapping[str, Any], curve: str) -> str:
     figures = [_row("validation", judged.val), _row("test", judged.test)]
     if judged.free:
         figures.append(_row("test without near-duplicates", judged.free))
+    if judged.tumours:
+        low, high = judged.tumours.interval
+        share = f"{judged.tumours.found}/{judged.tumours.images} = {judged.tumours.share:.2%}"
+        figures.append(f"| foreign tumours, called a tumour | {share} | {low:.2%} to {high:.2%} | |")
     text = _CARD.format(
         name=path.stem,
         file=path.name,
@@ -174,11 +184,17 @@ def card(shipped: Shipped, about: Mapping[str, Any], curve: str) -> str:
 def _data(parts: Mapping[Split, Dataset]) -> str:
     counts = {split: f"{len(data):,}" for split, data in parts.items()}
     told = f"{counts['train']} training, {counts['val']} validation and {counts['test']} test slices"
+    weak = (
+        f"\n- Weak labels: {counts['tumour-train']} slices of another collection with a tumour of unknown type to "
+        f"learn from, {counts['tumour-dev']} to choose by"
+        if "tumour-train" in parts
+        else ""
+    )
     if of_the_study(parts["test"].files[0]) is None:
-        return f"{told} of another data set than the study's."
+        return f"{told} of another data set than the study's.{weak}"
     return (
         f"the Kaggle brain tumour MRI data set, {told}, split by file name.\n"
-        "  All rights belong to the original contributors."
+        f"  All rights belong to the original contributors.{weak}"
     )
 
 

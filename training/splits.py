@@ -8,16 +8,32 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.labels import CLASSES
 
-__all__ = ["SPLITS", "TEST_SUPPORTS", "ManifestRow", "Split", "check_manifest", "read_manifest"]
+__all__ = [
+    "JUDGED",
+    "SPLITS",
+    "TEST_SUPPORTS",
+    "TUMOUR_SPLITS",
+    "ManifestRow",
+    "Split",
+    "check_manifest",
+    "read_manifest",
+]
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "tumour-train", "tumour-dev"]
 
-SPLITS: tuple[Split, ...] = get_args(Split)
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+"""The parts of the data set, whose classes are known."""
+
+TUMOUR_SPLITS: tuple[Split, ...] = ("tumour-train", "tumour-dev")
+"""Slices of other collections with a tumour of unknown type: to learn from, and to choose by."""
+
+JUDGED: tuple[Split, ...] = ("val", "test", "tumour-dev")
+"""The parts that a model is judged on; nothing is learnt from them."""
 
 TEST_SUPPORTS = {"glioma": 158, "healthy": 199, "meningioma": 183, "pituitary": 163}
 """Images a class in the test split: those of the study's classification report."""

@@ -33,6 +33,7 @@ class EpochRow:
     train_accuracy: float
     val_loss: float
     val_accuracy: float
+    tumours_found: float
     learning_rate: float
     images_per_s: float
     elapsed_s: float

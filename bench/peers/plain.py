@@ -11,7 +11,8 @@ from braintumor.bench.contender import Answered
 from braintumor.bench.timing import now_ms
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.runtime.bundle import Bundle
-from braintumor.runtime.image import read_grey, resize
+from braintumor.runtime.geometry import fitted
+from braintumor.runtime.image import read_grey
 from braintumor.runtime.vote import soft_vote
 
 __all__ = ["PlainPeer"]
@@ -26,7 +27,7 @@ class PlainPeer(ABC):
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self._geometries = tuple((member.height, member.width, member.resize) for member in bundle.members)
+        self._geometries = tuple(member.geometry for member in bundle.members)
         self._weights = [member.weight for member in bundle.members]
         self._order = class_permutation(bundle.classes, CLASSES)
 
@@ -42,10 +43,7 @@ class PlainPeer(ABC):
         """
         begun = now_ms()
         grey = [read_grey(path).pixels for path in paths]
-        pixels = {
-            geometry: [resize(image, *geometry) for image in grey]  # type: ignore[arg-type]  # the bundle's schema checks it
-            for geometry in set(self._geometries)
-        }
+        pixels = {geometry: [fitted(image, geometry) for image in grey] for geometry in set(self._geometries)}
         decoded = now_ms()
         batch = {geometry: np.stack(images) for geometry, images in pixels.items()}
         assembled = now_ms()

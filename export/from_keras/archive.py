@@ -25,8 +25,10 @@ from braintumor.export.from_keras.foreign import (
 )
 from braintumor.export.from_keras.hdf5 import HDF5_MAGIC, open_hdf5
 from braintumor.models.build import is_own
+from braintumor.models.input_settings import SETTINGS_FILE, InputSettings, read_settings
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.files import sha256_of
+from braintumor.runtime.head import Crop
 
 __all__ = ["KerasArchive", "open_archive", "read_config", "unpacks_too_far"]
 
@@ -62,8 +64,10 @@ class KerasArchive:
         sha256: Of the file.
         keras_version: That saved it.
         unpacked_bytes: Of its contents.
-        classes: The order of its outputs, where `braintumor.models.build` built it; None where nothing tells.
+        classes: The order of its outputs, where it says so or `braintumor.models.build` built it; None where nothing
+            tells.
         layout: "zip" for `.keras`, "hdf5" for `.h5`.
+        crop: What is cut off before an image is resized for it.
     """
 
     path: Path
@@ -72,6 +76,7 @@ class KerasArchive:
     unpacked_bytes: int
     classes: tuple[str, ...] | None = None
     layout: Literal["zip", "hdf5"] = "zip"
+    crop: Crop = "none"
 
 
 def open_archive(path: Path) -> KerasArchive:
@@ -91,16 +96,17 @@ def open_archive(path: Path) -> KerasArchive:
             head = stream.read(HEAD_BYTES)
         if head.startswith(HDF5_MAGIC):
             config, version = _read_hdf5(path)
+            settings = InputSettings()
             layout: Literal["zip", "hdf5"] = "hdf5"
             size = path.stat().st_size
         elif head.startswith(_ZIP_MAGIC):
-            config, version, size = _read_zip(path)
+            config, version, size, settings = _read_zip(path)
             layout = "zip"
         else:
             raise foreign_file(path, head)
         check_config(path, config)
-        classes = CLASSES if is_own(config) else None
-        return KerasArchive(path, sha256_of(path), version, size, classes, layout)
+        classes = settings.classes or (CLASSES if is_own(config) else None)
+        return KerasArchive(path, sha256_of(path), version, size, classes, layout, settings.crop)
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist; give a file saved with model.save('x.keras')") from error
     except (OSError, *_DAMAGE) as error:
@@ -136,15 +142,16 @@ def _read_hdf5(path: Path) -> tuple[dict[str, Any], str]:
     return parse_json(text, path, "model_config"), version or "2, an early one"
 
 
-def _read_zip(path: Path) -> tuple[dict[str, Any], str, int]:
-    """As `_read_hdf5` for a `.keras` file, and the size of all that it holds."""
+def _read_zip(path: Path) -> tuple[dict[str, Any], str, int, InputSettings]:
+    """As `_read_hdf5` for a `.keras` file, the size of all that it holds, and what it says of its input."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         _check_entries(path, entries)
         config = parse_json(archive.read(_CONFIG), path, _CONFIG)
         metadata = parse_json(archive.read(_METADATA), path, _METADATA)
+        settings = read_settings(archive)
     size = sum(entry.file_size for entry in entries)
-    return config, str(metadata.get("keras_version", "unknown")), size
+    return config, str(metadata.get("keras_version", "unknown")), size, settings
 
 
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
@@ -162,7 +169,7 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
             f"{path} holds an entry that would lie outside of it, {outside[0][:100]!r}; save the model again"
         )
     for entry in entries:
-        if entry.filename in {_CONFIG, _METADATA} and entry.file_size > MAX_CONFIG_BYTES:
+        if entry.filename in {_CONFIG, _METADATA, SETTINGS_FILE} and entry.file_size > MAX_CONFIG_BYTES:
             raise ModelError(
                 f"{path}: {entry.filename} has {entry.file_size:,} bytes; allowed are {MAX_CONFIG_BYTES:,}"
             )

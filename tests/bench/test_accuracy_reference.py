@@ -24,7 +24,7 @@ def bundle(small_bundle: Path) -> Bundle:
 
 
 def answers(ensemble: Ensemble) -> NDArray[np.float32]:
-    return ensemble.probabilities({(h, w, how): phantoms(4, h, w) for h, w, how in ensemble.geometries})
+    return ensemble.probabilities({shape: phantoms(4, shape.height, shape.width) for shape in ensemble.geometries})
 
 
 def test_what_was_loaded_beside_answers_as_what_was_loaded_alone_and_is_asked_once(

@@ -12,6 +12,7 @@ from braintumor.bench.phantoms import phantoms
 from braintumor.bench.study import near_duplicate_free, of_the_study, study_images
 from braintumor.errors import InputError, IntegrityError, UsageError
 from braintumor.models.labels import CLASSES
+from braintumor.runtime.geometry import Geometry
 from braintumor.training.audit import near_duplicate_free as near_duplicate_free_in_training
 from braintumor.training.data import Dataset, save_dataset
 from braintumor.training.splits import SPLITS, read_manifest
@@ -63,12 +64,12 @@ def test_images_are_decoded_when_they_are_asked_for_and_not_before(folder: Path)
 
 def test_batches_hold_every_image_once_in_order_in_every_geometry(folder: Path) -> None:
     found = read_labelled(folder)
-    geometries = ((32, 32, "antialias"), (24, 28, "tf-bilinear"))
+    geometries = (Geometry(32, 32), Geometry(24, 28, "tf-bilinear"), Geometry(24, 24, crop="head"))
     batches = list(found.batches(geometries, 5))
     assert [len(batch[geometries[0]]) for batch in batches] == [5, 5, 2]
-    for height, width, how in geometries:
-        joined = np.concatenate([batch[height, width, how] for batch in batches])
-        assert np.array_equal(joined, found.sized(height, width, how))
+    for geometry in geometries:
+        joined = np.concatenate([batch[geometry] for batch in batches])
+        assert np.array_equal(joined, found.sized(geometry))
 
 
 def test_of_a_prepared_file_the_asked_part_is_read(prepared: Path) -> None:
@@ -76,7 +77,7 @@ def test_of_a_prepared_file_the_asked_part_is_read(prepared: Path) -> None:
         found = read_labelled(prepared, split)
         assert len(found) == 4 * (number + 1)
         assert found.names[0] == f"{split}-0.png"
-        assert np.array_equal(found.sized(32, 32, "antialias"), phantoms(len(found), 32, 32, seed=number))
+        assert np.array_equal(found.sized(Geometry(32, 32)), phantoms(len(found), 32, 32, seed=number))
 
 
 def test_the_sha256_tells_other_pixels_and_other_labels_apart(folder: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,17 @@ from PIL import Image
 
 import braintumor
 from braintumor.bench.phantoms import phantoms
-from braintumor.errors import UsageError
+from braintumor.errors import ModelError, UsageError
 from braintumor.export import cli, pipeline
 from braintumor.export.cli import export
 from braintumor.export.pipeline import default_models, verification_images
 from braintumor.models.catalog import ENSEMBLE
+from braintumor.models.input_settings import SETTINGS_FILE, write_settings
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.bundle import load_bundle
 from braintumor.runtime.cli import infer
+from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.head import crop_to_head
 from braintumor.runtime.resize import RESIZES
 
 Keras = Callable[..., Path]
@@ -199,6 +203,40 @@ def test_scaling_inside_is_told_with_what_it_means(small_keras: Keras):
     assert re.search(told.replace("rescaling", r"rescaling\w*"), run(small_keras(), "--precision", "fp32").stderr)
     assert "scaled inside" not in run(small_keras(), "--precision", "fp32", "--preprocess", "unit").stderr
     assert load_bundle("bundles/fp32").members[0].details["source"].get("scaled_by") is None
+
+
+def test_the_crop_is_taken_from_the_file_unless_an_option_says_otherwise(small_keras: Keras, tmp_path: Path):
+    cropped = tmp_path / "cropped.keras"
+    shutil.copy(small_keras(), cropped)
+    with zipfile.ZipFile(cropped, "a") as archive:
+        write_settings(archive, "head")
+    for option, wanted in (([], ["head", "none"]), (["--crop", "none", "--crop", "head"], ["none", "head"])):
+        result = run(cropped, small_keras(), "--precision", "fp32", *option)
+        assert result.exit_code == 0, result.output
+        members = load_bundle("bundles/fp32").members
+        assert [member.crop for member in members] == wanted
+        assert [member.geometry.crop for member in members] == wanted
+    with Ensemble.load("bundles/fp32", engine="onnxruntime-cpu") as ensemble:
+        head = np.pad(phantoms(1, 80, 80)[0], 30)
+        found = ensemble.predict(head)
+        alone = ensemble.predict(crop_to_head(head))
+    same, other = (
+        [np.array(list(record.members[number].probabilities.values())) for record in (found, alone)]
+        for number in (1, 0)
+    )
+    assert np.allclose(*same)
+    assert not np.allclose(*other)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": "braintumor.model-input/1", "crop": "ears", "classes": []}'])
+def test_settings_that_do_not_fit_are_refused(small_keras: Keras, tmp_path: Path, text: str):
+    broken = tmp_path / "broken.keras"
+    shutil.copy(small_keras(), broken)
+    with zipfile.ZipFile(broken, "a") as archive:
+        archive.writestr(SETTINGS_FILE, text)
+    result = run(broken, "--precision", "fp32")
+    assert result.exit_code == ModelError("").exit_code
+    assert "broken.keras" in result.stderr
 
 
 def test_real_images_are_used_where_they_are_named(small_keras: Keras, tmp_path: Path):

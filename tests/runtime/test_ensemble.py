@@ -23,7 +23,8 @@ from braintumor.models.labels import CLASSES
 from braintumor.runtime.asked import asked_threads
 from braintumor.runtime.bundle import load_bundle
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.image import read_grey, resize
+from braintumor.runtime.geometry import fitted
+from braintumor.runtime.image import read_grey
 from braintumor.runtime.record import Record
 
 
@@ -360,7 +361,7 @@ def test_two_ensembles_work_in_two_threads(three: Path, ensemble: Ensemble, scan
 
 def test_members_are_given_exactly_the_pixels_of_the_one_decoder(ensemble: Ensemble, scans: list[Path]) -> None:
     grey = read_grey(scans[2]).pixels
-    pixels = {(h, w, how): resize(grey, h, w, how)[np.newaxis] for h, w, how in ensemble.geometries}
+    pixels = {geometry: fitted(grey, geometry)[np.newaxis] for geometry in ensemble.geometries}
     members = ensemble.probabilities(pixels)
     record = ensemble.predict(scans[2])
     assert members.shape == (3, 1, 4)

@@ -64,7 +64,7 @@ def run(folder: Path, **options: Any) -> Position:
     """Train the small network in `folder`, with a checkpoint after each step."""
     learner.build_classifier = build
     parts = small_parts()
-    return train(RECIPE, parts["train"], parts["val"], RunFolder(folder), checkpoint_every_s=0.0, **options)
+    return train(RECIPE, parts, RunFolder(folder), checkpoint_every_s=0.0, **options)
 
 
 if __name__ == "__main__":

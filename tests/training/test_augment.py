@@ -1,5 +1,6 @@
 """Augmentation and the batches."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from braintumor.errors import UsageError
 from braintumor.training.augment import augment, augment_batch
 from braintumor.training.feed import class_weights, epoch_batches
 from braintumor.training.recipe import Augmentation
+from braintumor.training.targets import ANY_TUMOUR
 
-NONE = Augmentation(rotation_deg=0, zoom=0, shift=0, contrast=0, flip=False)
+NONE = Augmentation(rotation_deg=0, zoom=0, shift=0, contrast=0, flip=False, degrade=0, erase=0)
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -26,7 +28,7 @@ def test_nothing_asked_changes_nothing(parts: Any) -> None:
 
 def test_only_flip_gives_the_image_or_its_mirror_image(parts: Any) -> None:
     image = parts["train"].images[0]
-    found = [augment(image, Augmentation(0, 0, 0, 0, flip=True), _rng(seed)) for seed in range(30)]
+    found = [augment(image, replace(NONE, flip=True), _rng(seed)) for seed in range(30)]
     same = [np.array_equal(item, image) for item in found]
     mirrored = [np.array_equal(item, image[:, ::-1]) for item in found]
     assert all(one != other for one, other in zip(same, mirrored, strict=True))
@@ -37,7 +39,7 @@ def test_only_rotation_keeps_the_centre() -> None:
     image = np.zeros((65, 65), np.uint8)
     image[31:34, 31:34] = 200
     image[30:35, 60:] = 255
-    found = augment(image, Augmentation(45, 0, 0, 0, flip=False), _rng(5))
+    found = augment(image, replace(NONE, rotation_deg=45), _rng(5))
     assert found[32, 32] == 200
     assert not np.array_equal(found, image)
 
@@ -50,14 +52,44 @@ def test_shape_and_type_stay(seed: int, height: int, width: int) -> None:
     assert found.dtype == np.uint8
 
 
+@given(st.integers(0, 2**32), st.floats(0, 1))
+def test_an_augmented_image_has_the_size_that_was_asked_for(seed: int, degrade: float) -> None:
+    image = _rng(seed).integers(0, 256, (56, 56), np.uint8)
+    found = augment(image, replace(NONE, degrade=degrade, erase=degrade), _rng(seed), 32)
+    assert found.shape == (32, 32)
+    assert found.dtype == np.uint8
+
+
+def test_augment_degrades_what_tells_the_source_of_a_picture(parts: Any) -> None:
+    image = parts["train"].images[0]
+    found = np.stack([augment(image, replace(NONE, degrade=1.0), _rng(seed)) for seed in range(60)]).astype(float)
+    sharpness = np.abs(np.diff(found, axis=1)).mean(axis=(1, 2))
+    assert sharpness.max() > 3 * sharpness.min()
+    assert found.mean(axis=(1, 2)).std() > 5
+    assert np.array_equal(augment(image, NONE, _rng(3)), image)
+
+
+def test_augment_draws_the_same_amount_whatever_the_options(parts: Any) -> None:
+    image = parts["train"].images[0]
+    drawn = []
+    for options in (NONE, Augmentation(), replace(NONE, degrade=1.0)):
+        rng = _rng(9)
+        augment(image, options, rng)
+        drawn.append(rng.random())
+    assert len(set(drawn)) == 1
+
+
 def test_contrast_keeps_the_mean() -> None:
     image = _rng(1).integers(90, 170, (64, 64), np.uint8)
-    found = augment(image, Augmentation(0, 0, 0, contrast=0.5, flip=False), _rng(3))
+    found = augment(image, replace(NONE, contrast=0.5), _rng(3))
     assert abs(float(found.mean()) - float(image.mean())) < 1
     assert abs(float(found.std()) - float(image.std())) > 1
 
 
-@pytest.mark.parametrize("options", [{"zoom": -0.1}, {"rotation_deg": 200}, {"shift": 0.6}, {"contrast": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [{"zoom": -0.1}, {"rotation_deg": 200}, {"shift": 0.6}, {"contrast": 2}, {"degrade": 1.1}, {"erase": -1}],
+)
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         Augmentation(**options)  # type: ignore[arg-type]
@@ -88,6 +120,7 @@ def test_a_fault_in_the_worker_reaches_the_caller(parts: Any) -> None:
 
 def test_class_weights_even_out_the_classes() -> None:
     labels = np.array([0] * 10 + [1] * 30 + [2] * 20 + [3] * 20)
-    weights = class_weights(labels)
+    weights = class_weights(np.append(labels, [ANY_TUMOUR] * 7))
+    assert weights[ANY_TUMOUR] == 1
     assert np.allclose(weights[labels].mean(), 1)
-    assert np.allclose(np.bincount(labels) * weights, 20)
+    assert np.allclose(np.bincount(labels) * weights[:4], 20)

@@ -202,7 +202,7 @@ def test_a_run_is_trained_evaluated_and_shipped_by_commands(tmp_path: Path, part
     assert "bt-train" in card
     assert (tmp_path / "out" / "DenseNet121.keras").stat().st_size < file.stat().st_size
     before, after = (
-        keras_file.answers_of(keras_file.load_keras_file(path), parts)["val"]
+        keras_file.answers_of(keras_file.load_keras_file(path), parts, keras_file.crop_of(path))["val"]
         for path in (file, tmp_path / "out" / "DenseNet121.keras")
     )
     assert (before.argmax(axis=1) == after.argmax(axis=1)).all()

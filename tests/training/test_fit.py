@@ -14,9 +14,10 @@ from rich.console import Console
 from braintumor.errors import IntegrityError, ModelError, OutputError, UsageError
 from braintumor.training import console, fit, state
 from braintumor.training.console import progress_line
-from braintumor.training.finish import finish
+from braintumor.training.finish import finish, refreshed
 from braintumor.training.fit import DivergedError, train
 from braintumor.training.keras_file import answers_of, load_keras_file
+from braintumor.training.learner import Learner
 from braintumor.training.predictions import read_predictions
 from braintumor.training.progress import Progress
 from braintumor.training.recipe import Augmentation, Recipe, recipe_from_json
@@ -30,7 +31,7 @@ QUICK = Recipe("DenseNet121", sizes=(32,), epochs=2, batch_size=32, seed=1, batc
 
 
 def _run(recipe: Recipe, parts: Any, folder: Path, **options: Any) -> Any:
-    return train(recipe, parts["train"], parts["val"], RunFolder(folder), **options)
+    return train(recipe, parts, RunFolder(folder), **options)
 
 
 def test_a_run_learns_and_ends_in_a_keras_file(tmp_path: Path, parts: Any) -> None:
@@ -50,7 +51,7 @@ def test_a_run_learns_and_ends_in_a_keras_file(tmp_path: Path, parts: Any) -> No
     path = finish(recipe, parts, RunFolder(tmp_path))
     stored = read_predictions(tmp_path / "predictions.csv")
     model = load_keras_file(path)
-    again = answers_of(model, parts)
+    again = answers_of(model, parts, "head")
     for split in ("val", "test"):
         assert stored[split].files == parts[split].files
         # The run predicts in the policy of the run; the file is float32.
@@ -58,6 +59,17 @@ def test_a_run_learns_and_ends_in_a_keras_file(tmp_path: Path, parts: Any) -> No
     assert (again["test"].argmax(axis=1) == parts["test"].labels).mean() > 0.8
     assert json.loads((tmp_path / "result.json").read_text())["kept"] in {"as trained", "batchnorm refreshed"}
     assert recipe_from_json(json.loads((tmp_path / "run.json").read_text())["recipe"]) == recipe
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_refreshed_changes_the_statistics_and_no_other_weight(parts: Any, ema: float) -> None:
+    recipe = Recipe(**{**QUICK_VALUES, "batchnorm_refresh": 3, "ema": ema})
+    learner = Learner(recipe, 32)
+    before = [np.array(item) for item in learner.model.get_weights()]
+    after = refreshed(learner, recipe, parts["train"])
+    names = [item.path for item in learner.model.weights]
+    changed = {name for name, one, other in zip(names, before, after, strict=True) if not np.array_equal(one, other)}
+    assert changed == {name for name in names if "moving" in name}
 
 
 def test_same_seed_same_run_and_other_seed_other_run(tmp_path: Path, parts: Any) -> None:

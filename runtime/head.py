@@ -1,0 +1,54 @@
+"""The square around the head, so that neither the border nor the shape of a picture tells where it comes from."""
+
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.models.input_settings import CROPS, Crop
+
+__all__ = ["CROPS", "Crop", "crop_to_head"]
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+_BRIGHT: Final = 0.08
+"""Of the brightest level: above it a pixel belongs to the head or to what is printed beside it."""
+
+_BRIGHTEST: Final = 0.999
+"""Share of the pixels at or below the level that counts as the brightest: single hot pixels do not."""
+
+_SHARE: Final = 0.04
+"""Of a row or column: so much of it must be bright. Printed text and thin frames are less."""
+
+
+def crop_to_head(pixels: Pixels) -> Pixels:
+    """Cut an image to the rows and columns that the head fills, and pad it with black to a square.
+
+    Args:
+        pixels: uint8 [H, W], grey levels on a dark background.
+
+    Returns:
+        uint8 [N, N] with N the longer side of the box; the box is centred. An image without a bright row or column,
+        such as a black one, is only padded.
+    """
+    top, bottom, left, right = _box(pixels)
+    box = pixels[top:bottom, left:right]
+    height, width = box.shape
+    if height == width:
+        return box
+    side = max(height, width)
+    square = np.zeros((side, side), np.uint8)
+    y, x = (side - height) // 2, (side - width) // 2
+    square[y : y + height, x : x + width] = box
+    return square
+
+
+def _box(pixels: Pixels) -> tuple[int, int, int, int]:
+    counts = np.bincount(pixels.ravel(), minlength=256).cumsum()
+    brightest = int(np.searchsorted(counts, _BRIGHTEST * pixels.size))
+    bright = pixels > _BRIGHT * brightest
+    rows = np.flatnonzero(bright.mean(axis=1) > _SHARE)
+    columns = np.flatnonzero(bright.mean(axis=0) > _SHARE)
+    if not len(rows) or not len(columns):
+        return 0, pixels.shape[0], 0, pixels.shape[1]
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
