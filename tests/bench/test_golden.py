@@ -73,7 +73,7 @@ def _run(command: Any, *arguments: Any) -> str:
 def _skeleton(value: Any, key: str = "") -> Any:
     """The document with a type in place of every value; alike elements of a list or mapping are merged."""
     if key in OF_THE_MACHINE:
-        return {name: "any" for name in value}
+        return dict.fromkeys(value, "any")
     if isinstance(value, dict):
         if key in NAMED or set(value) == set(CLASSES):
             return {"*": _merged([_skeleton(item) for item in value.values()])}
