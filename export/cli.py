@@ -1,5 +1,6 @@
 """`bt-export`: `.keras` and `.h5` files in, a verified bundle out."""
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
-from braintumor.errors import UsageError
+from braintumor.errors import ModelError, UsageError
 from braintumor.export.origin import origin_lines
 from braintumor.models.labels import CLASSES, parse_classes
 from braintumor.models.spec import PREPROCESSES
@@ -121,6 +122,15 @@ Value = TypeVar("Value")
     help="For int8: keep what was searched, to export again without images.",
 )
 @click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    show_default=True,
+    help="Give a model up that takes longer; a search for int8 is not counted.",
+)
+@click.option(
     "--verify",
     "verified",
     metavar="BUNDLE",
@@ -154,6 +164,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     validate: Path | None,
     rest: "Precision | None",
     save_plans: Path | None,
+    timeout_s: float,
     verified: Path | None,
     checked: Path | None,
 ) -> None:
@@ -204,6 +215,8 @@ def export(  # noqa: PLR0913 - one parameter an option
         verification_images(images),
         _command_line(),
         Quantisation(calibrate, validate, rest=rest or "fp32", save_plans=save_plans),
+        timeout_s,
+        _end,
     )
     replaced = bundle_there(folder)
     reporter = _Reporter()
@@ -304,6 +317,12 @@ def _size(text: str) -> tuple[int, int]:
             f"--size {text!r} is no size; give height and width in pixels, 1 to {_MAX_SIDE_PX}, as in --size 224x224"
         )
     return int(height), int(width)
+
+
+def _end(message: str) -> None:
+    """End the process at once: the main thread is in a library that does not come back."""
+    click.echo(f"Error: {message}", err=True)
+    os._exit(ModelError.exit_code)
 
 
 def _command_line() -> str:

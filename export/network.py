@@ -8,6 +8,7 @@ from typing import Final, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import checker, shape_inference
 
 from braintumor.errors import KerasLoadError, ModelError, UnavailableError, UnsupportedLayerError
 from braintumor.export.from_keras import KerasFacts, write_core
@@ -35,6 +36,11 @@ _KERAS_TOOLS: Final = ("keras", "onnxslim", "tensorflow", "tf2onnx")
 _TWINS: Final[Mapping[str, str]] = {"tensorflow": "tensorflow-cpu", "onnxruntime": "onnxruntime-gpu"}
 
 _SUM_TOLERANCE: Final = 1e-3
+
+_UNROLL: Final = (
+    "a recurrent layer that is built with unroll=True and given the same weights has none: set_weights, and save it"
+)
+_OTHER_LAYER: Final = "build the model without that layer, set_weights, and save it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ def read_network(archive: KerasArchive, size: tuple[int, int] | None) -> Network
 
 def _through_keras(archive: KerasArchive, size: tuple[int, int] | None, why: UnsupportedLayerError) -> Network:
     from braintumor.export.via_keras.convert import convert
+    from braintumor.export.via_keras.operators import odd_operator, replace_erfc
 
     route = Route("keras", str(why))
     if missing := [name for name in _KERAS_TOOLS if tool_version(name) is None]:
@@ -102,8 +109,21 @@ def _through_keras(archive: KerasArchive, size: tuple[int, int] | None, why: Uns
             "build the network anew in the installed Keras with built-in layers, copy the weights with set_weights, "
             "and save it"
         ) from error
+    replace_erfc(model)
+    if odd := odd_operator(model):
+        raise ModelError(
+            f"{archive.path}: {route.reason}, and Keras and tf2onnx write {odd.op_type} for it ({odd.name[:100]}), "
+            f"which no bundle may hold; {_UNROLL if odd.op_type == 'Loop' else _OTHER_LAYER}"
+        )
     nodes = len(model.graph.node)
-    return Network(simplified(model), facts, route, nodes)
+    try:
+        return Network(simplified(model), facts, route, nodes)
+    except (RuntimeError, checker.ValidationError, shape_inference.InferenceError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{archive.path}: {route.reason}, and what Keras and tf2onnx write for it is no valid ONNX ({told}); "
+            f"{_OTHER_LAYER}"
+        ) from error
 
 
 def ends_in_logits(activation: str | None, answers: NDArray[np.float32], path: object) -> bool:

@@ -1,10 +1,11 @@
 """A whole export: members, one class order, one bundle."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, TypeVar
 
 from braintumor.errors import UsageError
 from braintumor.export.bundle import check_destination, write_bundle
@@ -14,6 +15,7 @@ from braintumor.export.member import ExportedMember, MemberOptions, Target, Veri
 from braintumor.export.mixed import Candidate, choose
 from braintumor.export.network import keras_is_installed
 from braintumor.export.precision import Precision
+from braintumor.export.time_limit import run_within
 from braintumor.export.verify import MIN_IMAGES
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
@@ -23,6 +25,8 @@ from braintumor.runtime.image import SUFFIXES
 __all__ = ["DATA_VARIABLE", "ExportOptions", "Report", "default_models", "export_bundle", "verification_images"]
 
 DATA_VARIABLE: Final = "BRAINTUMOR_DATA"
+
+Result = TypeVar("Result")
 
 _WORKING_MODELS: Final = Path("models")
 
@@ -40,6 +44,8 @@ class ExportOptions:
         images: For the verification.
         command: What was typed, for the bundle.
         quantisation: For int8 and mixed.
+        timeout_s: How long one member may take, None for as long as it likes; a search for int8 is not counted.
+        end: Ends the process with a message, for a member whose time is up inside a library that does not come back.
     """
 
     members: tuple[MemberOptions, ...]
@@ -49,6 +55,8 @@ class ExportOptions:
     images: VerificationImages
     command: str
     quantisation: Quantisation = field(default_factory=Quantisation)
+    timeout_s: float | None = None
+    end: Callable[[str], object] | None = None
 
     def __post_init__(self) -> None:
         """Check what cannot be checked member by member.
@@ -99,7 +107,8 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
     """
     check_destination(options.folder)
     # A misspelt third file is told before the minutes that the first two take.
-    options = replace(options, members=tuple(_with_known_order(member) for member in options.members))
+    known = [_limited(options, member, functools.partial(_with_known_order, member)) for member in options.members]
+    options = replace(options, members=tuple(known))
     classes = _bundle_classes(options.members)
     for member in options.members:
         class_permutation(member.classes, classes)
@@ -116,12 +125,20 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
     )
 
 
+def _limited(options: ExportOptions, member: MemberOptions, work: Callable[[], Result]) -> Result:
+    """Work on one member, within the time that it may take."""
+    seconds = options.timeout_s
+    told = f"{member.path} was not exported within {seconds} seconds; give it more time with --timeout SECONDS"
+    return run_within(seconds, told, work, options.end)
+
+
 def _exported(options: ExportOptions, classes: tuple[str, ...], report: Report) -> list[ExportedMember]:
     """Every member, verified, at what was asked for."""
 
     def one(member: MemberOptions, target: Target) -> ExportedMember:
         report.step(f"{member.name}: exporting at {target.precision}, up to some minutes for a large model")
-        return export_member(member, classes, target, options.images)
+        work = functools.partial(export_member, member, classes, target, options.images)
+        return _limited(options, member, work)
 
     if options.precision in {"int8", "mixed"}:
         asked = options.quantisation

@@ -49,10 +49,13 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
     from braintumor.export.from_keras.config import read_graph
     from braintumor.export.from_keras.facts import input_geometry, read_facts
     from braintumor.export.from_keras.passes import simplify
+    from braintumor.export.from_keras.training_calls import refuse_training
     from braintumor.export.from_keras.weights import open_weights
     from braintumor.export.from_keras.writer import check_constants, check_layers, write_model
 
-    graph = read_graph(read_config(archive), archive.path, by_name=archive.layout == "hdf5")
+    keras2 = archive.keras_version.startswith("2")
+    graph = read_graph(read_config(archive), archive.path, by_name=archive.layout == "hdf5", keras2=keras2)
+    refuse_training(graph, archive.path, keras2=keras2)
     check_layers(graph)
     shape = input_geometry(graph, archive.path, size)
     # What is not finite is refused in words at the end, not warned of on the way.

@@ -1,5 +1,6 @@
 """Building the ONNX graph: nodes, constants, and the order of axes."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +37,7 @@ class Builder:
         self._ir = onnx_ir
         self._orders: dict[tuple[str, bool], ir.Value] = {}
         self._names: set[str] = set()
+        self._taken: Counter[str] = Counter()
 
     def node(self, op_type: str, inputs: "Sequence[ir.Value | None]", name: str, **attributes: Any) -> "ir.Value":
         """Append a node with one output.
@@ -147,9 +149,11 @@ class Builder:
         return self._orders[key]
 
     def _unique(self, name: str) -> str:
-        unique, number = name, 2
+        unique = name
         while unique in self._names:
-            unique, number = f"{name}_{number}", number + 1
+            # Counted on: a name that is taken a thousand times is not tried a thousand times.
+            self._taken[name] += 1
+            unique = f"{name}_{self._taken[name] + 1}"
         self._names.add(unique)
         return unique
 

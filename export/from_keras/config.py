@@ -11,29 +11,33 @@ from typing import Any, Final
 from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall, ModelInput, TensorRef
 from braintumor.export.from_keras.keras2 import MODELS, layer_name, modern_layers, modern_model
+from braintumor.export.from_keras.training_calls import TRAINED_OTHERWISE, says_training
 from braintumor.export.from_keras.weight_places import WeightKeys, keys_by_class, keys_by_name
 
 __all__ = ["read_graph"]
 
 _MAX_DEPTH: Final = 32
+# A model that is called twice within one that is called twice, and so on, unfolds to as many as one likes.
+_MAX_CALLS: Final = 100_000
 _HISTORY_LENGTH: Final = 3
 _KERAS: Final = frozenset({"keras", "tf_keras", "tensorflow"})
 
 
-def read_graph(config: Mapping[str, Any], path: Path, *, by_name: bool = False) -> KerasGraph:
+def read_graph(config: Mapping[str, Any], path: Path, *, by_name: bool = False, keras2: bool = False) -> KerasGraph:
     """Unfold a model's config.
 
     Args:
         config: The config.
         path: The model file, for messages.
         by_name: The file keeps its weights by the names of the layers, as `.h5` does, not by their classes.
+        keras2: In Keras 2 a model that is called with training=True hands that on to its layers, whoever asks it.
 
     Raises:
         UnsupportedLayerError: It is a model of a class other than Functional and Sequential.
         ModelError: The config contradicts itself.
     """
     try:
-        return _Reader(path, keys_by_name if by_name else keys_by_class).read(config)
+        return _Reader(path, keys_by_name if by_name else keys_by_class, keras2=keras2).read(config)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path}: its config does not describe a Keras model ({type(error).__name__}: {error}); "
@@ -44,11 +48,13 @@ def read_graph(config: Mapping[str, Any], path: Path, *, by_name: bool = False) 
 class _Reader:
     """Unfolds models within models into one list of calls."""
 
-    def __init__(self, path: Path, keys: WeightKeys) -> None:
+    def __init__(self, path: Path, keys: WeightKeys, *, keras2: bool) -> None:
         self._path = path
         self._keys = keys
         self.calls: list[LayerCall] = []
         self._calls_of: Counter[str] = Counter()
+        self._called = 0
+        self._keras2, self._in_training = keras2, False
 
     def read(self, config: Mapping[str, Any]) -> KerasGraph:
         config = modern_model(config)
@@ -128,15 +134,24 @@ class _Reader:
         kwargs: Mapping[str, Any],
         depth: int,
     ) -> list[TensorRef]:
+        self._called += 1
+        if self._called > _MAX_CALLS:
+            raise ModelError(f"{self._path} calls its layers more than {_MAX_CALLS:,} times; build it of fewer")
         path = prefix + layer_name(layer)
         self._calls_of[path] += 1
         name = path if self._calls_of[path] == 1 else f"{path}@{self._calls_of[path]}"
+        minds = layer["class_name"] in {*MODELS, *TRAINED_OTHERWISE}
+        if self._in_training and minds and says_training(args, kwargs) is None:
+            kwargs = {**kwargs, "training": True}
         if layer["class_name"] in MODELS:
             layer = modern_model(layer)
             tensors = [item for item in _leaves([*args, kwargs]) if isinstance(item, TensorRef)]
             names = [item.name for item in _model_inputs(layer)]
             given = dict(zip(names, tensors, strict=True)) if names else {"": tensors[0]}
-            return self._unfold(layer, f"{path}/", weights, given, depth + 1)
+            outside, self._in_training = self._in_training, self._keras2 and bool(says_training(args, kwargs))
+            found = self._unfold(layer, f"{path}/", weights, given, depth + 1)
+            self._in_training = outside
+            return found
         operation = ".ops." in f"{layer.get('module')}."
         call = LayerCall(
             name, path, _class_name(layer), operation, layer["config"], weights, _policy(layer), args, kwargs

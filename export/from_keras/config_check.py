@@ -13,6 +13,9 @@ MAX_CONFIG_BYTES: Final = 32 << 20
 """The most that the description of a network may take; one of 20,000 layers takes 7 MB."""
 
 
+_FOREIGN_CODE: Final = frozenset({"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"})
+
+
 def parse_json(raw: str | bytes, path: Path, what: str) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -51,6 +54,11 @@ def check_config(path: Path, config: dict[str, Any]) -> None:
             raise ModelError(
                 f"{path} has a Lambda layer, which is Python code inside the file and is never run; rebuild the "
                 "model with built-in layers (Rescaling for scaling, Concatenate for grey to RGB) and save it again"
+            )
+        if class_name in _FOREIGN_CODE:
+            raise ModelError(
+                f"{path} has a {class_name} layer, which brings code of another library with it and is never run; "
+                "rebuild the model with built-in layers and save it again"
             )
         # Keras 2 writes a class of the user's own as "Package>Class".
         if item.get("registered_name") not in {None, class_name} or not _is_keras(item) or ">" in class_name:

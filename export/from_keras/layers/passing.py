@@ -5,6 +5,7 @@ from typing import Final
 
 from braintumor.export.from_keras.builder import Builder
 from braintumor.export.from_keras.tensor import Call, Tensor
+from braintumor.export.from_keras.training_calls import DROPOUT
 
 __all__ = ["AUGMENTATION", "LAYERS"]
 
@@ -25,21 +26,6 @@ def _random_crop(call: Call, graph: Builder) -> Tensor:
     if call.config.get("data_format") == "channels_first" or call.input.shape[:2] != size:
         raise call.unsupported(f"it crops {call.input.shape} to {size} in training only")
     return _augmentation(call, graph)
-
-
-def _dropout(call: Call, graph: Builder) -> Tensor:
-    """The input itself, unless the model asks for dropout in every answer (Monte Carlo dropout).
-
-    Raises:
-        ModelError: The layer is called with training=True.
-    """
-    # Keras saves training=True at every call of an augmentation layer, where it is the default and means nothing.
-    if call.kwargs.get("training"):
-        raise call.refused(
-            "is called with training=True, so the model's answers are random; build it without training=True, "
-            "set_weights, and save it again"
-        )
-    return _passes_on(call, graph)
 
 
 AUGMENTATION: Final = (
@@ -76,17 +62,5 @@ LAYERS: Final = {
     **dict.fromkeys(("ActivityRegularization", "Identity"), _passes_on),
     **dict.fromkeys(AUGMENTATION, _augmentation),
     "RandomCrop": _random_crop,
-    **dict.fromkeys(
-        (
-            "AlphaDropout",
-            "Dropout",
-            "GaussianDropout",
-            "GaussianNoise",
-            "SpatialDropout1D",
-            "SpatialDropout2D",
-            "SpatialDropout3D",
-            "StochasticDepth",
-        ),
-        _dropout,
-    ),
+    **dict.fromkeys(DROPOUT, _passes_on),
 }

@@ -281,6 +281,14 @@ def test_a_lambda_used_as_an_activation_is_refused(tmp_path: Path):
     assert "Lambda" in refusal(write_archive(tmp_path / "activation.keras", {"layers": [layer]}))
 
 
+@pytest.mark.parametrize("name", ["TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"])
+def test_a_layer_that_brings_code_of_another_library_is_refused(tmp_path: Path, name: str):
+    layer = RELU | {"class_name": name, "config": {"module": "gASVIAAAAAAA"}}
+    assert f"has a {name} layer, which brings code" in refusal(
+        write_archive(tmp_path / "x.keras", {"layers": [layer]})
+    )
+
+
 @pytest.mark.parametrize("registered", [True, False])
 def test_a_layer_of_the_users_own_is_named_in_the_refusal(tmp_path: Path, registered: bool):
     import keras

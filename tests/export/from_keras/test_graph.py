@@ -242,6 +242,32 @@ def test_read_graph_refuses_a_config_that_contradicts_itself(config: dict[str, A
         read_graph(config, PATH)
 
 
+def doubled(depth: int) -> dict[str, Any]:
+    """Models within models, each called twice in a row."""
+    model: dict[str, Any] = {"class_name": "Flatten", "config": {}}
+    for level in range(depth):
+        shape = {"name": f"i{level}", "batch_shape": [None, 8]}
+        given = {"class_name": "InputLayer", "name": f"i{level}", "config": shape, "inbound_nodes": []}
+        inner = {**model, "name": "inner", "config": {**model["config"], "name": "inner"}}
+        inner["inbound_nodes"] = [
+            {"args": [history(f"i{level}", 0)], "kwargs": {}},
+            {"args": [history("inner", 0)], "kwargs": {}},
+        ]
+        ends = {"input_layers": [f"i{level}", 0, 0], "output_layers": ["inner", 2 if level else 1, 0]}
+        model = {"class_name": "Functional", "config": {"name": f"m{level}", "layers": [given, inner], **ends}}
+    return model
+
+
+def history(name: str, call: int) -> dict[str, Any]:
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, call, 0]}}
+
+
+def test_read_graph_unfolds_models_that_are_called_twice_and_refuses_to_do_so_for_ever():
+    assert len(read_graph(doubled(5), PATH).calls) == 32
+    with pytest.raises(ModelError, match="calls its layers more than 100,000 times"):
+        read_graph(doubled(30), PATH)
+
+
 def test_read_graph_refuses_a_model_of_another_class():
     with pytest.raises(UnsupportedLayerError, match="MyModel"):
         read_graph({"class_name": "MyModel", "config": {"name": "mine"}}, PATH)

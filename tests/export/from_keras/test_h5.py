@@ -113,6 +113,28 @@ def test_a_model_of_one_level_keeps_weights_by_layer(tmp_path: Path):
     assert np.abs(onnx_answers(core, images) - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
+def in_training(inner: Any) -> Any:
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((16, 16, 3))
+    x = layers.GlobalAveragePooling2D()(inner(layers.Rescaling(1 / 127.5)(image), training=True))
+    return keras.Model(image, layers.Dense(4, activation="softmax")(x))
+
+
+def test_a_backbone_that_keras_2_calls_in_training_is_refused_by_the_layer_that_minds(tmp_path: Path):
+    path = write_keras2_h5(made(in_training), tmp_path / "model.h5")
+    assert "layer 'backbone/stem_bn' (BatchNormalization) is called with training=True" in refusal(path)
+    # Frozen, its statistics are those that it was trained to.
+    assert write_core(open_archive(write_keras2_h5(made(in_training, None), path))).facts.classes == 4
+    # Keras 3 hands its own training=False on.
+    model = made(in_training)
+    model.save(tmp_path / "model.keras")
+    core = write_core(open_archive(tmp_path / "model.keras"))
+    images = pixels(core, 3)
+    assert np.abs(onnx_answers(core, images) - model.predict(images, verbose=0)).max() <= TOLERANCE
+
+
 def change(path: Path, what: Callable[[h5py.File], Any]) -> Path:
     with h5py.File(path, "r+") as file:
         what(file)

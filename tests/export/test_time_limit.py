@@ -1,0 +1,112 @@
+"""The time that an export of one model may take."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braintumor.errors import ModelError
+from braintumor.export import time_limit
+from braintumor.export.time_limit import run_within
+
+
+def busy(ended: list[bool]) -> None:
+    try:
+        while True:
+            # As a library may that takes any error for one of its own.
+            with contextlib.suppress(Exception):
+                time.sleep(0.001)
+    finally:
+        ended.append(True)
+
+
+def test_a_block_that_takes_too_long_ends_in_the_message_and_in_order():
+    ended: list[bool] = []
+    with pytest.raises(ModelError, match="too slow"):
+        run_within(0.2, "too slow", lambda: busy(ended))
+    assert ended
+
+
+@pytest.mark.parametrize("seconds", [None, 30.0])
+def test_a_block_within_its_time_is_left_alone(seconds: float | None):
+    assert run_within(seconds, "too slow", lambda: sum(range(1000))) == 499500
+
+
+def test_a_block_that_ends_at_its_limit_leaves_nothing_to_come():
+    for _ in range(500):
+        with contextlib.suppress(ModelError):
+            assert run_within(0.0001, "too slow", lambda: sum(range(1000))) == 499500
+        sum(range(300))
+
+
+def test_an_error_of_the_block_is_passed_on():
+    with pytest.raises(KeyError):
+        run_within(30, "too slow", lambda: {}["mine"])
+
+
+def test_a_library_that_does_not_come_back_is_ended_by_the_caller(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time_limit, "_GRACE_S", 0.1)
+    told: list[str] = []
+    with pytest.raises(ModelError, match="too slow"):
+        run_within(0.1, "too slow", lambda: time.sleep(1), told.append)
+    assert told == ["too slow"]
+
+
+def deep(template: Path, path: Path, count: int) -> Path:
+    """A Sequential of so many layers, made of a saved one whose first layer is repeated."""
+    with zipfile.ZipFile(template) as source, zipfile.ZipFile(path, "w") as target:
+        config = json.loads(source.read("config.json"))
+        given, first, *rest = config["config"]["layers"]
+        repeated = [{**first, "config": {**first["config"], "name": f"scale{index}"}} for index in range(count)]
+        config["config"]["layers"] = [given, *repeated, *rest]
+        target.writestr("config.json", json.dumps(config))
+        for name in ("metadata.json", "model.weights.h5"):
+            target.writestr(name, source.read(name))
+    return path
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    import keras
+
+    layers: Any = keras.layers
+    head = [layers.Rescaling(1.0, 0.001), layers.Flatten(), layers.Dense(4)]
+    keras.Sequential([keras.Input((32, 32, 1)), *head]).save(tmp_path / "template.keras")
+    return tmp_path / "template.keras"
+
+
+def test_bt_export_gives_a_model_up_that_takes_longer_than_it_may(template: Path, tmp_path: Path):
+    deep_model = deep(template, tmp_path / "deep.keras", 20_000)
+    cache = tmp_path / "cache"
+    code = "import sys; from braintumor.export.cli import main; sys.argv[0] = 'bt-export'; main()"
+    command = [sys.executable, "-c", code, str(deep_model), "--precision", "fp32", "--timeout", "0.5"]
+    environment = os.environ | {"BRAINTUMOR_CACHE": str(cache)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [
+        f"Error: {deep_model} was not exported within 0.5 seconds; give it more time with --timeout SECONDS"
+    ]
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_writing_a_network_of_twice_the_layers_takes_about_twice_the_time(template: Path, tmp_path: Path):
+    from braintumor.export.from_keras import open_archive, write_core
+
+    def seconds(count: int) -> float:
+        archive = open_archive(deep(template, tmp_path / f"deep{count}.keras", count))
+        begun = time.process_time()
+        core = write_core(archive)
+        assert len(core.model.graph.node) > count
+        return time.process_time() - begun
+
+    seconds(100)  # imports
+    assert seconds(16_000) < 12 * seconds(4_000)
