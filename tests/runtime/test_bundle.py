@@ -140,7 +140,7 @@ def test_fields_of_a_newer_writer_are_carried_along(copied: Path) -> None:
         (member(height=0), ["height 0"]),
         (member(width=100_000), ["width 100000", "4096"]),
         (member(height=32.0), ["'height' is float"]),
-        (member(resize="nearest"), ["'nearest'", "antialias, tf-bilinear"]),
+        (member(resize="area"), ["'area'", "antialias, tf-bilinear"]),
         (member(precision="int4"), ["'int4'", "fp32, fp16"]),
         (member(sha256="A" * 64), ["64 hexadecimal digits"]),
         (member(sha256="0" * 63), ["64 hexadecimal digits"]),
