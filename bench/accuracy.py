@@ -11,8 +11,10 @@ import numpy as np
 from braintumor.bench.accuracy_answers import Answers, Who, ask, who
 from braintumor.bench.accuracy_pairs import Comparison, compared
 from braintumor.bench.accuracy_reference import KERAS, NO_REFERENCE, ReferenceOptions, References
+from braintumor.bench.accuracy_scalings import Scaling, tried_scalings
 from braintumor.bench.accuracy_scores import Scores, decided, scores
 from braintumor.bench.accuracy_trials import PERTURBATIONS, RUNS, Robustness, Stability, robustness, stability
+from braintumor.bench.findings import lost_members
 from braintumor.bench.gate import DEFAULT_MARGIN_POINTS, EarlyExit, Evidence, Verdict, judged
 from braintumor.bench.labelled import LabelledImages
 from braintumor.bench.study import near_duplicate_free, of_the_study
@@ -204,9 +206,28 @@ def _judgement(
     if reference is not None:
         pair = (reference.who, reference.answers), (deployed.who, deployed.answers)
         comparison = compared(*pair, images, unseen(images))
-    evidence = Evidence(deployed.vote, deployed.members, stable, comparison, early)
+    evidence = Evidence(
+        deployed.vote,
+        deployed.members,
+        stable,
+        comparison,
+        early,
+        sources={one.name: one.details["source"].get("classes", bundle.classes) for one in bundle.members},
+        scalings=_scalings(bundle, deployed, images, options, progress),
+    )
     verdict = judged(evidence, options.margin_points)
     return Judgement(bundle, deployed, stable, reference, comparison, early, verdict)
+
+
+def _scalings(
+    bundle: Bundle, deployed: Judged, images: LabelledImages, options: AccuracyOptions, progress: Progress
+) -> Mapping[str, Scaling | None] | None:
+    """Other scalings of members that are right by chance only, where Keras can be asked."""
+    lost = lost_members(deployed.members)
+    if options.reference != KERAS or not lost:
+        return None
+    progress.begin(f"{bundle.folder.name}: {', '.join(lost)} scaled otherwise", len(images))
+    return tried_scalings(bundle, lost, images, options.models, progress.tick)
 
 
 def _stability_images(images: LabelledImages) -> int:

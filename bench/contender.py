@@ -80,7 +80,7 @@ class Answered:
     """One batch, answered.
 
     Attributes:
-        vote: float32 [batch, classes], in the order of `braintumor.models.labels.CLASSES`.
+        vote: float32 [batch, classes], in the order of `braintumor.models.labels.usual_order`.
         stages_ms: What each part took, of `STAGES`.
         members: float32 [members, batch, classes]; None where there are no members.
         members_ms: Name → time of a member that was asked. Members that work at the same time overlap.

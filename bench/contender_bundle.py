@@ -9,7 +9,7 @@ from braintumor.bench.contender import Answered, ContenderInfo
 from braintumor.bench.contender_timed import timed_engine
 from braintumor.bench.timing import now_ms
 from braintumor.errors import UnavailableError
-from braintumor.models.labels import CLASSES, class_permutation
+from braintumor.models.labels import class_permutation, usual_order
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.members import Images
 from braintumor.runtime.prepare import Prepared, prepared
@@ -36,7 +36,8 @@ class BundleContender:
         members = self._ensemble.members
         self._timed = [timed_engine(one) for one in members.engines]
         members.engines = tuple(self._timed)
-        self._order = class_permutation(self._ensemble.bundle.classes, CLASSES)
+        classes = self._ensemble.bundle.classes
+        self._order = class_permutation(classes, usual_order(classes))
         self._info = _info(self._ensemble)
 
     @property

@@ -11,40 +11,24 @@ exceed the margin, whether they turned out better or worse. (Beside other models
 The other findings are faults that a vote, or a fitting reference, can hide.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-import numpy as np
-
 from braintumor.bench.accuracy_pairs import Comparison, Paired
+from braintumor.bench.accuracy_scalings import Scaling
 from braintumor.bench.accuracy_scores import Scores
 from braintumor.bench.accuracy_trials import Stability
+from braintumor.bench.findings import Finding, chance_findings, class_findings
 from braintumor.bench.intervals import CONFIDENCE, images_needed, tango_interval, tango_lower
 from braintumor.errors import UsageError
 
-__all__ = ["DEFAULT_MARGIN_POINTS", "EarlyExit", "Evidence", "Finding", "Verdict", "judged"]
+__all__ = ["DEFAULT_MARGIN_POINTS", "EarlyExit", "Evidence", "Verdict", "judged"]
 
 DEFAULT_MARGIN_POINTS: Final = 0.5
 """How much accuracy may be lost, in points."""
 
 Status = Literal["accepted", "refused", "unjudged"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        check: Its name, such as "non-inferiority".
-        passed: Whether it is as it must be.
-        text: What was found, in a sentence.
-    """
-
-    check: str
-    passed: bool
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +98,8 @@ class Evidence:
         stability: Under other batches and runs.
         comparison: With the reference; None without one.
         early_exit: None where all members run.
+        sources: By member, the class names that were given at its export, in the order of its model's outputs.
+        scalings: By member that is lost, what other scaling suits it; None where none was tried.
     """
 
     vote: Scores
@@ -121,6 +107,8 @@ class Evidence:
     stability: Stability
     comparison: Comparison | None
     early_exit: EarlyExit | None = None
+    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    scalings: Mapping[str, Scaling | None] | None = None
 
 
 _NON_INFERIORITY: Final = "non-inferiority"
@@ -138,7 +126,12 @@ def judged(evidence: Evidence, margin_points: float = DEFAULT_MARGIN_POINTS) -> 
     """
     if not 0 < margin_points < 100:  # noqa: PLR2004 - percent
         raise UsageError(f"a margin of {margin_points} points was asked for; allowed is above 0 and below 100")
-    findings = [_finite(evidence), *_classes(evidence), *_stable(evidence.stability)]
+    findings = [
+        _finite(evidence),
+        *class_findings(evidence.members, evidence.sources),
+        *chance_findings(evidence.members, evidence.scalings),
+        *_stable(evidence.stability),
+    ]
     if evidence.early_exit is not None:
         findings.append(_same_labels(evidence.early_exit))
     if evidence.comparison is not None:
@@ -154,39 +147,6 @@ def _finite(evidence: Evidence) -> Finding:
         return Finding("finite", True, "every member gives finite probabilities for every image")
     shown = ", ".join(f"{name} for {count} of {evidence.vote.right.total} images" for name, count in odd.items())
     return Finding("finite", False, f"no finite probabilities: {shown}; half precision may overflow: export at fp32")
-
-
-def _classes(evidence: Evidence) -> Iterator[Finding]:
-    """Whether answers fit the truth far better when their classes are renamed: then their order is wrong."""
-    swapped = {name: found for name, one in evidence.members.items() if (found := _better_order(one))}
-    if not swapped:
-        yield Finding("classes", True, "no member fits the truth better with its classes in another order")
-    for name, order in swapped.items():
-        yield Finding(
-            "classes",
-            False,
-            f"{name} fits the truth if its classes are taken as {','.join(order)}: they are swapped; export it again "
-            "with the right --classes",
-        )
-
-
-def _better_order(scores: Scores) -> Sequence[str] | None:
-    """The order in which more than half of all are right, where the given one has them wrong."""
-    confusion = np.array(scores.confusion)
-    numbers = range(len(scores.classes))
-
-    def right(order: Sequence[int]) -> int:
-        # The answer `column` means the class order[column].
-        return int(sum(confusion[order[column], column] for column in numbers))
-
-    best = max(
-        itertools.permutations(numbers), key=lambda order: (right(order), [a == b for a, b in enumerate(order)])
-    )
-    # More than a tenth of all images: two classes that a weak network takes for each other are no swapped names.
-    clearly = right(best) > scores.right.count + scores.right.total / 10
-    if 2 * right(best) <= scores.right.total or not clearly:
-        return None
-    return [scores.classes[label] for label in best]
 
 
 def _stable(found: Stability) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from braintumor.bench.environment import environment
 from braintumor.bench.latency_decisions import Known, Running, decide, pareto_of, result_of
 from braintumor.bench.latency_device import DeviceTimes
 from braintumor.bench.latency_images import TimedImages, timed_images
-from braintumor.bench.latency_options import LatencyOptions, Planned, planned
+from braintumor.bench.latency_options import LatencyOptions, Planned, planned, shared_classes
 from braintumor.bench.latency_result import (
     BatchTimes,
     ColdStart,
@@ -66,7 +66,10 @@ def measure_latency(
     begun = environment()
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(tempfile.TemporaryDirectory(prefix="braintumor-latency-"))
-        images = timed_images(options.data, options.images, Path(work), all_decided=options.all_decided)
+        classes = shared_classes(options)
+        images = timed_images(
+            options.data, options.images, Path(work), all_decided=options.all_decided, classes=classes
+        )
         running, skipped = _started(options, images, stack, told)
         comparisons: list[Comparison] = []
 

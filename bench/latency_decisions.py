@@ -24,7 +24,7 @@ class Said:
     """Answers to all images, in the order of `TimedImages.paths`.
 
     Attributes:
-        votes: float32 [images, classes], in the order of `braintumor.models.labels.CLASSES`.
+        votes: float32 [images, classes], in the order of `braintumor.models.labels.usual_order`.
         members: float32 [members, images, classes].
     """
 

@@ -1,6 +1,6 @@
 """The images that a latency is measured on: files, since decoding them is a part of every answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ from PIL import Image
 
 from braintumor.bench.labelled import read_labelled
 from braintumor.bench.phantoms import phantoms
+from braintumor.models.labels import CLASSES
 
 __all__ = ["DEFAULT_COUNT", "TimedImages", "timed_images"]
 
@@ -26,7 +27,7 @@ class TimedImages:
 
     Attributes:
         paths: The files, evenly over the classes from the first to the last.
-        labels: int64 [n], indices into `braintumor.models.labels.CLASSES`; None for phantoms.
+        labels: int64 [n], indices into the classes; None for phantoms.
         source: Where they come from, in words.
         timed: The times are those of the first so many; decisions are taken on all.
         unwritten: Files that are made when the decisions are asked for, if they are.
@@ -54,7 +55,14 @@ class TimedImages:
                 _write(path, pixels)
 
 
-def timed_images(data: Path | None, count: int | None, work: Path, *, all_decided: bool = False) -> TimedImages:
+def timed_images(
+    data: Path | None,
+    count: int | None,
+    work: Path,
+    *,
+    all_decided: bool = False,
+    classes: Sequence[str] = CLASSES,
+) -> TimedImages:
     """Choose images, evenly over the classes.
 
     Args:
@@ -62,6 +70,7 @@ def timed_images(data: Path | None, count: int | None, work: Path, *, all_decide
         count: How many are timed; None for `DEFAULT_COUNT`.
         work: An empty folder, for what is no file yet.
         all_decided: Take all images that there are, for the decisions.
+        classes: Their names, in the order of the labels.
 
     Raises:
         UsageError: There is no such source, there are not so many, or a class has none.
@@ -70,7 +79,7 @@ def timed_images(data: Path | None, count: int | None, work: Path, *, all_decide
     if data is None:
         pixels = phantoms(count or DEFAULT_COUNT, _PHANTOM_SIDE, _PHANTOM_SIDE)
         return _on_disk(pixels, work, "generated phantoms: no data was named", None, len(pixels))
-    found = read_labelled(data)
+    found = read_labelled(data, classes=classes)
     timed = len(found.stratified_order(count or min(DEFAULT_COUNT, len(found))))
     chosen = found.stratified(len(found) if all_decided else timed)
     return _on_disk(chosen.pixels, work, str(data), chosen.labels, timed)

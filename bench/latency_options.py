@@ -11,11 +11,12 @@ from braintumor.bench.peers.registry import missing_reason, peer_entry
 from braintumor.bench.peers.sources import keras_sources
 from braintumor.bench.stability import Window
 from braintumor.errors import UnavailableError, UsageError
+from braintumor.models.labels import CLASSES, usual_order
 from braintumor.runtime.bundle import load_bundle
 from braintumor.runtime.record import Policy
 from braintumor.runtime.registry import AUTO, ENGINES, candidates
 
-__all__ = ["EVERY", "LatencyOptions", "Planned", "planned"]
+__all__ = ["EVERY", "LatencyOptions", "Planned", "planned", "shared_classes"]
 
 EVERY: Final = "all"
 """In place of an engine: every engine that is usable here."""
@@ -112,6 +113,20 @@ class Planned:
     optional: bool
 
 
+def shared_classes(options: LatencyOptions) -> tuple[str, ...]:
+    """The classes of all bundles, in the order in which their answers are compared.
+
+    Raises:
+        UsageError: The bundles know different ones.
+        IntegrityError: A bundle is not what it says it is.
+    """
+    orders = {folder.name: usual_order(load_bundle(folder).classes) for folder in options.bundles}
+    if len(set(orders.values())) > 1:
+        known = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in orders.items())
+        raise UsageError(f"the bundles know different classes ({known}); time those of one set of classes together")
+    return next(iter(orders.values()))
+
+
 def planned(options: LatencyOptions) -> Iterator[Planned | Skipped]:
     """Bundles on their engines first, then peers; what cannot be started here comes with the reason.
 
@@ -157,6 +172,8 @@ def _peer(name: str, bundle: Path, options: LatencyOptions) -> Planned | Skipped
     entry = peer_entry(name)
     if reason := missing_reason(name):
         return Skipped(name, reason)
+    if entry.own_model and usual_order(classes := load_bundle(bundle).classes) != CLASSES:
+        return Skipped(name, f"its own model knows {', '.join(CLASSES)}, {bundle.name} knows {', '.join(classes)}")
     arguments: dict[str, Any] = {"threads": options.threads, **entry.options}
     if name == "keras":
         try:

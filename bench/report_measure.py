@@ -14,7 +14,7 @@ from braintumor.bench.latency_options import EVERY, LatencyOptions
 from braintumor.bench.options import model_folders
 from braintumor.bench.stability import Window
 from braintumor.errors import UsageError
-from braintumor.models.labels import CLASSES
+from braintumor.models.labels import usual_order
 from braintumor.runtime.bundle import Bundle, load_bundle
 from braintumor.runtime.registry import AUTO, candidates
 
@@ -61,7 +61,7 @@ class Judging:
 
     def _said(self, judgements: Sequence[Judgement]) -> Known:
         """In the orders in which contenders are asked; nothing where their classes have another one."""
-        if self.images.classes != CLASSES:
+        if self.images.classes != usual_order(self.images.classes):
             return {}
         order = self.images.stratified_order(len(self.images))
         return {

@@ -17,7 +17,7 @@ __all__ = ["report_page"]
 _VERDICTS: Final = {"accepted": "✓ Accepted", "refused": "✗ Refused", "unjudged": "Not judged", "timed": "Timed only"}
 
 _LIMITS: Final = """\
-The networks were trained on public slices of one kind and judge every image as one of four classes, whatever it \
+The networks were trained on public slices of one kind and judge every image as one of their classes, whatever it \
 shows: they do not say “none of these”.
 The test images come from the collection that the training images come from, and many have a near-duplicate there: \
 on images from elsewhere figures may be lower. The column without near-duplicates is the one to plan with.

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from braintumor.errors import UsageError
 
-__all__ = ["CLASSES", "ORDERS", "canonical_label", "class_permutation", "parse_classes"]
+__all__ = ["CLASSES", "ORDERS", "canonical_label", "class_permutation", "parse_classes", "usual_order"]
 
 CLASSES = ("glioma", "healthy", "meningioma", "pituitary")
 
@@ -69,6 +69,11 @@ def _questioned(name: str) -> str:
         return f"{name} is not a class that is known here"
     label = canonical_label(close[0])
     return f"{name}: did you mean {close[0]}{'' if label == close[0] else f' ({label})'}?"
+
+
+def usual_order(classes: Sequence[str]) -> tuple[str, ...]:
+    """The order in which answers of several sources are compared: `CLASSES`, or the alphabet for other classes."""
+    return CLASSES if set(classes) == set(CLASSES) else tuple(sorted(classes))
 
 
 def class_permutation(source: Sequence[str], target: Sequence[str]) -> tuple[int, ...]:

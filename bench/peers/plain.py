@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from braintumor.bench.contender import Answered
 from braintumor.bench.timing import now_ms
-from braintumor.models.labels import CLASSES, class_permutation
+from braintumor.models.labels import class_permutation, usual_order
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.geometry import fitted
 from braintumor.runtime.image import read_grey
@@ -29,11 +29,11 @@ class PlainPeer(ABC):
         self.bundle = bundle
         self._geometries = tuple(member.geometry for member in bundle.members)
         self._weights = [member.weight for member in bundle.members]
-        self._order = class_permutation(bundle.classes, CLASSES)
+        self._order = class_permutation(bundle.classes, usual_order(bundle.classes))
 
     @abstractmethod
     def infer(self, index: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What one member answers: float32 [batch, 4] in the bundle's class order, to uint8 [batch, H, W]."""
+        """What one member answers: float32 [batch, classes] in the bundle's class order, to uint8 [batch, H, W]."""
 
     def answer(self, paths: Sequence[Path]) -> Answered:
         """Answer image files as one batch.
