@@ -19,6 +19,7 @@ from braintumor.runtime.bundle_checksum import sealed
 from braintumor.runtime.bundle_schema import FUSION, SCHEMA, parse_bundle
 from braintumor.runtime.files import output_error, sha256_of
 from braintumor.runtime.image import DECODE_VERSION
+from braintumor.runtime.work_folder import sweep, work_folder
 
 __all__ = ["bundle_there", "check_destination", "write_bundle"]
 
@@ -53,33 +54,29 @@ def write_bundle(
     check_destination(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        sweep(folder.parent, f".{folder.name}-")
+        with work_folder(folder.parent, f".{folder.name}-") as work:
+            entries = [
+                _copy_member(work, member, files[member["name"]], probes.get(member["name"])) for member in members
+            ]
+            details = {
+                "schema": SCHEMA,
+                IDENTITY: IDENTITY_VERSION,
+                "name": name,
+                "classes": list(classes),
+                "decode_version": DECODE_VERSION,
+                "fusion": FUSION,
+                "members": entries,
+                "calibration": None,
+                "acceptance": None,
+                "command": command,
+            }
+            _write(work / MANIFEST, manifest_text(sealed(details)).encode())
+            bundle = load_bundle(work)
+            _set_mode(work)
+            _swap(work, folder)
     except OSError as error:
         raise output_error(folder, error) from error
-    try:
-        entries = [
-            _copy_member(work, member, files[member["name"]], probes.get(member["name"])) for member in members
-        ]
-        details = {
-            "schema": SCHEMA,
-            IDENTITY: IDENTITY_VERSION,
-            "name": name,
-            "classes": list(classes),
-            "decode_version": DECODE_VERSION,
-            "fusion": FUSION,
-            "members": entries,
-            "calibration": None,
-            "acceptance": None,
-            "command": command,
-        }
-        _write(work / MANIFEST, manifest_text(sealed(details)).encode())
-        bundle = load_bundle(work)
-        _set_mode(work)
-        _swap(work, folder)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return _moved(bundle, folder)
 
 
@@ -184,7 +181,7 @@ def _moved(bundle: Bundle, folder: Path) -> Bundle:
 
 
 def _set_mode(folder: Path) -> None:
-    """Let those read the bundle whom the umask allows: a folder of mkdtemp is its owner's alone."""
+    """Let those read the bundle whom the umask allows: a work folder is its owner's alone."""
     if sys.platform != "win32":
         umask = os.umask(0)
         os.umask(umask)

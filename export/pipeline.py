@@ -20,6 +20,7 @@ from braintumor.export.verify import MIN_IMAGES
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.runtime.bundle import Bundle
+from braintumor.runtime.cache import sweep_cache
 from braintumor.runtime.image import SUFFIXES
 
 __all__ = ["DATA_VARIABLE", "ExportOptions", "Report", "default_models", "export_bundle", "verification_images"]
@@ -105,6 +106,7 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
         UsageError: The members do not know the same classes.
         OutputError: The bundle cannot be written.
     """
+    sweep_cache()
     check_destination(options.folder)
     # A misspelt third file is told before the minutes that the first two take.
     known = [_limited(options, member, functools.partial(_with_known_order, member)) for member in options.members]

@@ -7,15 +7,15 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from braintumor.errors import OutputError
 from braintumor.runtime.files import sha256_of
 from braintumor.runtime.lock import locked
+from braintumor.runtime.work_folder import sweep, work_folder
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key", "discard", "found_in_cache"]
+__all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key", "discard", "found_in_cache", "sweep_cache"]
 
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
@@ -93,17 +93,20 @@ def cached(
                 held.enter_context(locked(root / _LOCK, alone))
                 if whole(entry):
                     return entry
-            _sweep(root, _ABANDONED_S if alone is None else 0)
-            work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=root))
-        try:
-            with _writing(root):
-                build(work)
-                if is_whole is None:
-                    _seal(work)
-                _publish(work, entry, whole)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+            sweep(root, ".", _ABANDONED_S if alone is None else 0)
+        with _writing(root), work_folder(root, f".{key[:8]}-") as work:
+            build(work)
+            if is_whole is None:
+                _seal(work)
+            _publish(work, entry, whole)
     return entry
+
+
+def sweep_cache() -> None:
+    """Take away what killed builds of any kind left behind: their process is gone, or no build takes a day."""
+    with contextlib.suppress(OSError, OutputError):
+        for root in cache_folder().iterdir():
+            sweep(root, ".", _ABANDONED_S)
 
 
 def found_in_cache(kind: str, key: str, *, is_whole: Callable[[Path], bool] | None = None) -> Path | None:
@@ -155,17 +158,6 @@ def _writing(root: Path) -> Iterator[None]:
             f"the cache {root} cannot be written ({error.strerror or error}); free it, or choose another place: "
             f"export {CACHE_VARIABLE}=DIR"
         ) from error
-
-
-def _sweep(root: Path, older_than_s: float) -> None:
-    """Take away what builds left behind that were killed: no build takes a day."""
-    for left in root.glob(".*"):
-        if left.name == _LOCK:
-            continue
-        # Another process may be sweeping as well.
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > older_than_s:
-                shutil.rmtree(left)
 
 
 def _seal(folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["locked"]
+__all__ = ["is_abandoned", "locked"]
 
 _PAUSE_S: Final = 0.1
 
@@ -27,16 +27,29 @@ def locked(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
         OSError: The file cannot be written.
     """
     with path.open("ab") as stream:
-        if not _try(stream):
+        if _take(stream) is False:
             waiting()
-            while not _try(stream):
+            while _take(stream) is False:
                 time.sleep(_PAUSE_S)
         # Closing the file frees the lock.
         yield
 
 
-def _try(stream: BinaryIO) -> bool:
-    """Take the lock unless it is held elsewhere."""
+def is_abandoned(path: Path) -> bool:
+    """Whether a lock file lies there that nobody holds; on a file system without locks it is never known.
+
+    Raises:
+        OSError: The file cannot be opened, for another reason than that there is none.
+    """
+    try:
+        with path.open("rb+") as stream:
+            return _take(stream) is True
+    except FileNotFoundError:
+        return False
+
+
+def _take(stream: BinaryIO) -> bool | None:
+    """Take the lock unless it is held elsewhere; None on a file system without locks."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -54,5 +67,5 @@ def _try(stream: BinaryIO) -> bool:
         return False
     except OSError:
         # A network file system without locks.
-        return True
+        return None
     return True

@@ -269,3 +269,9 @@ def test_a_killed_export_leaves_the_old_bundle(write: Write, place: Path, small_
         process.wait(timeout=30)
     assert load_bundle(place / "one").sha256 == old.sha256
     assert json.loads((place / "one" / "bundle.json").read_text())["name"] == "tiny"
+    # The next one takes away what it left, and not what holds an older bundle.
+    aside = place / ".one-old-x1y2z3" / "bundle"
+    aside.mkdir(parents=True)
+    assert len(list(place.iterdir())) == 4
+    write(place / "one")
+    assert {path.name for path in place.iterdir()} == {"one", ".one-old-x1y2z3"}

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from braintumor.errors import OutputError
-from braintumor.runtime.cache import CACHE_VARIABLE, cache_folder, cached, content_key
+from braintumor.runtime.cache import CACHE_VARIABLE, cache_folder, cached, content_key, sweep_cache
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 root = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="giving files away needs root")
@@ -124,6 +125,40 @@ def test_what_a_killed_build_left_behind_goes_after_a_day(own: Path) -> None:
     os.utime(old, (0, 0))
     cached("kind", "key", builder([]))
     assert sorted(path.name for path in (own / "kind").iterdir()) == [".being-built", "key"]
+
+
+KILLED = """
+import sys, time
+from braintumor.runtime.cache import cached
+def build(folder):
+    (folder / "half").touch()
+    print("building", flush=True)
+    time.sleep(100)
+cached("kind", "theirs", build)
+"""
+
+
+def half_built(own: Path) -> list[str]:
+    return sorted(path.name for path in (own / "kind").iterdir() if path.name.startswith(".theirs"))
+
+
+@pytest.mark.parametrize(
+    "sweeping", [lambda: cached("kind", secrets.token_hex(4), builder([])), sweep_cache], ids=["build", "start"]
+)
+def test_what_a_build_leaves_goes_when_its_process_is_gone_and_not_before(
+    own: Path, sweeping: Callable[[], object]
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "building\n"
+        sweeping()
+        folder, lock = half_built(own)
+        assert lock == f"{folder}.lock"
+        process.kill()
+        process.wait(timeout=30)
+    assert half_built(own) == [folder, lock]
+    sweeping()
+    assert half_built(own) == []
 
 
 @posix
