@@ -1,4 +1,4 @@
-"""Whole processes as a user sees them: wall time and peak memory of a command."""
+"""Whole processes as a user sees them: wall time, CPU time and peak memory of a command."""
 
 import json
 import os
@@ -21,7 +21,7 @@ start = time.perf_counter()
 process = subprocess.Popen(sys.argv[2:])
 _, status, usage = os.wait4(process.pid, 0)
 process.returncode = os.waitstatus_to_exitcode(status)
-report = [time.perf_counter() - start, usage.ru_maxrss, process.returncode]
+report = [time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, process.returncode]
 os.write(int(sys.argv[1]), json.dumps(report).encode())
 """
 
@@ -32,23 +32,28 @@ class ProcessRun:
 
     Attributes:
         wall_s: From start to exit, in seconds.
+        cpu_s: Of all its threads, and of the processes that it waited for, in seconds.
         peak_rss_mb: Peak resident memory of the process itself, in 1e6 bytes.
         returncode: Its exit code.
         stdout: What it printed.
     """
 
     wall_s: float
+    cpu_s: float
     peak_rss_mb: float
     returncode: int
     stdout: str
 
 
-def run_process(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> ProcessRun:
+def run_process(
+    command: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> ProcessRun:
     """Run a command to its end; its standard error goes nowhere.
 
     Args:
         command: Program and arguments.
         environment: Added to this process's.
+        folder: In which it runs; None for this process's.
 
     What interrupts the measuring ends the command as well.
 
@@ -63,6 +68,7 @@ def run_process(command: Sequence[str], *, environment: Mapping[str, str] | None
             process = subprocess.Popen(
                 [sys.executable, "-c", _LAUNCHER, str(report_write), *command],
                 env=os.environ | (environment or {}),
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -79,10 +85,10 @@ def run_process(command: Sequence[str], *, environment: Mapping[str, str] | None
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise
-        wall_s, peak_rss, returncode = json.load(report)
+        wall_s, cpu_s, peak_rss, returncode = json.load(report)
     # Linux counts in KiB, macOS in bytes.
     unit_bytes = 1 if sys.platform == "darwin" else 1024
-    return ProcessRun(wall_s, peak_rss * unit_bytes / 1e6, returncode, stdout)
+    return ProcessRun(wall_s, cpu_s, peak_rss * unit_bytes / 1e6, returncode, stdout)
 
 
 def own_peak_rss_mb() -> float | None:

@@ -1,6 +1,7 @@
 """A process is measured as itself, whatever the process that measures it holds."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +23,14 @@ def test_output_and_exit_code_are_kept() -> None:
     )
     assert (run.stdout, run.returncode) == ("b\n", 3)
     assert run.wall_s > 0
+
+
+def test_cpu_time_is_that_of_the_work_and_the_folder_is_the_one_that_was_named(tmp_path: Path) -> None:
+    idle = run_process([sys.executable, "-c", "import os, time; time.sleep(1); print(os.getcwd())"], folder=tmp_path)
+    busy = run_process([sys.executable, "-c", "import time\nwhile time.process_time() < 1: pass"])
+    assert Path(idle.stdout.strip()).samefile(tmp_path)
+    assert idle.cpu_s < 0.5
+    assert 1 <= busy.cpu_s < 2
 
 
 def test_a_process_knows_its_own_peak_without_that_of_its_parent() -> None:
