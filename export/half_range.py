@@ -40,7 +40,10 @@ def largest_half_value(path: Path, images: NDArray[np.uint8]) -> tuple[str, floa
     if not names:
         return "", 0.0
     _measure(model.graph, names)
-    measuring = session(model.SerializeToString(), for_memory=True)
+    content = model.SerializeToString()
+    del model
+    measuring = session(content, for_memory=True)
+    del content
     wanted = [name + _SUFFIX for name in names]
     parts: list[Any] = [
         measuring.run(wanted, {IMAGE: images[start : start + _BATCH]}) for start in range(0, len(images), _BATCH)

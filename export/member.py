@@ -31,8 +31,9 @@ from braintumor.export.probe import PROBE_FILE, write_probe
 from braintumor.export.quantize import INT8_OPSET, quantized
 from braintumor.export.reference import VerificationImages, reference_for, reference_source
 from braintumor.export.scaling import resolve_preprocess
+from braintumor.export.stages import Stages
 from braintumor.export.structure import structure_of
-from braintumor.export.verify import Compared, open_export, verify
+from braintumor.export.verify import Compared, verify_and_ask
 from braintumor.export.via_keras.worker import OPSET
 from braintumor.models.labels import class_permutation
 from braintumor.models.outputs import class_probabilities
@@ -117,7 +118,11 @@ class Target:
 
 
 def export_member(
-    options: MemberOptions, classes: tuple[str, ...], target: Target, images: VerificationImages
+    options: MemberOptions,
+    classes: tuple[str, ...],
+    target: Target,
+    images: VerificationImages,
+    stages: Stages | None = None,
 ) -> ExportedMember:
     """Bring one member to a precision and verify it; at once when that was done before.
 
@@ -126,6 +131,7 @@ def export_member(
         classes: The bundle's class order.
         target: What it is brought to.
         images: For the verification.
+        stages: Shared with other members that are exported at the same time.
 
     Raises:
         ModelError: The file is not a classifier that can be exported, or the plan is one for another.
@@ -147,7 +153,9 @@ def export_member(
             "tools": installed_tools(),
         }
     )
-    entry = cached(_CACHE_KIND, key, lambda folder: build_member(folder, options, archive, classes, target, images))
+    entry = cached(
+        _CACHE_KIND, key, lambda folder: build_member(folder, options, archive, classes, target, images, stages)
+    )
     figures = json.loads((entry / _FIGURES).read_bytes())
     return ExportedMember(_entry(options, archive, target, figures), entry / MODEL, entry / PROBE_FILE)
 
@@ -159,14 +167,36 @@ def build_member(
     classes: tuple[str, ...],
     target: Target,
     images: VerificationImages,
+    stages: Stages | None = None,
 ) -> None:
     """Write a member's model, probe and figures into a folder.
 
     Raises:
         As `export_member`.
     """
+    path, stages = folder / MODEL, stages or Stages()
+    figures, compared = stages.write(lambda: _write_model(path, options, archive, classes, target, images))
+    height, width = compared.images.shape[1:]
+    verification, probe = stages.verify(
+        lambda: verify_and_ask(
+            path, compared, target.precision, lambda opened: write_probe(opened, folder, height, width)
+        )
+    )
+    figures |= {"parity": verification.to_dict(), "probe": probe}
+    (folder / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
+
+
+def _write_model(
+    path: Path,
+    options: MemberOptions,
+    archive: KerasArchive,
+    classes: tuple[str, ...],
+    target: Target,
+    images: VerificationImages,
+) -> tuple[dict[str, Any], Compared]:
+    """Write a member's model; gives what the bundle says of it so far, and what it has to answer."""
     network = read_network(archive, options.size)
-    facts, route = network.facts, network.route
+    facts = network.facts
     require_class_count(options.path, facts.classes, options.classes, stated=options.classes_stated)
     preprocess = resolve_preprocess(facts, options.path, options.preprocess)
     pixels = images.sized(Geometry(facts.height, facts.width, options.resize, _crop(options, archive)))
@@ -175,30 +205,22 @@ def build_member(
     outputs = _own_outputs(network, plain, pixels) if reference.outputs is None else reference.outputs
     logits = ends_in_logits(facts.last_activation, outputs, options.path)
     permutation = class_permutation(options.classes, classes)
-    nodes = {"converted": network.nodes, "simplified": len(network.model.graph.node)}
-    frame = replace(plain, softmax=logits, permutation=permutation, one_unit=facts.classes == 1)
-    model = _at_target(network.model, frame, target, options.path)
-    model.doc_string = NOTICE
-    path = folder / MODEL
-    onnx.save(model, str(path))
-    # The verification needs the memory.
-    del model, network
-    if target.plan is not None:
-        require_clean(path)
-    opened = open_export(path)
-    ordered = class_probabilities(outputs, logits=logits)[:, list(permutation)]
-    compared = Compared(pixels, ordered, images.kind, reference.answered_by, reference.missing)
     figures = {
-        "nodes": nodes,
-        "parity": verify(path, compared, target.precision, opened).to_dict(),
-        "probe": write_probe(opened, folder, facts.height, facts.width),
+        "nodes": {"converted": network.nodes, "simplified": len(network.model.graph.node)},
         "softmax_added": logits,
-        "route": asdict(route),
-        "tools": tool_versions(route),
+        "route": asdict(network.route),
+        "tools": tool_versions(network.route),
         "facts": asdict(facts),
         "preprocess": preprocess,
     }
-    (folder / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
+    frame = replace(plain, softmax=logits, permutation=permutation, one_unit=facts.classes == 1)
+    model = _at_target(network.model, frame, target, options.path)
+    model.doc_string = NOTICE
+    onnx.save(model, str(path))
+    if target.plan is not None:
+        require_clean(path)
+    probabilities = class_probabilities(outputs, logits=logits)[:, list(permutation)]
+    return figures, Compared(pixels, probabilities, images.kind, reference.answered_by, reference.missing)
 
 
 def _crop(options: MemberOptions, archive: KerasArchive) -> Crop:

@@ -3,9 +3,10 @@
 import functools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Literal, Protocol
 
 from braintumor.errors import UsageError
 from braintumor.export.bundle import check_destination, write_bundle
@@ -15,6 +16,7 @@ from braintumor.export.member import ExportedMember, MemberOptions, Target, Veri
 from braintumor.export.mixed import Candidate, choose
 from braintumor.export.network import keras_is_installed
 from braintumor.export.precision import Precision
+from braintumor.export.stages import Limit, Stages, one_by_one, overlapped, shared_limit
 from braintumor.export.time_limit import run_within
 from braintumor.export.verify import MIN_IMAGES
 from braintumor.models.catalog import shipped_weights
@@ -27,7 +29,6 @@ __all__ = ["DATA_VARIABLE", "ExportOptions", "Report", "default_models", "export
 
 DATA_VARIABLE: Final = "BRAINTUMOR_DATA"
 
-Result = TypeVar("Result")
 
 _WORKING_MODELS: Final = Path("models")
 
@@ -109,7 +110,7 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
     sweep_cache()
     check_destination(options.folder)
     # A misspelt third file is told before the minutes that the first two take.
-    known = [_limited(options, member, functools.partial(_with_known_order, member)) for member in options.members]
+    known = [_limit(options, member)(functools.partial(_with_known_order, member)) for member in options.members]
     options = replace(options, members=tuple(known))
     classes = _bundle_classes(options.members)
     for member in options.members:
@@ -127,49 +128,63 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
     )
 
 
-def _limited(options: ExportOptions, member: MemberOptions, work: Callable[[], Result]) -> Result:
-    """Work on one member, within the time that it may take."""
-    seconds = options.timeout_s
-    told = f"{member.path} was not exported within {seconds} seconds; give it more time with --timeout SECONDS"
-    return run_within(seconds, told, work, options.end)
+def _limit(options: ExportOptions, member: MemberOptions) -> Limit:
+    """Lets all the work on one member take as long as it may."""
+    told = (
+        f"{member.path} was not exported within {options.timeout_s} seconds; give it more time with --timeout SECONDS"
+    )
+    return shared_limit(options.timeout_s, lambda left_s, work: run_within(left_s, told, work, options.end))
 
 
 def _exported(options: ExportOptions, classes: tuple[str, ...], report: Report) -> list[ExportedMember]:
     """Every member, verified, at what was asked for."""
+    if options.precision not in {"int8", "mixed"}:
+        target = Target(options.precision)  # type: ignore[arg-type]  # not "mixed"
+        return _each([(member, target) for member in options.members], options, classes, report)
+    asked = options.quantisation
+    plans = plans_for(options.members, classes, asked, options.images, report.step)
+    pairs = [(member, Target("int8", plan, asked.rest)) for member, plan in zip(options.members, plans, strict=True)]
+    if options.precision == "int8":
+        return _each(pairs, options, classes, report)
+    faithful = [target if is_worth_it(plan) else None for (_, target), plan in zip(pairs, plans, strict=True)]
+    return _chosen(list(zip(options.members, faithful, strict=True)), options, classes, report)
 
-    def one(member: MemberOptions, target: Target) -> ExportedMember:
-        report.step(f"{member.name}: exporting at {target.precision}, up to some minutes for a large model")
-        work = functools.partial(export_member, member, classes, target, options.images)
-        return _limited(options, member, work)
 
-    if options.precision in {"int8", "mixed"}:
-        asked = options.quantisation
-        plans = plans_for(options.members, classes, asked, options.images, report.step)
-        targets = [Target("int8", plan, asked.rest) for plan in plans]
-        if options.precision == "mixed":
-            faithful = [target if is_worth_it(plan) else None for plan, target in zip(plans, targets, strict=True)]
-            return _chosen(options, faithful, one, report)
-    else:
-        targets = [Target(options.precision)] * len(options.members)  # type: ignore[arg-type]  # not "mixed"
+def _each(
+    pairs: Sequence[tuple[MemberOptions, Target]],
+    options: ExportOptions,
+    classes: tuple[str, ...],
+    report: Report,
+    done: Callable[[ExportedMember], object] | None = None,
+) -> list[ExportedMember]:
+    """Export members, each to its target; two at a time, unless Keras answers, which takes the machine for itself."""
+
+    def job(member: MemberOptions, target: Target) -> Callable[[Stages], ExportedMember]:
+        limit = _limit(options, member)
+        return lambda stages: export_member(member, classes, target, options.images, stages.within(limit))
+
+    jobs = [job(member, target) for member, target in pairs]
     exported = []
-    for member, target in zip(options.members, targets, strict=True):
-        exported.append(one(member, target))
-        report.done(exported[-1])
+    with closing(one_by_one(jobs) if keras_is_installed() else overlapped(jobs)) as results:
+        for member, target in pairs:
+            report.step(f"{member.name}: exporting at {target.precision}, up to some minutes for a large model")
+            exported.append(next(results))
+            (done or report.done)(exported[-1])
     return exported
 
 
 def _chosen(
+    pairs: Sequence[tuple[MemberOptions, Target | None]],
     options: ExportOptions,
-    targets: Sequence[Target | None],
-    one: Callable[[MemberOptions, Target], ExportedMember],
+    classes: tuple[str, ...],
     report: Report,
 ) -> list[ExportedMember]:
     """Every member at int8 where that was measured to be faster, else at the rest precision."""
     rest = Target(options.quantisation.rest)
-    candidates = [
-        Candidate(None if target is None else one(member, target), one(member, rest))
-        for member, target in zip(options.members, targets, strict=True)
-    ]
+    both = [(member, target) for member, int8 in pairs for target in (int8, rest) if target is not None]
+    # Told when it is chosen.
+    made = iter(_each(both, options, classes, report, done=lambda _: None))
+    candidates = [Candidate(None if int8 is None else next(made), next(made)) for _, int8 in pairs]
     exported = []
     for candidate, choice in zip(candidates, choose(candidates, report.step), strict=True):
         taken = candidate.int8 if choice.int8 and candidate.int8 is not None else candidate.rest

@@ -90,17 +90,19 @@ def _weights_alone(model: onnx.ModelProto) -> frozenset[str]:
 
 def _put_back(half: onnx.GraphProto, full: onnx.GraphProto, weights: frozenset[str]) -> None:
     """Give a graph whose weights are inputs the rounded weights, and all constants in their old order."""
-    kept = {tensor.name: tensor for tensor in half.initializer}
-    constants = [
-        numpy_helper.from_array(_rounded_to_half(numpy_helper.to_array(tensor)), tensor.name)
-        if tensor.name in weights
-        else kept[tensor.name]
-        for tensor in full.initializer
-    ]
+    kept = {tensor.name: onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in half.initializer}
     inputs = [value for value in half.input if value.name not in weights]
     del half.initializer[:], half.input[:]
-    half.initializer.extend(constants)
     half.input.extend(inputs)
+    for tensor in full.initializer:
+        if tensor.name not in weights:
+            half.initializer.append(kept[tensor.name])
+            continue
+        values = _rounded_to_half(numpy_helper.to_array(tensor))
+        # Filled in place: what is appended is copied.
+        half.initializer.add(
+            name=tensor.name, dims=tensor.dims, data_type=TensorProto.FLOAT16, raw_data=values.tobytes()
+        )
 
 
 def _rounded_to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -108,12 +110,13 @@ def _rounded_to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
     with np.errstate(over="ignore", under="ignore"):
         rounded = values.astype(np.float16)
     limits = np.finfo(np.float16)
-    for lost, limit in (
-        ((rounded == 0) & (values != 0), limits.smallest_subnormal),
-        (np.isinf(rounded) & np.isfinite(values), limits.max),
-    ):
-        if lost.any():
-            rounded[lost] = np.copysign(limit, values[lost]).astype(np.float16)
+    # Counting is quick, and hardly ever finds anything.
+    if np.count_nonzero(rounded) != np.count_nonzero(values):
+        lost = (rounded == 0) & (values != 0)
+        rounded[lost] = np.copysign(limits.smallest_subnormal, values[lost]).astype(np.float16)
+    if not np.isfinite(rounded).all():
+        lost = np.isinf(rounded) & np.isfinite(values)
+        rounded[lost] = np.copysign(limits.max, values[lost]).astype(np.float16)
     return rounded
 
 

@@ -18,7 +18,7 @@ def write_probe(opened: Any, folder: Path, height: int, width: int) -> dict[str,
     """Ask a verified member about generated phantoms, which are no patient's, and keep both sides.
 
     Args:
-        opened: What `braintumor.export.verify.open_export` gave for its file.
+        opened: A session of its file, by `braintumor.export.inference.session`.
         folder: Where `PROBE_FILE` is written: uint8 [8, height, width], raw.
         height: Of the member's input, in pixels.
         width: Of the member's input, in pixels.

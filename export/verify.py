@@ -1,11 +1,11 @@
 """No export is accepted before it gave, on real inference, what its reference gave: Keras, or its own FP32 graph."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ __all__ = [
     "TOLERANCES",
     "Compared",
     "Verification",
-    "open_export",
     "verify",
+    "verify_and_ask",
 ]
 
 MIN_IMAGES: Final = PHANTOMS
@@ -36,6 +36,8 @@ IMAGES_BY_BATCH: Final[Mapping[int, int | None]] = MappingProxyType({1: 8, 7: 14
 Alone, a size that divides nothing, and a full batch: some faults show at one of them only. Such a fault is one of the
 batch, not of an image: a few images show it, and all of them would take twice as long.
 """
+
+Asked = TypeVar("Asked")
 
 _FULL_BATCH: Final = 32
 _HALF_RANGE_IMAGES: Final = 16
@@ -121,33 +123,45 @@ class Verification:
         }
 
 
-def open_export(path: Path) -> Any:
-    """An ONNX Runtime session of an exported file.
-
-    Raises:
-        ParityError: The file does not load.
-    """
-    with _running(path):
-        return session(path)
-
-
-def verify(path: Path, compared: Compared, precision: Precision, opened: Any = None) -> Verification:
+def verify(path: Path, compared: Compared, precision: Precision) -> Verification:
     """Ask an exported model about the images at every batch size, and compare with its reference.
 
     Args:
         path: The ONNX file.
         compared: The images, and what the reference says of them.
         precision: Of the file; decides the tolerance.
-        opened: What `open_export` gave for the file, where it is open already.
 
     Raises:
         ParityError: It does not run, overflows in half precision, is too far from the reference, gives another label
             or a value that is not finite, or answers otherwise at another batch size.
     """
+    return verify_and_ask(path, compared, precision, lambda _: None)[0]
+
+
+def verify_and_ask(
+    path: Path, compared: Compared, precision: Precision, ask: Callable[[Any], Asked]
+) -> tuple[Verification, Asked]:
+    """As `verify`, and ask the same ONNX Runtime session for something else: opening one takes its time.
+
+    Args:
+        path: The ONNX file.
+        compared: The images, and what the reference says of them.
+        precision: Of the file; decides the tolerance.
+        ask: Gets the session, as `braintumor.export.inference.session` gives it, before it is closed.
+
+    Returns:
+        The figures, and what `ask` gave.
+
+    Raises:
+        ParityError: As `verify`.
+    """
     chosen = {size: _spread(len(compared.images), count) for size, count in IMAGES_BY_BATCH.items()}
     with _running(path):
-        opened = session(path) if opened is None else opened
+        opened = session(path)
         answers = {size: run(opened, compared.images[which], size) for size, which in chosen.items()}
+        asked = ask(opened)
+    # The next session needs the memory.
+    del opened
     reference = compared.probabilities
     verification = Verification(
         images=compared.kind,
@@ -163,7 +177,7 @@ def verify(path: Path, compared: Compared, precision: Precision, opened: Any = N
         largest_half_value=_half_value(path, compared.images) if precision == "fp16" else None,
     )
     _require(verification, path, precision)
-    return verification
+    return verification, asked
 
 
 def _agreement(answers: NDArray[np.float32], reference: NDArray[np.float32], precision: Precision) -> Parity:

@@ -43,7 +43,6 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
         UnsupportedLayerError: It has a layer that only the way through Keras may know.
     """
     import numpy as np
-    import onnx_ir as ir
 
     from braintumor.export.from_keras.archive import read_config
     from braintumor.export.from_keras.config import read_graph
@@ -51,7 +50,7 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
     from braintumor.export.from_keras.passes import simplify
     from braintumor.export.from_keras.training_calls import refuse_training
     from braintumor.export.from_keras.weights import open_weights
-    from braintumor.export.from_keras.writer import check_constants, check_layers, write_model
+    from braintumor.export.from_keras.writer import check_constants, check_layers, proto_of, write_model
 
     keras2 = archive.keras_version.startswith("2")
     graph = read_graph(read_config(archive), archive.path, by_name=archive.layout == "hdf5", keras2=keras2)
@@ -62,6 +61,7 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
     with open_weights(archive, graph.name) as weights, np.errstate(all="ignore"):
         model, output = write_model(graph, weights, shape)
         weights.check()
+        weights.forget()
         simplify(model.graph)
     check_constants(model, archive.path)
-    return Core(ir.to_proto(model), read_facts(graph, archive.path, shape, output.shape, weights.parameters))
+    return Core(proto_of(model), read_facts(graph, archive.path, shape, output.shape, weights.parameters))

@@ -83,6 +83,10 @@ class WeightFile:
                 "checkpoint, or train it again"
             )
 
+    def forget(self) -> None:
+        """Let go of all arrays: the graph has its own in ONNX's order, and both are as large as the model."""
+        self._read.clear()
+
     def arrays(
         self, place: Sequence[str], layer: str, shapes: Mapping[str, tuple[int, ...]]
     ) -> list[NDArray[np.float32]]:

@@ -1,11 +1,13 @@
 """A Keras graph and its weights as an ONNX model."""
 
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.builder import Builder
@@ -15,9 +17,10 @@ from braintumor.export.from_keras.tensor import Call, Tensor
 from braintumor.export.from_keras.weights import WeightFile
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir as ir
 
-__all__ = ["BATCH", "OPSET", "PIXELS", "check_constants", "check_layers", "write_model"]
+__all__ = ["BATCH", "OPSET", "PIXELS", "check_constants", "check_layers", "proto_of", "write_model"]
 
 PIXELS: Final = "pixels"
 """Name of the input, float32 [batch, C, H, W]."""
@@ -63,6 +66,25 @@ def check_constants(model: "ir.Model", path: Path) -> None:
                 f"{path}: {name} comes out as NaN or infinite, and so do the model's own answers; check the layer's "
                 "options and its statistics, or export an earlier checkpoint"
             )
+
+
+def proto_of(model: "ir.Model") -> "onnx.ModelProto":
+    """The model as a protobuf; its constants are used up one by one, so that they are never all held twice."""
+    import onnx_ir as ir
+
+    arrays = {name: value.const_value.numpy() for name, value in model.graph.initializers.items()}  # type: ignore[union-attr]
+    for name, value in model.graph.initializers.items():
+        dtype, shape = ir.DataType.from_numpy(arrays[name].dtype), ir.Shape(arrays[name].shape)
+        value.const_value = ir.LazyTensor(
+            functools.partial(_taken, arrays, name), dtype=dtype, shape=shape, name=name
+        )
+    return ir.to_proto(model)
+
+
+def _taken(arrays: dict[str, NDArray[Any]], name: str) -> "ir.TensorProtocol":
+    import onnx_ir as ir
+
+    return ir.Tensor(arrays.pop(name), name=name)
 
 
 def write_model(graph: KerasGraph, weights: WeightFile, shape: tuple[int, int, int]) -> "tuple[ir.Model, Tensor]":

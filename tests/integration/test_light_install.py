@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +67,29 @@ def test_bt_export_marks_other_models_as_not_verified(light: Path, tmp_path: Pat
     refused = run(light, tmp_path / "cache", tmp_path, "bt-export", "--verify", "bundles/fp16", own)
     assert refused.returncode == 5
     assert "Keras" in refused.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="interrupts by signal")
+def test_an_interrupted_export_of_two_models_leaves_nothing(light: Path, tmp_path: Path, shipped_model: Path) -> None:
+    other = tmp_path / "Other.keras"
+    other.write_bytes(shipped_model.read_bytes())
+    process = subprocess.Popen(
+        [light / "bt-export", shipped_model, other],
+        env=os.environ | {"BRAINTUMOR_CACHE": str(tmp_path / "cache")},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    members = tmp_path / "cache" / "onnx-member"
+    while not any(members.glob(".*/model.onnx")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, b""), stderr
+    assert b"Traceback" not in stderr
+    assert not any(path.name.startswith(".") for path in members.iterdir())
+    assert not (tmp_path / "bundles").exists()
 
 
 @pytest.mark.parametrize(

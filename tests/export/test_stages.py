@@ -1,0 +1,121 @@
+"""Two jobs at a time, never two in one stage; results in order; after an error nothing more begins."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from braintumor.export.stages import Stages, one_by_one, overlapped, shared_limit
+
+WAIT_S = 30
+
+
+def until_stopped(stages: Stages) -> None:
+    """Wait as a stage does that takes longer than it takes to stop."""
+    deadline_s = time.monotonic() + WAIT_S
+    while not stages.stopped:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def test_one_job_is_written_while_another_is_verified() -> None:
+    written, verifying = threading.Event(), threading.Event()
+
+    def first(stages: Stages) -> bool:
+        stages.write(lambda: None)
+        return stages.verify(lambda: verifying.set() or written.wait(WAIT_S))  # type: ignore[func-returns-value]
+
+    def second(stages: Stages) -> bool:
+        return stages.write(lambda: written.set() or verifying.wait(WAIT_S))  # type: ignore[func-returns-value]
+
+    assert list(overlapped([first, second])) == [True, True]
+
+
+@pytest.mark.parametrize("stage", [Stages.write, Stages.verify])
+def test_two_jobs_are_never_in_one_stage(stage: Callable[[Stages, Callable[[], int]], int]) -> None:
+    inside: list[int] = []
+
+    def job(number: int) -> Callable[[Stages], int]:
+        def work() -> int:
+            inside.append(number)
+            time.sleep(0.02)
+            assert inside == [number]
+            inside.clear()
+            return number
+
+        return lambda stages: stage(stages, work)
+
+    assert list(overlapped([job(number) for number in range(6)])) == list(range(6))
+
+
+def test_after_an_error_no_stage_begins_and_the_error_is_raised_as_it_is() -> None:
+    began: list[str] = []
+    writing = threading.Event()
+
+    def fails(stages: Stages) -> None:
+        stages.write(lambda: None)
+        writing.wait(WAIT_S)
+        raise ValueError("planted")
+
+    def goes_on(stages: Stages) -> None:
+        stages.write(lambda: writing.set() or until_stopped(stages))  # type: ignore[func-returns-value]
+        stages.verify(lambda: began.append("verifying"))
+
+    def never(_: Stages) -> None:
+        began.append("third")
+
+    with pytest.raises(ValueError, match="planted"):
+        list(overlapped([fails, goes_on, goes_on, never]))
+    assert began == []
+
+
+def test_jobs_that_nobody_waits_for_do_not_begin() -> None:
+    began: list[int] = []
+
+    def job(number: int) -> Callable[[Stages], int]:
+        def work(stages: Stages) -> int:
+            stages.write(lambda: until_stopped(stages) if number else None)
+            stages.verify(lambda: began.append(number))
+            return number
+
+        return work
+
+    with closing(overlapped([job(number) for number in range(8)])) as results:
+        assert next(results) == 0
+    assert began == [0]
+
+
+def test_one_by_one_begins_a_job_when_it_is_asked_for() -> None:
+    began: list[int] = []
+    jobs = [lambda _, number=number: began.append(number) for number in range(3)]
+    with closing(one_by_one(jobs)) as results:
+        next(results)
+    assert began == [0]
+
+
+def test_the_stages_of_a_job_share_its_limit_and_waiting_is_not_counted() -> None:
+    given_s: list[float] = []
+
+    def run(left_s: float | None, work: Callable[[], Any]) -> Any:
+        assert left_s is not None
+        given_s.append(left_s)
+        return work()
+
+    began = threading.Event()
+
+    def slow(stages: Stages) -> None:
+        stages.write(lambda: began.set() or time.sleep(0.5))  # type: ignore[func-returns-value]
+
+    def limited(stages: Stages) -> None:
+        began.wait(WAIT_S)
+        mine = stages.within(shared_limit(10.0, run))
+        mine.write(lambda: time.sleep(0.2))
+        mine.verify(lambda: None)
+
+    list(overlapped([slow, limited]))
+    first_s, second_s = given_s
+    assert first_s == 10.0
+    assert second_s <= 9.8
