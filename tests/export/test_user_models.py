@@ -21,7 +21,7 @@ from braintumor.export import network
 from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.member import MemberOptions, Target, VerificationImages, build_member
 from braintumor.export.network import Network
-from braintumor.export.verify import verify
+from braintumor.export.verify import verify_and_ask
 from braintumor.models.labels import CLASSES
 from braintumor.models.spec import PREPROCESSES
 
@@ -45,9 +45,9 @@ def export(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
     def recorded(path: Path, what: Any, *others: Any) -> Any:
         compared.append(what)
-        return verify(path, what, *others)
+        return verify_and_ask(path, what, *others)
 
-    monkeypatch.setattr(member_module, "verify", recorded)
+    monkeypatch.setattr(member_module, "verify_and_ask", recorded)
 
     def run(model: Path, **options: Any) -> dict[str, Any]:
         paths = tuple(Path(path) for path in options.pop("images", ()))
