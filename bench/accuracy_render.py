@@ -13,7 +13,7 @@ from braintumor.bench.intervals import (
     mcnemar_p,
     tango_interval,
 )
-from braintumor.runtime.render import unverified_line
+from braintumor.runtime.bundle_lines import caution_lines
 
 __all__ = ["judgement_lines"]
 
@@ -27,8 +27,7 @@ def judgement_lines(one: Judgement) -> Iterator[str]:
     who = deployed.who
     yield f"{who.name} ({who.precision}, {(who.sha256 or '')[:12]}) on {who.engine.name} ({who.engine.version})"
     yield f"{one.verdict.status.upper()}: {one.verdict.reason}"
-    if unverified := unverified_line(one.bundle):
-        yield unverified
+    yield from caution_lines(one.bundle)
     yield ""
     yield from _accuracy_lines(deployed)
     yield ""

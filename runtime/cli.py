@@ -77,8 +77,9 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     PATH is an image file (PNG, JPEG, TIFF, BMP), a folder (searched recursively), a glob, or - for a list of
     paths on standard input.
     """
+    from braintumor.runtime.bundle_lines import caution_lines
     from braintumor.runtime.paths import expand, find_bundle, no_bundle
-    from braintumor.runtime.render import RENDERERS, unverified_line
+    from braintumor.runtime.render import RENDERERS
 
     sources = expand(paths, _listed(), told=_say)
     folder = find_bundle(bundle, told=_say)
@@ -101,9 +102,9 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
             failed += record.status == "error"
             partly += (record.input.frames or 1) > 1
         renderer.finish()
-        unverified = unverified_line(ensemble.bundle)
-    if form != "table" and unverified:
-        _say(unverified)
+        cautions = list(caution_lines(ensemble.bundle)) if form != "table" else []
+    for line in cautions:
+        _say(line)
     if form != "table" and sys.stderr.isatty():
         click.echo(NOTICE, err=True)
     if partly:

@@ -3,16 +3,16 @@
 import contextlib
 import csv
 import json
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 import click
 
 from braintumor import NOTICE
 from braintumor.errors import OutputError
 from braintumor.runtime.bundle import Bundle
+from braintumor.runtime.bundle_lines import caution_lines, verdict_line
 from braintumor.runtime.choice import Choice
 from braintumor.runtime.record import Record
 
@@ -23,10 +23,7 @@ __all__ = [
     "JsonLines",
     "Renderer",
     "Table",
-    "assumption_lines",
     "choice_line",
-    "unverified_line",
-    "verdict_line",
 ]
 
 # Up to so many images each get a block with the members' answers; more get a line each.
@@ -174,10 +171,8 @@ class Table:
         self._line(f"bundle {self._bundle.name} ({self._bundle.precision}, {self._bundle.sha256[:12]}){engine}")
         if self._bundle.acceptance is not None:
             self._line(verdict_line(self._bundle.acceptance))
-        if unverified := unverified_line(self._bundle):
-            self._line(click.style(unverified, fg="yellow"))
-        for line in assumption_lines(self._bundle):
-            self._line(line)
+        for line in caution_lines(self._bundle):
+            self._line(click.style(line, fg="yellow"))
         self._line(NOTICE)
 
     def _row(self, record: Record) -> None:
@@ -287,35 +282,6 @@ def choice_line(choice: Choice) -> str:
     speeds = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])
     shown = ", ".join(f"{name} {speed:.3g} images/s" for name, speed in speeds)
     return f"engine {choice.engine} is the fastest here and is remembered for this bundle ({shown})"
-
-
-def verdict_line(acceptance: Mapping[str, Any]) -> str:
-    """The verdict that a bundle carries, in one line."""
-    images = acceptance["images"]
-    line = (
-        f"verdict {acceptance['status']} on {acceptance['engine']}: {100 * acceptance['correct'] / images:.2f} % of "
-        f"{images} images right, {acceptance['flips']} labels differ from {acceptance['reference']}"
-    )
-    return line if acceptance["status"] == "accepted" else click.style(f"{line}; {acceptance['reason']}", fg="red")
-
-
-def assumption_lines(bundle: Bundle) -> Iterator[str]:
-    """A line for each member whose class order nobody stated at its export."""
-    for member in bundle.members:
-        source = member.details["source"]
-        if source.get("classes_stated") is False:
-            order = ", ".join(source["classes"])
-            yield click.style(f"{member.name}: class order assumed, not stated: {order}", fg="red")
-
-
-def unverified_line(bundle: Bundle) -> str | None:
-    """Which members were never compared with Keras, and the command that does it; None where all were."""
-    if not bundle.unverified:
-        return None
-    return (
-        f"not verified against Keras: {', '.join(bundle.unverified)}; where Keras is installed: "
-        f"bt-export --verify {shlex.quote(str(bundle.folder))}"
-    )
 
 
 def _path(record: Record) -> str:

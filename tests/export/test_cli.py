@@ -160,7 +160,9 @@ def test_an_order_that_nobody_stated_is_told_and_kept(
     told = "grey: class order assumed, not stated: glioma, healthy, meningioma, pituitary"
     for name, right in (("assumed", False), ("stated", True)):
         command = (str(images), "--bundle", name, "--engine", "onnxruntime-cpu", "--format")
-        rows = list(csv.DictReader(CliRunner().invoke(infer, [*command, "csv"]).stdout.splitlines()))
+        answered = CliRunner().invoke(infer, [*command, "csv"])
+        rows = list(csv.DictReader(answered.stdout.splitlines()))
+        assert (told in answered.stderr) is not right
         wrong = [row for row in rows if row["label"] != canonical_label(Path(row["path"]).parent.name)]
         assert (len(rows), not wrong) == (12, right)
         assert (told in CliRunner().invoke(infer, [*command, "table"]).stdout) is not right

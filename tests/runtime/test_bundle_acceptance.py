@@ -11,7 +11,7 @@ from braintumor.errors import IntegrityError, OutputError
 from braintumor.runtime.bundle import MANIFEST, load_bundle
 from braintumor.runtime.bundle_acceptance import write_acceptance
 from braintumor.runtime.bundle_checksum import sealed
-from braintumor.runtime.render import verdict_line
+from braintumor.runtime.bundle_lines import verdict_line
 
 VERDICT = {
     "status": "accepted",

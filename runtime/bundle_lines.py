@@ -1,0 +1,34 @@
+"""What a person should know of the bundle that answered, as lines of text."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from braintumor.runtime.bundle import Bundle
+
+__all__ = ["caution_lines", "verdict_line"]
+
+
+def verdict_line(acceptance: Mapping[str, Any]) -> str:
+    """The verdict that a bundle carries, in one line."""
+    images = acceptance["images"]
+    line = (
+        f"verdict {acceptance['status']} on {acceptance['engine']}: {100 * acceptance['correct'] / images:.2f} % of "
+        f"{images} images right, {acceptance['flips']} labels differ from {acceptance['reference']}"
+    )
+    return line if acceptance["status"] == "accepted" else click.style(f"{line}; {acceptance['reason']}", fg="red")
+
+
+def caution_lines(bundle: Bundle) -> Iterator[str]:
+    """What was taken for granted at its export: parity with Keras, and class orders that nobody stated."""
+    if bundle.unverified:
+        yield (
+            f"not verified against Keras: {', '.join(bundle.unverified)}; where Keras is installed: "
+            f"bt-export --verify {shlex.quote(str(bundle.folder))}"
+        )
+    for member in bundle.members:
+        source = member.details["source"]
+        if source.get("classes_stated") is False:
+            yield f"{member.name}: class order assumed, not stated: {', '.join(source['classes'])}"
