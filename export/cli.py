@@ -182,6 +182,8 @@ def export(  # noqa: PLR0913 - one parameter an option
     from braintumor.export.pipeline import ExportOptions, default_models, export_bundle, verification_images
 
     _require_int8(precision, calibrate=calibrate, validate=validate, rest=rest, save_plans=save_plans)
+    if new_classes and not classes:
+        raise UsageError("--new-classes takes unknown names in --classes, which is not given; give both, or neither")
     models = models or default_models()
     count = len(models)
     weights = _vote(vote, count)

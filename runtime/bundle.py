@@ -102,6 +102,11 @@ class Bundle:
         return found
 
     @property
+    def assumed(self) -> tuple[str, ...]:
+        """Names of the members whose class order nobody stated at their export."""
+        return tuple(one.name for one in self.members if one.details["source"].get("classes_stated") is False)
+
+    @property
     def unverified(self) -> tuple[str, ...]:
         """Names of the members that were never compared with Keras: it was not installed where they were exported."""
         return tuple(member.name for member in self.members if member.details["parity"].get("against_keras") is False)

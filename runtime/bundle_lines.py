@@ -29,6 +29,6 @@ def caution_lines(bundle: Bundle) -> Iterator[str]:
             f"bt-export --verify {shlex.quote(str(bundle.folder))}"
         )
     for member in bundle.members:
-        source = member.details["source"]
-        if source.get("classes_stated") is False:
-            yield f"{member.name}: class order assumed, not stated: {', '.join(source['classes'])}"
+        if member.name in bundle.assumed:
+            order = ", ".join(member.details["source"]["classes"])
+            yield f"{member.name}: class order assumed, not stated: {order}"

@@ -70,6 +70,8 @@ class Ensemble(Closing):
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
         if bundle.acceptance is not None:
             self._bundle_info["verdict"] = bundle.acceptance["status"]
+        if bundle.assumed:
+            self._bundle_info["class_order"] = "assumed"
         self._engine_info = {
             "name": self.engine.name,
             "provider": self.engine.provider,

@@ -1,6 +1,7 @@
 """`bt-export` as it is typed: options, answers, exit codes; and what ends up in the bundle."""
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -160,6 +161,8 @@ def test_an_order_that_nobody_stated_is_told_and_kept(
     told = "grey: class order assumed, not stated: glioma, healthy, meningioma, pituitary"
     for name, right in (("assumed", False), ("stated", True)):
         command = (str(images), "--bundle", name, "--engine", "onnxruntime-cpu", "--format")
+        (line, *_) = CliRunner().invoke(infer, [*command, "jsonl"]).stdout.splitlines()
+        assert json.loads(line)["bundle"].get("class_order") == (None if right else "assumed")
         answered = CliRunner().invoke(infer, [*command, "csv"])
         rows = list(csv.DictReader(answered.stdout.splitlines()))
         assert (told in answered.stderr) is not right
@@ -285,6 +288,7 @@ def test_too_few_images_are_refused(small_keras: Keras, tmp_path: Path):
         (["--vote", "-1"], "weight -1.0; allowed is more than 0"),
         (["--vote", "nan"], "weight nan; allowed is more than 0"),
         (["--vote", "inf"], "weight inf; allowed is more than 0"),
+        (["--new-classes"], "--new-classes takes unknown names in --classes, which is not given"),
         (["--classes", "no,healthy"], "1 different names in 2"),
         (["--classes", "glioma,meningoma,healthy,pituitary"], "meningoma: did you mean meningioma?"),
         (["--classes", "kaggle", "--classes", "kaggle"], "--classes stands 2 times for 1 models"),

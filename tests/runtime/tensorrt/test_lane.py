@@ -130,7 +130,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
 @pytest.fixture
 def made(cuda: Cuda) -> CudaLane:
     assert not cuda.buffers
-    return CudaLane(A4000, 4, 2, 3, 4, extra="rtx")
+    return CudaLane(A4000, 4, 2, 3, 5, extra="rtx")
 
 
 def on_device(cuda: Cuda, index: int) -> bytes:
@@ -138,9 +138,9 @@ def on_device(cuda: Cuda, index: int) -> bytes:
 
 
 def test_memory_is_allocated_once_for_the_largest_batch(cuda: Cuda, made: CudaLane) -> None:
-    assert [len(buffer.memory.raw) for buffer in cuda.buffers] == [24, 64, 24, 64]
+    assert [len(buffer.memory.raw) for buffer in cuda.buffers] == [24, 80, 24, 80]
     assert (made.images.shape, made.images.dtype) == ((4, 2, 3), np.uint8)
-    assert (made.probabilities.shape, made.probabilities.dtype) == ((4, 4), np.float32)
+    assert (made.probabilities.shape, made.probabilities.dtype) == ((4, 5), np.float32)
     assert not made.images.any()
     assert (made.images_address, made.probabilities_address) == (cuda.buffers[2].handle, cuda.buffers[3].handle)
     assert made.stream == 77
@@ -150,8 +150,8 @@ def test_as_many_images_as_there_are_go_up_and_their_probabilities_come_down(cud
     made.images[:] = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
     made.upload(2)
     assert on_device(cuda, 2) == bytes(range(12)) + b"\xaa" * 12
-    answers = np.arange(16, dtype=np.float32).reshape(4, 4)
-    ctypes.memmove(made.probabilities_address, answers.tobytes(), 64)
+    answers = np.arange(20, dtype=np.float32).reshape(4, 5)
+    ctypes.memmove(made.probabilities_address, answers.tobytes(), 80)
     before = made.probabilities[3].copy()
     made.download(3)
     np.testing.assert_array_equal(made.probabilities[:3], answers[:3])
@@ -191,7 +191,7 @@ def test_everything_is_freed_and_once(cuda: Cuda, made: CudaLane) -> None:
 def test_a_full_memory_is_told_as_such(cuda: Cuda) -> None:
     cuda.holds = 30  # the images, and not the probabilities
     with pytest.raises(OutOfMemoryError, match="memory for 4 images was allocated"):
-        CudaLane(A4000, 4, 2, 3, 4, extra="rtx")
+        CudaLane(A4000, 4, 2, 3, 5, extra="rtx")
     assert [held.closed for held in (*cuda.buffers, cuda.stream)] == [1, 1]
 
 
