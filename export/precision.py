@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.export.weightless import is_weight, weightless
+from braintumor.export.weightless import is_weight, put_back, weightless
 
 __all__ = ["PRECISIONS", "Precision", "at_precision", "half_around_int8"]
 
@@ -74,7 +74,7 @@ def _half(model: onnx.ModelProto, unblocked: frozenset[str]) -> onnx.ModelProto:
     # The converter appends its Casts at the end.
     converter.topological_sort()
     half: onnx.ModelProto = converter.model
-    _put_back(half.graph, model.graph, weights)
+    put_back(half, model, weights, _half_tensor)
     return half
 
 
@@ -88,21 +88,8 @@ def _weights_alone(model: onnx.ModelProto) -> frozenset[str]:
     )
 
 
-def _put_back(half: onnx.GraphProto, full: onnx.GraphProto, weights: frozenset[str]) -> None:
-    """Give a graph whose weights are inputs the rounded weights, and all constants in their old order."""
-    kept = {tensor.name: onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in half.initializer}
-    inputs = [value for value in half.input if value.name not in weights]
-    del half.initializer[:], half.input[:]
-    half.input.extend(inputs)
-    for tensor in full.initializer:
-        if tensor.name not in weights:
-            half.initializer.append(kept[tensor.name])
-            continue
-        values = _rounded_to_half(numpy_helper.to_array(tensor))
-        # Filled in place: what is appended is copied.
-        half.initializer.add(
-            name=tensor.name, dims=tensor.dims, data_type=TensorProto.FLOAT16, raw_data=values.tobytes()
-        )
+def _half_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    return numpy_helper.from_array(_rounded_to_half(numpy_helper.to_array(tensor)), tensor.name)
 
 
 def _rounded_to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from braintumor.errors import ModelError
-from braintumor.export.weightless import complete
+from braintumor.export.weightless import complete, is_weight, put_back, weightless
 
 __all__ = ["INT8_MAX", "INT8_OPSET", "WeightedNode", "quantized", "weighted_nodes"]
 
@@ -89,12 +89,13 @@ def quantized(
         ModelError: A tensor that is to be quantised has no threshold, or there is no such node to stay in float: they
             are those of another model.
     """
-    copy = onnx.version_converter.convert_version(model, INT8_OPSET)
-    weighted_by_name = {node.name: node for node in weighted_nodes(copy)}
+    weights = {tensor.name for tensor in model.graph.initializer if is_weight(tensor)}
+    copy = onnx.version_converter.convert_version(weightless(model, weights), INT8_OPSET)
+    weighted_by_name = {node.name: node for node in weighted_nodes(model)}
     if strange := sorted(set(float_nodes) - weighted_by_name.keys()):
         raise ModelError(f"there is no node {strange[0]!r} that could stay in float: {_OTHER_MODEL}")
     chosen = {name: node for name, node in weighted_by_name.items() if name not in float_nodes}
-    rewriter = _Rewriter(copy, thresholds)
+    rewriter = _Rewriter(model, thresholds)
     nodes = []
     for node in copy.graph.node:
         if (weighted := chosen.get(node.name)) is not None:
@@ -102,7 +103,8 @@ def quantized(
         nodes.append(node)
     del copy.graph.node[:], copy.graph.value_info[:]
     copy.graph.node.extend(nodes)
-    rewriter.store_constants()
+    put_back(copy, model, weights)
+    rewriter.store_constants(copy.graph)
     complete(copy)
     return copy
 
@@ -114,7 +116,6 @@ class _Rewriter:
     """
 
     def __init__(self, model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
-        self._graph = model.graph
         self._thresholds = thresholds
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._activations: dict[str, str] = {}
@@ -128,13 +129,13 @@ class _Rewriter:
         node.input[1] = self._weight(weighted, before)
         return before
 
-    def store_constants(self) -> None:
+    def store_constants(self, graph: onnx.GraphProto) -> None:
         """Take in what was added, and throw out the float weights that nothing reads any more."""
-        self._graph.initializer.extend(self._constants)
-        read = {name for node in self._graph.node for name in node.input}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in read]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
+        read = {name for node in graph.node for name in node.input}
+        for index in reversed(range(len(graph.initializer))):
+            if graph.initializer[index].name not in read:
+                del graph.initializer[index]
+        graph.initializer.extend(self._constants)
 
     def _activation(self, name: str, before: list[onnx.NodeProto]) -> str:
         if name not in self._activations:

@@ -3,13 +3,13 @@
 A weight is a large constant; without its values it is an input of the same name, type and shape.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import onnx
 from onnx import TensorProto, helper
 
-__all__ = ["complete", "is_weight", "weightless"]
+__all__ = ["complete", "is_weight", "put_back", "weightless"]
 
 # Shapes, axes and pads are read by shape inference, and are smaller.
 _FROM_VALUES: Final = 256
@@ -42,6 +42,34 @@ def weightless(model: onnx.ModelProto, names: Collection[str] | None = None) -> 
         else:
             light.graph.initializer.append(tensor)
     return light
+
+
+def put_back(
+    light: onnx.ModelProto,
+    full: onnx.ModelProto,
+    names: Collection[str],
+    change: Callable[[onnx.TensorProto], onnx.TensorProto] = lambda tensor: tensor,
+) -> None:
+    """Give a graph that was rewritten without its weights the weights; in place, all constants in their old order.
+
+    Args:
+        light: Made from `weightless(full, names)`.
+        full: The model with the weights.
+        names: Of the constants that were left out; what nothing reads any more stays out.
+        change: Gives another tensor of the same name for each of them.
+    """
+    read = {name for node in light.graph.node for name in node.input}
+    kept = {
+        tensor.name: onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in light.graph.initializer
+    }
+    inputs = [value for value in light.graph.input if value.name not in names]
+    del light.graph.initializer[:], light.graph.input[:]
+    light.graph.input.extend(inputs)
+    for tensor in full.graph.initializer:
+        if tensor.name not in names:
+            light.graph.initializer.append(kept[tensor.name])
+        elif tensor.name in read:
+            light.graph.initializer.append(change(tensor))
 
 
 def complete(model: onnx.ModelProto) -> None:
