@@ -278,8 +278,8 @@ def _early_exit(
             answers = ensemble.ask(batch)
             inference_s += time.perf_counter() - start
             run += int(answers.asked.sum())
-            found = verdicts(answers, [member.weight for member in bundle.members])
-            labels += [order[int(one.vote.argmax())] for one in found]
+            found = verdicts(answers, bundle.weights)
+            labels += [order[one.label] for one in found]
             progress.tick(answers.asked.shape[1])
     differing = int((np.array(labels) != decided(full.answers.vote)).sum())
     count = len(images)

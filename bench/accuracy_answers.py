@@ -17,7 +17,7 @@ from braintumor.runtime.engine import EngineInfo
 from braintumor.runtime.engines.keras import KerasEngine
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.members import Members
-from braintumor.runtime.vote import soft_vote
+from braintumor.runtime.vote import soft_vote, tempered
 
 __all__ = ["Answers", "Who", "ask", "keras_ensemble", "vote_of", "who"]
 
@@ -130,4 +130,5 @@ def ask(ensemble: Ensemble, images: LabelledImages, batch_size: int, tick: Calla
 
 def vote_of(bundle: Bundle, members: NDArray[np.float32]) -> NDArray[np.float32]:
     """float32 [n, classes]: the vote of float32 [members, n, classes]."""
-    return soft_vote(members, [member.weight for member in bundle.members])
+    vote: NDArray[np.float32] = tempered(soft_vote(members, bundle.weights), bundle.temperature)
+    return vote

@@ -60,7 +60,7 @@ class BundleContender:
         assembled = now_ms()
         answers = self._ensemble.ask(batch)
         computed = now_ms()
-        found = list(verdicts(answers, [member.weight for member in self._ensemble.bundle.members]))
+        found = list(verdicts(answers, self._ensemble.bundle.weights))
         voted = now_ms()
         stages_ms = {
             "decode": decoded - begun,

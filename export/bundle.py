@@ -33,6 +33,7 @@ def write_bundle(
     files: Mapping[str, Path],
     command: str,
     probes: Mapping[str, Path] = MappingProxyType({}),
+    temperature: float = 1.0,
 ) -> Bundle:
     """Write a bundle next to its place, verify it as a reader would, and move it there in one step.
 
@@ -46,6 +47,7 @@ def write_bundle(
         files: Member name → its ONNX file, which is copied.
         command: What was typed.
         probes: Member name → its probe's images, which are copied; a member may have none.
+        temperature: Of the vote.
 
     Raises:
         OutputError: The place cannot be written or holds something else.
@@ -67,7 +69,7 @@ def write_bundle(
                 "decode_version": DECODE_VERSION,
                 "fusion": FUSION,
                 "members": entries,
-                "calibration": None,
+                "calibration": None if temperature == 1 else {"temperature": temperature},
                 "acceptance": None,
                 "command": command,
             }

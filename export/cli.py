@@ -65,6 +65,11 @@ Value = TypeVar("Value")
 @click.option("--name", help="Name of the bundle.  [default: that of its folder]")
 @click.option("--vote", metavar="W,W,...", help="One weight a model in the soft vote.  [default: equal]")
 @click.option(
+    "--temperature",
+    type=click.FloatRange(0.05, 20),
+    help="Of the vote; above 1 is less sure.  [default: what bt-train calibrate fitted for these models, or 1]",
+)
+@click.option(
     "--classes",
     metavar="A,B,...",
     multiple=True,
@@ -153,6 +158,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     bundle: Path | None,
     name: str | None,
     vote: str | None,
+    temperature: float | None,
     classes: tuple[str, ...],
     new_classes: bool,
     preprocess: tuple[str, ...],
@@ -217,6 +223,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         verification_images(images),
         _command_line(),
         Quantisation(calibrate, validate, rest=rest or "fp32", save_plans=save_plans),
+        temperature,
         timeout_s,
         _end,
     )

@@ -21,6 +21,7 @@ from braintumor.export.time_limit import run_within
 from braintumor.export.verify import MIN_IMAGES
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
+from braintumor.models.vote_calibration import read_vote_calibration
 from braintumor.runtime.bundle import Bundle
 from braintumor.runtime.cache import sweep_cache
 from braintumor.runtime.image import SUFFIXES
@@ -46,6 +47,7 @@ class ExportOptions:
         images: For the verification.
         command: What was typed, for the bundle.
         quantisation: For int8 and mixed.
+        temperature: Of the vote; None for what `bt-train calibrate` left beside the models for this very vote, or 1.
         timeout_s: How long one member may take, None for as long as it likes; a search for int8 is not counted.
         end: Ends the process with a message, for a member whose time is up inside a library that does not come back.
     """
@@ -57,6 +59,7 @@ class ExportOptions:
     images: VerificationImages
     command: str
     quantisation: Quantisation = field(default_factory=Quantisation)
+    temperature: float | None = None
     timeout_s: float | None = None
     end: Callable[[str], object] | None = None
 
@@ -125,7 +128,17 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
         files={member.entry["name"]: member.model for member in exported},
         probes={member.entry["name"]: member.probe for member in exported},
         command=options.command,
+        temperature=_temperature(options, exported),
     )
+
+
+def _temperature(options: ExportOptions, exported: Sequence[ExportedMember]) -> float:
+    if options.temperature is not None:
+        return options.temperature
+    fitted = read_vote_calibration(options.members[0].path.absolute().parent)
+    sha256s = [member.entry["source"]["sha256"] for member in exported]
+    weights = [member.weight for member in options.members]
+    return fitted.temperature if fitted is not None and fitted.fits(sha256s, weights) else 1.0
 
 
 def _limit(options: ExportOptions, member: MemberOptions) -> Limit:

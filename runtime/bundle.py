@@ -96,6 +96,16 @@ class Bundle:
         return precisions.pop() if len(precisions) == 1 else "mixed"
 
     @property
+    def weights(self) -> tuple[float, ...]:
+        """The members' weights in the vote."""
+        return tuple(member.weight for member in self.members)
+
+    @property
+    def temperature(self) -> float:
+        """What the logarithms of the vote are divided by before a softmax; 1 for a vote as it is."""
+        return float((self.details.get("calibration") or {}).get("temperature", 1.0))
+
+    @property
     def acceptance(self) -> Mapping[str, Any] | None:
         """The verdict of `bt-bench accuracy` that it carries; None for a bundle that was not judged."""
         found: Mapping[str, Any] | None = self.details.get(ACCEPTANCE)

@@ -11,6 +11,7 @@ from braintumor.errors import IntegrityError
 from braintumor.runtime.bundle_acceptance import IDENTITY, IDENTITY_VERSION
 from braintumor.runtime.head import CROPS
 from braintumor.runtime.image import DECODE_VERSION, RESIZES
+from braintumor.runtime.vote import TEMPERATURES
 
 __all__ = ["FUSION", "PRECISIONS", "SCHEMA", "parse_bundle"]
 
@@ -121,6 +122,13 @@ def _check_bundle(details: Mapping[str, Any], where: str) -> None:
         )
     if details["fusion"] != FUSION:
         raise IntegrityError(f"{where}: fusion {details['fusion']!r} is not known; allowed is {FUSION!r}")
+    calibration = details.get("calibration") or {}
+    if not isinstance(calibration, dict):
+        raise IntegrityError(f"{where}: 'calibration' is {type(calibration).__name__}, not an object")
+    temperature = calibration.get("temperature", 1.0)
+    low, high = TEMPERATURES
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not low <= temperature <= high:
+        raise IntegrityError(f"{where}: temperature {temperature!r} is not a number from {low} to {high}")
     if not details["members"]:
         raise IntegrityError(f"{where} lists no member")
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -254,7 +254,7 @@ class Ensemble(Closing):
         answers = self.ask(
             {geometry: np.stack([image.pixels[geometry] for image in good]) for geometry in set(self.geometries)}
         )
-        found = iter(verdicts(answers, [member.weight for member in self.bundle.members]))
+        found = iter(verdicts(answers, self.bundle.weights, self.bundle.temperature))
         timing_ms = {"inference": elapsed_ms(start) / len(good), "batch": float(len(good))}
         return [
             self._error_record(image, image.error)
@@ -281,7 +281,7 @@ class Ensemble(Closing):
             # Copies: who changes one record must not change the provenance of the next.
             bundle=dict(self._bundle_info),
             engine=dict(self._engine_info),
-            label=self.bundle.classes[int(verdict.vote.argmax())],
+            label=self.bundle.classes[verdict.label],
             probabilities=self._by_class(verdict.vote),
             margin=verdict.margin,
             entropy_nats=verdict.entropy_nats,
@@ -306,5 +306,5 @@ class Ensemble(Closing):
             error={"type": type(error).__name__, "message": str(error)},
         )
 
-    def _by_class(self, row: NDArray[np.float32]) -> dict[str, float]:
+    def _by_class(self, row: NDArray[np.floating[Any]]) -> dict[str, float]:
         return dict(zip(self.bundle.classes, row.tolist(), strict=True))

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.runtime.early_exit import bounds
 from braintumor.runtime.members import Answers
-from braintumor.runtime.vote import entropy_nats, margin, soft_vote, vote_shares
+from braintumor.runtime.vote import entropy_nats, margin, soft_vote, tempered, tempered_bounds, vote_shares
 
 __all__ = ["Verdict", "verdicts"]
 
@@ -18,7 +19,8 @@ class Verdict:
     """What the ensemble says of one image.
 
     Attributes:
-        vote: float32 [classes]; of those members that were asked. Its largest value is at the label.
+        label: Index of the class with the highest vote.
+        vote: float32 [classes]; of those members that were asked, at the temperature of the bundle.
         margin: Lead of the label, 0..1; None where not all were asked.
         entropy_nats: Of the vote; None where not all were asked.
         bounds: Lowest and highest value of each class in the full vote; None where all were asked.
@@ -26,7 +28,8 @@ class Verdict:
         asked: bool [members].
     """
 
-    vote: NDArray[np.float32]
+    label: int
+    vote: NDArray[np.floating[Any]]
     margin: float | None
     entropy_nats: float | None
     bounds: tuple[tuple[float, float], ...] | None
@@ -34,26 +37,31 @@ class Verdict:
     asked: NDArray[np.bool_]
 
 
-def verdicts(answers: Answers, weights: Sequence[float]) -> Iterator[Verdict]:
+def verdicts(answers: Answers, weights: Sequence[float], temperature: float = 1.0) -> Iterator[Verdict]:
     """One verdict an image, in their order.
 
     Args:
         answers: Of a batch.
         weights: One a member.
+        temperature: Of the vote; it changes probabilities, never a label.
     """
-    votes = soft_vote(answers.probabilities, weights)
+    plain = soft_vote(answers.probabilities, weights)
+    labels, votes = plain.argmax(axis=-1), tempered(plain, temperature)
     for row, asked in enumerate(answers.asked.T):
         members = answers.probabilities[:, row]
         if asked.all():
-            yield Verdict(votes[row], margin(votes[row]), entropy_nats(votes[row]), None, members, asked)
+            vote = votes[row]
+            yield Verdict(int(labels[row]), vote, margin(vote), entropy_nats(vote), None, members, asked)
         else:
-            yield _partial(members, asked, weights)
+            yield _partial(members, asked, weights, temperature)
 
 
-def _partial(members: NDArray[np.float32], asked: NDArray[np.bool_], weights: Sequence[float]) -> Verdict:
+def _partial(
+    members: NDArray[np.float32], asked: NDArray[np.bool_], weights: Sequence[float], temperature: float
+) -> Verdict:
     shares = vote_shares(weights)
     answered = members[asked][:, np.newaxis]
-    vote = soft_vote(answered, np.asarray(weights)[asked].tolist())[0]
-    lower, upper = bounds(answered, shares[asked], shares[~asked])
+    vote = soft_vote(answered, np.asarray(weights)[asked].tolist())
+    lower, upper = tempered_bounds(*bounds(answered, shares[asked], shares[~asked]), temperature)
     pairs = tuple(zip(lower[0].tolist(), upper[0].tolist(), strict=True))
-    return Verdict(vote, None, None, pairs, members, asked)
+    return Verdict(int(vote[0].argmax()), tempered(vote, temperature)[0], None, None, pairs, members, asked)

@@ -1,11 +1,15 @@
 """The soft vote: the weighted mean of the members' softmax outputs."""
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["entropy_nats", "margin", "soft_vote", "vote_shares"]
+__all__ = ["TEMPERATURES", "entropy_nats", "margin", "soft_vote", "tempered", "tempered_bounds", "vote_shares"]
+
+TEMPERATURES: Final = (0.05, 20.0)
+"""The lowest and the highest temperature of a vote."""
 
 
 def vote_shares(weights: Sequence[float]) -> NDArray[np.float32]:
@@ -39,13 +43,58 @@ def soft_vote(probabilities: NDArray[np.float32], weights: Sequence[float]) -> N
     return vote
 
 
-def margin(probabilities: NDArray[np.float32]) -> float:
+def tempered(vote: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.floating[Any]]:
+    """Calibrate votes: softmax(ln p / T), temperature scaling (Guo et al. 2017, arXiv:1706.04599).
+
+    The order of classes stays, but close ones may become equal by rounding: a label is taken from the vote before.
+
+    Args:
+        vote: float [batch, classes], rows sum to 1.
+        temperature: Above 1 makes the vote less sure, below 1 surer; 1 returns `vote` itself.
+
+    Returns:
+        [batch, classes] of the same dtype, each row sums to 1.
+    """
+    if temperature == 1:
+        return vote
+    powers = _powers(vote, temperature)
+    found: NDArray[np.floating[Any]] = (powers / powers.sum(axis=-1, keepdims=True)).astype(vote.dtype)
+    return found
+
+
+def tempered_bounds(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], temperature: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Between what a tempered vote lies, when the vote lies between `lower` and `upper`, float64 [batch, classes].
+
+    A class has least when it has its lower bound and all others their upper ones, and most the other way round.
+    """
+    if temperature == 1:
+        return lower, upper
+    # Both by one scale, so that they can be added.
+    scale = upper.max(axis=-1, keepdims=True)
+    low, high = (lower / scale) ** (1 / temperature), (upper / scale) ** (1 / temperature)
+    others_high = high.sum(axis=-1, keepdims=True) - high
+    others_low = low.sum(axis=-1, keepdims=True) - low
+    with np.errstate(invalid="ignore", divide="ignore"):
+        least, most = low / (low + others_high), high / (high + others_low)
+    return np.nan_to_num(least, nan=0.0), np.nan_to_num(most, nan=1.0)
+
+
+def _powers(vote: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:
+    # Over the largest first: a low temperature would underflow every value.
+    wide = vote.astype(np.float64)
+    found: NDArray[np.float64] = (wide / wide.max(axis=-1, keepdims=True)) ** (1 / temperature)
+    return found
+
+
+def margin(probabilities: NDArray[np.floating[Any]]) -> float:
     """Lead of the winner over the runner-up, 0..1, of one row of probabilities."""
     second, first = np.partition(probabilities, -2)[-2:]
     return float(first - second)
 
 
-def entropy_nats(probabilities: NDArray[np.float32]) -> float:
+def entropy_nats(probabilities: NDArray[np.floating[Any]]) -> float:
     """Shannon entropy of one row of probabilities, in nats: 0 (certain) .. ln(classes)."""
     positive = probabilities[probabilities > 0].astype(np.float64)
     return float(max(0.0, -(positive * np.log(positive)).sum()))

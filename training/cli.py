@@ -12,7 +12,7 @@ from braintumor.models.catalog import CATALOG
 from braintumor.runtime.head import CROPS
 from braintumor.training.recipe import Augmentation, Recipe
 
-__all__ = ["evaluate", "grow", "main", "recipe_from_options", "report", "ship"]
+__all__ = ["calibrate", "evaluate", "grow", "main", "recipe_from_options", "report", "ship"]
 
 _D = Recipe(next(iter(CATALOG)))
 _PATH = click.Path(path_type=Path)
@@ -197,6 +197,28 @@ def ship(*, model: Path, data: Path, target: Path) -> None:
         f"validation {shipped.judged.val.accuracy:.2%} (as trained {shipped.val_accuracy_before:.2%}), "
         f"test {shipped.judged.test.text()}"
     )
+
+
+@main.command(cls=Command, epilog=EPILOG)
+@click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_data_option
+@click.option("--vote", metavar="W,W,...", help="One weight a model in the soft vote.  [default: equal]")
+@debug_option
+def calibrate(*, models: tuple[Path, ...], data: Path, vote: str | None) -> None:
+    """Fit the temperature of the vote of MODELS on validation images, and write it beside them for bt-export."""
+    try:
+        weights = [1.0] * len(models) if vote is None else [float(part) for part in vote.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--vote {vote!r} is not a list of numbers") from None
+    if len(weights) != len(models) or min(weights) <= 0:
+        raise click.UsageError(f"--vote {vote!r} must give each of the {len(models)} models a number above 0")
+    from braintumor.training.data import load_dataset
+    from braintumor.training.vote_calibration import calibrate_vote
+
+    found = calibrate_vote(models, weights, load_dataset(data))
+    click.echo(f"{found.path}: temperature {found.calibration.temperature}")
+    for part, (before, after) in found.calibration.expected_calibration_error.items():
+        click.echo(f"{part}: expected calibration error {before:.2%} before, {after:.2%} after")
 
 
 @main.command(cls=Command, epilog=EPILOG)

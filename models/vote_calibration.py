@@ -1,0 +1,77 @@
+"""The temperature of a vote, in `vote.json` beside the `.keras` files that vote: bound to them by their hashes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from braintumor.errors import IntegrityError
+
+__all__ = ["VOTE_FILE", "VoteCalibration", "read_vote_calibration", "vote_calibration_text"]
+
+VOTE_FILE: Final = "vote.json"
+_SCHEMA: Final = "braintumor.vote-calibration/1"
+
+
+@dataclass(frozen=True, slots=True)
+class VoteCalibration:
+    """A temperature, and the vote that it was fitted for.
+
+    Attributes:
+        members: SHA-256 of each `.keras` file → its weight in the vote.
+        temperature: What the logarithms of the vote are divided by.
+        validation_images: How many images it was fitted on.
+        expected_calibration_error: Part of the data → the error before and after, 0..1.
+    """
+
+    members: Mapping[str, float]
+    temperature: float
+    validation_images: int
+    expected_calibration_error: Mapping[str, tuple[float, float]]
+
+    def fits(self, sha256s: Sequence[str], weights: Sequence[float]) -> bool:
+        """Whether it was fitted for the vote of these files with these weights, whatever their scale."""
+        mine, theirs = _shares(self.members), _shares(dict(zip(sha256s, weights, strict=True)))
+        return mine.keys() == theirs.keys() and all(abs(mine[key] - theirs[key]) < 1e-9 for key in mine)  # noqa: PLR2004
+
+
+def _shares(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {key: weight / total for key, weight in weights.items()}
+
+
+def vote_calibration_text(calibration: VoteCalibration) -> str:
+    """What `read_vote_calibration` reads."""
+    return json.dumps({"schema": _SCHEMA, **asdict(calibration)}, indent=1) + "\n"
+
+
+def read_vote_calibration(folder: Path) -> VoteCalibration | None:
+    """The calibration beside models; None where there is none.
+
+    Raises:
+        IntegrityError: The file is there and is something else.
+    """
+    path = folder / VOTE_FILE
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return _parsed(found)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise IntegrityError(
+            f"{path} is not a calibration of a vote ({type(error).__name__}: {error}); remove it, or write it again "
+            "with bt-train calibrate"
+        ) from error
+
+
+def _parsed(found: Mapping[str, Any]) -> VoteCalibration:
+    if found["schema"] != _SCHEMA:
+        raise ValueError(f"schema {found['schema']!r}, known is {_SCHEMA!r}")
+    errors = found["expected_calibration_error"].items()
+    return VoteCalibration(
+        {str(sha256): float(weight) for sha256, weight in found["members"].items()},
+        float(found["temperature"]),
+        int(found["validation_images"]),
+        {str(part): (float(pair[0]), float(pair[1])) for part, pair in errors},
+    )
