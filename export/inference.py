@@ -35,6 +35,8 @@ def session(model: bytes | Path, *, for_memory: bool = False) -> Any:
     options = _ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    # A thread that spins while it waits takes the core on which the next member is written.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if for_memory:
         options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.execution_order = _ort.ExecutionOrder.PRIORITY_BASED
