@@ -3,6 +3,7 @@
 # make slow   the long tests: real images, large backbones, start-up and memory
 # make check  ruff, mypy, layers, wheel contents
 # make bench  the benchmarks
+# make weights RUNS=runs DATA=brain.npz   all that ships beside newly trained weights; goes on where it was cut off
 # make gpu    all that needs a GPU; skips, with reasons, what cannot run here
 # Each works on a fresh machine with Python 3.11 or newer, and can be run again.
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := bench export models runtime training
 
-.PHONY: demo test slow check bench gpu format clean .typecheck
+.PHONY: demo test slow check bench gpu weights format clean .typecheck
 
 demo: $(VENV)/light.installed
 	$(BIN)/bt-export --precision fp16
@@ -37,6 +38,38 @@ bench: $(VENV)/dev.installed
 	$(BIN)/pytest -m ratio tests/bench
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/memory.py
+
+# Trained models of RUNS become the shipped ones: weights with card and recorded answers, the temperature of the vote, the
+# int8 plans of the vote and of the models outside of it. A file is made again when what it depends on is newer.
+SHIPPED := models/pretrained
+VOTERS := EfficientNetV2M DenseNet121 InceptionResNetV2
+OTHERS := EfficientNetV2S
+TRAINED := $(patsubst $(RUNS)/%/,%,$(dir $(wildcard $(RUNS)/*/*.keras)))
+PLAN := $(BIN)/bt-export --precision int8 --calibrate $(DATA) --save-plans $(SHIPPED) --bundle
+
+ifneq ($(filter weights,$(MAKECMDGOALS)),)
+ifeq ($(and $(RUNS),$(DATA)),)
+$(error make weights needs the folder of bt-train and the file of bt-data: make weights RUNS=runs DATA=brain.npz)
+endif
+endif
+
+weights: $(VENV)/dev.installed $(TRAINED:%=$(SHIPPED)/%.keras) $(SHIPPED)/vote.json $(RUNS)/vote.planned \
+	$(OTHERS:%=$(RUNS)/%.planned)
+
+.SECONDEXPANSION:
+$(TRAINED:%=$(SHIPPED)/%.keras): $(SHIPPED)/%.keras: $(RUNS)/%/$$(*F).keras
+	$(BIN)/bt-train ship $< --data $(DATA) --to $(SHIPPED)
+
+$(SHIPPED)/vote.json: $(VOTERS:%=$(SHIPPED)/%.keras)
+	$(BIN)/bt-train calibrate $^ --data $(DATA)
+
+$(RUNS)/vote.planned: $(VOTERS:%=$(SHIPPED)/%.keras)
+	$(PLAN) $(RUNS)/bundles/vote $^
+	touch $@
+
+$(OTHERS:%=$(RUNS)/%.planned): $(RUNS)/%.planned: $(SHIPPED)/%.keras
+	$(PLAN) $(RUNS)/bundles/$* $<
+	touch $@
 
 gpu: $(VENV)/dev.installed
 	$(BIN)/python bench/gpu_suite.py $(ARGS)
