@@ -24,6 +24,7 @@ from braintumor.export.from_keras.foreign import (
     weights_alone,
 )
 from braintumor.export.from_keras.hdf5 import HDF5_MAGIC, open_hdf5
+from braintumor.export.from_keras.hdf5_guard import require_readable
 from braintumor.models.build import is_own
 from braintumor.models.input_settings import SETTINGS_FILE, InputSettings, read_settings
 from braintumor.models.labels import CLASSES
@@ -95,6 +96,7 @@ def open_archive(path: Path) -> KerasArchive:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
         if head.startswith(HDF5_MAGIC):
+            require_readable(path, sha256_of(path))
             config, version = _read_hdf5(path)
             settings = InputSettings()
             layout: Literal["zip", "hdf5"] = "hdf5"

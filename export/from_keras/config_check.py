@@ -13,6 +13,8 @@ MAX_CONFIG_BYTES: Final = 32 << 20
 """The most that the description of a network may take; one of 20,000 layers takes 7 MB."""
 
 
+# tf-keras is Keras 2 after Keras 3 took its name.
+_KERAS: Final = frozenset({"keras", "tf_keras"})
 _FOREIGN_CODE: Final = frozenset({"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"})
 
 
@@ -73,7 +75,7 @@ def _is_keras(item: dict[str, Any]) -> bool:
     """Whether a serialised object is Keras's own; plain functions are of builtins, plain values of no module."""
     module = item.get("module", "builtins")
     # An explicit None stands at a class that was not registered.
-    return module == "builtins" or str(module).split(".")[0] == "keras"
+    return module == "builtins" or str(module).split(".")[0] in _KERAS
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:

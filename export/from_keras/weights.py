@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.archive import KerasArchive, unpacks_too_far
 from braintumor.export.from_keras.hdf5 import Hdf5Reader, damage_told, open_hdf5
+from braintumor.export.from_keras.hdf5_guard import require_readable
 from braintumor.export.from_keras.weight_places import WeightPlaces, places_by_class, places_by_name
+from braintumor.models.catalog import shipped_weights
 
 __all__ = ["WeightFile", "open_weights"]
 
@@ -39,6 +41,8 @@ def open_weights(archive: KerasArchive, model: str) -> "Iterator[WeightFile]":
         with open_hdf5(path, path) as reader:
             yield WeightFile(reader, places_by_name(reader, model), archive.unpacked_bytes)
         return
+    if path not in shipped_weights():
+        require_readable(path, archive.sha256, _MEMBER)
     with zipfile.ZipFile(path) as file:
         content = file.read(_MEMBER)
     with open_hdf5(path, io.BytesIO(content)) as reader:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from braintumor.errors import ModelError
-from braintumor.export.from_keras import KerasArchive, write_core
+from braintumor.export.from_keras import KerasArchive, open_archive, write_core
 
 from .conftest import TOLERANCE, onnx_answers
 
@@ -28,7 +28,9 @@ ANSWERS = [
 
 
 def test_write_core_reads_a_file_of_keras_2():
-    core = write_core(KerasArchive(FILE, sha256="", keras_version="2.21.0", unpacked_bytes=0))
+    archive = open_archive(FILE)
+    assert archive.keras_version == "2.21.0"
+    core = write_core(archive)
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.float32)
     images *= BRIGHTNESS[:, np.newaxis, np.newaxis, np.newaxis]
     assert np.abs(onnx_answers(core, images) - np.array(ANSWERS)).max() <= TOLERANCE

@@ -1,0 +1,238 @@
+"""Files that were damaged or made to do harm: each works, or is refused in one line, and none hangs."""
+
+import io
+import random
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from braintumor.errors import BraintumorError, ModelError
+from braintumor.export.from_keras import open_archive, weights, write_core
+from braintumor.export.from_keras.hdf5_guard import require_readable
+
+DATA = Path(__file__).parent / "data"
+
+
+def outcome(path: Path) -> str:
+    """What becomes of a file: "" where it is written as ONNX, else the refusal."""
+    try:
+        write_core(open_archive(path))
+    except BraintumorError as error:
+        found = str(error)
+    else:
+        found = ""
+    assert "\n" not in found
+    return found
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """A copy with one fault: bits, bytes, blocks, numbers, or its end cut off."""
+    found = bytearray(content)
+    kind = rng.choice(["bit", "byte", "ones", "zeros", "cut", "doubled", "left out", "number"])
+    at = rng.randrange(len(found))
+    length = rng.choice([1, 8, 64, 512])
+    if kind == "bit":
+        found[at] ^= 1 << rng.randrange(8)
+    elif kind == "byte":
+        found[at] = rng.randrange(256)
+    elif kind in {"ones", "zeros"}:
+        found[at : at + length] = (b"\xff" if kind == "ones" else b"\0") * len(found[at : at + length])
+    elif kind == "cut":
+        del found[max(at, 8) :]
+    elif kind == "doubled":
+        found[at:at] = found[at : at + length]
+    elif kind == "left out":
+        del found[at : at + length]
+    else:
+        digits = [index for index, value in enumerate(found) if value in b"0123456789"]
+        at = rng.choice(digits)
+        found[at : at + 1] = rng.choice([b"-1", b"99999999999", b"null", b"[]", b"{}", b"1e400", b'"x"'])
+    return bytes(found)
+
+
+def with_member(path: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
+    """The `.keras` file of the tests with one member changed, and fitting checksums, as of somebody who means it."""
+    with zipfile.ZipFile(DATA / "keras2.keras") as source, zipfile.ZipFile(path, "w") as target:
+        for entry in source.namelist():
+            content = source.read(entry)
+            target.writestr(entry, change(content) if entry == name else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["config.json", "metadata.json"])
+@pytest.mark.parametrize("seed", range(3))
+def test_damage_in_the_json_of_a_keras_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, seed: int
+) -> None:
+    # The weights are whole.
+    monkeypatch.setattr(weights, "require_readable", lambda *_: None)
+    rng = random.Random(seed)  # noqa: S311 - a repeatable choice of faults
+    found = [
+        outcome(with_member(tmp_path / "x.keras", name, lambda content: damaged(content, rng))) for _ in range(60)
+    ]
+    assert len(set(found)) > 5
+
+
+def hdf5_outcomes(folder: Path, seed: int, count: int) -> list[str]:
+    rng = random.Random(seed)  # noqa: S311 - a repeatable choice of faults
+    whole = (DATA / "keras2.h5").read_bytes()
+    found = []
+    for index in range(count):
+        path = folder / f"{index}.h5"
+        if index % 2:
+            path.write_bytes(damaged(whole, rng))
+        else:
+            path = with_member(path.with_suffix(".keras"), "model.weights.h5", lambda content: damaged(content, rng))
+        found.append(outcome(path))
+    return found
+
+
+def test_damage_in_hdf5(tmp_path: Path) -> None:
+    assert len(set(hdf5_outcomes(tmp_path, 0, 24))) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_much_damage_in_hdf5(tmp_path: Path, seed: int) -> None:
+    assert len(set(hdf5_outcomes(tmp_path, seed, 60))) > 5
+
+
+@pytest.mark.parametrize("kept", [9, 100, 1000, 10_000, 30_000])
+def test_an_h5_file_that_is_cut_off(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "cut.h5"
+    path.write_bytes((DATA / "keras2.h5").read_bytes()[:kept])
+    assert "is damaged" in outcome(path)
+
+
+def endless(path: Path) -> Path:
+    """A file over which the HDF5 library goes round for ever: a heap of texts whose objects are of no length."""
+    content = bytearray((DATA / "keras2.h5").read_bytes())
+    at = content.index(b"GCOL")
+    while at >= 0:
+        size = int.from_bytes(content[at + 8 : at + 16], "little")
+        content[at + 16 : at + size] = bytes(size - 16)
+        at = content.find(b"GCOL", at + 4)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.slow
+def test_a_file_from_which_the_hdf5_library_does_not_come_back(tmp_path: Path) -> None:
+    assert "the HDF5 library does not come back from it" in outcome(endless(tmp_path / "endless.h5"))
+
+
+def test_a_crash_of_the_trial_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crasher = tmp_path / "python"
+    crasher.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crasher.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(crasher))
+    with pytest.raises(ModelError, match="the HDF5 library crashes over it"):
+        require_readable(DATA / "keras2.h5", "crash")
+
+
+def planted(folder: Path, change: Callable[[h5py.File], Any]) -> Path:
+    """The `.h5` file of the tests with something changed in it."""
+    path = folder / "planted.h5"
+    path.write_bytes((DATA / "keras2.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+def kernel(make: Callable[[h5py.Group, str], Any]) -> Callable[[h5py.File], None]:
+    """Puts something in the place of the last layer's kernel."""
+
+    def replace(file: h5py.File) -> None:
+        group, name = file["model_weights/head/answer"], "kernel:0"
+        del group[name]
+        make(group, name)
+
+    return replace
+
+
+def bomb(group: h5py.Group, name: str) -> None:
+    group.create_dataset(name, (8, 4), "f4", chunks=(8, 4), compression="gzip", fillvalue=0)
+
+
+def circle(file: h5py.File) -> None:
+    file["model_weights/head/answer/again"] = file["model_weights"]
+    file["model_weights/again"] = file["/"]
+
+
+ELSEWHERE = h5py.ExternalLink("/etc/passwd", "/")
+STORED_ELSEWHERE = {"external": [("/etc/passwd", 0, 128)]}
+HUGE = (1 << 30, 1 << 20)
+BORDERS: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
+    "soft_link": (kernel(lambda group, name: group.__setitem__(name, h5py.SoftLink("/x"))), "link"),
+    "external_link": (kernel(lambda group, name: group.__setitem__(name, ELSEWHERE)), "link"),
+    "external_storage": (
+        kernel(lambda group, name: group.create_dataset(name, (8, 4), "f4", **STORED_ELSEWHERE)),
+        "outside of the file",
+    ),
+    "objects": (
+        kernel(lambda group, name: group.create_dataset(name, (8, 4), h5py.string_dtype())),
+        "its weights are object",
+    ),
+    "huge": (
+        kernel(lambda group, name: group.create_dataset(name, HUGE, "f4", chunks=(1024, 1))),
+        "needs kernel of shape (8, 4)",
+    ),
+    "a_group": (kernel(lambda group, name: group.create_group(name)), "a group"),
+    "circle": (circle, ""),
+    "compressed": (kernel(bomb), ""),
+}
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_what_hdf5_can_do_beyond_holding_arrays(tmp_path: Path, border: str) -> None:
+    change, words = BORDERS[border]
+    found = outcome(planted(tmp_path, change))
+    assert words in found
+    assert bool(words) == bool(found)
+
+
+def test_weights_that_unpack_to_a_thousand_times_their_file_are_refused_before_they_are(tmp_path: Path) -> None:
+    import json
+
+    def grow(file: h5py.File) -> None:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"][-1]["config"]["layers"]:
+            if layer["config"]["name"] == "hidden":
+                layer["config"]["units"] = 20_000_000
+        file.attrs["model_config"] = json.dumps(config)
+        group = file["model_weights/head/hidden"]
+        del group["kernel:0"]
+        group.create_dataset("kernel:0", (8, 20_000_000), "f4", chunks=(8, 1_000_000), compression="gzip")
+
+    begun = time.process_time()
+    assert "which no model does" in outcome(planted(tmp_path, grow))
+    assert time.process_time() - begun < 5
+
+
+def test_a_scalar_of_another_kind_is_no_count(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((8, 8, 1))
+    norm = keras.layers.Normalization(name="norm")
+    norm.adapt(np.random.default_rng(0).normal(size=(4, 8, 8, 1)))
+    x = keras.layers.Dense(4)(keras.layers.Flatten()(norm(image)))
+    keras.Model(image, x).save(tmp_path / "whole.keras")
+
+    def change(content: bytes) -> bytes:
+        buffer = io.BytesIO(content)
+        with h5py.File(buffer, "r+") as file:
+            del file["layers/normalization/vars/2"]
+            file["layers/normalization/vars"].create_dataset("2", (), h5py.string_dtype())
+        return buffer.getvalue()
+
+    with zipfile.ZipFile(tmp_path / "whole.keras") as source, zipfile.ZipFile(tmp_path / "x.keras", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, change(content) if name == "model.weights.h5" else content)
+    assert "layer 'norm': its weights are object" in outcome(tmp_path / "x.keras")
