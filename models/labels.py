@@ -52,6 +52,8 @@ def parse_classes(text: str, *, new: bool = False) -> tuple[str, ...]:
             f"--classes {text!r} gives {len(set(names))} different names in {len(names)}; needed are two or more, "
             f"each once, in the order of the model's outputs, for example: --classes {','.join(CLASSES)}"
         )
+    if odd := [name for name in names if not name.isprintable()]:
+        raise UsageError(f"--classes {text!r}: {odd[0]!r} is not printable; write names of letters, digits and _")
     if not new and (unknown := [name for name in names if name not in CLASSES]):
         raise UsageError(
             f"--classes {text}: {'; '.join(map(_questioned, unknown))}; known are {', '.join(CLASSES)} and, for "

@@ -72,7 +72,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     form: str | None,
     output: Path | None,
 ) -> None:
-    """Classify brain MRI slices: glioma, healthy, meningioma or pituitary.
+    """Classify brain MRI slices: glioma, healthy, meningioma or pituitary, or the classes of your own bundle.
 
     PATH is an image file (PNG, JPEG, TIFF, BMP), a folder (searched recursively), a glob, or - for a list of
     paths on standard input.

@@ -52,6 +52,11 @@ def test_fewer_than_two_or_equal_names_are_refused(text: str, found: str):
         parse_classes(text)
 
 
+def test_a_name_that_would_command_the_terminal_is_refused():
+    with pytest.raises(UsageError, match="is not printable"):
+        parse_classes("healthy,a\x1b[2J", new=True)
+
+
 def test_any_number_of_names_from_two_up_is_an_order():
     assert parse_classes("no_tumor,Glioma") == ("healthy", "glioma")
     assert parse_classes("a,b,c,d,e,glioma", new=True) == ("a", "b", "c", "d", "e", "glioma")
