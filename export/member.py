@@ -55,7 +55,7 @@ __all__ = [
 
 _CACHE_KIND: Final = "onnx-member"
 # Moves when this module, or one that it calls, would give another result for the same network.
-_RECIPE: Final = 10
+_RECIPE: Final = 11
 MODEL: Final = "model.onnx"
 _FIGURES: Final = "figures.json"
 

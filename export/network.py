@@ -112,7 +112,7 @@ def _through_keras(archive: KerasArchive, size: tuple[int, int] | None, why: Uns
     replace_erfc(model)
     if odd := odd_operator(model):
         raise ModelError(
-            f"{archive.path}: {route.reason}, and Keras and tf2onnx write {odd.op_type} for it ({odd.name[:100]}), "
+            f"{archive.path}: {route.reason}, and Keras and tf2onnx write {odd.op_type} for it, "
             f"which no bundle may hold; {_UNROLL if odd.op_type == 'Loop' else _OTHER_LAYER}"
         )
     nodes = len(model.graph.node)

@@ -16,7 +16,7 @@ __all__ = ["convert"]
 
 _CACHE_KIND: Final = "keras-to-onnx"
 # Moves when the worker would give another result for the same request.
-_RECIPE: Final = 5
+_RECIPE: Final = 6
 
 # tf2onnx copies the graph in each of its passes, and protobuf's C implementation gives no copy's memory back:
 # 10.0 GB for InceptionResNetV2, against 4.5 GB with the one in Python, which takes a small model 40 s longer.

@@ -11,12 +11,13 @@ parent that was killed. Written into FOLDER:
     answers.npy      answer: float32 [n, classes], what Keras gave for FOLDER/images.npy, uint8 [n, height, width]
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from braintumor.errors import BraintumorError, KerasLoadError, ModelError
 from braintumor.export.from_keras import KerasFacts
+from braintumor.export.via_keras.canonical import canonical
 from braintumor.export.via_keras.classifier import load_classifier, model_facts
 from braintumor.models.scaling import scaled_outside
 
@@ -116,10 +118,30 @@ def _save_core(model: Any, path: Path, facts: KerasFacts) -> None:
     signature = (tf.TensorSpec(shape, model.inputs[0].dtype, name="pixels"),)
     # tf2onnx's from_keras does not find the inputs of a Keras 3 Sequential; a function has no such names.
     answer = tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
-    core, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET, inputs_as_nchw=["pixels"])
+    options = {"input_signature": signature, "opset": OPSET, "inputs_as_nchw": ["pixels"]}
+    with _optimised_without_clock():
+        core, _ = tf2onnx.convert.from_function(answer, **options)
     captures = answer.get_concrete_function().graph.captures
     _bind_constants(core.graph, {inside.name: outside for outside, inside in captures})
-    onnx.save(core, str(path))
+    onnx.save(canonical(core), str(path))
+
+
+@contextlib.contextmanager
+def _optimised_without_clock() -> Iterator[None]:
+    """Have TensorFlow finish optimising a graph: it gives up after some time, at another point each time."""
+    from tensorflow.python.grappler import tf_optimizer
+
+    optimise = tf_optimizer.OptimizeGraph
+
+    def patient(config: Any, *args: Any, **kwargs: Any) -> Any:
+        config.graph_options.rewrite_options.meta_optimizer_timeout_ms = -1
+        return optimise(config, *args, **kwargs)
+
+    tf_optimizer.OptimizeGraph = patient
+    try:
+        yield
+    finally:
+        tf_optimizer.OptimizeGraph = optimise
 
 
 def _bind_constants(graph: Any, captured: Mapping[str, Any]) -> None:
