@@ -25,6 +25,15 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "math.truediv": "TrueDivide",
 }
 
+# Those of one tensor, without options.
+_ACTIVATIONS: Final[Mapping[str, str]] = {
+    "math.sigmoid": "Sigmoid",
+    "math.tanh": "Tanh",
+    "nn.relu": "Relu",
+    "nn.relu6": "Relu6",
+    "nn.silu": "Silu",
+}
+
 
 def layer_name(layer: Mapping[str, Any]) -> str:
     """The name of a layer."""
@@ -71,7 +80,9 @@ def _modern(layer: Mapping[str, Any], by_name: Mapping[str, Any]) -> Mapping[str
     if all(isinstance(node, Mapping) for node in nodes):
         return layer
     modern = {**layer, "inbound_nodes": [_modern_node(node, by_name) for node in nodes]}
-    operation = _OPERATIONS.get(str(layer["config"].get("function")))
+    function = str(layer["config"].get("function"))
+    plain = not any(node["kwargs"] for node in modern["inbound_nodes"])
+    operation = _OPERATIONS.get(function) or (_ACTIVATIONS.get(function) if plain else None)
     if layer["class_name"] == "TFOpLambda" and operation is not None:
         modern |= {"module": "keras.ops", "class_name": operation}
     return modern

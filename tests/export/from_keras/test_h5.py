@@ -35,6 +35,33 @@ def test_a_file_that_keras_2_wrote_answers_as_keras_2_did():
     assert np.abs(onnx_answers(core, images) - np.array(ANSWERS)).max() <= TOLERANCE
 
 
+OPERATIONS_ANSWERS = [
+    [0.16043058, 0.35664266, 0.25322852, 0.22969826],
+    [0.15679863, 0.26203942, 0.29942426, 0.28173774],
+    [0.12748408, 0.11980028, 0.26819366, 0.48452196],
+]
+
+
+def test_tensorflow_functions_that_keras_2_keeps_as_layers_are_read():
+    core = write_core(open_archive(KERAS2.with_name("keras2_operations.h5")))
+    images = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3)).astype(np.float32)
+    images *= BRIGHTNESS[:, np.newaxis, np.newaxis, np.newaxis]
+    assert np.abs(onnx_answers(core, images) - np.array(OPERATIONS_ANSWERS)).max() <= TOLERANCE
+
+
+def test_a_tensorflow_function_with_an_option_is_left_to_keras(tmp_path: Path):
+    path = tmp_path / "model.h5"
+    path.write_bytes(KERAS2.with_name("keras2_operations.h5").read_bytes())
+
+    def plant(file: h5py.File) -> None:
+        config = json.loads(file.attrs["model_config"])
+        (layer,) = [item for item in config["config"]["layers"] if item["config"].get("function") == "nn.silu"]
+        layer["inbound_nodes"][0][3] = {"beta": 2.0}
+        file.attrs["model_config"] = json.dumps(config)
+
+    assert "'tf.nn.silu' (TFOpLambda) is not known" in refusal(change(path, plant))
+
+
 def backbone() -> Any:
     """Convolutions with and without groups, BatchNormalizations, a layer that is called twice."""
     import keras
