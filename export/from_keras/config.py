@@ -4,12 +4,13 @@ Only data is read: no class is looked up by name, nothing of the file runs.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall, ModelInput, TensorRef
+from braintumor.export.from_keras.histories import call_arguments, call_order, histories, leaves
 from braintumor.export.from_keras.keras2 import MODELS, layer_name, modern_layers, modern_model
 from braintumor.export.from_keras.training_calls import TRAINED_OTHERWISE, says_training
 from braintumor.export.from_keras.weight_places import WeightKeys, keys_by_class, keys_by_name
@@ -19,7 +20,6 @@ __all__ = ["read_graph"]
 _MAX_DEPTH: Final = 32
 # A model that is called twice within one that is called twice, and so on, unfolds to as many as one likes.
 _MAX_CALLS: Final = 100_000
-_HISTORY_LENGTH: Final = 3
 _KERAS: Final = frozenset({"keras", "tf_keras", "tensorflow"})
 
 
@@ -113,12 +113,12 @@ class _Reader:
         keys = dict(zip((layer["name"] for layer in layers), self._keys(layers), strict=True))
         made: dict[tuple[str, int], list[TensorRef]] = {(name, 0): [tensor] for name, tensor in given.items()}
         by_name = {layer["name"]: layer for layer in layers}
-        for name, index in _order(layers):
-            args, kwargs = _arguments(by_name[name], index, made)
+        for name, index in call_order(layers):
+            args, kwargs = call_arguments(by_name[name], index, made)
             where = (*weights, keys[name])
             made[name, index] = self._call(by_name[name], prefix, where, args, kwargs, depth)
         found = []
-        for name, index, tensor in _histories(config["output_layers"]):
+        for name, index, tensor in histories(config["output_layers"]):
             # Here, but not in the histories, Keras counts a Functional model's own graph as its first call; Keras 2
             # does so for a Sequential model, too.
             own = by_name[name]["class_name"] in MODELS - {"Sequential"} or (name, index) not in made
@@ -145,7 +145,7 @@ class _Reader:
             kwargs = {**kwargs, "training": True}
         if layer["class_name"] in MODELS:
             layer = modern_model(layer)
-            tensors = [item for item in _leaves([*args, kwargs]) if isinstance(item, TensorRef)]
+            tensors = [item for item in leaves([*args, kwargs]) if isinstance(item, TensorRef)]
             names = [item.name for item in _model_inputs(layer)]
             given = dict(zip(names, tensors, strict=True)) if names else {"": tensors[0]}
             outside, self._in_training = self._in_training, self._keras2 and bool(says_training(args, kwargs))
@@ -170,7 +170,7 @@ def _model_inputs(model: Mapping[str, Any]) -> Iterator[ModelInput]:
         yield from (_model_input(layer) for layer in config["layers"][:1] if layer["class_name"] == "InputLayer")
         return
     by_name = {layer["name"]: layer for layer in config.get("layers", ())}
-    for name, _, _ in _histories(config.get("input_layers", ())):
+    for name, _, _ in histories(config.get("input_layers", ())):
         yield _model_input(by_name[name])
 
 
@@ -180,84 +180,6 @@ def _model_input(layer: Mapping[str, Any]) -> ModelInput:
     if not all(size is None or type(size) is int for size in shape):
         raise TypeError(f"an input of shape {shape!r:.100}")
     return ModelInput(str(config["name"]), tuple(shape[1:]), _dtype_name(config.get("dtype") or "float32"))
-
-
-def _order(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    """Every call as (layer, number of the call), each behind those whose results it takes."""
-    needs = {
-        (layer["name"], index): [(name, number) for name, number, _ in _tensors(node)]
-        for layer in layers
-        for index, node in enumerate(layer["inbound_nodes"])
-    }
-    ordered: dict[tuple[str, int], None] = {}
-    entered: set[tuple[str, int]] = set()
-    for start in needs:
-        stack = [start]
-        while stack:
-            call = stack[-1]
-            missing = [need for need in needs[call] if need in needs and need not in ordered]
-            if call in ordered or not missing:
-                ordered[stack.pop()] = None
-                continue
-            if call in entered:
-                raise ValueError(f"the layer {call[0]} takes its own result")
-            entered.add(call)
-            stack.extend(reversed(missing))
-    return list(ordered)
-
-
-def _arguments(
-    layer: Mapping[str, Any], index: int, made: Mapping[tuple[str, int], list[TensorRef]]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a call is given, a `TensorRef` for each tensor."""
-    node = layer["inbound_nodes"][index]
-
-    def resolve(value: Any) -> Any:
-        if isinstance(value, dict):
-            if value.get("class_name") == "__keras_tensor__":
-                name, number, tensor = value["config"]["keras_history"]
-                return made[name, number][tensor]
-            return {key: resolve(item) for key, item in value.items()}
-        return [resolve(item) for item in value] if isinstance(value, list) else value
-
-    return tuple(resolve(node["args"])), {**resolve(node["kwargs"])}
-
-
-def _tensors(node: Any) -> Iterator[tuple[str, int, int]]:
-    """The histories of all tensors that a call takes."""
-    stack = [node["kwargs"], node["args"]]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict):
-            if value.get("class_name") == "__keras_tensor__":
-                name, number, tensor = value["config"]["keras_history"]
-                yield name, number, tensor
-            else:
-                stack.extend(reversed(value.values()))
-        elif isinstance(value, list):
-            stack.extend(reversed(value))
-
-
-def _histories(value: Any) -> Iterator[tuple[str, int, int]]:
-    """The [layer, call, tensor] triples in any nesting of lists and dictionaries."""
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _histories(item)
-    elif len(value) == _HISTORY_LENGTH and isinstance(value[0], str):
-        yield value[0], value[1], value[2]
-    else:
-        for item in value:
-            yield from _histories(item)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
-    elif isinstance(value, Mapping):
-        yield from _leaves(list(value.values()))
-    else:
-        yield value
 
 
 def _class_name(layer: Mapping[str, Any]) -> str:
