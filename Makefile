@@ -36,8 +36,8 @@ check: $(VENV)/dev.installed .typecheck
 bench: $(VENV)/dev.installed
 	$(BIN)/pytest tests/benchmarks $(ARGS)
 	$(BIN)/pytest -m ratio tests/bench
-	$(BIN)/python bench/startup.py
-	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/perf/startup.py
+	$(BIN)/python bench/perf/memory.py
 
 # Trained models of RUNS become the shipped ones: weights with card and recorded answers, the temperature of the vote, the
 # int8 plans of the vote and of the models outside of it. A file is made again when what it depends on is newer.
@@ -72,7 +72,7 @@ $(OTHERS:%=$(RUNS)/%.planned): $(RUNS)/%.planned: $(SHIPPED)/%.keras
 	touch $@
 
 gpu: $(VENV)/dev.installed
-	$(BIN)/python bench/gpu_suite.py $(ARGS)
+	$(BIN)/python bench/perf/gpu_suite.py $(ARGS)
 
 format: $(VENV)/dev.installed
 	$(BIN)/ruff check --fix .

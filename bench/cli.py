@@ -10,10 +10,10 @@ from braintumor.command import EPILOG, version_option
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Mapping[str, str] = {
-    "accuracy": "braintumor.bench.accuracy_cli:accuracy",
-    "compare": "braintumor.bench.compare_cli:compare",
-    "latency": "braintumor.bench.latency_cli:latency",
-    "report": "braintumor.bench.report_cli:report",
+    "accuracy": "braintumor.bench.accuracy.cli:accuracy",
+    "compare": "braintumor.bench.compare.cli:compare",
+    "latency": "braintumor.bench.latency.cli:latency",
+    "report": "braintumor.bench.report.cli:report",
 }
 """Command → "module:attribute". To add one, add a line."""
 

@@ -9,9 +9,9 @@ from typing import Final
 import click
 
 from braintumor.bench.listed import Listed
-from braintumor.bench.peers.registry import PEERS
+from braintumor.bench.latency.runners.registry import PEERS
 from braintumor.errors import UsageError
-from braintumor.runtime.registry import AUTO, ENGINES
+from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 __all__ = [
     "PATH",

@@ -13,13 +13,13 @@ from types import MappingProxyType
 from typing import Any
 
 from braintumor.errors import IntegrityError, OutputError
-from braintumor.runtime.bundle import MANIFEST, Bundle, listed_files, load_bundle
-from braintumor.runtime.bundle_acceptance import IDENTITY, IDENTITY_VERSION, identity, manifest_text
-from braintumor.runtime.bundle_checksum import sealed
-from braintumor.runtime.bundle_schema import FUSION, SCHEMA, parse_bundle
-from braintumor.runtime.files import output_error, sha256_of
-from braintumor.runtime.image import DECODE_VERSION
-from braintumor.runtime.work_folder import sweep, work_folder
+from braintumor.runtime.bundle.load import MANIFEST, Bundle, listed_files, load_bundle
+from braintumor.runtime.bundle.acceptance import IDENTITY, IDENTITY_VERSION, identity, manifest_text
+from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.schema import FUSION, SCHEMA, parse_bundle
+from braintumor.files import output_error, sha256_of
+from braintumor.runtime.image.decode import DECODE_VERSION
+from braintumor.work_folder import sweep, work_folder
 
 __all__ = ["bundle_there", "check_destination", "write_bundle"]
 

@@ -17,10 +17,10 @@ from braintumor.models.spec import PREPROCESSES
 
 if TYPE_CHECKING:
     from braintumor.export.member import ExportedMember
-    from braintumor.export.precision import Precision
-    from braintumor.runtime.bundle import Bundle
-    from braintumor.runtime.head import Crop
-    from braintumor.runtime.image import Resize
+    from braintumor.export.graph.precision import Precision
+    from braintumor.runtime.bundle.load import Bundle
+    from braintumor.runtime.image.head import Crop
+    from braintumor.runtime.image.decode import Resize
 
 __all__ = ["main"]
 
@@ -183,7 +183,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         _revisit(verified, checked, models, images)
         return
     from braintumor.export.bundle import bundle_there
-    from braintumor.export.int8 import Quantisation
+    from braintumor.export.int8.plan_source import Quantisation
     from braintumor.export.member import MemberOptions
     from braintumor.export.pipeline import ExportOptions, default_models, export_bundle, verification_images
 
@@ -253,7 +253,7 @@ def _revisit(verified: Path | None, checked: Path | None, models: tuple[Path, ..
 
 def _verify(folder: Path, model_folders: tuple[Path, ...], images: Path | None, reporter: "_Reporter") -> None:
     from braintumor.export.pipeline import verification_images
-    from braintumor.export.reverify import verify_bundle
+    from braintumor.export.verify.reverify import verify_bundle
 
     bundle = verify_bundle(folder, model_folders, verification_images(images), reporter.step)
     reporter.stop()
@@ -263,7 +263,7 @@ def _verify(folder: Path, model_folders: tuple[Path, ...], images: Path | None, 
 
 
 def _check(folder: Path, model_folders: tuple[Path, ...], reporter: "_Reporter") -> None:
-    from braintumor.export.reproduce import reproduce_bundle
+    from braintumor.export.verify.reproduce import reproduce_bundle
 
     found = reproduce_bundle(folder, model_folders, reporter.step)
     reporter.stop()

@@ -13,7 +13,7 @@ from onnx import checker, shape_inference
 from braintumor.errors import KerasLoadError, ModelError, UnavailableError, UnsupportedLayerError
 from braintumor.export.from_keras import KerasFacts, write_core
 from braintumor.export.from_keras.archive import KerasArchive
-from braintumor.export.simplify import simplified
+from braintumor.export.graph.simplify import simplified
 
 __all__ = [
     "NETWORK_RECIPE",
@@ -58,7 +58,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network without its surroundings: scaling, softmax and class order are added by `braintumor.export.frame`.
+    """A network without its surroundings: scaling, softmax and class order are added by `braintumor.export.graph.io_wrapper`.
 
     Attributes:
         model: Takes `pixels`, float [batch, channels, height, width]; gives what the Keras model gives.

@@ -1,8 +1,8 @@
-"""The starter bundle of `braintumor.runtime.starter`: the models of the package, at a precision that fits this CPU.
+"""The starter bundle of `braintumor.runtime.bundle.starter`: the models of the package, at a precision that fits this CPU.
 
 Int8 is only faster where the CPU and the engine have kernels for it: ONNX Runtime on a CPU without VNNI takes longer
 than at FP32. So the smallest model is timed at both; where int8 gains, each of the others is timed, too
-(`braintumor.export.mixed`), and no member is slower than at FP32.
+(`braintumor.export.int8.mixed`), and no member is slower than at FP32.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 from braintumor.errors import ModelError, ParityError, UsageError
-from braintumor.export.int8 import Quantisation, plans_for
+from braintumor.export.int8.plan_source import Quantisation, plans_for
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.mixed import Candidate, Choice, choose
+from braintumor.export.int8.mixed import Candidate, Choice, choose
 from braintumor.export.pipeline import ExportOptions, export_bundle
-from braintumor.export.verify import MIN_IMAGES
+from braintumor.export.verify.compare import MIN_IMAGES
 from braintumor.models.labels import CLASSES
 from braintumor.progress import Note, ProgressCallback, Step
-from braintumor.runtime.bundle import Bundle
-from braintumor.runtime.machine import machine
-from braintumor.runtime.registry import AUTO, ENGINES, candidates
+from braintumor.runtime.bundle.load import Bundle
+from braintumor.system.machine import machine
+from braintumor.runtime.engines.registry import AUTO, ENGINES, candidates
 
 __all__ = ["export_starter"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from braintumor.runtime.bundle import Bundle
+from braintumor.runtime.bundle.load import Bundle
 
 __all__ = ["caution_lines", "verdict_line"]
 

@@ -14,11 +14,11 @@ from braintumor import NOTICE
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import UsageError
 from braintumor.progress import StepDisplay
-from braintumor.runtime.registry import AUTO, ENGINES
+from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
     from braintumor.runtime.ensemble import Ensemble
-    from braintumor.runtime.record import Policy, Record
+    from braintumor.runtime.prediction import Policy, Record
 
 __all__ = ["main"]
 
@@ -78,8 +78,8 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     paths on standard input.
     """
     from braintumor.runtime.bundle_lines import caution_lines
-    from braintumor.runtime.paths import expand, find_bundle, no_bundle
-    from braintumor.runtime.render import RENDERERS
+    from braintumor.runtime.inputs import expand, find_bundle, no_bundle
+    from braintumor.runtime.output import RENDERERS
 
     sources = expand(paths, _listed(), told=_say)
     folder = find_bundle(bundle, told=_say)
@@ -121,7 +121,7 @@ def _say(line: str) -> None:
 def _loaded(folder: Path | None, **options: Any) -> "Ensemble":
     """The ensemble; what takes long at the first time is shown as it goes on."""
     from braintumor.runtime.ensemble import Ensemble
-    from braintumor.runtime.render import choice_line
+    from braintumor.runtime.output import choice_line
 
     with StepDisplay() as display:
         return Ensemble.load(
@@ -152,7 +152,7 @@ def _default_format(output: Path | None) -> str:
 
 def _spare(output: Path, sources: Sequence[str], bundle: Path | None) -> None:
     """Refuse to write over what cannot be made again: an image, or a part of the bundle."""
-    from braintumor.runtime.sniff import HEAD_BYTES, image_format
+    from braintumor.runtime.image.formats import HEAD_BYTES, image_format
 
     target = output.resolve()
     if bundle is not None and target.is_relative_to(bundle.resolve()):
@@ -174,7 +174,7 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    from braintumor.runtime.files import atomic_text
+    from braintumor.files import atomic_text
 
     if output.is_dir():
         raise UsageError(f"--output {output} is a folder; name a file")

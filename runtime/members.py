@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import BraintumorError
-from braintumor.runtime.bundle import Bundle, Member
-from braintumor.runtime.closing import Closing
+from braintumor.runtime.bundle.load import Bundle, Member
+from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.early_exit import UNDECIDED, leaders
-from braintumor.runtime.engine import Engine, Waiting, started
-from braintumor.runtime.geometry import Geometry
-from braintumor.runtime.registry import engine_factory
+from braintumor.runtime.engines.base import Engine, Waiting, started
+from braintumor.runtime.image.geometry import Geometry
+from braintumor.runtime.engines.registry import engine_factory
 from braintumor.runtime.vote import vote_shares
 
 __all__ = ["Answers", "Asks", "Images", "Members", "load_members"]

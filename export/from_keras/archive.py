@@ -28,8 +28,8 @@ from braintumor.export.from_keras.hdf5_guard import require_readable
 from braintumor.models.build import is_own
 from braintumor.models.input_settings import SETTINGS_FILE, InputSettings, read_settings
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.files import sha256_of
-from braintumor.runtime.head import Crop
+from braintumor.files import sha256_of
+from braintumor.runtime.image.head import Crop
 
 __all__ = ["KerasArchive", "open_archive", "read_config", "unpacks_too_far"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.via_keras.process import library_versions, run_worker
 from braintumor.export.via_keras.worker import ANSWERS, IMAGES, AnswerRequest
-from braintumor.runtime.cache import cached, content_key
+from braintumor.cache import cached, content_key
 
 __all__ = ["keras_answers"]
 

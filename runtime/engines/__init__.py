@@ -1,1 +1,1 @@
-"""One file an engine; `braintumor.runtime.registry` names them."""
+"""One file an engine; `braintumor.runtime.engines.registry` names them."""

@@ -16,10 +16,10 @@ from braintumor.models.labels import class_permutation
 from braintumor.models.outputs import class_probabilities
 from braintumor.models.scaling import scaled_outside
 from braintumor.optional import require
-from braintumor.runtime.bundle import Member
-from braintumor.runtime.closing import Closing
-from braintumor.runtime.engine import EngineInfo
-from braintumor.runtime.files import sha256_of
+from braintumor.runtime.bundle.load import Member
+from braintumor.runtime.engines.closing import Closing
+from braintumor.runtime.engines.base import EngineInfo
+from braintumor.files import sha256_of
 
 __all__ = ["KerasEngine"]
 

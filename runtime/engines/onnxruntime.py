@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from braintumor.errors import IntegrityError, OutOfMemoryError, OutputError, UnavailableError
 from braintumor.optional import require
-from braintumor.runtime.bundle import Member
-from braintumor.runtime.cache import cached, content_key
-from braintumor.runtime.closing import Closing
-from braintumor.runtime.cpu import cpu_features
-from braintumor.runtime.engine import INPUT, OUTPUT, EngineInfo, Port, check_ports
+from braintumor.runtime.bundle.load import Member
+from braintumor.cache import cached, content_key
+from braintumor.runtime.engines.closing import Closing
+from braintumor.system.cpu import cpu_features
+from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, Port, check_ports
 from braintumor.runtime.engines.onnxruntime_bound import BoundRuns
 
 __all__ = ["OnnxRuntimeCpuEngine", "OnnxRuntimeCudaEngine"]

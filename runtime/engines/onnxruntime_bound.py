@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.runtime.engine import INPUT, OUTPUT
+from braintumor.runtime.engines.base import INPUT, OUTPUT
 
 __all__ = ["MAX_BOUND", "BoundRuns"]
 

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from braintumor.errors import IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
-from braintumor.runtime.bundle import Member
-from braintumor.runtime.cache import cached, content_key
-from braintumor.runtime.closing import Closing
-from braintumor.runtime.cpu import cpu_features, saturates_int8
-from braintumor.runtime.engine import INPUT, OUTPUT, EngineInfo, Port, check_ports
+from braintumor.runtime.bundle.load import Member
+from braintumor.cache import cached, content_key
+from braintumor.runtime.engines.closing import Closing
+from braintumor.system.cpu import cpu_features, saturates_int8
+from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, Port, check_ports
 from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
-from braintumor.runtime.signal_stack import signal_stack_kept
+from braintumor.runtime.engines.signal_stack import signal_stack_kept
 
 __all__ = ["OpenVinoCpuEngine", "OpenVinoGpuEngine"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braintumor.bench.accuracy_reference import KERAS, NO_REFERENCE, ReferenceOptions, References
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.accuracy.reference import KERAS, NO_REFERENCE, ReferenceOptions, References
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import UnavailableError
-from braintumor.runtime.bundle import Bundle, load_bundle
+from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.ensemble import Ensemble
 
 

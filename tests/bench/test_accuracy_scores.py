@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from braintumor.bench.accuracy_scores import (
+from braintumor.bench.metrics.classification import (
     UNANSWERED,
     brier,
     cross_entropy,
@@ -16,7 +16,7 @@ from braintumor.bench.accuracy_scores import (
     kl_divergence,
     scores,
 )
-from braintumor.bench.intervals import Share
+from braintumor.bench.metrics.intervals import Share
 from braintumor.errors import UsageError
 from braintumor.models.labels import CLASSES
 

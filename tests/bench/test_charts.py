@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braintumor.bench.charts import Bar, Interval, Spread, bar_chart, interval_chart, spread_chart
-from braintumor.bench.charts_plane import Bin, Point, confusion_chart, pareto_chart, reliability_chart
-from braintumor.bench.charts_svg import MARKS, Canvas, Scale, linear, logarithmic
+from braintumor.bench.report.charts import Bar, Interval, Spread, bar_chart, interval_chart, spread_chart
+from braintumor.bench.report.charts_plane import Bin, Point, confusion_chart, pareto_chart, reliability_chart
+from braintumor.bench.report.charts_svg import MARKS, Canvas, Scale, linear, logarithmic
 
 POINTS = [
     Point("a + <b>", "fp32", 10.0, 98.0, True),

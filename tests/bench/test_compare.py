@@ -9,16 +9,16 @@ import pytest
 from click.testing import CliRunner
 
 from braintumor.bench.cli import main
-from braintumor.bench.compare import Limits, compare_files
-from braintumor.bench.contender import ContenderInfo
-from braintumor.bench.energy import Energy
-from braintumor.bench.environment import environment
-from braintumor.bench.latency_device import DeviceTimes
-from braintumor.bench.latency_result import BatchTimes, ColdStart, ContenderResult, Decisions, LatencyResult
-from braintumor.bench.scaling_result import Point, Scaling
-from braintumor.bench.timing import Samples
+from braintumor.bench.compare.compare import Limits, compare_files
+from braintumor.bench.latency.runners.base import ContenderInfo
+from braintumor.bench.latency.energy import Energy
+from braintumor.bench.metrics.environment import environment
+from braintumor.bench.latency.gpu import DeviceTimes
+from braintumor.bench.latency.result import BatchTimes, ColdStart, ContenderResult, Decisions, LatencyResult
+from braintumor.bench.perf.scaling_result import Point, Scaling
+from braintumor.bench.metrics.timing import Samples
 from braintumor.errors import IntegrityError, UsageError
-from braintumor.runtime.engine import EngineInfo
+from braintumor.runtime.engines.base import EngineInfo
 
 KEY = "fp32 on onnxruntime-cpu"
 LIMITS = Limits(ratio=1.1, points=0.5)

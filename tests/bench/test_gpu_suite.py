@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from braintumor.bench import gpu_suite
-from braintumor.bench.gpu_suite import PRECISIONS, Stage, run_stage, stages
+from braintumor.bench.perf import gpu_suite
+from braintumor.bench.perf.gpu_suite import PRECISIONS, Stage, run_stage, stages
 
 
 def doctor(*, usable: bool) -> Mapping[str, Any]:
@@ -89,7 +89,7 @@ def test_a_stage_passes_fails_or_is_stopped(code: str, status: str, reason: str)
 
 
 def test_it_runs_here_and_writes_what_it_found(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "braintumor.bench.gpu_suite", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "braintumor.bench.perf.gpu_suite", "--out", str(tmp_path / "out")]
     if json.loads(_doctor_json())["nvidia"]["gpus"]:
         pytest.skip("this machine has a GPU: make gpu")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -101,5 +101,5 @@ def test_it_runs_here_and_writes_what_it_found(tmp_path: Path) -> None:
 
 
 def _doctor_json() -> str:
-    code = "from braintumor.runtime.doctor_cli import main; main()"
+    code = "from braintumor.runtime.doctor.cli import main; main()"
     return subprocess.run([sys.executable, "-c", code, "--json"], capture_output=True, text=True, check=False).stdout

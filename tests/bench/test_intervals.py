@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from braintumor.bench.intervals import (
+from braintumor.bench.metrics.intervals import (
     Pairs,
     Share,
     bootstrap_interval,

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from braintumor.bench import accuracy
+from braintumor.bench.accuracy import evaluate as accuracy
 from braintumor.bench.cli import main
-from braintumor.bench.kept import Kept
-from braintumor.bench.report_write import FILES
+from braintumor.bench.result_file import Kept
+from braintumor.bench.report.write import FILES
 from braintumor.errors import OutputError
 
 ENGINE = "onnxruntime-cpu"

@@ -9,15 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from braintumor.bench.cli import main
-from braintumor.bench.contender import STAGES
-from braintumor.bench.latency import measure_latency
-from braintumor.bench.latency_options import LatencyOptions
-from braintumor.bench.latency_render import latency_lines
-from braintumor.bench.latency_result import LatencyResult
-from braintumor.bench.peers.registry import PEERS
-from braintumor.bench.stability import Window
+from braintumor.bench.latency.runners.base import STAGES
+from braintumor.bench.latency.measure import measure_latency
+from braintumor.bench.latency.options import LatencyOptions
+from braintumor.bench.latency.render import latency_lines
+from braintumor.bench.latency.result import LatencyResult
+from braintumor.bench.latency.runners.registry import PEERS
+from braintumor.bench.metrics.stability import Window
 from braintumor.errors import UnavailableError, UsageError
-from braintumor.runtime.registry import ENGINES
+from braintumor.runtime.engines.registry import ENGINES
 
 SHORT = Window(min_rounds=4, max_s=0.5)
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from braintumor.bench.energy import gpu_joule
-from braintumor.bench.latency import measure_latency
-from braintumor.bench.latency_options import LatencyOptions
-from braintumor.bench.stability import Window
+from braintumor.bench.latency.energy import gpu_joule
+from braintumor.bench.latency.measure import measure_latency
+from braintumor.bench.latency.options import LatencyOptions
+from braintumor.bench.metrics.stability import Window
 from braintumor.errors import UnavailableError
 
 

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braintumor.bench.contender import STAGES, Answered, ContenderInfo, ContenderSpec
-from braintumor.bench.contender_bundle import BundleContender
-from braintumor.bench.contender_child import timed_answer
-from braintumor.bench.contender_process import ContenderProcess
-from braintumor.bench.contender_timed import timed_engine
-from braintumor.bench.timing import timed_ms, timer_overhead_ms
+from braintumor.bench.latency.runners.base import STAGES, Answered, ContenderInfo, ContenderSpec
+from braintumor.bench.latency.runners.bundle import BundleContender
+from braintumor.bench.latency.worker import timed_answer
+from braintumor.bench.latency.process import ContenderProcess
+from braintumor.bench.latency.runners.timed import timed_engine
+from braintumor.bench.metrics.timing import timed_ms, timer_overhead_ms
 from braintumor.errors import BraintumorError, InputError, IntegrityError, UnavailableError
-from braintumor.runtime.engine import Engine, EngineInfo
+from braintumor.runtime.engines.base import Engine, EngineInfo
 
-OURS = "braintumor.bench.contender_bundle:BundleContender"
+OURS = "braintumor.bench.latency.runners.bundle:BundleContender"
 
 NOISY = """
 import os, sys, time
 import numpy as np
-from braintumor.bench.contender import Answered, ContenderInfo
-from braintumor.runtime.engine import EngineInfo
+from braintumor.bench.latency.runners.base import Answered, ContenderInfo
+from braintumor.runtime.engines.base import EngineInfo
 
 class Noisy:
     info = ContenderInfo("noisy", "peer", None, "fp32", EngineInfo("noisy", "here", "cpu", "1"))

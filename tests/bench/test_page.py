@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from braintumor import NOTICE
-from braintumor.bench.page import Markup, figure, markup, page, paragraph, section, table, thumbnail
+from braintumor.bench.report.html import Markup, figure, markup, page, paragraph, section, table, thumbnail
 
 
 def test_what_is_told_is_escaped_everywhere() -> None:

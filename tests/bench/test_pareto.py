@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braintumor.bench.pareto import Measured, ParetoPoint, pareto_front, subset_points
+from braintumor.bench.metrics.pareto import Measured, ParetoPoint, pareto_front, subset_points
 from braintumor.errors import UsageError
 
 

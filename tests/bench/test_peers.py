@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from braintumor.bench.peers import registry
-from braintumor.bench.peers.detect_tumor import DetectTumorPeer
-from braintumor.bench.peers.keras import KerasPeer
-from braintumor.bench.peers.registry import PEERS, PeerEntry, missing_reason, peer_entry
-from braintumor.bench.peers.sources import keras_sources
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.latency.runners import registry
+from braintumor.bench.latency.runners.detect_tumor import DetectTumorPeer
+from braintumor.bench.latency.runners.keras import KerasPeer
+from braintumor.bench.latency.runners.registry import PEERS, PeerEntry, missing_reason, peer_entry
+from braintumor.bench.data.originals import keras_sources
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.models.spec import PREPROCESSES
-from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.keras import KerasEngine
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 

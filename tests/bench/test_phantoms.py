@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braintumor.bench.processes import run_process
+from braintumor.bench.metrics.process import run_process
 
 
 def test_the_peak_is_that_of_the_command_and_not_of_its_parent() -> None:
@@ -35,7 +35,7 @@ def test_cpu_time_is_that_of_the_work_and_the_folder_is_the_one_that_was_named(t
 
 def test_a_process_knows_its_own_peak_without_that_of_its_parent() -> None:
     held = np.ones(200_000_000, np.uint8)
-    code = "from braintumor.bench.processes import own_peak_rss_mb; {} print(own_peak_rss_mb())"
+    code = "from braintumor.bench.metrics.process import own_peak_rss_mb; {} print(own_peak_rss_mb())"
     small, large = (
         float(run_process([sys.executable, "-c", code.format(work)]).stdout)
         for work in ("", "len(bytearray(b'x' * 80_000_000));")

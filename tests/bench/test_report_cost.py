@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from braintumor.bench.cli import main
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.models.labels import CLASSES
 
 IMAGES = 704

@@ -14,10 +14,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from click.testing import CliRunner
 
-from braintumor.bench.scaling import main, write_images
-from braintumor.bench.scaling_result import Point, Scaling
+from braintumor.bench.perf.scaling import main, write_images
+from braintumor.bench.perf.scaling_result import Point, Scaling
 from braintumor.errors import UsageError
-from braintumor.runtime.bundle_checksum import sealed
+from braintumor.runtime.bundle.checksum import sealed
 
 
 def scaling(*points: Point) -> Scaling:
@@ -87,7 +87,7 @@ def test_what_is_cut_short_keeps_its_points_and_leaves_nothing_running(small_bun
     work.mkdir()
     options = ("--engine", "onnxruntime-cpu", "--counts", "5,5000", "--threads", "1", "--json", str(output))
     process = subprocess.Popen(
-        [sys.executable, "-m", "braintumor.bench.scaling", str(small_bundle), *options],
+        [sys.executable, "-m", "braintumor.bench.perf.scaling", str(small_bundle), *options],
         env=os.environ | {"TMPDIR": str(work)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -139,4 +139,4 @@ def test_a_file_of_something_else_is_refused(run: Callable[..., tuple[int, str]]
     output = tmp_path / "other.json"
     output.write_text('{"schema": "x"}')
     code, text = run("--json", str(output))
-    assert (code, "is no file of bench/scaling.py" in text) == (3, True)
+    assert (code, "is no file of bench/perf/scaling.py" in text) == (3, True)

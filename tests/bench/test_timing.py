@@ -7,10 +7,10 @@ import os
 import numpy as np
 import pytest
 
-from braintumor.bench.environment import environment
-from braintumor.bench.paired import paired_ratio
-from braintumor.bench.stability import Window, is_stable, measure_until_stable
-from braintumor.bench.timing import Samples, timed_ms, timer_overhead_ms
+from braintumor.bench.metrics.environment import environment
+from braintumor.bench.metrics.ratio import paired_ratio
+from braintumor.bench.metrics.stability import Window, is_stable, measure_until_stable
+from braintumor.bench.metrics.timing import Samples, timed_ms, timer_overhead_ms
 from braintumor.errors import UsageError
 
 

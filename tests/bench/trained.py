@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from braintumor.bench.labelled import LabelledImages
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.labelled import LabelledImages
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.export.bundle import write_bundle
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.bundle import Bundle, load_bundle
-from braintumor.runtime.geometry import Geometry
+from braintumor.runtime.bundle.load import Bundle, load_bundle
+from braintumor.runtime.image.geometry import Geometry
 
 SIDE = 32
 WEIGHTS = {"a": 3.0, "b": 2.0}

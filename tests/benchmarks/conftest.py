@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.bench.paired import Ratio, paired_ratio
-from braintumor.bench.timing import timed_ms
+from braintumor.bench.metrics.ratio import Ratio, paired_ratio
+from braintumor.bench.metrics.timing import timed_ms
 from braintumor.runtime.ensemble import Ensemble
 
 SIDE_PX = 96

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.export.bundle import check_destination, write_bundle
-from braintumor.runtime.bundle import Bundle, load_bundle
+from braintumor.runtime.bundle.load import Bundle, load_bundle
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions or limits")
 

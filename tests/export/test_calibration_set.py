@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from braintumor.bench.phantoms import phantoms
-from braintumor.bench.study import study_images
+from braintumor.bench.data.phantoms import phantoms
+from braintumor.bench.data.study import study_images
 from braintumor.errors import UsageError
-from braintumor.export.calibration_set import MAX_COUNT, MIN_COUNT, calibration_set, validation_set
+from braintumor.export.int8.images import MAX_COUNT, MIN_COUNT, calibration_set, validation_set
 from braintumor.models.labels import CLASSES
 
 Folder = Callable[..., Path]

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import braintumor
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError, UsageError
 from braintumor.export import cli, pipeline
 from braintumor.export.cli import export
@@ -26,11 +26,11 @@ from braintumor.export.pipeline import default_models, verification_images
 from braintumor.models.catalog import ENSEMBLE
 from braintumor.models.input_settings import SETTINGS_FILE, write_settings
 from braintumor.models.labels import CLASSES, canonical_label
-from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.cli import infer
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.head import crop_to_head
-from braintumor.runtime.resize import RESIZES
+from braintumor.runtime.image.head import crop_to_head
+from braintumor.runtime.image.resize import RESIZES
 
 Keras = Callable[..., Path]
 Export = Callable[..., Result]
@@ -83,7 +83,7 @@ def test_an_export_says_what_it_did_and_where_the_bundle_is(small_keras: Keras):
 
 
 def test_the_bundle_says_where_its_member_comes_from(small_keras: Keras):
-    from braintumor.runtime.files import sha256_of
+    from braintumor.files import sha256_of
 
     assert run(small_keras(), "--precision", "fp32", "--name", "mine").exit_code == 0
     (member,) = load_bundle("bundles/fp32").members
@@ -356,7 +356,7 @@ def test_a_model_that_is_no_classifier_is_exit_code_3(small_keras: Keras):
 def test_a_result_that_does_not_agree_is_exit_code_3_and_leaves_no_bundle(
     small_keras: Keras, monkeypatch: pytest.MonkeyPatch
 ):
-    from braintumor.export import verify
+    from braintumor.export.verify import compare as verify
 
     monkeypatch.setattr(verify, "TOLERANCES", {"fp32": 0.0, "fp16": 0.0})
     monkeypatch.setenv("BRAINTUMOR_CACHE", str(Path("cache").absolute()))

@@ -16,15 +16,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.errors import UsageError
 from braintumor.export.bundle import write_bundle
-from braintumor.export.engine_cli import engine
-from braintumor.export.engine_from_onnx import PORTABLE, EngineOptions, build_engines
+from braintumor.export.tensorrt.cli import engine
+from braintumor.export.tensorrt.build import PORTABLE, EngineOptions, build_engines
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.bundle import Bundle, load_bundle
-from braintumor.runtime.tensorrt.build import BuildOptions
-from braintumor.runtime.tensorrt.profile import BatchProfile
-from braintumor.runtime.tensorrt.sidecar import read_plan, sidecar_of
+from braintumor.runtime.bundle.load import Bundle, load_bundle
+from braintumor.runtime.engines.tensorrt.build import BuildOptions
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
+from braintumor.runtime.engines.tensorrt.plan_file import read_plan, sidecar_of
 
 pytest.importorskip("tensorrt_rtx")
 
@@ -170,7 +170,7 @@ def test_a_bundle_holds_no_plans(bundle: Bundle) -> None:
 
 def test_help_loads_neither_onnx_nor_tensorrt() -> None:
     code = (
-        "import sys\nfrom braintumor.export.engine_cli import engine\n"
+        "import sys\nfrom braintumor.export.tensorrt.cli import engine\n"
         "engine(['--help'], standalone_mode=False)\n"
         "print({name for name in ('onnx', 'tensorrt_rtx', 'numpy', 'cuda') if name in sys.modules})"
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from braintumor.export.fidelity import expected_flips, quality
+from braintumor.export.int8.quality import expected_flips, quality
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from braintumor.export.frame import Frame, framed
+from braintumor.export.graph.io_wrapper import Frame, framed
 from braintumor.models.spec import PREPROCESSES
 
 HEIGHT, WIDTH = 5, 7

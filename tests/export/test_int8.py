@@ -9,21 +9,22 @@ import onnx
 import pytest
 from PIL import Image
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError, UsageError
-from braintumor.export import cli, mixed
-from braintumor.export.calibration import activation_thresholds
-from braintumor.export.fidelity import Limits
-from braintumor.export.groups import node_groups
-from braintumor.export.int8 import Quantisation, is_worth_it, plans_for
+from braintumor.export import cli
+from braintumor.export.int8 import mixed
+from braintumor.export.int8.calibrate import activation_thresholds
+from braintumor.export.int8.quality import Limits
+from braintumor.export.graph.groups import node_groups
+from braintumor.export.int8.plan_source import Quantisation, is_worth_it, plans_for
 from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.mixed import Candidate, choose
+from braintumor.export.int8.mixed import Candidate, choose
 from braintumor.export.pipeline import ExportOptions, export_bundle
-from braintumor.export.plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
-from braintumor.export.quantize import quantized
-from braintumor.export.structure import Structure, structure_of
+from braintumor.export.graph.quantization_plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
+from braintumor.export.graph.qdq import quantized
+from braintumor.export.graph.structure import Structure, structure_of
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 
 IMAGES = VerificationImages((), 64)

@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from braintumor.errors import ModelError
-from braintumor.export.lint import lint, require_clean
+from braintumor.export.graph.lint import lint, require_clean
 
 Make = Callable[..., onnx.ModelProto]
 WEIGHT = np.ones((2, 2, 1, 1), np.float32)

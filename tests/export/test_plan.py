@@ -9,7 +9,7 @@ import pytest
 
 from braintumor.errors import ModelError
 from braintumor.export.from_keras import open_archive
-from braintumor.export.plan import (
+from braintumor.export.graph.quantization_plan import (
     FINDINGS,
     PLAN_SUFFIX,
     QuantisationPlan,
@@ -19,7 +19,7 @@ from braintumor.export.plan import (
     rounded_thresholds,
     write_plan,
 )
-from braintumor.export.structure import Structure, network_structure
+from braintumor.export.graph.structure import Structure, network_structure
 
 PRETRAINED = Path(__file__).resolve().parents[2] / "models" / "pretrained"
 

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from braintumor.bench.phantoms import phantoms
-from braintumor.export.simplify import fold_factors, fuse_batch_norm, fuse_global_pooling, simplified
+from braintumor.bench.data.phantoms import phantoms
+from braintumor.export.graph.simplify import fold_factors, fuse_batch_norm, fuse_global_pooling, simplified
 from braintumor.export.via_keras import worker
 
 Make = Callable[..., onnx.ModelProto]

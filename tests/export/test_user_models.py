@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import BraintumorError, ModelError
 from braintumor.export import member as member_module
 from braintumor.export import network
 from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.member import MemberOptions, Target, VerificationImages, build_member
 from braintumor.export.network import Network
-from braintumor.export.verify import verify_and_ask
+from braintumor.export.verify.compare import verify_and_ask
 from braintumor.models.labels import CLASSES
 from braintumor.models.spec import PREPROCESSES
 
@@ -493,7 +493,7 @@ def test_an_image_smaller_than_a_phantom_can_be_is_refused_in_words(refusal: Ref
 
 @pytest.mark.parametrize("method", ["antialias", "tf-bilinear", "nearest"])
 def test_given_images_are_what_both_sides_are_asked(export: Export, small_keras: Keras, tmp_path: Path, method: Any):
-    from braintumor.runtime.image import read_grey, resize
+    from braintumor.runtime.image.decode import read_grey, resize
 
     paths = []
     for index, pixels in enumerate(phantoms(64, 90, 70, seed=5)):

@@ -13,8 +13,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from braintumor.errors import ParityError
-from braintumor.export.frame import Frame, framed
-from braintumor.export.verify import MIN_IMAGES, TOLERANCES, Compared, verify
+from braintumor.export.graph.io_wrapper import Frame, framed
+from braintumor.export.verify.compare import MIN_IMAGES, TOLERANCES, Compared, verify
 
 IN_ORDER = (0, 1, 2, 3)
 KERAS = "Keras 3.15.1, TensorFlow 2.21.0"

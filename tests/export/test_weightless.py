@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from braintumor.export.weightless import complete, weightless
+from braintumor.export.graph.weightless import complete, weightless
 
 Make = Callable[..., onnx.ModelProto]
 

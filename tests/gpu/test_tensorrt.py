@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import UnavailableError
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.bundle import Bundle, Member, load_bundle
-from braintumor.runtime.cache import CACHE_VARIABLE
+from braintumor.runtime.bundle.load import Bundle, Member, load_bundle
+from braintumor.cache import CACHE_VARIABLE
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
-from braintumor.runtime.engines.tensorrt import TensorRtEngine, TensorRtRtxEngine
+from braintumor.runtime.engines.tensorrt.engine import TensorRtEngine, TensorRtRtxEngine
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.probe import TOLERANCES
+from braintumor.runtime.bundle.probe import TOLERANCES
 
 pytestmark = pytest.mark.gpu
 
@@ -173,7 +173,7 @@ def test_the_second_start_takes_the_plan_and_the_kernels_from_the_cache(
 def test_a_plan_that_is_damaged_where_its_hash_does_not_tell_is_built_again(
     engine: str, bundle: Bundle, empty_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from braintumor.runtime.engines import tensorrt
+    from braintumor.runtime.engines.tensorrt import engine as tensorrt
 
     real = tensorrt.plan_for
     monkeypatch.setattr(tensorrt, "plan_for", lambda *a, **k: (b"foreign" * 1000, real(*a, **k)[1]))

@@ -1,10 +1,10 @@
-"""`bench/first_answer.py` counts what really came out of its exports."""
+"""`bench/perf/first_answer.py` counts what really came out of its exports."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from braintumor.bench.first_answer import Exports, FirstAnswer, cold_exports, first_answer_lines
-from braintumor.bench.processes import ProcessRun
+from braintumor.bench.perf.first_answer import Exports, FirstAnswer, cold_exports, first_answer_lines
+from braintumor.bench.metrics.process import ProcessRun
 
 RUN = ProcessRun(wall_s=12.0, cpu_s=20.0, peak_rss_mb=900.0, returncode=0, stdout="")
 

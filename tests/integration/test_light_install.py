@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.bundle.load import load_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 SCAN = ROOT / "examples" / "scan.png"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from braintumor.bench.memory import measure_growth
-from braintumor.bench.startup import compare_startup
+from braintumor.bench.perf.memory import measure_growth
+from braintumor.bench.perf.startup import compare_startup
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

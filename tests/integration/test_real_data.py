@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from braintumor.bench.parity import parity
+from braintumor.bench.metrics.parity import parity
 from braintumor.models.labels import CLASSES
 
 SUPPORTS = {"glioma": 158, "healthy": 199, "meningioma": 183, "pituitary": 163}
@@ -17,7 +17,7 @@ SUPPORTS = {"glioma": 158, "healthy": 199, "meningioma": 183, "pituitary": 163}
 # Keras by itself: nothing of this package but the decoding, which both sides share.
 KERAS = """
 import sys, json, keras, numpy as np
-from braintumor.runtime.image import read_grey, resize
+from braintumor.runtime.image.decode import read_grey, resize
 request = json.load(open(sys.argv[1]))
 answers = []
 for path in request["models"]:

@@ -21,7 +21,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from braintumor.progress import Step
-from braintumor.runtime import starter
+from braintumor.runtime.bundle import starter
 
 model, gate = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None
 starter.shipped_weights = lambda: (model,)

@@ -15,10 +15,10 @@ from PIL import Image
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.bundle import Member, load_bundle
-from braintumor.runtime.cache import CACHE_VARIABLE
-from braintumor.runtime.engine import Engine
-from braintumor.runtime.registry import engine_factory
+from braintumor.runtime.bundle.load import Member, load_bundle
+from braintumor.cache import CACHE_VARIABLE
+from braintumor.runtime.engines.base import Engine
+from braintumor.runtime.engines.registry import engine_factory
 
 IMAGES = 12
 

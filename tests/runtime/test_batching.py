@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braintumor.runtime.batching import prepared_groups
+from braintumor.runtime.image.batching import prepared_groups
 
 
 def preparers() -> list[threading.Thread]:

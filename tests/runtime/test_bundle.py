@@ -15,9 +15,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from braintumor.errors import IntegrityError, UsageError
-from braintumor.runtime.bundle import MANIFEST, load_bundle
-from braintumor.runtime.bundle_checksum import sealed
-from braintumor.runtime.paths import choose_bundle
+from braintumor.runtime.bundle.load import MANIFEST, load_bundle
+from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.inputs import choose_bundle
 
 Change = Callable[[dict[str, Any]], object]
 MODEL = "a/model.onnx"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from braintumor.errors import OutputError
-from braintumor.runtime.cache import CACHE_VARIABLE, cache_folder, cached, content_key, sweep_cache
+from braintumor.cache import CACHE_VARIABLE, cache_folder, cached, content_key, sweep_cache
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 root = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="giving files away needs root")
@@ -95,7 +95,7 @@ def test_a_build_that_was_overtaken_uses_the_other_ones_entry(own: Path) -> None
 
 RACE = """
 import pathlib, sys, time
-from braintumor.runtime.cache import cached
+from braintumor.cache import cached
 def build(folder):
     pathlib.Path(sys.argv[1], sys.argv[2]).touch()
     # Both are inside before either goes on.
@@ -129,7 +129,7 @@ def test_what_a_killed_build_left_behind_goes_after_a_day(own: Path) -> None:
 
 KILLED = """
 import sys, time
-from braintumor.runtime.cache import cached
+from braintumor.cache import cached
 def build(folder):
     (folder / "half").touch()
     print("building", flush=True)

@@ -16,14 +16,14 @@ import pytest
 from numpy.typing import NDArray
 
 from braintumor.errors import IntegrityError, UnavailableError
-from braintumor.runtime.bundle import Member
-from braintumor.runtime.bundle_checksum import sealed
-from braintumor.runtime.cache import CACHE_VARIABLE
-from braintumor.runtime.choice import Choice
-from braintumor.runtime.engine import EngineInfo
+from braintumor.runtime.bundle.load import Member
+from braintumor.runtime.bundle.checksum import sealed
+from braintumor.cache import CACHE_VARIABLE
+from braintumor.runtime.engine_selection import Choice
+from braintumor.runtime.engines.base import EngineInfo
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.registry import EngineEntry
+from braintumor.runtime.engines.registry import EngineEntry
 
 pytestmark = pytest.mark.usefixtures("own_cache_of_the_test")
 
@@ -92,7 +92,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Fills the registry; returns the names of the engines that are loaded from then on."""
 
     # A second an engine is for real ones.
-    monkeypatch.setattr("braintumor.runtime.choice._SECONDS_EACH", 0.02)
+    monkeypatch.setattr("braintumor.runtime.engine_selection._SECONDS_EACH", 0.02)
 
     def replace(*names: str) -> list[str]:
         loaded: list[str] = []
@@ -209,7 +209,7 @@ def test_what_may_change_the_choice_is_measured_again(
     chosen(single)
     told: list[Choice] = []
     if change == "libraries":
-        monkeypatch.setattr("braintumor.runtime.choice.machine", lambda _names: {"onnxruntime": "9.9"})
+        monkeypatch.setattr("braintumor.runtime.engine_selection.machine", lambda _names: {"onnxruntime": "9.9"})
     options: Any = {"threads": 1} if change == "threads" else {}
     Ensemble.load(half if change == "bundle" else single, told=told.append, **options).close()
     assert len(told) == 1

@@ -17,7 +17,7 @@ from braintumor.export.cli import export
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.cli import infer
 from braintumor.runtime.ensemble import Ensemble
 

@@ -17,15 +17,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.runtime.doctor import decisive, engine_finding
-from braintumor.runtime.doctor_child import PROBE_MODEL
-from braintumor.runtime.doctor_libraries import LIBRARIES, LibraryFinding, installed, library_finding, library_of
-from braintumor.runtime.doctor_machine import Gpu, Nvidia, nvidia
-from braintumor.runtime.doctor_probe import Outcome, probe
-from braintumor.runtime.registry import ENGINES
+from braintumor.runtime.doctor.diagnose import decisive, engine_finding
+from braintumor.runtime.doctor.worker import PROBE_MODEL
+from braintumor.runtime.doctor.libraries import LIBRARIES, LibraryFinding, installed, library_finding, library_of
+from braintumor.system.summary import Gpu, Nvidia, nvidia
+from braintumor.runtime.doctor.isolate import Outcome, probe
+from braintumor.runtime.engines.registry import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = ("-P", "-c", "from braintumor.runtime.doctor_cli import main; main()")
+RUN = ("-P", "-c", "from braintumor.runtime.doctor.cli import main; main()")
 LIMIT_S = 120.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts and links")
 
@@ -110,7 +110,7 @@ def test_a_library_that_answers_wrongly_is_not_usable(plant: Callable[[str, str]
     )
     plant(
         "sitecustomize",
-        "import types\nimport braintumor.runtime.registry as r\n"
+        "import types\nimport braintumor.runtime.engines.registry as r\n"
         "r.ENGINES = types.MappingProxyType({'onnxruntime-cpu': r.EngineEntry('wrong:Wrong', 'cpu')})\n",
     )
     outcome = probe("engine", "onnxruntime-cpu", limit_s=LIMIT_S)
@@ -391,7 +391,7 @@ def test_tensorrt_for_rtx_on_a_gpu_that_it_does_not_build_for_names_an_engine_th
 
 
 def test_help_loads_no_numpy() -> None:
-    code = "import sys; from braintumor.runtime.doctor_cli import doctor; doctor(['--help'], standalone_mode=False)"
+    code = "import sys; from braintumor.runtime.doctor.cli import doctor; doctor(['--help'], standalone_mode=False)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", f"{code}; sys.exit('numpy' in sys.modules)"], capture_output=True, check=False
     )

@@ -20,12 +20,12 @@ from PIL import Image
 import braintumor
 from braintumor.errors import InputError, IntegrityError, UnavailableError, UsageError
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.asked import asked_threads
-from braintumor.runtime.bundle import load_bundle
+from braintumor.runtime.requested import asked_threads
+from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.geometry import fitted
-from braintumor.runtime.image import read_grey
-from braintumor.runtime.record import Record
+from braintumor.runtime.image.geometry import fitted
+from braintumor.runtime.image.decode import read_grey
+from braintumor.runtime.prediction import Record
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from braintumor.errors import OutputError
-from braintumor.runtime.files import atomic_text, sha256_of
+from braintumor.files import atomic_text, sha256_of
 
 READ = "import pathlib, sys; print(end=pathlib.Path(sys.argv[1]).read_text())"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import OutOfMemoryError
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.halving import Halving

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braintumor.bench.phantoms import phantoms
-from braintumor.runtime.geometry import Geometry, fitted
-from braintumor.runtime.head import crop_to_head
-from braintumor.runtime.resize import resize
+from braintumor.bench.data.phantoms import phantoms
+from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.head import crop_to_head
+from braintumor.runtime.image.resize import resize
 
 
 def _ellipse(height: int, width: int) -> np.ndarray:

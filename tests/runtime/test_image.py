@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
-from braintumor.runtime.image import read_grey
+from braintumor.runtime.image.decode import read_grey
 
 LEVELS = np.random.default_rng(7).integers(0, 256, (24, 20), dtype=np.uint8)
 GREY = Image.fromarray(LEVELS)
@@ -238,7 +238,7 @@ def test_bits(kind: str, mode: str, bits: int) -> None:
 
 def test_importing_and_reading_a_png_loads_no_other_decoder() -> None:
     script = (
-        "import sys; from braintumor.runtime.image import read_grey\n"
+        "import sys; from braintumor.runtime.image.decode import read_grey\n"
         "read_grey(sys.argv[1])\n"
         "print(sorted(m for m in sys.modules if m.endswith('ImagePlugin') or m in ('tensorflow', 'scipy')))"
     )

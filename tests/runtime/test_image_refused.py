@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from braintumor.errors import InputError
-from braintumor.runtime import image
-from braintumor.runtime.image import GreyImage, read_grey
+from braintumor.runtime.image import decode as image
+from braintumor.runtime.image.decode import GreyImage, read_grey
 
 LEVELS = np.random.default_rng(7).integers(0, 256, (24, 20), dtype=np.uint8)
 GREY = Image.fromarray(LEVELS)

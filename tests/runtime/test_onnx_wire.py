@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from braintumor.runtime.onnx_wire import has_external_data
+from braintumor.runtime.bundle.external_data import has_external_data
 
 
 def answer(raw: bytes) -> bool | None:

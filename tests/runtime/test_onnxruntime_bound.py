@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from braintumor.bench.phantoms import phantoms
-from braintumor.runtime.bundle import Member
-from braintumor.runtime.engine import INPUT, OUTPUT
+from braintumor.bench.data.phantoms import phantoms
+from braintumor.runtime.bundle.load import Member
+from braintumor.runtime.engines.base import INPUT, OUTPUT
 from braintumor.runtime.engines.onnxruntime_bound import MAX_BOUND, BoundRuns
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import pytest
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import IntegrityError, UnavailableError
-from braintumor.runtime.bundle import Member, load_bundle
-from braintumor.runtime.cache import CACHE_VARIABLE
+from braintumor.runtime.bundle.load import Member, load_bundle
+from braintumor.cache import CACHE_VARIABLE
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.openvino import OpenVinoCpuEngine
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.signal_stack import signal_stack
+from braintumor.runtime.engines.signal_stack import signal_stack
 
 pytest.importorskip("openvino")
 

@@ -9,8 +9,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.export.quantize import quantized
-from braintumor.runtime.cpu import saturates_int8
+from braintumor.export.graph.qdq import quantized
+from braintumor.system.cpu import saturates_int8
 from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
 
 openvino = pytest.importorskip("openvino")

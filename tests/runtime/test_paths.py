@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from braintumor.errors import UsageError
-from braintumor.runtime.paths import BUNDLE_VARIABLE, choose_bundle, expand
+from braintumor.runtime.inputs import BUNDLE_VARIABLE, choose_bundle, expand
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import UsageError
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.record import Record
+from braintumor.runtime.prediction import Record
 
 SURE, OPEN, NOT_A_NUMBER = 250, 12, 0
 """Grey levels of images for which the members of `small_graph` are sure, torn, or give NaN."""

@@ -3,7 +3,7 @@
 import pytest
 
 from braintumor.errors import UnavailableError, UsageError
-from braintumor.runtime.registry import AUTO, ENGINES, candidates, engine_factory, none_usable
+from braintumor.runtime.engines.registry import AUTO, ENGINES, candidates, engine_factory, none_usable
 
 
 @pytest.mark.parametrize("name", ENGINES)

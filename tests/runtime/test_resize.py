@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from braintumor.errors import InputError, UsageError
-from braintumor.runtime.image import RESIZES, Resize, grey_from_array, resize
+from braintumor.runtime.image.decode import RESIZES, Resize, grey_from_array, resize
 
 LEVELS = np.random.default_rng(7).integers(0, 256, (24, 20), dtype=np.uint8)
 GREY = Image.fromarray(LEVELS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from braintumor.training import learner
+from braintumor.training.fit import learner
 
 HERE = Path(__file__).parent
 

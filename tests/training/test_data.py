@@ -16,13 +16,13 @@ from PIL import Image
 
 from braintumor.errors import InputError, IntegrityError, OutputError, UsageError
 from braintumor.models.labels import CLASSES
-from braintumor.training.audit import audit, near_duplicate_free
-from braintumor.training.audit_page import audit_page
-from braintumor.training.data import load_dataset, save_dataset
-from braintumor.training.data_cli import main
-from braintumor.training.hashing import phash
-from braintumor.training.prepare import opened, prepare
-from braintumor.training.splits import TEST_SUPPORTS, ManifestRow, read_manifest
+from braintumor.training.data.audit import audit, near_duplicate_free
+from braintumor.training.data.audit_page import audit_page
+from braintumor.training.data.dataset import load_dataset, save_dataset
+from braintumor.training.data.cli import main
+from braintumor.training.data.hashing import phash
+from braintumor.training.data.prepare import opened, prepare
+from braintumor.bench.data.manifest import TEST_SUPPORTS, ManifestRow, read_manifest
 
 _FOLDERS = {"glioma": "glioma", "healthy": "notumor", "meningioma": "meningioma_tumor", "pituitary": "pituitary"}
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from braintumor.bench.intervals import Pairs, mcnemar_p
+from braintumor.bench.metrics.intervals import Pairs, mcnemar_p
 from braintumor.errors import IntegrityError, UsageError
-from braintumor.training.ensemble_search import Vote, choose_vote, equal_vote, soft_vote, subsets
-from braintumor.training.predictions import Answers
+from braintumor.training.report.vote import Vote, choose_vote, equal_vote, soft_vote, subsets
+from braintumor.training.data.predictions import Answers
 
 _NAMES = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S")
 

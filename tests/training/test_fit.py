@@ -12,18 +12,20 @@ import pytest
 from rich.console import Console
 
 from braintumor.errors import IntegrityError, ModelError, OutputError, UsageError
-from braintumor.training import console, fit, state
-from braintumor.training.console import progress_line
-from braintumor.training.finish import finish, refreshed
-from braintumor.training.fit import DivergedError, train
-from braintumor.training.keras_file import answers_of, load_keras_file
-from braintumor.training.learner import Learner
-from braintumor.training.predictions import read_predictions
-from braintumor.training.progress import Progress
+from braintumor.training.fit import console
+from braintumor.training.fit import train as fit
+from braintumor.training.fit import checkpoint as state
+from braintumor.training.fit.console import progress_line
+from braintumor.training.fit.finalize import finish, refreshed
+from braintumor.training.fit.train import DivergedError, train
+from braintumor.training.keras_io import answers_of, load_keras_file
+from braintumor.training.fit.learner import Learner
+from braintumor.training.data.predictions import read_predictions
+from braintumor.training.fit.progress import Progress
 from braintumor.training.recipe import Augmentation, Recipe, recipe_from_json
-from braintumor.training.report import read_run
-from braintumor.training.schedule import BudgetClock, one_cycle
-from braintumor.training.state import RunFolder
+from braintumor.training.report.result import read_run
+from braintumor.training.fit.schedule import BudgetClock, one_cycle
+from braintumor.training.fit.checkpoint import RunFolder
 
 pytestmark = pytest.mark.usefixtures("small_network")
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from braintumor.training.fused import fuse_batchnorm, fuse_silu
+from braintumor.training.fit.fused import fuse_batchnorm, fuse_silu
 
 
 def _network(*, scale: bool) -> keras.Model:

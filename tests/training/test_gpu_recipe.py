@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from braintumor.errors import IntegrityError
-from braintumor.training.data import save_dataset
+from braintumor.training.data.dataset import save_dataset
 from braintumor.training.weight_pieces import read_pieces, write_pieces
 
 HERE = Path(__file__).parent
@@ -22,7 +22,9 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("small", {str(HERE / "small.py")!r})
 small = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(small)
-from braintumor.training import accelerated, gpu_recipe, learner
+from braintumor.training import gpu_recipe
+from braintumor.training.fit import accelerated
+from braintumor.training.fit import learner
 accelerated.build_classifier = learner.build_classifier = small.build
 gpu_recipe.main(sys.argv[1:])
 """

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from braintumor.errors import ModelError, UsageError
 from braintumor.training.cli import main
-from braintumor.training.grow import grow, grow_file
+from braintumor.training.fit.net2net import grow, grow_file
 
 SIZE = 48
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from braintumor.bench.recorded import answers_path
-from braintumor.export.plan import plan_beside
+from braintumor.bench.data.recorded import answers_path
+from braintumor.export.graph.quantization_plan import plan_beside
 
 ROOT = Path(__file__).resolve().parents[2]
 PRETRAINED = ROOT / "models" / "pretrained"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from braintumor.models.labels import CLASSES
-from braintumor.training.data import Dataset, save_dataset
-from braintumor.training.hashing import phash
-from braintumor.training.predictions import predictions_csv
+from braintumor.training.data.dataset import Dataset, save_dataset
+from braintumor.training.data.hashing import phash
+from braintumor.training.data.predictions import predictions_csv
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "Brain_Tumor_Ensemble.ipynb"
 

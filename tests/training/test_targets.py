@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from braintumor.models.labels import CLASSES
-from braintumor.training.targets import (
+from braintumor.training.data.targets import (
     ANY_TUMOUR,
     HEALTHY,
     allowed,

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from braintumor.training.recipe import Recipe
-from braintumor.training.throughput import keras_augmentation, measure
+from braintumor.training.fit.throughput import keras_augmentation, measure
 
 _RECIPE = Recipe("DenseNet121", sizes=(32,), batch_size=8)
 

@@ -14,10 +14,10 @@ from braintumor.errors import IntegrityError
 from braintumor.export.cli import export
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.vote_calibration import VOTE_FILE, read_vote_calibration
-from braintumor.runtime.bundle import load_bundle
-from braintumor.runtime.files import sha256_of
+from braintumor.runtime.bundle.load import load_bundle
+from braintumor.files import sha256_of
 from braintumor.training.cli import main
-from braintumor.training.data import save_dataset
+from braintumor.training.data.dataset import save_dataset
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_read_vote_calibration_refuses_another_file(tmp_path: Path, text: str) -
 
 
 def test_a_calibration_fits_its_own_vote_only(models: list[Path], parts: Any) -> None:
-    from braintumor.training.vote_calibration import calibrate_vote
+    from braintumor.training.report.vote_calibration import calibrate_vote
 
     fitted = calibrate_vote(models, [1, 3], parts).calibration
     first, second = fitted.members

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.export.from_keras import Core, open_archive, write_core
 
 TOLERANCE = 1e-6

@@ -11,7 +11,7 @@ import pytest
 from braintumor.errors import ModelError, UsageError
 from braintumor.export.from_keras.archive import open_archive
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.files import sha256_of
+from braintumor.files import sha256_of
 
 RELU = {"module": "keras.layers", "class_name": "ReLU", "config": {}, "registered_name": None}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from braintumor.bench.phantoms import phantoms
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError, UnavailableError
 from braintumor.export import network
 from braintumor.export.from_keras.archive import open_archive

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.runtime.tensorrt.library import Library, load_library
+from braintumor.runtime.engines.tensorrt.library import Library, load_library
 
 node = helper.make_node
 AXIS, WEIGHTS, ZERO = np.array([2], np.int64), np.ones((16, 4), np.float32), np.int8(0)

@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from braintumor.errors import IntegrityError, UnavailableError, UsageError
-from braintumor.runtime.bundle import load_bundle
-from braintumor.runtime.tensorrt.build import BuildOptions, build_plan
-from braintumor.runtime.tensorrt.gpu import Gpu
-from braintumor.runtime.tensorrt.library import Library, load_library
-from braintumor.runtime.tensorrt.profile import BatchProfile
-from braintumor.runtime.tensorrt.sidecar import PlanPort
+from braintumor.runtime.bundle.load import load_bundle
+from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
+from braintumor.runtime.engines.tensorrt.cuda import Gpu
+from braintumor.runtime.engines.tensorrt.library import Library, load_library
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
+from braintumor.runtime.engines.tensorrt.plan_file import PlanPort
 
 Make = Callable[..., Any]
 AMPERE = BuildOptions(capabilities=("SM86",))

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from braintumor.errors import UnavailableError, UsageError
-from braintumor.runtime.tensorrt.build import BuildOptions, Plan, build_plan
-from braintumor.runtime.tensorrt.gpu import Gpu
-from braintumor.runtime.tensorrt.library import Library
-from braintumor.runtime.tensorrt.profile import BatchProfile
+from braintumor.runtime.engines.tensorrt.build import BuildOptions, Plan, build_plan
+from braintumor.runtime.engines.tensorrt.cuda import Gpu
+from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 H200 = Gpu("NVIDIA H200", "580.65.06", "SM90")
 

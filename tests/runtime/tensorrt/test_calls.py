@@ -4,15 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from braintumor.runtime.bundle import Member
-from braintumor.runtime.tensorrt.library import Library
+from braintumor.runtime.bundle.load import Member
+from braintumor.runtime.engines.tensorrt.library import Library
 
 _DROPPED_IN_A_CYCLE = '''
 import gc, sys
 from pathlib import Path
-from braintumor.runtime.tensorrt.build import BuildOptions, build_plan
-from braintumor.runtime.tensorrt.complaints import Complaints
-from braintumor.runtime.tensorrt.library import load_library
+from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
+from braintumor.runtime.engines.tensorrt.log import Complaints
+from braintumor.runtime.engines.tensorrt.library import load_library
 
 class Held: pass
 

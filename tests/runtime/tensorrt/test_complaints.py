@@ -3,7 +3,7 @@
 import pytest
 
 from braintumor.errors import OutOfMemoryError, UnavailableError
-from braintumor.runtime.tensorrt.complaints import Complaints, cleared
+from braintumor.runtime.engines.tensorrt.log import Complaints, cleared
 
 NO_DRIVER = (
     "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at "

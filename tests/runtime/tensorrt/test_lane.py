@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from braintumor.errors import OutOfMemoryError, UnavailableError
-from braintumor.runtime.tensorrt import gpu, lane
-from braintumor.runtime.tensorrt.gpu import Gpu, find_gpu
-from braintumor.runtime.tensorrt.lane import CudaLane
+from braintumor.runtime.engines.tensorrt import cuda as gpu
+from braintumor.runtime.engines.tensorrt import cuda_buffers as lane
+from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
+from braintumor.runtime.engines.tensorrt.cuda_buffers import CudaLane
 
 A4000 = Gpu("NVIDIA RTX A4000", "580.65.6", "SM86")
 

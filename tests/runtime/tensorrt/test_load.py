@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
-from braintumor.runtime.bundle import Member
-from braintumor.runtime.tensorrt.build import BuildOptions, build_plan
-from braintumor.runtime.tensorrt.library import Library
-from braintumor.runtime.tensorrt.load import load_plan
-from braintumor.runtime.tensorrt.profile import BatchProfile
-from braintumor.runtime.tensorrt.sidecar import PlanFacts
+from braintumor.runtime.bundle.load import Member
+from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
+from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.load import load_plan
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
+from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 
 BITS = {
     "VERSION_MISMATCH": 1,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braintumor.errors import UsageError
-from braintumor.runtime.tensorrt.profile import DEFAULT_PROFILE, BatchProfile, ladder, parts
+from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile, ladder, parts
 
 
 @pytest.mark.parametrize("text", ["1,8,32", " 1, 8 ,32", "4,4,4"])

@@ -1,0 +1,1 @@
+"""`bt-bench accuracy`: does a bundle decide what its reference decides?"""

@@ -1,0 +1,206 @@
+"""`bt-bench accuracy`: does the deployed ensemble still decide what was trained? As a gate for CI."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+from braintumor.bench.options import (
+    PATH,
+    REFUSED,
+    data_option,
+    data_source,
+    device_option,
+    margin_option,
+    model_folders,
+    models_option,
+    policy_option,
+    robustness_option,
+    threads_option,
+    typed_command,
+)
+from braintumor.command import EPILOG, Command, debug_option
+from braintumor.errors import IntegrityError, UsageError
+from braintumor.runtime.engines.registry import AUTO, ENGINES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from braintumor.bench.accuracy.evaluate import Judgement
+    from braintumor.bench.data.labelled import LabelledImages
+    from braintumor.runtime.bundle.load import Bundle
+    from braintumor.runtime.engine_selection import Choice
+    from braintumor.runtime.prediction import Policy
+
+__all__ = ["accuracy"]
+
+_ENGINE = click.Choice((AUTO, *ENGINES))
+# Names only, so that --help loads no NumPy: the modules behind them define the same.
+_KERAS, _NONE = "keras", "none"
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=PATH)
+@data_option
+@click.option(
+    "--images",
+    "count",
+    metavar="N",
+    type=click.IntRange(4),
+    help="So many of them, evenly by class; the verdict is not written then.  [default: all]",
+)
+@click.option(
+    "--reference",
+    metavar="keras|none|BUNDLE",
+    default=_KERAS,
+    show_default=True,
+    help="What they are judged by: the .keras files they were made from, or another bundle.",
+)
+@click.option("--reference-engine", type=_ENGINE, default=AUTO, show_default=True, help="For a reference BUNDLE.")
+@click.option("--engine", type=_ENGINE, default=AUTO, show_default=True, help="What executes the judged bundles.")
+@device_option
+@threads_option
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
+@models_option
+@margin_option
+@robustness_option
+@policy_option
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write all figures there.")
+@click.option("--no-record", is_flag=True, help="Do not write the verdict into the bundles.")
+@debug_option
+def accuracy(  # noqa: PLR0913 - one parameter an option of the command
+    *,
+    bundles: tuple[Path, ...],
+    data: Path | None,
+    count: int | None,
+    reference: str,
+    reference_engine: str,
+    engine: str,
+    device: str | None,
+    threads: int | None,
+    batch_size: int,
+    models: tuple[Path, ...],
+    margin: float,
+    robustness: int,
+    policy: "Policy",
+    json_file: Path | None,
+    no_record: bool,
+) -> None:
+    """Judge BUNDLE by what it decides on labelled images, beside what its originals, or another bundle, decide.
+
+    Accepted is a bundle that is shown to lose less than --margin points of accuracy; the verdict is written into it.
+    Exit code 3 when one is refused.
+    """
+    from braintumor.bench.accuracy.evaluate import AccuracyOptions, judge
+    from braintumor.bench.accuracy.result import acceptance, accuracy_json, images_json
+    from braintumor.bench.accuracy.render import judgement_lines
+    from braintumor.bench.result_file import Kept
+    from braintumor.runtime.bundle.load import load_bundle
+
+    verified = [load_bundle(folder) for folder in bundles]
+    options = AccuracyOptions(
+        engine=engine,
+        reference=reference if reference in {_KERAS, _NONE} else load_bundle(reference),
+        reference_engine=reference_engine,
+        models=model_folders(models),
+        device=device,
+        threads=threads,
+        batch_size=batch_size,
+        policy=policy,
+        margin_points=margin,
+        robustness=robustness,
+    )
+    file = Kept(json_file)
+    images = _images(data_source(data), count, verified[0])
+    command = typed_command()
+    about = images_json(images)
+
+    def keep(judgements: "Sequence[Judgement]") -> None:
+        """Tell, write and record each verdict as soon as it is there: the next bundle takes its time."""
+        with bar.away():
+            click.echo("\n".join(judgement_lines(judgements[-1])) + "\n")
+        left = verified[len(judgements) :]
+        file.write(accuracy_json(judgements, images, options, command, about=about, left=left))
+        # A look at a few images must not replace what was found on all.
+        if not no_record and count is None:
+            _record(judgements[-1], acceptance(judgements[-1], about, command))
+
+    with file.kept_when_interrupted(), _Bar() as bar:
+        judgements = judge(verified, images, options, bar, _tell, keep)
+    if any(one.verdict.status == "refused" for one in judgements):
+        sys.exit(REFUSED)
+
+
+def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "LabelledImages":
+    from braintumor.bench.data.labelled import read_labelled
+
+    if data is None:
+        raise UsageError(
+            "accuracy is judged on real labelled images; name them with --data, a folder with one folder a class or "
+            "a file of bt-data prepare, or with $BRAINTUMOR_DATA"
+        )
+    images = read_labelled(data, "test", bundle.classes)
+    return images if count is None else images.stratified(count)
+
+
+def _record(judgement: "Judgement", verdict: dict[str, Any] | None) -> None:
+    """Write a verdict into its bundle, if it is still the one that was judged."""
+    from braintumor.runtime.bundle.load import MANIFEST, load_bundle
+    from braintumor.runtime.bundle.acceptance import write_acceptance
+
+    if verdict is None:
+        return
+    folder = judgement.bundle.folder
+    present = load_bundle(folder)
+    if present.sha256 != judgement.bundle.sha256:
+        raise IntegrityError(f"{folder} was replaced while it was judged; judge it again")
+    write_acceptance(folder / MANIFEST, present.details, verdict)
+
+
+def _tell(choice: "Choice") -> None:
+    from braintumor.runtime.output import choice_line
+
+    click.echo(choice_line(choice), err=True)
+
+
+class _Bar:
+    """What is going on, on standard error: a bar at a terminal, otherwise nothing."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    @contextlib.contextmanager
+    def away(self) -> "Iterator[None]":
+        """Make room for what is printed meanwhile."""
+        self._progress.stop()
+        yield
+        self._progress.start()
+
+    def begin(self, what: str, images: int) -> None:
+        """Start the bar anew."""
+        self._progress.reset(self._task, description=what, total=images)
+
+    def tick(self, images: int) -> None:
+        """Move it on."""
+        self._progress.advance(self._task, images)

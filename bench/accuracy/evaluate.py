@@ -1,0 +1,286 @@
+"""Bundles judged on labelled images: what each decides, beside what a reference decides."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from braintumor.bench.accuracy.predict import Answers, Who, ask, who
+from braintumor.bench.accuracy.comparison import Comparison, compared
+from braintumor.bench.accuracy.reference import KERAS, NO_REFERENCE, ReferenceOptions, References
+from braintumor.bench.accuracy.scalings import Scaling, tried_scalings
+from braintumor.bench.metrics.classification import Scores, decided, scores
+from braintumor.bench.accuracy.robustness import PERTURBATIONS, RUNS, Robustness, Stability, robustness, stability
+from braintumor.bench.accuracy.findings import lost_members
+from braintumor.bench.accuracy.gate import DEFAULT_MARGIN_POINTS, EarlyExit, Evidence, Verdict, judged
+from braintumor.bench.data.labelled import LabelledImages
+from braintumor.bench.data.study import near_duplicate_free, of_the_study
+from braintumor.errors import UsageError
+from braintumor.runtime.bundle.load import Bundle
+from braintumor.runtime.engine_selection import Told
+from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.prediction import Policy
+from braintumor.runtime.engines.registry import AUTO
+from braintumor.runtime.verdict import verdicts
+
+__all__ = ["KERAS", "NO_REFERENCE", "AccuracyOptions", "Judged", "Judgement", "Progress", "judge", "unseen"]
+
+
+class Progress(Protocol):
+    """Who is told how the judging goes on."""
+
+    def begin(self, what: str, images: int) -> None:
+        """Something begins that goes through so many images."""
+        ...
+
+    def tick(self, images: int) -> None:
+        """So many more images are done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyOptions:
+    """What is asked.
+
+    Attributes:
+        engine: For the bundles.
+        reference: "keras" for the originals of each bundle's members, "none", or a verified bundle.
+        reference_engine: For a reference that is a bundle.
+        models: Folders in which originals are looked for.
+        device: As `Ensemble.load` takes it, for the bundles.
+        threads: CPU threads; None leaves it to the engines.
+        batch_size: Images at a time, at least 1.
+        policy: "early-exit" also asks as many members only as the label needs.
+        margin_points: How much accuracy may be lost.
+        robustness: How many images are perturbed; 0 for none.
+    """
+
+    engine: str = AUTO
+    reference: str | Bundle = KERAS
+    reference_engine: str = AUTO
+    models: tuple[Path, ...] = ()
+    device: str | None = None
+    threads: int | None = None
+    batch_size: int = 32
+    policy: Policy = "full"
+    margin_points: float = DEFAULT_MARGIN_POINTS
+    robustness: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done.
+
+        Raises:
+            UsageError: A number below what is allowed.
+        """
+        if self.batch_size < 1 or self.robustness < 0:
+            raise UsageError(
+                f"batches of {self.batch_size} and {self.robustness} perturbed images were asked for; allowed are 1 "
+                "and more, 0 and more"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """An ensemble and how it does on the images.
+
+    Attributes:
+        who: What it is.
+        answers: What it said.
+        vote: Scores of the ensemble.
+        near_duplicate_free: The same on the images of which training has seen no like; None where that is not known.
+        members: Scores by name.
+        robustness: Under small changes; None where it was not asked for.
+        seconds: All of it, decoding included.
+    """
+
+    who: Who
+    answers: Answers
+    vote: Scores
+    near_duplicate_free: Scores | None
+    members: Mapping[str, Scores]
+    robustness: Robustness | None
+    seconds: float
+
+    @property
+    def inference_s(self) -> float:
+        """Seconds within the members, small changes included."""
+        return self.answers.inference_s + (self.robustness.inference_s if self.robustness is not None else 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """All that is known of one bundle.
+
+    Attributes:
+        bundle: What was judged.
+        deployed: How it does.
+        stability: Under other batches and runs.
+        reference: How its reference does; None without one.
+        comparison: One beside the other.
+        early_exit: None where all members were asked for.
+        verdict: What becomes of it.
+    """
+
+    bundle: Bundle
+    deployed: Judged
+    stability: Stability
+    reference: Judged | None
+    comparison: Comparison | None
+    early_exit: EarlyExit | None
+    verdict: Verdict
+
+    @property
+    def inference_s(self) -> float:
+        """Seconds within the members of the bundle; its reference may be that of others, and is not counted."""
+        early_s = self.early_exit.inference_s if self.early_exit is not None else 0.0
+        return self.deployed.inference_s + self.stability.inference_s + early_s
+
+
+def unseen(images: LabelledImages) -> tuple[int, ...] | None:
+    """Indices of the study's test images of which training has seen no near-duplicate; None where there are none."""
+    known = ((index, of_the_study(name)) for index, name in enumerate(images.names))
+    free = near_duplicate_free()
+    return tuple(index for index, image in known if image is not None and image.file in free) or None
+
+
+def judge(
+    bundles: Sequence[Bundle],
+    images: LabelledImages,
+    options: AccuracyOptions,
+    progress: Progress,
+    told: Told | None = None,
+    kept: Callable[[Sequence[Judgement]], object] | None = None,
+) -> list[Judgement]:
+    """Judge bundles one after the other; the reference of several is asked once.
+
+    Args:
+        bundles: Verified.
+        images: Whose classes are those of the bundles, in any order.
+        options: What is asked.
+        progress: Told how it goes on.
+        told: Is told when "auto" had to measure.
+        kept: Is given all judgements so far, whenever there is one more.
+
+    Raises:
+        UnavailableError: An engine or the reference is not usable here.
+        InputError: An image cannot be read.
+        UsageError: A bundle knows other classes.
+    """
+    references = References(
+        ReferenceOptions(
+            options.reference, options.reference_engine, options.models, options.threads, options.policy == "full"
+        ),
+        lambda ensemble: _judged(ensemble, images, options, progress),
+        told,
+    )
+    found: list[Judgement] = []
+    for bundle in bundles:
+        found.append(_judgement(bundle, images, options, progress, references, told))
+        if kept is not None:
+            kept(found)
+    return found
+
+
+def _judgement(
+    bundle: Bundle,
+    images: LabelledImages,
+    options: AccuracyOptions,
+    progress: Progress,
+    references: References[Judged],
+    told: Told | None,
+) -> Judgement:
+    with Ensemble.load(
+        bundle, engine=options.engine, device=options.device, threads=options.threads, told=told
+    ) as ensemble:
+        # Only now: engines that "auto" measures must have the machine for themselves.
+        references.begin(bundle)
+        deployed = _judged(ensemble, images, options, progress)
+        progress.begin(f"{bundle.folder.name}: batches and runs", _stability_images(images))
+        stable = stability(ensemble, images, progress.tick)
+    early = _early_exit(bundle, images, options, progress, deployed) if options.policy == "early-exit" else None
+    reference = references.of(bundle)
+    comparison = None
+    if reference is not None:
+        pair = (reference.who, reference.answers), (deployed.who, deployed.answers)
+        comparison = compared(*pair, images, unseen(images))
+    evidence = Evidence(
+        deployed.vote,
+        deployed.members,
+        stable,
+        comparison,
+        early,
+        sources={one.name: one.details["source"].get("classes", bundle.classes) for one in bundle.members},
+        scalings=_scalings(bundle, deployed, images, options, progress),
+    )
+    verdict = judged(evidence, options.margin_points)
+    return Judgement(bundle, deployed, stable, reference, comparison, early, verdict)
+
+
+def _scalings(
+    bundle: Bundle, deployed: Judged, images: LabelledImages, options: AccuracyOptions, progress: Progress
+) -> Mapping[str, Scaling | None] | None:
+    """Other scalings of members that are right by chance only, where Keras can be asked."""
+    lost = lost_members(deployed.members)
+    if options.reference != KERAS or not lost:
+        return None
+    progress.begin(f"{bundle.folder.name}: {', '.join(lost)} scaled otherwise", len(images))
+    return tried_scalings(bundle, lost, images, options.models, progress.tick)
+
+
+def _stability_images(images: LabelledImages) -> int:
+    few = min(32, len(images))
+    return (5 + RUNS) * few
+
+
+def _judged(ensemble: Ensemble, images: LabelledImages, options: AccuracyOptions, progress: Progress) -> Judged:
+    found = who(ensemble)
+    start = time.perf_counter()
+    progress.begin(f"{found.name} on {found.engine.name}: all images", len(images))
+    answers = ask(ensemble, images, options.batch_size, progress.tick)
+    seconds = time.perf_counter() - start
+    robust = None
+    if options.robustness:
+        count = min(options.robustness, len(images))
+        progress.begin(f"{found.name} on {found.engine.name}: changed images", count * (1 + len(PERTURBATIONS)))
+        robust = robustness(ensemble, images, count, options.batch_size, progress.tick)
+    free = unseen(images)
+    rows = None if free is None else list(free)
+    return Judged(
+        who=found,
+        answers=answers,
+        vote=scores(answers.vote, images.labels, images.classes),
+        near_duplicate_free=None if rows is None else scores(answers.vote[rows], images.labels[rows], images.classes),
+        members={
+            name: scores(said, images.labels, images.classes)
+            for name, said in zip(found.members, answers.members, strict=True)
+        },
+        robustness=robust,
+        seconds=seconds,
+    )
+
+
+def _early_exit(
+    bundle: Bundle, images: LabelledImages, options: AccuracyOptions, progress: Progress, full: Judged
+) -> EarlyExit:
+    """Ask again, on the engine that gave the full vote."""
+    labels, run = [], 0
+    inference_s = 0.0
+    progress.begin(f"{bundle.folder.name}: early exit", len(images))
+    with Ensemble.load(
+        bundle, engine=full.who.engine.name, device=options.device, threads=options.threads, policy="early-exit"
+    ) as ensemble:
+        order = [images.classes.index(name) for name in bundle.classes]
+        for batch in images.batches(set(ensemble.geometries), options.batch_size):
+            start = time.perf_counter()
+            answers = ensemble.ask(batch)
+            inference_s += time.perf_counter() - start
+            run += int(answers.asked.sum())
+            found = verdicts(answers, bundle.weights)
+            labels += [order[one.label] for one in found]
+            progress.tick(answers.asked.shape[1])
+    differing = int((np.array(labels) != decided(full.answers.vote)).sum())
+    count = len(images)
+    return EarlyExit(count, len(bundle.members), run / count, differing, inference_s, full.answers.inference_s)

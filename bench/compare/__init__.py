@@ -1,0 +1,1 @@
+"""`bt-bench compare`: what changed between two measurements."""

@@ -1,0 +1,1 @@
+"""Labelled images, phantoms, and the manifest of the data set."""

@@ -1,0 +1,228 @@
+"""Images whose class is known: what decisions are judged by, and what ranges are measured on.
+
+They come from a folder with one folder a class, or from a file of `bt-data prepare`. A folder's images are decoded
+when they are asked for, so that memory does not grow with their number; of a prepared file, whose images are
+small, the asked part is held.
+"""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from braintumor.errors import IntegrityError, UsageError
+from braintumor.models.labels import CLASSES, canonical_label
+from braintumor.runtime.image.batching import prepared_groups
+from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.decode import SUFFIXES, read_grey
+
+__all__ = ["DATA_VARIABLE", "LabelledImages", "read_labelled"]
+
+DATA_VARIABLE: Final = "BRAINTUMOR_DATA"
+"""The environment variable that names the images where no option does."""
+
+_SEED: Final = 1
+_MAX_DECODE_THREADS: Final = 8
+_WANTED: Final = "name a folder with one folder a class, or a file that bt-data prepare wrote"
+_ARRAYS: Final = ("images", "labels", "splits", "files")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """Images and their classes, each image in its own size.
+
+    Attributes:
+        source: The folder or file that they come from.
+        classes: Names of the classes, in the order of the labels.
+        labels: int64 [n], indices into `classes`.
+        names: Of the files, without folders.
+        pixels: Where each image is: a file, or its grey levels, uint8 [height, width].
+        change: What is made of each image when it is read; None for nothing.
+    """
+
+    source: Path
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    pixels: tuple[Path | NDArray[np.uint8], ...]
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.names)
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """One image's grey levels, uint8 [height, width].
+
+        Raises:
+            InputError: Its file cannot be read.
+        """
+        found = self.pixels[index]
+        grey = read_grey(found).pixels if isinstance(found, Path) else found
+        return grey if self.change is None else self.change(grey)
+
+    def sized(self, geometry: Geometry) -> NDArray[np.uint8]:
+        """uint8 [n, height, width]: all images as a member wants them.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        return np.stack([fitted(self.read(index), geometry) for index in range(len(self))])
+
+    def batches(
+        self, geometries: Collection[Geometry], batch_size: int
+    ) -> Iterator[Mapping[Geometry, NDArray[np.uint8]]]:
+        """All images in order, in batches, in every geometry; the next batch is decoded while one is used.
+
+        Args:
+            geometries: What is done to an image for each member.
+            batch_size: Images in a batch, at least 1; the last batch may be smaller.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+
+        def prepare(index: int) -> dict[Geometry, NDArray[np.uint8]]:
+            grey = self.read(index)
+            return {geometry: fitted(grey, geometry) for geometry in geometries}
+
+        threads = min(_MAX_DECODE_THREADS, os.cpu_count() or 1)
+        for group in prepared_groups(range(len(self)), prepare, group_size=batch_size, threads=threads):
+            yield {geometry: np.stack([image[geometry] for image in group]) for geometry in geometries}
+
+    def only(self, indices: Sequence[int]) -> "LabelledImages":
+        """The images at these places, in this order."""
+        return replace(
+            self,
+            labels=self.labels[list(indices)],
+            names=tuple(self.names[index] for index in indices),
+            pixels=tuple(self.pixels[index] for index in indices),
+        )
+
+    def stratified(self, count: int) -> "LabelledImages":
+        """So many images, evenly over the classes as far as these last, chosen by a fixed seed.
+
+        Raises:
+            UsageError: There are not so many.
+        """
+        return self.only(self.stratified_order(count))
+
+    def stratified_order(self, count: int) -> list[int]:
+        """The places of the images that `stratified` takes; a smaller number takes the first of them.
+
+        Raises:
+            UsageError: There are not so many.
+        """
+        if len(self) < count:
+            raise UsageError(f"{self.source} holds {len(self)} images; {count} are needed, spread over the classes")
+        rng = np.random.default_rng(_SEED)
+        by_class = [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
+        shuffled = [found[rng.permutation(len(found))].tolist() for found in by_class]
+        ranks = range(max(map(len, shuffled), default=0))
+        taken = [found[rank] for rank in ranks for found in shuffled if rank < len(found)]
+        return taken[:count]
+
+    @property
+    def sha256(self) -> str:
+        """Over all labels and grey levels: reads every image."""
+        digest = hashlib.sha256(self.labels.tobytes())
+        for index in range(len(self)):
+            digest.update(np.ascontiguousarray(self.read(index)).tobytes())
+        return digest.hexdigest()
+
+
+def read_labelled(source: Path, split: str = "test", classes: Sequence[str] = CLASSES) -> LabelledImages:
+    """List the images of a source; a folder's are not read yet.
+
+    Args:
+        source: A folder with one folder a class ("notumor" and the like are understood), searched recursively; or a
+            file of `bt-data prepare`.
+        split: Which part of such a file: "train", "val" or "test". A folder is taken whole.
+        classes: Their names, in the order of the labels.
+
+    Raises:
+        UsageError: There is no such source, a folder that is named after no class, or a class without an image.
+        IntegrityError: The file is no file of `bt-data prepare`, or a damaged one.
+    """
+    if source.is_file():
+        found = _of_archive(source, split, classes)
+    elif source.is_dir():
+        found = _of_folder(source, classes)
+    else:
+        raise UsageError(f"{source} is not there; {_WANTED}")
+    present = set(found.labels.tolist())
+    if empty := [name for label, name in enumerate(classes) if label not in present]:
+        part = f" in its {split} part" if source.is_file() else ""
+        raise UsageError(f"{source} has no image of {', '.join(empty)}{part}; every class is needed")
+    return found
+
+
+def _of_folder(source: Path, classes: Sequence[str]) -> LabelledImages:
+    files: list[tuple[int, Path]] = []
+    foreign = []
+    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
+        name = canonical_label(folder.name)
+        images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        if name in classes:
+            files += [(list(classes).index(name), path) for path in images]
+        elif images:
+            foreign.append(folder.name)
+    # By class and not by the folders' names: these differ from copy to copy.
+    files.sort(key=lambda file: file[0])
+    if foreign:
+        raise UsageError(
+            f"{source} has images in {', '.join(foreign)}, named after no class; allowed are {', '.join(classes)}: "
+            "name the folder that holds just these, or take the others out"
+        )
+    return LabelledImages(
+        source,
+        tuple(classes),
+        np.array([label for label, _ in files], np.int64),
+        tuple(path.name for _, path in files),
+        tuple(path for _, path in files),
+    )
+
+
+def _of_archive(source: Path, split: str, classes: Sequence[str]) -> LabelledImages:
+    if set(classes) != set(CLASSES):
+        raise UsageError(f"{source} holds {', '.join(CLASSES)}, but the bundle knows {', '.join(classes)}")
+    try:
+        # Opened here: NumPy leaves the file open when it is no archive.
+        with source.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            labels, splits, files = (stored[name] for name in _ARRAYS[1:])
+            wanted = splits == split
+            order = [list(classes).index(name) for name in CLASSES]
+            chosen = np.array([order[label] for label in labels[wanted]], np.int64)
+            names = tuple(str(name) for name in files[wanted])
+            with stored.zip.open("images.npy") as packed:
+                images = _rows(packed, wanted)
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise IntegrityError(
+            f"{source} is no file of bt-data prepare ({error}); make one: bt-data prepare FOLDER"
+        ) from error
+    return LabelledImages(source, tuple(classes), chosen, names, images)
+
+
+def _rows(stream: IO[bytes], wanted: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], ...]:
+    """The wanted images of a stored array, without the others in memory."""
+    if npy.read_magic(stream) != (1, 0):
+        raise ValueError("an array of another NumPy format")
+    shape, fortran, dtype = npy.read_array_header_1_0(stream)
+    if fortran or dtype != np.uint8 or len(shape) != 3 or shape[0] != len(wanted):  # noqa: PLR2004 - [n, height, width]
+        raise ValueError(f"{dtype} images {list(shape)} and {len(wanted)} labels")
+    _, height, width = shape
+    rows = []
+    for keep in wanted:
+        data = stream.read(height * width)
+        if len(data) != height * width:
+            raise EOFError("the images are cut off")
+        if keep:
+            rows.append(np.frombuffer(data, np.uint8).reshape(height, width))
+    return tuple(rows)

@@ -1,0 +1,1 @@
+"""`bt-bench latency`: how fast bundles and baselines answer."""

@@ -1,0 +1,121 @@
+"""A contender in a process of its own, as seen from the process that measures."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from braintumor import errors
+from braintumor.bench.latency.runners.base import ContenderInfo, ContenderSpec, refuse_fall_back
+from braintumor.bench.metrics.timing import now_ms
+from braintumor.errors import BraintumorError
+from braintumor.runtime.engines.closing import Closing
+
+__all__ = ["ContenderProcess"]
+
+_COMMAND: Final = (sys.executable, "-P", "-m", "braintumor.bench.latency.worker")
+_SHOWN: Final = 600
+_END_S: Final = 10.0
+
+
+class ContenderProcess(Closing):
+    """Loaded, and idle until it is asked.
+
+    Attributes:
+        info: What it said of itself.
+        cold_start_ms: From the start of the process to its first answer, to one image.
+        inference_s: Seconds within its calls so far.
+    """
+
+    def __init__(self, spec: ContenderSpec, images: Sequence[Path], *, limit_s: float = 600.0) -> None:
+        """Start it and have it answer the first image.
+
+        Args:
+            spec: How it is made.
+            images: Files; later they are named by their place.
+            limit_s: A request that takes longer ends the process, and is an error.
+
+        Raises:
+            BraintumorError: It cannot be loaded (as the process said), or runs on something else than was asked for.
+        """
+        self._name = spec.target.partition(":")[0].rpartition(".")[2]
+        self._limit_s = limit_s
+        self.inference_s = 0.0
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        start = now_ms()
+        self._process = subprocess.Popen(
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=os.environ | spec.environment,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            told = self.ask({**asdict(spec), "images": [str(path) for path in images]})
+            self.info = ContenderInfo.from_json(told["info"])
+            self.answer([[0]])
+            self.cold_start_ms = now_ms() - start
+            refuse_fall_back(spec.asked, self.info)
+        except BaseException:
+            self.close()
+            raise
+
+    def answer(self, batches: Sequence[Sequence[int]], *, answers: bool = False) -> Mapping[str, Any]:
+        """Answer batches of images one after the other; see `braintumor.bench.latency.worker`."""
+        told = self.ask({"batches": [list(batch) for batch in batches], "answers": answers})
+        self.inference_s += sum(call["total_ms"] for call in told["calls"]) / 1000.0
+        return told
+
+    def ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put one request.
+
+        Raises:
+            BraintumorError: It failed; of the class that it failed with.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None  # noqa: S101, PT018 - both are pipes
+        limit = threading.Timer(self._limit_s, self._process.kill)
+        limit.start()
+        try:
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+            line = stdout.readline()
+        except OSError:
+            line = ""
+        finally:
+            limit.cancel()
+        if not line:
+            raise BraintumorError(self._died())
+        told: Mapping[str, Any] = json.loads(line)
+        if "error" in told:
+            kind: type[BraintumorError] = getattr(errors, told["type"], BraintumorError)
+            raise kind(told["error"])
+        return told
+
+    def close(self) -> None:
+        """End the process. May be called twice."""
+        if self._errors.closed:
+            return
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - pipes
+        try:
+            self._process.stdin.close()
+            self._process.wait(_END_S)
+        except (OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def _died(self) -> str:
+        code = self._process.wait()
+        self._errors.seek(0)
+        end = " ".join(self._errors.read().decode(errors="replace").split())[-_SHOWN:]
+        return f"the process of {self._name} ended with exit code {code} or took more than {self._limit_s:g} s: {end}"

@@ -1,0 +1,55 @@
+"""ONNX Runtime used plainly: a session with default options for each ONNX file, run in turn, averaged."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.bench.latency.runners.base import ContenderInfo
+from braintumor.bench.latency.runners.plain import PlainPeer
+from braintumor.optional import require
+from braintumor.runtime.bundle.load import load_bundle
+from braintumor.runtime.engines.base import INPUT, EngineInfo
+
+__all__ = ["OnnxRuntimePeer"]
+
+
+class OnnxRuntimePeer(PlainPeer):
+    """The ONNX files of a bundle, on the CPU."""
+
+    def __init__(self, bundle: str, *, threads: int | None) -> None:
+        """Load them.
+
+        Args:
+            bundle: Its folder.
+            threads: Of each session; None leaves the default.
+        """
+        super().__init__(load_bundle(bundle))
+        ort = require("onnxruntime", extra="peers", purpose="the peer onnxruntime")
+        options = ort.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        self._sessions: list[Any] = [
+            ort.InferenceSession(str(member.path), options, providers=["CPUExecutionProvider"])
+            for member in self.bundle.members
+        ]
+        provider = str(self._sessions[0].get_providers()[0])
+        self._info = ContenderInfo(
+            name="onnxruntime",
+            kind="peer",
+            sha256=self.bundle.sha256,
+            precision=self.bundle.precision,
+            engine=EngineInfo("onnxruntime", provider, "cpu", f"onnxruntime {ort.__version__}"),
+            members=tuple(member.name for member in self.bundle.members),
+            note="default session options",
+        )
+
+    @property
+    def info(self) -> ContenderInfo:
+        """Who it is."""
+        return self._info
+
+    def infer(self, index: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What one session answers."""
+        probabilities: NDArray[np.float32] = self._sessions[index].run(None, {INPUT: images})[0]
+        return probabilities

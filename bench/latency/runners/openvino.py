@@ -1,0 +1,91 @@
+"""OpenVINO used plainly, with the settings of its benchmark_app.
+
+One image: the hint LATENCY and one request. More: the hint THROUGHPUT and as many requests as OpenVINO suggests, the
+images shared out among them.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.bench.latency.runners.base import ContenderInfo
+from braintumor.bench.latency.runners.plain import PlainPeer
+from braintumor.optional import require
+from braintumor.runtime.bundle.load import load_bundle
+from braintumor.runtime.engines.base import INPUT, EngineInfo
+from braintumor.runtime.engines.signal_stack import signal_stack_kept
+
+__all__ = ["OpenVinoPeer"]
+
+_DEVICE: Final = "CPU"
+_PRECISION: Final = "INFERENCE_PRECISION_HINT"
+_FLOAT32: Final = "f32"
+
+
+class OpenVinoPeer(PlainPeer):
+    """The ONNX files of a bundle, on the CPU."""
+
+    def __init__(self, bundle: str, *, threads: int | None, computes_in: str | None) -> None:
+        """Compile them for one image.
+
+        Args:
+            bundle: Its folder.
+            threads: For inference; None leaves the default.
+            computes_in: "f32" for benchmark_app's `-infer_precision f32`; None leaves the default, which is bfloat16
+                where the CPU has it.
+        """
+        super().__init__(load_bundle(bundle))
+        self._openvino = require("openvino", extra="peers", purpose="the peer openvino")
+        self._core: Any = self._openvino.Core()
+        self._options: dict[str, Any] = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
+        if computes_in is not None:
+            self._options[_PRECISION] = computes_in
+        self._single = [self._compiled(index, "LATENCY") for index in range(len(self.bundle.members))]
+        # Compiled when the first batch comes: who asks for single images does not pay for them.
+        self._queues: dict[int, Any] = {}
+        found = str(self._single[0].get_property(_PRECISION).to_string())
+        self._info = ContenderInfo(
+            name="openvino" if computes_in is None else f"openvino-{computes_in}",
+            kind="peer",
+            sha256=self.bundle.sha256,
+            precision=self.bundle.precision if found == _FLOAT32 else f"{self.bundle.precision} in {found}",
+            engine=EngineInfo(
+                "openvino",
+                f"OpenVINO {self._single[0].get_property('EXECUTION_DEVICES')[0]}, {found}",
+                "cpu",
+                f"openvino {self._openvino.__version__}",
+            ),
+            members=tuple(member.name for member in self.bundle.members),
+            note="hint LATENCY for one image, THROUGHPUT and its default number of requests for more",
+        )
+
+    @property
+    def info(self) -> ContenderInfo:
+        """Who it is."""
+        return self._info
+
+    def infer(self, index: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What one compiled model answers."""
+        if len(images) == 1:
+            single: NDArray[np.float32] = self._single[index](images)[0].copy()
+            return single
+        if index not in self._queues:
+            self._queues[index] = self._openvino.AsyncInferQueue(self._compiled(index, "THROUGHPUT"))
+        queue = self._queues[index]
+        parts = [part for part in np.array_split(images, len(queue)) if len(part)]
+        answers: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(parts)
+
+        def keep(request: Any, place: int) -> None:
+            answers[place] = request.get_output_tensor(0).data.copy()
+
+        queue.set_callback(keep)
+        for place, part in enumerate(parts):
+            queue.start_async({INPUT: part}, place)
+        queue.wait_all()
+        return np.concatenate(answers)
+
+    def _compiled(self, index: int, hint: str) -> Any:
+        model = self._core.read_model(self.bundle.members[index].path)
+        with signal_stack_kept():
+            return self._core.compile_model(model, _DEVICE, {"PERFORMANCE_HINT": hint, **self._options})

@@ -1,0 +1,1 @@
+"""Figures of decisions and of times, with their intervals."""

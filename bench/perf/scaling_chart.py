@@ -1,0 +1,86 @@
+"""Time and memory against the number of images, drawn."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braintumor.bench.perf.scaling_result import Point, Scaling
+from braintumor.optional import require
+from braintumor.files import output_error
+
+__all__ = ["draw", "require_drawing"]
+
+_STYLES = ("o", "s", "^", "D")
+
+
+def require_drawing() -> Any:
+    """What draws: asked for before an hour of measuring, not after it.
+
+    Raises:
+        UnavailableError: matplotlib is not installed.
+    """
+    return require("matplotlib.figure", extra="bench", purpose="drawing a chart")
+
+
+def draw(scaling: Scaling, path: Path) -> None:
+    """Two panels, time and memory against the number of images; readable in black and white.
+
+    The line through the times of one number of threads is straight: seconds = start + images / rate. On logarithmic
+    axes it bends where the start counts.
+
+    Raises:
+        UnavailableError: matplotlib is not installed.
+        OutputError: The chart cannot be written.
+    """
+    figure = require_drawing().Figure(figsize=(9, 3.8), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    for place, threads in enumerate(scaling.threads):
+        points = scaling.of_threads(threads)
+        images = [point.images for point in points]
+        mark = {"marker": _STYLES[place % len(_STYLES)], "color": f"C{place}"}
+        label = f"{threads} thread" + ("s" if threads > 1 else "")
+        time.plot(
+            images, [point.wall_s for point in points], linestyle="", **mark, label=_told(scaling, threads, label)
+        )
+        _straight(time, scaling, points, f"C{place}")
+        memory.plot(images, [point.peak_rss_mb for point in points], **mark, label=label)
+    time.set(xscale="log", yscale="log", xlabel="images", ylabel="seconds, start-up included", title="Time")
+    memory.set(xscale="log", xlabel="images", ylabel="peak memory, MB", title="Memory")
+    memory.set_ylim(bottom=0, top=1.25 * max(point.peak_rss_mb for point in scaling.points))
+    for axes in (time, memory):
+        axes.set_xticks(sorted({point.images for point in scaling.points}))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter("")
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(fontsize="small", frameon=False)
+    time.yaxis.set_major_formatter("{x:,g}")
+    time.yaxis.set_minor_formatter("")
+    figure.suptitle(f"bt-infer with {scaling.bundle} on {_engines(scaling)}, a process a point")
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def _has_line(points: tuple[Point, ...]) -> bool:
+    return len({point.images for point in points}) > 1
+
+
+def _told(scaling: Scaling, threads: int, label: str) -> str:
+    if not _has_line(scaling.of_threads(threads)):
+        return label
+    line = scaling.line(threads)
+    return f"{label}: {line.start_s:.1f} s, then {line.images_per_s:.3g} images/s"
+
+
+def _straight(axes: Any, scaling: Scaling, points: tuple[Point, ...], colour: str) -> None:
+    if not _has_line(points):
+        return
+    line = scaling.line(points[0].threads)
+    images = np.geomspace(points[0].images, points[-1].images, 100)
+    axes.plot(images, line.start_s + images / line.images_per_s, color=colour, linewidth=1)
+
+
+def _engines(scaling: Scaling) -> str:
+    return ", ".join(dict.fromkeys(point.ran_on for point in scaling.points))

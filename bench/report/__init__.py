@@ -1,0 +1,1 @@
+"""`bt-bench report`: accuracy and latency on one page."""

@@ -1,0 +1,97 @@
+"""`bt-bench report`: decisions, speed and what they rest on, as one page."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from braintumor.bench.options import (
+    PATH,
+    REFUSED,
+    against_option,
+    batches_option,
+    data_option,
+    data_source,
+    engines_option,
+    margin_option,
+    models_option,
+    robustness_option,
+    threads_option,
+    typed_command,
+)
+from braintumor.command import EPILOG, Command, debug_option
+from braintumor.errors import UsageError
+
+__all__ = ["report"]
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1, type=PATH)
+@data_option
+@click.option("--reference", metavar="keras|none|BUNDLE", default="keras", show_default=True)
+@models_option
+@engines_option
+@against_option
+@batches_option
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="At most, of each batch size.",
+)
+@threads_option
+@margin_option
+@robustness_option
+@click.option("--accuracy", "accuracy_file", metavar="FILE", type=PATH, help="Take these decisions; judge nothing.")
+@click.option("--latency", "latency_file", metavar="FILE", type=PATH, help="Take these times; time nothing.")
+@click.option("--out", metavar="DIR", type=PATH, default=Path("report"), show_default=True)
+@debug_option
+def report(
+    *, bundles: tuple[Path, ...], accuracy_file: Path | None, latency_file: Path | None, out: Path, **asked: Any
+) -> None:
+    """Judge and time each BUNDLE, or take what was measured before, and write report.html, .json and .md.
+
+    Bundles are not changed: bt-bench accuracy writes the verdict into them. What was measured when a run is cut short
+    stays in accuracy.json and latency.json, to go on from. Exit code 3 when one is refused.
+    """
+    begun = time.perf_counter()
+    from braintumor.bench.report.result import Report
+    from braintumor.bench.report.measure import judging, timing
+    from braintumor.bench.report.parts import read_part
+    from braintumor.bench.report.write import KeptParts, check_writable, write_report
+
+    if not bundles and accuracy_file is None and latency_file is None:
+        raise UsageError("a report needs bundles to measure, or --accuracy FILE or --latency FILE")
+    check_writable(out)
+    asked["data"] = data_source(asked["data"])
+    command = typed_command()
+    parts = {
+        "accuracy": read_part(accuracy_file, "accuracy") if accuracy_file else None,
+        "latency": read_part(latency_file, "latency") if latency_file else None,
+    }
+    # All that can be refused is refused before the first is measured.
+    to_judge = judging(bundles, command, asked) if bundles and parts["accuracy"] is None else None
+    to_time = timing(bundles, command, asked) if bundles and parts["latency"] is None else None
+    kept = KeptParts(out, command)
+    with kept.told_when_cut_short():
+        known = {} if to_judge is None else to_judge.measure(_tell, kept.keeping("accuracy"))
+        if to_time is not None:
+            to_time.measure(_tell, kept.keeping("latency"), known)
+    parts |= kept.parts
+    found = Report(parts["accuracy"], parts["latency"], command, kept.seconds, time.perf_counter() - begun)
+    paths = write_report(found, out)
+    kept.discard()
+    for statement in found.summary:
+        click.echo(f"{statement.name}: {statement.status}")
+        for sentence in statement.sentences:
+            click.echo(f"  {sentence}")
+    click.echo(", ".join(map(str, paths)))
+    if found.refused:
+        sys.exit(REFUSED)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,1 @@
+"""Passes over an ONNX graph: simplify, wrap, lower the precision, quantise."""

@@ -1,0 +1,1 @@
+"""`bt-engine`: TensorRT plans, built ahead of time."""

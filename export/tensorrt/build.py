@@ -1,0 +1,111 @@
+"""Plans of TensorRT or TensorRT for RTX from the members of a bundle, built ahead of time.
+
+What a builder would refuse, or take and get wrong, is found by the lint before the first build. Plans go into a
+folder of their own, never into a bundle: a plan is native code for some GPUs and one version of its library.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from braintumor.errors import UnavailableError, UsageError
+from braintumor.export.graph.lint import require_clean
+from braintumor.runtime.bundle.load import MANIFEST, Bundle
+from braintumor.files import output_error
+from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
+from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
+from braintumor.runtime.engines.tensorrt.library import Library, load_library
+from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, write_plan
+
+__all__ = ["PORTABLE", "BuiltEngine", "EngineOptions", "build_engines"]
+
+PORTABLE: Final = ("SM80", "SM86", "SM89", "SM120")
+"""What TensorRT for RTX builds for when nobody says and no GPU is here: cards of Ampere, Ada and Blackwell."""
+
+_EXTRAS: Final = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What is asked.
+
+    Attributes:
+        engine: "tensorrt" or "tensorrt-rtx".
+        folder: Where the plans go.
+        build: Batch sizes, compute capabilities, compatibility.
+        device: Index of the GPU to build on, where one is needed.
+    """
+
+    engine: str
+    folder: Path
+    build: BuildOptions = field(default_factory=BuildOptions)
+    device: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEngine:
+    """One plan.
+
+    Attributes:
+        member: Name of the member.
+        path: Of the plan; its sidecar lies beside it.
+        facts: What the sidecar says.
+    """
+
+    member: str
+    path: Path
+    facts: PlanFacts
+
+
+def build_engines(bundle: Bundle, options: EngineOptions) -> Iterator[BuiltEngine]:
+    """Build a plan a member, one after the other.
+
+    Args:
+        bundle: Verified.
+        options: What is asked.
+
+    Raises:
+        ModelError: The lint found something; the message names the node.
+        UsageError: The library does not have what is asked for, or the folder is a bundle.
+        UnavailableError: The library, or the GPU that it needs, is not usable here; or it refuses a member.
+        OutputError: The folder cannot be written.
+    """
+    library = load_library(options.engine)
+    gpu, build = _target(library, options)
+    for member in bundle.members:
+        # All of them before the first build, which may take minutes.
+        require_clean(member.path)
+    _make_private(options.folder)
+    for member in bundle.members:
+        plan = build_plan(library, member.path, build, on=gpu)
+        path = options.folder / f"{member.name}-{member.precision}-{options.engine}.plan"
+        write_plan(path, plan.data, plan.facts)
+        yield BuiltEngine(member.name, path, plan.facts)
+
+
+def _target(library: Library, options: EngineOptions) -> tuple[Gpu | None, BuildOptions]:
+    """The GPU to build on, where one is needed or wanted, and the completed options."""
+    if options.build.capabilities:
+        return None, options.build
+    try:
+        return find_gpu(options.device, extra=_EXTRAS[options.engine]), options.build
+    except UnavailableError:
+        if not library.names_capabilities:
+            raise
+    return None, replace(options.build, capabilities=tuple(one for one in PORTABLE if one in library.capabilities))
+
+
+def _make_private(folder: Path) -> None:
+    """What others can write is not loaded later on."""
+    if any((parent / MANIFEST).exists() for parent in (folder, *folder.absolute().parents)):
+        raise UsageError(
+            f"{folder} is part of a bundle, and a bundle holds no plans; name another folder with --out DIR"
+        )
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name == "posix" and not any(folder.iterdir()):
+            folder.chmod(0o700)
+    except OSError as error:
+        raise output_error(folder, error) from error

@@ -1,0 +1,1 @@
+"""Comparing an export with its reference."""

@@ -1,0 +1,111 @@
+"""What an export is compared with: Keras itself, shipped answers of Keras, or the export's own FP32 graph.
+
+Keras answers wherever it is installed. The shipped weights carry recorded answers for installations without. What is
+compared with neither is "not verified against Keras", and its bundle says so; so does that of a file of Keras 2 that
+Keras 3 does not load.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.bench.data.phantoms import phantoms
+from braintumor.bench.data.recorded import answers_path, pixels_sha256, read_answers
+from braintumor.errors import KerasLoadError
+from braintumor.export.from_keras import KerasFacts
+from braintumor.export.from_keras.archive import KerasArchive
+from braintumor.export.network import keras_is_installed
+from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.decode import read_grey
+
+__all__ = ["Reference", "VerificationImages", "reference_for", "reference_source"]
+
+_NOT_INSTALLED: Final = "Keras is not installed here; where it is: bt-export --verify BUNDLE"
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationImages:
+    """What both sides are asked about.
+
+    Attributes:
+        paths: Image files; empty for phantoms.
+        count: How many phantoms.
+    """
+
+    paths: tuple[Path, ...]
+    count: int
+
+    @property
+    def kind(self) -> str:
+        """Either "real" or "phantoms"."""
+        return "real" if self.paths else "phantoms"
+
+    def sized(self, geometry: Geometry) -> NDArray[np.uint8]:
+        """The images at a model's size: uint8 [n, height, width]."""
+        if not self.paths:
+            return _phantoms(self.count, geometry.height, geometry.width)
+        return np.stack([fitted(read_grey(path).pixels, geometry) for path in self.paths])
+
+
+@functools.lru_cache(maxsize=4)
+def _phantoms(count: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Drawn once for all members of one size; read-only."""
+    drawn = phantoms(count, height, width)
+    drawn.setflags(write=False)
+    return drawn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What a model itself says of the verification images.
+
+    Attributes:
+        outputs: float32 [n, classes], what the model gave, in its own class order; None where nothing could be asked.
+        answered_by: Such as "Keras 3.15.1, TensorFlow 2.21.0"; None where nothing could be asked.
+        missing: Why nothing could be asked; "" where something answered.
+    """
+
+    outputs: NDArray[np.float32] | None
+    answered_by: str | None
+    missing: str = ""
+
+
+def reference_source(archive: KerasArchive) -> str:
+    """What a model's export will be compared with here: "keras", "recorded" answers, or its "own" FP32 graph."""
+    if keras_is_installed():
+        return "keras"
+    return "recorded" if answers_path(archive.path).is_file() else "own"
+
+
+def reference_for(archive: KerasArchive, facts: KerasFacts, preprocess: str, images: NDArray[np.uint8]) -> Reference:
+    """Ask Keras or, where it is not installed, look for answers that it gave earlier.
+
+    Args:
+        archive: The model.
+        facts: About it.
+        preprocess: How its pixels are scaled outside.
+        images: uint8 [n, height, width].
+
+    Raises:
+        ModelError: Keras gives NaN, or the recorded answers are damaged.
+    """
+    if keras_is_installed():
+        from braintumor.export.via_keras.answer import keras_answers
+
+        try:
+            return Reference(*keras_answers(archive, facts.channels, preprocess, images))
+        except KerasLoadError as error:
+            told = str(error).replace(str(archive.path.resolve()), archive.path.name)
+            return Reference(None, None, f"saved by Keras {archive.keras_version}, {told}")
+    path = answers_path(archive.path)
+    if not path.is_file():
+        return Reference(None, None, _NOT_INSTALLED)
+    recorded = read_answers(path)
+    fits = recorded.source_sha256 == archive.sha256 and recorded.images_sha256 == pixels_sha256(images)
+    if not fits:
+        return Reference(None, None, _NOT_INSTALLED)
+    return Reference(recorded.outputs, f"{recorded.keras}, recorded")

@@ -1,0 +1,1 @@
+"""Reading bundles, and checking every byte of them first."""

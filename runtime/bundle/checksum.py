@@ -1,0 +1,45 @@
+"""The checksum of `bundle.json` over itself: against damage, not against an attacker, who would write a fitting one.
+
+It is the SHA-256 of what the file says, as canonical JSON, without the checksum and without the verdict, which is
+about the bundle and not a part of it (`braintumor.runtime.bundle.acceptance`). A bundle without one, as other
+programs and older versions write it, is read as it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from braintumor.errors import IntegrityError
+from braintumor.runtime.bundle.acceptance import ACCEPTANCE
+
+__all__ = ["CHECKSUM", "check_checksum", "sealed"]
+
+CHECKSUM: Final = "checksum"
+
+
+def sealed(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `bundle.json` says, and its checksum."""
+    return {**details, CHECKSUM: _checksum(details)}
+
+
+def check_checksum(details: Mapping[str, Any], where: str) -> None:
+    """Refuse what was changed after it was written.
+
+    Args:
+        details: What `bundle.json` says.
+        where: Its path, for messages.
+
+    Raises:
+        IntegrityError: It does not fit its checksum.
+    """
+    if CHECKSUM in details and details[CHECKSUM] != _checksum(details):
+        raise IntegrityError(
+            f"{where} was changed after it was written: it does not fit its own checksum; copy it again from where "
+            "it was made. One of other classes, weights or names is made by bt-export (--classes, --vote, --name)"
+        )
+
+
+def _checksum(details: Mapping[str, Any]) -> str:
+    said = {key: value for key, value in details.items() if key not in {CHECKSUM, ACCEPTANCE}}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,273 @@
+"""Reading a bundle: every file that it lists is hash-checked before any of it is parsed.
+
+A bundle is a folder with `bundle.json` and one folder a member. `bundle.json` lists every other file with
+its size and SHA-256; nothing else may lie in the folder. The SHA-256 of `bundle.json` itself is therefore
+the identity of the whole bundle, its verdict aside (`braintumor.runtime.bundle.acceptance`). `bundle.json` has
+a checksum of its own (`braintumor.runtime.bundle.checksum`): damage is noticed, but whoever can write into the
+folder can write a bundle that fits. To be sure of one, compare its identity with one noted elsewhere.
+"""
+
+import glob
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from braintumor.errors import IntegrityError
+from braintumor.runtime.bundle.acceptance import ACCEPTANCE, check_acceptance, identity
+from braintumor.runtime.bundle.checksum import check_checksum
+from braintumor.runtime.bundle.schema import parse_bundle
+from braintumor.files import sha256_of
+from braintumor.runtime.image.geometry import Geometry
+from braintumor.runtime.image.head import Crop
+from braintumor.runtime.bundle.external_data import has_external_data
+from braintumor.runtime.image.resize import Resize
+
+__all__ = ["MANIFEST", "Bundle", "Member", "left_aside", "listed_files", "load_bundle"]
+
+MANIFEST: Final = "bundle.json"
+_MAX_MANIFEST_BYTES: Final = 1 << 22
+_REMEDY: Final = "export it again with bt-export, or copy it again from where it was made"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One model of the ensemble.
+
+    Attributes:
+        name: Unique in the bundle.
+        weight: Its weight in the vote, greater than 0.
+        height: Input height in pixels.
+        width: Input width in pixels.
+        resize: How images are brought to that size; see `braintumor.runtime.image.resize`.
+        precision: "fp32", "fp16", "bf16" or "int8".
+        path: The ONNX file, absolute.
+        sha256: Of that file.
+        details: Everything that the bundle says of the member: source, tools, parity figures, …
+        probe: The images of `braintumor.runtime.bundle.probe`, absolute; None in a bundle without.
+        class_count: How many probabilities it gives for an image.
+        crop: What is cut off before an image is resized, of `CROPS`.
+    """
+
+    name: str
+    weight: float
+    height: int
+    width: int
+    resize: Resize
+    precision: str
+    path: Path
+    sha256: str
+    details: Mapping[str, Any]
+    probe: Path | None = None
+    class_count: int = 4
+    crop: Crop = "none"
+
+    @property
+    def geometry(self) -> Geometry:
+        """What is done to an image before this member gets it."""
+        return Geometry(self.height, self.width, self.resize, self.crop)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        name: Given at export.
+        folder: Where it lies, absolute.
+        sha256: Of `bundle.json` without a verdict, and so of everything that answers.
+        classes: Names of the outputs, in order.
+        members: In the order of the export.
+        details: Everything that `bundle.json` says.
+    """
+
+    name: str
+    folder: Path
+    sha256: str
+    classes: tuple[str, ...]
+    members: tuple[Member, ...]
+    details: Mapping[str, Any]
+
+    @property
+    def precision(self) -> str:
+        """The members' precision; "mixed" when they differ."""
+        precisions = {member.precision for member in self.members}
+        return precisions.pop() if len(precisions) == 1 else "mixed"
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The members' weights in the vote."""
+        return tuple(member.weight for member in self.members)
+
+    @property
+    def temperature(self) -> float:
+        """What the logarithms of the vote are divided by before a softmax; 1 for a vote as it is."""
+        return float((self.details.get("calibration") or {}).get("temperature", 1.0))
+
+    @property
+    def acceptance(self) -> Mapping[str, Any] | None:
+        """The verdict of `bt-bench accuracy` that it carries; None for a bundle that was not judged."""
+        found: Mapping[str, Any] | None = self.details.get(ACCEPTANCE)
+        return found
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Names of the members whose class order nobody stated at their export."""
+        return tuple(one.name for one in self.members if one.details["source"].get("classes_stated") is False)
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """Names of the members that were never compared with Keras: it was not installed where they were exported."""
+        return tuple(member.name for member in self.members if member.details["parity"].get("against_keras") is False)
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Verify and read a bundle.
+
+    Raises:
+        IntegrityError: It is not there, not of a known schema, was changed, or its files are not those that it lists.
+    """
+    root = Path(folder).absolute()
+    raw = _read_manifest(root)
+    details = parse_bundle(raw, str(root / MANIFEST))
+    check_checksum(details, str(root / MANIFEST))
+    sha256 = identity(raw, details)
+    check_acceptance(details, sha256, str(root / MANIFEST))
+    _check_files(root, listed_files(details))
+    for entry in details["members"]:
+        _check_model(root / entry["file"])
+    return Bundle(
+        name=details["name"],
+        folder=root,
+        sha256=sha256,
+        classes=tuple(details["classes"]),
+        members=tuple(_member(root, entry, len(details["classes"])) for entry in details["members"]),
+        details=details,
+    )
+
+
+def listed_files(details: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Name → "sha256" and "size_bytes" of every file that a `bundle.json` lists."""
+    models = {entry["file"]: entry for entry in details["members"]}
+    probes = {entry["probe"]["file"]: entry["probe"] for entry in details["members"] if entry.get("probe")}
+    return models | probes
+
+
+def _member(root: Path, entry: Mapping[str, Any], class_count: int) -> Member:
+    return Member(
+        name=entry["name"],
+        weight=entry["weight"],
+        height=entry["height"],
+        width=entry["width"],
+        resize=entry["resize"],
+        precision=entry["precision"],
+        path=root / entry["file"],
+        sha256=entry["sha256"],
+        details=entry,
+        probe=root / entry["probe"]["file"] if entry.get("probe") else None,
+        class_count=class_count,
+        crop=entry.get("crop", "none"),
+    )
+
+
+def left_aside(folder: Path) -> str:
+    """Where the bundle is that lay in a folder when an export into it was killed between two renames; "" if none is.
+
+    Half a sentence for a message that says that there is no bundle.
+    """
+    found = sorted(folder.parent.glob(f".{glob.escape(folder.name)}-old-*/bundle/{MANIFEST}"))
+    if not found:
+        return ""
+    return f"what was there before an export that was cut off is {found[-1].parent}: move it back, or "
+
+
+def _read_manifest(root: Path) -> bytes:
+    path = root / MANIFEST
+    try:
+        if path.is_symlink():
+            raise IntegrityError(f"{path} is a link; a bundle holds plain files: copy the bundle with its contents")
+        if not path.is_file():
+            raise IntegrityError(
+                f"{root} is no bundle: there is no {MANIFEST}; {left_aside(root)}make one with: bt-export --bundle "
+                f"{_folder_hint(root)}"
+            )
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise IntegrityError(
+                f"{path} has {path.stat().st_size} bytes; allowed are {_MAX_MANIFEST_BYTES}: export the bundle again"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
+
+
+def _folder_hint(root: Path) -> str:
+    """The folder as one would type it in a command."""
+    try:
+        return str(root.relative_to(Path.cwd()))
+    except ValueError:
+        return str(root)
+
+
+def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
+    try:
+        found = _plain_files(root)
+    except OSError as error:
+        raise IntegrityError(f"{root} cannot be listed ({error.strerror or error}); check its permissions") from error
+    if missing := sorted(listed.keys() - found):
+        raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists; {_REMEDY}")
+    if extra := sorted(found - listed.keys()):
+        raise IntegrityError(
+            f"{root} holds {', '.join(extra)}, which its {MANIFEST} does not list; a bundle holds nothing else: "
+            "take it out"
+        )
+    for name, entry in listed.items():
+        _check_file(root / name, entry)
+
+
+def _plain_files(root: Path) -> set[str]:
+    """Names of all files below `root` but the manifest, with forward slashes."""
+    names = set()
+    for path in root.rglob("*"):
+        name = PurePosixPath(path.relative_to(root)).as_posix()
+        if path.is_symlink():
+            raise IntegrityError(f"{path} is a link; a bundle holds plain files: copy the bundle with its contents")
+        if path.is_dir() or name == MANIFEST:
+            continue
+        if not path.is_file():
+            raise IntegrityError(f"{path} is neither a file nor a folder; take it out of the bundle")
+        names.add(name)
+    return names
+
+
+def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes != entry["size_bytes"]:
+            raise IntegrityError(
+                f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}; {_REMEDY}"
+            )
+        digest = sha256_of(path)
+        if digest != entry["sha256"]:
+            raise IntegrityError(
+                f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…; {_REMEDY}"
+            )
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error}); {_REMEDY}") from error
+
+
+def _check_model(path: Path) -> None:
+    try:
+        if _points_elsewhere(path):
+            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data); {_REMEDY}")
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} is no readable ONNX file ({error}); {_REMEDY}") from error
+
+
+def _points_elsewhere(path: Path) -> bool:
+    with (
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        return has_external_data(view)

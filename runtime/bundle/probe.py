@@ -1,0 +1,75 @@
+"""The probe of a bundle: images, and what each member answered when it was verified.
+
+An engine that is chosen by its speed must first give these answers. The images are generated phantoms, raw
+uint8 [images, height, width] in a file that `bundle.json` lists with its hash: there is nothing to be parsed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.runtime.bundle.load import Bundle, Member
+
+__all__ = ["TOLERANCES", "Probe", "departure", "probe_of", "probes_of"]
+
+TOLERANCES: Final[Mapping[str, float]] = MappingProxyType({"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": 0.5})
+"""The largest |Δp| from the probe's answers, by precision.
+
+fp32: engines differ by up to 2e-6; computing in bfloat16 unasked, the fault to be caught, moves 1e-2. The others:
+twice what the export allows against Keras, since the probe's own answers and the engine's may depart to opposite
+sides.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one member was asked and what it answered.
+
+    Attributes:
+        images: uint8 [images, height, width], of the member's size.
+        probabilities: float32 [images, classes], by ONNX Runtime on the CPU.
+    """
+
+    images: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+
+
+def probe_of(member: Member) -> Probe | None:
+    """The member's probe; None in a bundle that has none, as those of older versions."""
+    if member.probe is None:
+        return None
+    raw = np.fromfile(member.probe, np.uint8)
+    answers = np.array(member.details["probe"]["probabilities"], np.float32)
+    return Probe(raw.reshape(len(answers), member.height, member.width), answers)
+
+
+def probes_of(bundle: Bundle) -> tuple[Probe, ...]:
+    """One probe a member, all of the same number of images; empty when one is missing."""
+    found = tuple(probe for member in bundle.members if (probe := probe_of(member)) is not None)
+    usable = len(found) == len(bundle.members) and len({len(probe.images) for probe in found}) == 1
+    return found if usable else ()
+
+
+def departure(answers: NDArray[np.float32], probe: Probe, precision: str) -> str:
+    """How an engine's answers depart from the probe by more than its precision excuses; "" when they do not.
+
+    A label must stay where the expected margin exceeds the tolerance: a smaller one may be lost by rounding.
+
+    Args:
+        answers: float32 [images, classes].
+        probe: What was expected.
+        precision: Of the member.
+    """
+    tolerance = TOLERANCES[precision]
+    difference = float(np.abs(answers - probe.probabilities).max())
+    # A NaN compares false, and so departs.
+    if not difference <= tolerance:
+        return f"its probabilities are {difference:.2g} off; at {precision} {tolerance:g} is allowed"
+    ordered = np.sort(probe.probabilities, axis=1)
+    clear = ordered[:, -1] - ordered[:, -2] > tolerance
+    flips = int((answers.argmax(axis=1) != probe.probabilities.argmax(axis=1))[clear].sum())
+    return f"it gives {flips} of {len(answers)} probe images another label" if flips else ""

@@ -1,0 +1,140 @@
+"""The starter bundle: the models that come with the package, exported once into the user's cache.
+
+Where no bundle is named and the working directory has none, `bt-infer` and `Ensemble.load` answer with it. Exporting
+is a layer above the runtime, which therefore does not import it: `EXPORTER` names the function, as the registry names
+the engines.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from braintumor import __version__
+from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.models.catalog import shipped_weights
+from braintumor.optional import quietly_imported
+from braintumor.progress import ProgressCallback, Step, silent
+from braintumor.runtime.bundle.load import Bundle, load_bundle
+from braintumor.cache import cached, content_key, found_in_cache
+from braintumor.files import sha256_of
+from braintumor.system.machine import machine
+from braintumor.runtime.inputs import find_bundle, no_bundle
+from braintumor.runtime.engines.registry import ENGINES
+
+__all__ = ["EXPORTER", "STARTER_VARIABLE", "default_bundle", "exported_starter", "starter_bundle"]
+
+EXPORTER: Final = "braintumor.export.starter:export_starter"
+
+STARTER_VARIABLE: Final = "BRAINTUMOR_STARTER"
+"""Set to 0, it forbids the starter bundle."""
+
+_CACHE_KIND: Final = "starter"
+# Moves when the same models would be exported to something else.
+_RECIPE: Final = 1
+_FOLDER: Final = "starter"
+_OFF: Final = frozenset({"0", "false", "no", "off"})
+_WAITING: Final = Step("Another process is exporting the models that come with the package", "waiting", 1, 1)
+_TOOLS: Final = ("h5py", "ml_dtypes", "numpy", "onnx", "onnx-ir")
+
+
+def default_bundle(progress: ProgressCallback = silent) -> Bundle:
+    """The bundle where none is named: $BRAINTUMOR_BUNDLE, the newest in ./bundles, or the starter bundle.
+
+    Args:
+        progress: Gets the steps of an export, where there has to be one.
+
+    Raises:
+        IntegrityError: The bundle is not what it says it is.
+        UsageError, UnavailableError, OutputError: As `starter_bundle`.
+    """
+    found = find_bundle(None)
+    return starter_bundle(progress) if found is None else load_bundle(found)
+
+
+def starter_bundle(progress: ProgressCallback = silent) -> Bundle:
+    """The models that come with the package, exported at the first call and read from the user's cache later.
+
+    Another version of the package, its models or the libraries that export or run them, or another CPU, makes another
+    bundle. Processes that start at the same time wait for one export.
+
+    Args:
+        progress: Gets the steps of the export.
+
+    Raises:
+        UsageError: $BRAINTUMOR_STARTER forbids it, or this installation has no models.
+        UnavailableError: A package that exports is not installed.
+        OutputError: The cache cannot be written.
+    """
+    models = _models()
+    loader = _Loader()
+    entry = cached(
+        _CACHE_KIND,
+        _key(models),
+        lambda work: _export(work / _FOLDER, models, progress),
+        is_whole=loader.is_whole,
+        alone=lambda: progress(_WAITING),
+    )
+    return loader.bundle or load_bundle(entry / _FOLDER)
+
+
+def exported_starter() -> Bundle | None:
+    """The starter bundle, if it was exported earlier; None where the next `starter_bundle` will export it.
+
+    Raises:
+        UsageError: $BRAINTUMOR_STARTER forbids it, or this installation has no models.
+        OutputError: The cache belongs to another user.
+    """
+    loader = _Loader()
+    found_in_cache(_CACHE_KIND, _key(_models()), is_whole=loader.is_whole)
+    return loader.bundle
+
+
+class _Loader:
+    """Judges an entry of the cache by loading its bundle, and keeps that."""
+
+    def __init__(self) -> None:
+        self.bundle: Bundle | None = None
+
+    def is_whole(self, entry: Path) -> bool:
+        try:
+            self.bundle = load_bundle(entry / _FOLDER)
+        except IntegrityError:
+            return False
+        return True
+
+
+def _models() -> Sequence[Path]:
+    models = shipped_weights()
+    if os.environ.get(STARTER_VARIABLE, "").lower() in _OFF or not models:
+        raise no_bundle()
+    return models
+
+
+def _export(folder: Path, models: Sequence[Path], progress: ProgressCallback) -> None:
+    module, _, function = EXPORTER.partition(":")
+    try:
+        export = getattr(quietly_imported(module), function)
+    except ImportError as error:
+        raise UnavailableError(
+            f"there is no bundle, and this installation cannot export the models that come with it ({error}); "
+            "install what that needs with: pip install 'braintumor[cpu]', or name a bundle with --bundle DIR"
+        ) from error
+    export(folder, models, progress)
+
+
+def _key(models: Sequence[Path]) -> str:
+    # Their quantisation plans and the answers that they are verified by decide the result, too.
+    files = sorted(path for model in models for path in model.parent.glob(f"{model.stem}.*") if path.suffix != ".md")
+    libraries = {library for engine in ENGINES.values() for library in engine.libraries}
+    here = machine({*_TOOLS, *libraries})
+    # How many CPUs this process may use differs from start to start.
+    del here["cpus"]
+    return content_key(
+        {
+            "recipe": _RECIPE,
+            "version": __version__,
+            "files": {path.name: sha256_of(path) for path in files},
+            "machine": here,
+        }
+    )

@@ -1,0 +1,1 @@
+"""`bt-doctor`: what this machine can run."""

@@ -1,0 +1,42 @@
+"""`bt-doctor`: what this machine can run, and what mends it where it cannot."""
+
+import sys
+
+import click
+
+from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.errors import UnavailableError
+
+__all__ = ["main"]
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object (braintumor.doctor/1) instead of tables.")
+@click.option(
+    "--limit",
+    "limit_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="For each library and engine that is tried out.",
+)
+@debug_option
+@version_option
+def doctor(*, as_json: bool, limit_s: float) -> None:
+    """Tell what this machine has, which engines are usable, why the others are not, and what to type.
+
+    Exit code 0 when at least one engine answers, 5 when none does.
+    """
+    from braintumor.runtime.doctor.diagnose import diagnose
+    from braintumor.runtime.doctor.render import write_json, write_tables
+
+    diagnosis = diagnose(limit_s=limit_s)
+    (write_json if as_json else write_tables)(diagnosis, sys.stdout)
+    if not diagnosis.usable:
+        raise UnavailableError("no engine is usable on this machine; what mends each is listed above")
+
+
+def main() -> None:
+    """Run `bt-doctor`."""
+    doctor()

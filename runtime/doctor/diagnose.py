@@ -1,0 +1,278 @@
+"""What this machine can run, and what mends it where it cannot. A value; `doctor_render` prints it.
+
+An engine is usable when it answered: the registry's own engine, in a child process, on a member of 422 bytes.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from braintumor import __version__
+from braintumor.errors import OutputError
+from braintumor.cache import cache_folder
+from braintumor.runtime.doctor.libraries import (
+    LIBRARIES,
+    LibraryFinding,
+    installed,
+    library_finding,
+    library_of,
+    reinstall,
+)
+from braintumor.system.summary import Machine, Nvidia, has_intel_gpu, machine, nvidia
+from braintumor.runtime.doctor.isolate import Outcome, probe
+from braintumor.runtime.engines.registry import ENGINES
+
+__all__ = [
+    "SCHEMA",
+    "BundleFinding",
+    "CacheFinding",
+    "Diagnosis",
+    "EngineFinding",
+    "decisive",
+    "diagnose",
+    "engine_finding",
+]
+
+SCHEMA: Final = "braintumor.doctor/1"
+
+_CUDA_LIBRARY: Final = re.compile(
+    r"\blib(?:cudnn|cublas|cudart|cufft|curand|nvrtc|nvinfer)\w*\.so[\d.]*|\b(?:cudnn|cublas|cudart|cufft|nvinfer)\w*\.dll"
+)
+_DRIVER: Final = "install NVIDIA's driver (on Ubuntu: sudo ubuntu-drivers install), then restart the machine"
+# As `runtime/engines/openvino.py` says it.
+_NO_DEVICE: Final = "needs OpenVINO's device"
+# Each is a process that may load a few hundred megabytes.
+_PROBES_AT_A_TIME: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFinding:
+    """One engine of the registry on this machine.
+
+    Attributes:
+        name: The registry's.
+        device: "cpu", "cuda" or "gpu".
+        usable: It answered, and rightly.
+        reason: Why it is not usable, or what is amiss although it is; "" when all is well.
+        remedy: What to type or do about `reason`; "" when all is well.
+        runs_on: Provider, device and version, read back from the engine; empty when it is not usable.
+    """
+
+    name: str
+    device: str
+    usable: bool
+    reason: str
+    remedy: str
+    runs_on: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFinding:
+    """The user's cache.
+
+    Attributes:
+        folder: Where it is, or would be; None where there is no place for it.
+        size_mb: Of its files, in 1e6 bytes.
+        free_mb: Left on its disk, in 1e6 bytes; None when there is no such folder yet.
+        writable: A file was written there; for a folder that is not there yet: it could be made.
+        reason: Why it is not writable; "" otherwise.
+    """
+
+    folder: str | None
+    size_mb: float
+    free_mb: float | None
+    writable: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFinding:
+    """The bundle that `bt-infer` would take in this folder.
+
+    Attributes:
+        found: There is one, and it was verified.
+        reason: Why not, with what to type, or that the first `bt-infer` will make it; "" otherwise.
+        facts: Folder, SHA-256, precision and members; empty when it was not found.
+    """
+
+    found: bool
+    reason: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything that `bt-doctor` tells.
+
+    Attributes:
+        version: Of braintumor.
+        machine: Without its GPUs.
+        nvidia: NVIDIA's GPUs and driver.
+        openvino_devices: Device → full name, such as "GPU" for an Intel one; empty when OpenVINO does not load.
+        libraries: In the order of `LIBRARIES`.
+        engines: In the registry's order.
+        cache: The user's.
+        bundle: Found or not.
+    """
+
+    version: str
+    machine: Machine
+    nvidia: Nvidia
+    openvino_devices: Mapping[str, str]
+    libraries: tuple[LibraryFinding, ...]
+    engines: tuple[EngineFinding, ...]
+    cache: CacheFinding
+    bundle: BundleFinding
+
+    @property
+    def usable(self) -> bool:
+        """At least one engine answers."""
+        return any(engine.usable for engine in self.engines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data of the schema "braintumor.doctor/1", ready for JSON."""
+        return {"schema": SCHEMA, "usable": self.usable, **asdict(self)}
+
+
+class _Gpus(NamedTuple):
+    nvidia: Nvidia
+    intel: bool | None
+
+
+def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
+    """Examine this machine. It raises nothing for what it finds.
+
+    Args:
+        limit_s: For each process that tries something out; what takes longer is said to hang.
+    """
+    with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
+
+        def ask(task: str, *arguments: str) -> Future[Outcome]:
+            return pool.submit(probe, task, *arguments, limit_s=limit_s)
+
+        loading = {name: ask("library", library.module, library.landmark) for name, library in LIBRARIES.items()}
+        answering = {name: ask("engine", name) for name in ENGINES}
+        devices, bundle = ask("openvino-devices"), ask("bundle")
+        cards, intel = nvidia(), has_intel_gpu()
+        libraries = {
+            name: library_finding(name, installed(LIBRARIES[name]), outcome.result(), cards)
+            for name, outcome in loading.items()
+        }
+        engines = tuple(
+            engine_finding(name, outcome.result(), decisive(name, libraries), cards, intel=intel)
+            for name, outcome in answering.items()
+        )
+    return Diagnosis(
+        version=__version__,
+        machine=machine(),
+        nvidia=cards,
+        openvino_devices=devices.result().facts,
+        libraries=tuple(libraries.values()),
+        engines=engines,
+        cache=_cache(),
+        bundle=BundleFinding(bundle.result().ok, bundle.result().reason, bundle.result().facts),
+    )
+
+
+def decisive(engine: str, libraries: Mapping[str, LibraryFinding]) -> LibraryFinding | None:
+    """The library that an engine stands on; or one that this one needs, where only that is amiss.
+
+    Args:
+        engine: A name of the registry.
+        libraries: By their keys in `LIBRARIES`.
+    """
+    name = library_of(engine)
+    if name is None:
+        return None
+    standing = [libraries[one] for one in (name, *LIBRARIES[name].needs)]
+    return next((library for library in standing if library.reason), standing[0])
+
+
+def engine_finding(
+    name: str, outcome: Outcome, library: LibraryFinding | None, cards: Nvidia, *, intel: bool | None = None
+) -> EngineFinding:
+    """Judge one engine: the cause that lies deepest is the one that is named.
+
+    Args:
+        name: The registry's.
+        outcome: Of the task "engine".
+        library: That the engine stands on; None for one that is not listed.
+        cards: NVIDIA's side of the machine.
+        intel: Whether an Intel GPU is in it; None when that is unknown.
+    """
+    device = ENGINES[name].device
+    if outcome.ok:
+        amiss = (library.reason, library.remedy) if library else ("", "")
+        return EngineFinding(name, device, True, *amiss, outcome.facts)
+    return EngineFinding(name, device, False, *_cause(device, outcome, library, _Gpus(cards, intel)), {})
+
+
+def _cause(device: str, outcome: Outcome, library: LibraryFinding | None, gpus: _Gpus) -> tuple[str, str]:
+    """Why an engine does not answer, and the remedy."""
+    if absent := _absent(device, gpus):
+        return absent
+    if library is None:
+        return outcome.reason, ""
+    if library.reason:
+        return library.reason, library.remedy
+    return _failure(device, outcome, library)
+
+
+def _absent(device: str, gpus: _Gpus) -> tuple[str, str] | None:
+    """That the machine has no such GPU, or no driver for it: then nothing else matters."""
+    if device == "cuda" and not gpus.nvidia.gpus:
+        return gpus.nvidia.note, _DRIVER if gpus.nvidia.driverless else _nothing_to_mend("NVIDIA")
+    if device == "gpu" and gpus.intel is False:
+        return "no Intel GPU was found: there is none on the PCI bus", _nothing_to_mend("Intel")
+    return None
+
+
+def _failure(device: str, outcome: Outcome, library: LibraryFinding) -> tuple[str, str]:
+    """Why an engine does not answer although its library and its device are there, and the remedy."""
+    said = f"{outcome.log}\n{outcome.reason}"
+    known = LIBRARIES[library.name]
+    extra = known.gpu_extra if device == "cuda" else known.extra
+    if device == "cuda" and "driver version is insufficient" in said:
+        return "the NVIDIA driver is too old for the installed CUDA libraries", "install a newer NVIDIA driver"
+    if device == "cuda" and (lacking := _CUDA_LIBRARY.search(said)):
+        return f"the library {lacking[0]} does not load", f"pip install --upgrade 'braintumor[{extra}]'"
+    if device == "gpu" and _NO_DEVICE in outcome.reason:
+        # The engine's own words name the driver that it wants.
+        reason, _, remedy = outcome.reason.partition(": ")
+        return reason, remedy
+    return outcome.reason, reinstall(known, extra, library.installed)
+
+
+def _nothing_to_mend(make: str) -> str:
+    return f"nothing to mend: this machine has no {make} GPU; bt-infer takes the fastest engine that is usable"
+
+
+def _cache() -> CacheFinding:
+    try:
+        folder = cache_folder()
+    except OutputError as error:
+        return CacheFinding(None, 0.0, None, writable=False, reason=str(error))
+    # One that is not there yet is judged by the folder that it would be made in, and not made for this.
+    standing = next((one for one in (folder, *folder.absolute().parents) if one.exists()), Path(folder.anchor or "."))
+    reason = ""
+    try:
+        with tempfile.TemporaryFile(dir=standing):
+            free_mb: float | None = shutil.disk_usage(standing).free / 1e6
+    except OSError as error:
+        free_mb, reason = None, f"{standing} cannot be written ({error.strerror or error})"
+    return CacheFinding(str(folder), sum(_sizes(folder)) / 1e6, free_mb, writable=not reason, reason=reason)
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield (Path(parent) / name).stat().st_size
+            except OSError:
+                continue  # taken away while we count

@@ -1,0 +1,207 @@
+"""The libraries that engines stand on: what must be installed, and what is wrong with what is."""
+
+import importlib.metadata
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from braintumor.system.summary import Nvidia
+from braintumor.runtime.doctor.isolate import Outcome
+
+__all__ = ["LIBRARIES", "Library", "LibraryFinding", "installed", "library_finding", "library_of", "reinstall"]
+
+# CUDA major version → the first driver that serves it (NVIDIA, "CUDA Toolkit Release Notes", table of drivers).
+_DRIVERS: Final[Mapping[int, int]] = MappingProxyType({12: 525, 13: 580})
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One library, as the package index and Python know it.
+
+    Attributes:
+        module: What is imported.
+        landmark: A name that a whole installation of the module has.
+        distributions: Packages that bring the module; the names of engines begin with the library's key.
+        minimum: The oldest version that serves.
+        extra: Of this package, that installs it.
+        gpu_extra: The same for its engines on an NVIDIA GPU.
+        exclusive: Its distributions overwrite each other's files: only one may be installed.
+        options: For pip, where the package index alone does not do.
+        compute_capabilities: Of the GPUs that it builds for; empty when it does not restrict them.
+        needs: Keys of other libraries, without which its engines do not run.
+    """
+
+    module: str
+    landmark: str
+    distributions: tuple[str, ...]
+    minimum: str
+    extra: str
+    gpu_extra: str
+    exclusive: bool = False
+    options: str = ""
+    compute_capabilities: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    @property
+    def for_gpus_only(self) -> bool:
+        """Nothing of it runs without an NVIDIA GPU."""
+        return bool(self.needs) or self.module.startswith("cuda.")
+
+
+_CUDA: Final = ("cuda", "cuda-core")
+
+LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
+    {
+        "onnxruntime": Library(
+            module="onnxruntime",
+            landmark="InferenceSession",
+            distributions=("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
+            minimum="1.20",
+            extra="cpu",
+            gpu_extra="gpu",
+            exclusive=True,
+        ),
+        "openvino": Library("openvino", "Core", ("openvino",), "2025.1", "openvino", "openvino"),
+        "tensorrt": Library(
+            module="tensorrt",
+            landmark="Builder",
+            distributions=("tensorrt-cu13", "tensorrt-cu12", "tensorrt"),
+            minimum="10.12",
+            extra="tensorrt",
+            gpu_extra="tensorrt",
+            options="--extra-index-url https://pypi.nvidia.com ",
+            needs=_CUDA,
+        ),
+        "tensorrt-rtx": Library(
+            module="tensorrt_rtx",
+            landmark="Builder",
+            distributions=("tensorrt-rtx-cu13", "tensorrt-rtx"),
+            minimum="1.7",
+            extra="rtx",
+            gpu_extra="rtx",
+            compute_capabilities=("7.5", "8.0", "8.6", "8.9", "12.0", "12.1"),
+            needs=_CUDA,
+        ),
+        "cuda": Library("cuda.bindings.runtime", "cudaGetDeviceCount", ("cuda-bindings",), "13", "rtx", "rtx"),
+        "cuda-core": Library("cuda.core", "Device", ("cuda-core",), "1.2", "rtx", "rtx"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFinding:
+    """One library on this machine.
+
+    Attributes:
+        name: Its key in `LIBRARIES`.
+        installed: Distribution → version.
+        loads: It can be imported and is whole.
+        reason: What is wrong with it; "" when nothing is.
+        remedy: The command that mends it; "" when nothing is wrong, or when there is no NVIDIA GPU to use it.
+    """
+
+    name: str
+    installed: Mapping[str, str]
+    loads: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+def library_of(engine: str) -> str | None:
+    """The library that an engine's name begins with; None for one that is not listed."""
+    fitting = [name for name in LIBRARIES if engine == name or engine.startswith(f"{name}-")]
+    return max(fitting, key=len, default=None)
+
+
+def installed(library: Library) -> dict[str, str]:
+    """Distribution → version, of those that are installed; "unknown" where the metadata is damaged."""
+    found = {}
+    for name in library.distributions:
+        try:
+            version: str | None = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        except KeyError:
+            version = None  # the folder is there, the file that names the version is not
+        found[name] = version or "unknown"
+    return found
+
+
+def reinstall(library: Library, extra: str, present: Mapping[str, str]) -> str:
+    """The command that replaces what is there."""
+    clean = f"pip uninstall -y {' '.join(present)} && " if present else ""
+    return f"{clean}pip install {library.options}'braintumor[{extra}]'"
+
+
+def library_finding(name: str, present: Mapping[str, str], outcome: Outcome, nvidia: Nvidia) -> LibraryFinding:
+    """Judge one library.
+
+    Args:
+        name: Its key in `LIBRARIES`.
+        present: What `installed` gave.
+        outcome: Of the task "library".
+        nvidia: What `doctor_machine.nvidia` found.
+    """
+    library = LIBRARIES[name]
+    wants_gpu = bool(nvidia.gpus) or any(one.endswith("-gpu") for one in present)
+    extra = library.gpu_extra if wants_gpu else library.extra
+    loads = outcome.ok and bool(outcome.facts["whole"])
+    if library.exclusive and len(present) > 1:
+        reason = f"{' and '.join(present)} are all installed and overwrite each other's files; keep one"
+        return LibraryFinding(name, present, loads, reason, reinstall(library, extra, present))
+    if not loads:
+        reason = _why_not(library, present, outcome)
+        if not present and library.for_gpus_only and not nvidia.gpus and not nvidia.driverless:
+            # To install it would help nobody here.
+            return LibraryFinding(name, present, loads, reason)
+        return LibraryFinding(name, present, loads, reason, reinstall(library, extra, present))
+    version = str(outcome.facts["version"] or next(iter(present.values()), "unknown"))
+    if _numbers(version) < _numbers(library.minimum):
+        upgrade = f"pip install --upgrade {library.options}'braintumor[{extra}]'"
+        reason = f"version {version} is too old; wanted is {library.minimum} or newer"
+        return LibraryFinding(name, present, loads, reason, upgrade)
+    return LibraryFinding(name, present, loads, *_gpu_problem(library, present, nvidia))
+
+
+def _why_not(library: Library, present: Mapping[str, str], outcome: Outcome) -> str:
+    if outcome.ok:
+        return f"the installation is broken: {library.module} has no {library.landmark}"
+    if outcome.missing and not present and f"{library.module}.".startswith(f"{outcome.missing}."):
+        return "it is not installed"
+    if shared := re.search(r"\blib[\w+-]+\.so[\d.]*|\b[\w+-]+\.dll\b", outcome.reason):
+        return f"its Python part is there without the library {shared[0]} ({outcome.reason})"
+    return f"it does not load ({outcome.reason})"
+
+
+def _gpu_problem(library: Library, present: Mapping[str, str], nvidia: Nvidia) -> tuple[str, str]:
+    """What keeps a whole library from this machine's GPU, and the remedy; two empty texts when nothing does."""
+    if not nvidia.gpus:
+        return "", ""
+    wanted, served = _cuda_major(present), _numbers(nvidia.cuda or "")
+    if wanted is not None and served and served[0] < wanted:
+        reason = f"the NVIDIA driver {nvidia.gpus[0].driver} is too old: it serves CUDA {nvidia.cuda}, not {wanted}"
+        newer = _DRIVERS.get(wanted, max(_DRIVERS.values()))
+        return reason, f"install the NVIDIA driver {newer} or newer, then restart the machine"
+    allowed = library.compute_capabilities
+    known = [gpu.compute_capability for gpu in nvidia.gpus if gpu.compute_capability]
+    if allowed and known and not set(known) & set(allowed):
+        reason = f"it builds for the compute capabilities {', '.join(allowed)}; this machine has {', '.join(known)}"
+        return reason, "bt-infer --engine tensorrt or --engine onnxruntime-cuda"
+    return "", ""
+
+
+def _cuda_major(present: Mapping[str, str]) -> int | None:
+    """The CUDA that the installed distribution was built for, as its name (or NVIDIA's own version) says."""
+    for name, version in present.items():
+        if named := re.search(r"-cu(\d+)$", name):
+            return int(named[1])
+        if name == "cuda-bindings" and _numbers(version):
+            return _numbers(version)[0]
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    leading = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in leading[0].split(".")) if leading else ()

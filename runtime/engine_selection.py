@@ -1,0 +1,201 @@
+"""`--engine auto`: the fastest engine that answers as the bundle says, measured once and then remembered."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from braintumor.errors import BraintumorError, IntegrityError, UnavailableError
+from braintumor.progress import ProgressCallback, Step, silent
+from braintumor.runtime.bundle.load import Bundle
+from braintumor.runtime.engines.closing import Closing
+from braintumor.system.machine import machine
+from braintumor.runtime.members import Members, load_members
+from braintumor.runtime.bundle.probe import Probe, departure, probes_of
+from braintumor.runtime.engines.registry import ENGINES, none_usable
+from braintumor.remember import forget, remembered
+
+__all__ = ["Choice", "Told", "load_fastest"]
+
+_KIND: Final = "engine-choice"
+# Enough for a median; more where batches are short.
+_MIN_ROUNDS: Final = 3
+_SECONDS_EACH: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was measured.
+
+    Attributes:
+        engine: The fastest.
+        images_per_s: Engine → median throughput of the whole ensemble; of those that answered as they should.
+        refused: Engine → why it was not measured.
+    """
+
+    engine: str
+    images_per_s: Mapping[str, float]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+Told = Callable[[Choice], object]
+"""Is told of a measurement, when there was one."""
+
+
+def load_fastest(
+    bundle: Bundle,
+    names: Sequence[str],
+    *,
+    device: int,
+    threads: int | None,
+    told: Told | None = None,
+    progress: ProgressCallback = silent,
+) -> Members:
+    """Load a bundle on the fastest of some engines.
+
+    The first time on a machine each engine that loads is asked the bundle's probe; those that answer otherwise are
+    dropped, the others take turns at it for about a second each. What was found is kept in the user's cache: later
+    only the engine that was chosen is imported. The key is the bundle, the machine (CPU, GPUs, driver, versions of
+    the engines' libraries), the device and the threads. A bundle without a probe is not measured: the first engine
+    that is usable takes it.
+
+    Args:
+        bundle: Verified.
+        names: Engines of the registry, best guess first.
+        device: Index of the accelerator.
+        threads: CPU threads; None leaves it to the engine.
+        told: Of a measurement of more than one engine.
+        progress: Gets the steps of such a measurement.
+
+    Raises:
+        UnavailableError: None is usable, or none answers as the bundle says.
+        IntegrityError: None is usable, and one found a member's file damaged.
+    """
+    probes = probes_of(bundle)
+    if len(names) == 1 or not probes:
+        return _first_usable(bundle, names, device, threads)
+    circumstances = {
+        "bundle": bundle.sha256,
+        "engines": names,
+        "device": device,
+        "threads": threads,
+        "machine": machine({library for name in names for library in ENGINES[name].libraries}),
+    }
+    with _Trial(bundle, probes, device, threads, told, progress) as trial:
+        name = remembered(_KIND, circumstances, lambda: trial.run(names))["engine"]
+        try:
+            return trial.take(name)
+        except UnavailableError:
+            # It was usable when it was chosen, and nothing that can be seen cheaply has changed.
+            forget(_KIND, circumstances)
+            return trial.take(remembered(_KIND, circumstances, lambda: trial.run(names))["engine"])
+
+
+def _first_usable(bundle: Bundle, names: Sequence[str], device: int, threads: int | None) -> Members:
+    reasons: dict[str, UnavailableError] = {}
+    for name in names:
+        try:
+            return load_members(bundle, name, device=device, threads=threads)
+        except UnavailableError as error:
+            reasons[name] = error
+    raise none_usable(reasons)
+
+
+def _promising(names: Sequence[str]) -> list[str]:
+    """The engines of whose libraries one is installed; those for a GPU only where there is one."""
+    here = machine({library for name in names for library in ENGINES[name].libraries})
+    return [
+        name
+        for name in names
+        if any(here["libraries"][library] for library in ENGINES[name].libraries)
+        and (ENGINES[name].device == "cpu" or here["gpus"])
+    ]
+
+
+class _Trial(Closing):
+    """Engines side by side. What was loaded and not taken is closed at the end."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        probes: Sequence[Probe],
+        device: int,
+        threads: int | None,
+        told: Told | None,
+        progress: ProgressCallback,
+    ) -> None:
+        self._bundle, self._probes = bundle, probes
+        self._device, self._threads = device, threads
+        self._told = told
+        self._progress = progress
+        self._loaded: dict[str, Members] = {}
+
+    def run(self, names: Sequence[str]) -> dict[str, Any]:
+        """Measure; returns a `Choice` as plain data."""
+        refused: dict[str, BraintumorError] = {}
+        promising = _promising(names)
+        for name in names:
+            if name in promising and len(promising) > 1:
+                self._step(f"loading {name}", promising.index(name) + 1, len(promising))
+            try:
+                self._loaded[name] = load_members(self._bundle, name, device=self._device, threads=self._threads)
+                self._require_faithful(self._loaded[name])
+            except (UnavailableError, IntegrityError) as error:
+                refused[name] = error
+                if name in self._loaded:
+                    self._loaded.pop(name).close()
+        if not self._loaded:
+            damaged = (error for error in refused.values() if isinstance(error, IntegrityError))
+            raise next(damaged, none_usable(refused))
+        if len(self._loaded) > 1:
+            self._step("timing them in turns", len(promising) + 1, len(promising))
+        speeds = self._speeds()
+        choice = Choice(
+            max(speeds, key=speeds.__getitem__), speeds, {name: str(error) for name, error in refused.items()}
+        )
+        if len(speeds) > 1 and self._told is not None:
+            self._told(choice)
+        return asdict(choice)
+
+    def _step(self, what: str, number: int, engines: int) -> None:
+        job = f"First run with this bundle: testing which of {engines} engines is fastest (--engine NAME skips this)"
+        self._progress(Step(job, what, number, engines + 1))
+
+    def take(self, name: str) -> Members:
+        """The members on that engine, which the caller closes."""
+        if name in self._loaded:
+            return self._loaded.pop(name)
+        return load_members(self._bundle, name, device=self._device, threads=self._threads)
+
+    def close(self) -> None:
+        """Close what was not taken."""
+        while self._loaded:
+            self._loaded.popitem()[1].close()
+
+    def _require_faithful(self, members: Members) -> None:
+        for member, engine, probe in zip(self._bundle.members, members.engines, self._probes, strict=True):
+            if why := departure(engine.infer(probe.images), probe, member.precision):
+                raise UnavailableError(
+                    f"{engine.info.name} does not answer as the bundle says: {member.name}: {why}; --engine NAME "
+                    "takes an engine unmeasured"
+                )
+
+    def _speeds(self) -> dict[str, float]:
+        """Images a second, in rounds in which every engine has its turn: what disturbs one disturbs all."""
+        if len(self._loaded) == 1:
+            return dict.fromkeys(self._loaded, 0.0)
+        times_s: dict[str, list[float]] = {name: [] for name in self._loaded}
+        batch = len(self._probes[0].images)
+        start = time.perf_counter()
+        rounds = 0
+        while rounds < _MIN_ROUNDS or time.perf_counter() - start < _SECONDS_EACH * len(self._loaded):
+            for name, members in self._loaded.items():
+                images = {
+                    geometry: probe.images for geometry, probe in zip(members.geometries, self._probes, strict=True)
+                }
+                begun = time.perf_counter()
+                members.ask(images)
+                times_s[name].append(time.perf_counter() - begun)
+            rounds += 1
+        return {name: batch / statistics.median(times) for name, times in times_s.items()}

@@ -1,0 +1,95 @@
+"""The engines, as plain data. To add one: one file under `engines/` and one line here."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from braintumor.errors import BraintumorError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    # `bt-infer --help` lists the names; it must not load NumPy for that.
+    from braintumor.runtime.engines.base import EngineFactory
+
+__all__ = ["AUTO", "ENGINES", "EngineEntry", "candidates", "engine_factory", "none_usable"]
+
+
+class EngineEntry(NamedTuple):
+    """Where an engine is, and on what it runs.
+
+    Attributes:
+        target: "module:class" of its factory.
+        device: "cpu", "cuda" or "gpu" (a GPU of another make): the kind of device that it uses, and no other.
+        libraries: What it needs, as it is installed: another version may be faster, or slower.
+    """
+
+    target: str
+    device: str
+    libraries: tuple[str, ...] = ()
+
+
+_ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
+_TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+_RTX = ("tensorrt-rtx", "tensorrt-rtx-cu13")
+
+# Best guess first: "auto" measures those that are usable, and takes the first where it cannot measure.
+ENGINES: Mapping[str, EngineEntry] = MappingProxyType(
+    {
+        "tensorrt": EngineEntry("braintumor.runtime.engines.tensorrt.engine:TensorRtEngine", "cuda", _TENSORRT),
+        "tensorrt-rtx": EngineEntry("braintumor.runtime.engines.tensorrt.engine:TensorRtRtxEngine", "cuda", _RTX),
+        "onnxruntime-cuda": EngineEntry(
+            "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCudaEngine", "cuda", _ONNXRUNTIME
+        ),
+        "onnxruntime-cpu": EngineEntry(
+            "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCpuEngine", "cpu", _ONNXRUNTIME
+        ),
+        "openvino-cpu": EngineEntry("braintumor.runtime.engines.openvino:OpenVinoCpuEngine", "cpu", ("openvino",)),
+        "openvino-gpu": EngineEntry("braintumor.runtime.engines.openvino:OpenVinoGpuEngine", "gpu", ("openvino",)),
+    }
+)
+
+AUTO = "auto"
+
+
+def engine_factory(name: str) -> "EngineFactory":
+    """The engine class of that name.
+
+    Raises:
+        UsageError: No engine is called so.
+    """
+    module, _, attribute = _entry(name).target.partition(":")
+    factory: EngineFactory = getattr(importlib.import_module(module), attribute)
+    return factory
+
+
+def candidates(name: str, device: str | None = None) -> Sequence[str]:
+    """The engines to try, in order: a named one alone (it never falls back), or for "auto" all that fit.
+
+    Args:
+        name: Of an engine, or "auto".
+        device: "cpu" or "cuda" when one was asked for: then nothing else will do.
+
+    Raises:
+        UsageError: No engine is called so, or it does not run on that device.
+    """
+    fitting = tuple(other for other, entry in ENGINES.items() if device in {None, entry.device})
+    if name == AUTO:
+        return fitting
+    entry = _entry(name)
+    if name not in fitting:
+        raise UsageError(
+            f"the engine {name} runs on {entry.device}, but the device {device} was asked for; leave one of the two "
+            f"out, or use the engine {', '.join(fitting)}"
+        )
+    return (name,)
+
+
+def none_usable(reasons: Mapping[str, BraintumorError]) -> UnavailableError:
+    """The error for when no candidate was usable, with each one's reason."""
+    return UnavailableError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+
+
+def _entry(name: str) -> EngineEntry:
+    if name not in ENGINES:
+        raise UsageError(f"no engine is called {name!r}; allowed are {AUTO}, {', '.join(ENGINES)}")
+    return ENGINES[name]

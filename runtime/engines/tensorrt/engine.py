@@ -1,0 +1,137 @@
+"""NVIDIA TensorRT, and TensorRT for RTX for workstation cards: plans built on this machine, once.
+
+Every engine has a CUDA stream, so that the members of an ensemble run beside each other. An image crosses to the GPU
+as uint8; what belongs to a backbone, and the softmax, is in the graph; the vote is taken in float32 on the host.
+"""
+
+import logging
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
+from braintumor.runtime.bundle.load import Member
+from braintumor.cache import content_key
+from braintumor.runtime.engines.closing import Closing
+from braintumor.runtime.engines.base import EngineInfo, Waiting
+from braintumor.runtime.engines.tensorrt.calls import library_calls
+from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
+from braintumor.runtime.engines.tensorrt.kept import keep, kept
+from braintumor.runtime.engines.tensorrt.cuda_buffers import CudaLane
+from braintumor.runtime.engines.tensorrt.library import Library, load_library, require_installed
+from braintumor.runtime.engines.tensorrt.load import LoadedPlan, load_plan
+from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for, rebuilt_plan
+from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
+from braintumor.runtime.engines.tensorrt.execute import PlanRuns
+from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
+
+__all__ = ["TensorRtEngine", "TensorRtRtxEngine"]
+
+_LOG: Final = logging.getLogger("braintumor")
+_COMPILED_KIND: Final = "tensorrt-compiled"
+_REMEDY: Final = "try a smaller --batch-size, or another --engine"
+
+
+class TensorRtEngine(Closing):
+    """A member as a plan of TensorRT's. It follows `Submits`."""
+
+    name: ClassVar[str] = "tensorrt"
+    extra: ClassVar[str] = "tensorrt"
+
+    def __init__(self, member: Member, *, threads: int | None = None, device: int = 0) -> None:
+        del threads  # nothing is computed on the CPU
+        # First what costs least: a machine without a GPU is told so before a library of 200 MB is loaded.
+        require_installed(self.name)
+        gpu = find_gpu(device, extra=self.extra)
+        library = load_library(self.name)
+        self._member = member
+        self._loaded: LoadedPlan | None = None
+        self._lane: CudaLane | None = None
+        self._compiled_key = ""
+        self._runs = self._fitting(library, gpu)
+        self._info = EngineInfo(
+            self.name, f"{library.title} on {gpu.name}", f"cuda:{device}", f"{library.name} {library.version}"
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        """What it really runs on."""
+        return self._info
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify uint8 [batch, height, width] as float32 [batch, classes].
+
+        Raises:
+            OutOfMemoryError: The GPU's memory is full.
+            UnavailableError: The GPU or TensorRT fails otherwise.
+        """
+        return self.submit(images)()
+
+    def submit(self, images: NDArray[np.uint8]) -> Waiting:
+        """Start classifying on this engine's stream; see `braintumor.runtime.engines.base.Submits`.
+
+        Raises:
+            OutOfMemoryError: The GPU's memory is full.
+            UnavailableError: The GPU or TensorRT fails otherwise.
+        """
+        if self._runs is None:
+            raise ValueError("the engine is closed")
+        return self._runs.submit(images)
+
+    def close(self) -> None:
+        """Free the GPU's memory, and keep what was compiled for it."""
+        if self._loaded is not None:
+            keep(_COMPILED_KIND, self._compiled_key, self._loaded.compiled())
+        with library_calls():
+            self._runs = self._loaded = None
+        if self._lane is not None:
+            self._lane.close()
+            self._lane = None
+
+    def _fitting(self, library: Library, gpu: Gpu) -> PlanRuns | None:
+        """Load a plan; where its memory does not fit, one for half as many images at a time."""
+        profile: BatchProfile | None = None
+        while True:
+            try:
+                return self._opened(library, gpu, profile)
+            except OutOfMemoryError as error:
+                self.close()
+                smaller = (profile or DEFAULT_PROFILE).halved()
+                if smaller is None:
+                    raise
+                profile = smaller
+                _LOG.warning("%s; going on with a plan for %d images at a time", error, smaller.largest)
+            except BaseException:
+                self.close()
+                raise
+
+    def _opened(self, library: Library, gpu: Gpu, profile: BatchProfile | None) -> PlanRuns:
+        member = self._member
+        request = PlanRequest(member, library, gpu, profile or DEFAULT_PROFILE)
+        plan, facts = plan_for(request, ahead=profile is None)
+        try:
+            self._loaded = self._load(library, gpu, plan, facts)
+        except IntegrityError as error:
+            plan, facts = rebuilt_plan(request, error)
+            self._loaded = self._load(library, gpu, plan, facts)
+        complaints = self._loaded.complaints
+        self._lane = CudaLane(
+            gpu, facts.profile.largest, member.height, member.width, member.class_count, extra=self.extra
+        )
+
+        def failure(what: str) -> UnavailableError:
+            return complaints.failure(f"{self.name} fails with {member.path}: {what}", _REMEDY)
+
+        return PlanRuns(self._loaded.context, self._lane, facts.profile, failure)
+
+    def _load(self, library: Library, gpu: Gpu, plan: bytes, facts: PlanFacts) -> LoadedPlan:
+        self._compiled_key = content_key({"plan": facts.plan_sha256, "gpu": gpu.name, "driver": gpu.driver})
+        return load_plan(library, self._member, plan, facts, kept(_COMPILED_KIND, self._compiled_key))
+
+
+class TensorRtRtxEngine(TensorRtEngine):
+    """A member as a plan of TensorRT for RTX."""
+
+    name = "tensorrt-rtx"
+    extra = "rtx"

@@ -1,0 +1,263 @@
+"""The one way from an image file to grey levels, shared by training, runtime and bench.
+
+    file ─ read once ─► bytes ─ SHA-256 ─► decode ─► 8-bit grey ─► EXIF orientation ─► `GreyImage`
+    uint8 [H, W] ─ `resize` ─► uint8 [height, width], what a network takes
+
+What is decoded decides what is answered, so `DECODE_VERSION` is part of a bundle and moves when a pixel can.
+
+The rules, each with its reason:
+
+- Grey is the ITU-R 601-2 luma of RGB as Pillow computes it: `(19595 R + 38470 G + 7471 B + 32768) >> 16`.
+  Equal channels give their own value exactly. A colour JPEG goes through RGB too: reading its Y channel alone
+  would be faster but differs where RGB clips, and no pixel may depend on how fast it was read.
+- 16 bits and more, and floating point: minimum → 0, maximum → 255, linear. MR intensities have no absolute
+  unit, so no fixed window can be right. A constant image becomes 0.
+- 16-bit COLOUR is refused: Pillow keeps only the high byte, which silently makes a 12-bit scan almost black.
+- Transparency is composited over black: air is black in MR, so what is transparent says "nothing measured".
+- Frame 0 is read; `GreyImage.frames` tells the caller that there were more.
+- Nothing global of Pillow is changed, so that every function here may run in any thread. A process that has
+  told Pillow to invent the missing part of truncated images (`LOAD_TRUNCATED_IMAGES`) is refused.
+
+Pillow reports oddities in metadata through `warnings`. They do not concern pixels and are left to the
+application's filters; one that turns them into errors gets them as `InputError`, like any other damage.
+"""
+
+import hashlib
+import io
+import os
+import stat
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from braintumor.errors import InputError
+from braintumor.runtime.image.grayscale import TIFF_BITS, TIFF_TAGS, grey_of, oriented
+from braintumor.runtime.image.resize import RESIZES, Resize, resize
+from braintumor.runtime.image.formats import FORMATS, HEAD_BYTES, image_format, looks_like
+
+__all__ = [
+    "DECODE_VERSION",
+    "FORMATS",
+    "MAX_FILE_BYTES",
+    "MAX_PIXELS",
+    "RESIZES",
+    "SUFFIXES",
+    "GreyImage",
+    "Pixels",
+    "Resize",
+    "grey_from_array",
+    "read_grey",
+    "resize",
+]
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+DECODE_VERSION = "braintumor.decode/1"
+"""Names the rules above. A bundle records it; two versions may give different pixels for one file."""
+
+SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".dib"})
+"""Lower-case endings that a folder scan takes. A file named on its own is read whatever it is called."""
+
+MAX_PIXELS = 89_478_485
+"""The largest frame that is decoded, in pixels: the level at which Pillow starts to warn, 9,459 x 9,459."""
+
+MAX_FILE_BYTES = 1 << 30
+"""The largest file that is read, in bytes (1 GiB)."""
+
+# What Pillow raises on malformed data. Two entries need a word: MemoryError is a size field that lies, and
+# Warning is metadata damage in an application that turns warnings into errors.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Warning,
+)
+
+_EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GreyImage:
+    """One decoded image and where it came from."""
+
+    pixels: Pixels
+    """Grey levels 0..255, uint8 [H, W], row 0 on top after EXIF orientation; C-contiguous and read-only."""
+    format: str
+    """One of `FORMATS`, by the file's content."""
+    frames: int
+    """How many frames or pages the file holds; frame 0 was read."""
+    bits: int
+    """Bits per channel in the file (of the palette index for palette images): 1 … 64."""
+    sha256: str
+    """SHA-256 of the file's bytes, 64 lower-case hexadecimal digits."""
+
+
+def read_grey(source: str | os.PathLike[str] | bytes) -> GreyImage:
+    """Read one image file as 8-bit grey, by the rules at the top of this module.
+
+    Args:
+        source: a path, or the bytes of a file.
+
+    Raises:
+        InputError: the file is missing, empty, a folder, too large, truncated, damaged or of another format.
+            The message is one line that names the file, what was found and what to do.
+    """
+    name, data = _bytes_of(source)
+    kind = _identify(name, data)
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        found = "this process told Pillow to fill in the missing part of truncated images"
+        _refuse(name, found, "Set PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False")
+    try:
+        pixels, frames, bits = _decode(kind, data)
+    except InputError as error:
+        raise InputError(f"{name}: {error}.") from None
+    except _DAMAGE as error:
+        _refuse(name, f"damaged or unsupported {kind} ({_one_line(error)})", "Copy or export it again", error)
+    return GreyImage(pixels, kind, frames, bits, hashlib.sha256(data).hexdigest())
+
+
+def grey_from_array(array: NDArray[Any]) -> Pixels:
+    """Return pixels that an application already holds as grey levels.
+
+    Args:
+        array: uint8 [H, W] grey, returned as it is (not copied), or uint8 [H, W, 3] RGB.
+
+    Returns:
+        uint8 [H, W], C-contiguous; for RGB the same grey that `read_grey` gives for those pixels.
+
+    Raises:
+        InputError: another type, dtype or shape, or no pixels.
+    """
+    allowed = "Pass a NumPy array, uint8 [H, W] grey or [H, W, 3] RGB; scale wider data to 0..255 first"
+    if not isinstance(array, np.ndarray):
+        _refuse("array", f"found a {type(array).__name__}", allowed)
+    grey, colour = 2, 3
+    fits = array.ndim == grey or (array.ndim == colour and array.shape[-1] == len("RGB"))
+    if array.dtype != np.uint8 or not fits or array.size == 0:
+        _refuse("array", f"found {array.dtype} of shape {list(array.shape)}", allowed)
+    levels: Pixels = np.ascontiguousarray(array)
+    return levels if levels.ndim == grey else np.asarray(Image.fromarray(levels).convert("L"))
+
+
+def _refuse(name: str, found: str, remedy: str, cause: BaseException | None = None) -> NoReturn:
+    raise InputError(f"{name}: {found}. {remedy}.") from cause
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _bytes_of(source: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
+    """Return a printable name and the bytes of a source."""
+    if isinstance(source, bytes):
+        return f"image of {len(source):,} bytes in memory", source
+    path = os.fspath(source)
+    name = path if path.isprintable() else ascii(path)
+    try:
+        # Asked before opening: opening a pipe would wait for its writer, and Windows opens no folder.
+        found = os.stat(path)  # noqa: PTH116 - a Path would normalise the name
+        _check_kind_of_file(name, found)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+            return name, file.readall()
+    except FileNotFoundError as error:
+        _refuse(name, "no such file", "Check the path", error)
+    except PermissionError as error:
+        _refuse(name, "no permission to read it", "Ask its owner for permission, or copy it", error)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file system takes, as one with NUL
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else _one_line(error)
+        _refuse(name, f"cannot be read ({reason})", "Check the path and the disk", error)
+
+
+def _check_kind_of_file(name: str, found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        _refuse(name, "a folder", "Pass the image files in it")
+    if not stat.S_ISREG(found.st_mode):
+        _refuse(name, "not a regular file", "Copy the image into a file first")
+    if found.st_size > MAX_FILE_BYTES:
+        size = f"{found.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
+        _refuse(name, size, "Export the slice alone as PNG or TIFF")
+
+
+def _identify(name: str, data: bytes) -> str:
+    if not data:
+        _refuse(name, "an empty file", "Copy or export it again")
+    head = data[:HEAD_BYTES]
+    kind = image_format(head)
+    if kind is not None:
+        return kind
+    what, remedy = looks_like(head) or ("not an image that is known here", "save it as PNG")
+    readable = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]} are read"
+    _refuse(name, what, f"Only {readable}: {remedy}")
+
+
+def _open(kind: str, data: bytes) -> ImageFile.ImageFile:
+    # Pillow's classes are called directly, not through `Image.open`: that one warns of large images through
+    # the process-wide `warnings` filters (which no thread can change safely) and imports all of its forty
+    # decoders to find TIFF. Here only these four can run, and `_decode` checks the size before any pixel.
+    if kind == "PNG":
+        from PIL.PngImagePlugin import PngImageFile
+
+        # Decoding skips the checksums of pixel data; `verify` checks them and that the file is complete.
+        with PngImageFile(io.BytesIO(data)) as probe:
+            probe.verify()
+        return PngImageFile(io.BytesIO(data))
+    if kind == "JPEG":
+        from PIL.JpegImagePlugin import JpegImageFile
+
+        return JpegImageFile(io.BytesIO(data))
+    if kind == "TIFF":
+        from PIL.TiffImagePlugin import TiffImageFile
+
+        return TiffImageFile(io.BytesIO(data))
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    return BmpImageFile(io.BytesIO(data))
+
+
+def _decode(kind: str, data: bytes) -> tuple[Pixels, int, int]:
+    """Return grey levels, the number of frames and the bits per channel."""
+    with _open(kind, data) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            size = f"{width} x {height} = {width * height:,} pixels, the limit is {MAX_PIXELS:,}"
+            raise InputError(f"{size}. Export the slice alone, or shrink it")
+        frames = int(getattr(image, "n_frames", 1))
+        tags = _tiff_tags(image)
+        bits = _bits(kind, data, tags)
+        image.load()
+        # For TIFF, `load` has turned the pixels already.
+        orientation = 1 if kind == "TIFF" else image.getexif().get(_EXIF_ORIENTATION, 1)
+        pixels = np.ascontiguousarray(oriented(grey_of(image, bits, tags), orientation))
+    pixels.flags.writeable = False
+    return pixels, frames, bits
+
+
+def _tiff_tags(image: ImageFile.ImageFile) -> dict[int, Any]:
+    found = getattr(image, "tag_v2", {})
+    return {tag: found[tag] for tag in TIFF_TAGS if tag in found}
+
+
+def _bits(kind: str, data: bytes, tags: dict[int, Any]) -> int:
+    if kind == "PNG":
+        return data[24]  # IHDR is always the first chunk
+    if kind == "TIFF":
+        return int(max(tags.get(TIFF_BITS, (1,))))
+    if kind == "BMP":
+        os2_header = data[14:18] == b"\x0c\0\0\0"  # has narrower fields
+        a_pixel = int.from_bytes(data[24:26] if os2_header else data[28:30], "little")
+        return {16: 5, 24: 8, 32: 8}.get(a_pixel, a_pixel)
+    return 8  # Pillow reads no other JPEG

@@ -1,0 +1,118 @@
+"""Grey levels of a decoded Pillow image of any mode, by the rules of `braintumor.runtime.image.decode`."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from braintumor.errors import InputError
+
+__all__ = ["TIFF_BITS", "TIFF_TAGS", "grey_of", "oriented"]
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+TIFF_BITS = 258
+_TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339
+
+TIFF_TAGS = (TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT)
+"""The TIFF tags that `grey_of` asks for."""
+
+_WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_BYTE_BITS = 8
+
+
+def grey_of(image: Image.Image, bits: int, tags: Mapping[int, Any]) -> Pixels:
+    """Return the grey levels of a loaded image.
+
+    Args:
+        image: any mode that PNG, JPEG, TIFF or BMP files decode to.
+        bits: bits per channel in the file.
+        tags: those of `TIFF_TAGS` that the file has; empty for other formats.
+
+    Returns:
+        uint8 [H, W].
+
+    Raises:
+        InputError: more than 8 bits of colour, or NaN or infinity among floating-point pixels.
+    """
+    if image.mode in _WIDE_MODES:
+        return _stretched(np.asarray(image), tags)
+    if bits > _BYTE_BITS:
+        raise InputError(f"{bits}-bit colour or transparency. Save it as 16-bit grey or as 8-bit colour")
+    if image.has_transparency_data and image.mode != "La":  # "La" is stored multiplied by alpha
+        return _over_black(image.convert("RGBA"))
+    return np.asarray(_luma(image))
+
+
+def oriented(pixels: Pixels, orientation: object) -> Pixels:
+    """Return a view turned and mirrored as EXIF's tag 0x0112 asks.
+
+    Args:
+        pixels: uint8 [H, W].
+        orientation: 1..8; anything else is undefined and means 1, as in every viewer.
+    """
+    views = {
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.T,
+        6: pixels.T[:, ::-1],
+        7: pixels[::-1, ::-1].T,
+        8: pixels.T[::-1],
+    }
+    return views.get(orientation, pixels) if isinstance(orientation, int) else pixels
+
+
+def _luma(image: Image.Image) -> Image.Image:
+    """Return mode "L" of an opaque image with at most 8 bits per channel."""
+    if image.mode == "L":
+        return image
+    if image.mode == "La":
+        return image.getchannel("L")
+    if image.mode == "LAB":
+        return image.getchannel("L").point(_grey_of_lightness())
+    # By way of RGB always: Pillow's direct conversions of other modes to "L" round differently.
+    return (image if image.mode == "RGB" else image.convert("RGB")).convert("L")
+
+
+def _over_black(image: Image.Image) -> Pixels:
+    """Return the luma of an RGBA image times its alpha, rounded to nearest."""
+    luma = np.asarray(image.convert("L")).astype(np.uint16)
+    luma *= np.asarray(image.getchannel("A"))
+    luma += 127  # half of 255; 255 * 255 + 127 still fits
+    luma //= 255
+    return luma.astype(np.uint8)
+
+
+def _grey_of_lightness() -> list[int]:
+    """Return the sRGB level of each stored CIE L*, 0..255 for 0..100 (CIE 15, IEC 61966-2-1)."""
+    lightness = np.arange(256) * (100 / 255)
+    linear_below, gamma_below = 8, 0.0031308
+    light = np.where(lightness > linear_below, ((lightness + 16) / 116) ** 3, lightness * (27 / 24389))
+    srgb = np.where(light > gamma_below, 1.055 * light ** (1 / 2.4) - 0.055, 12.92 * light)
+    return [int(level) for level in np.rint(255 * srgb)]
+
+
+def _stretched(values: NDArray[Any], tags: Mapping[int, Any]) -> Pixels:
+    """Return minimum → 0 and maximum → 255 of a frame with 16 or more bits, integer or float."""
+    unsigned = tags.get(TIFF_BITS) == (32,) and tags.get(_TIFF_SAMPLE_FORMAT, (1,)) == (1,)
+    if values.dtype == np.int32 and unsigned:
+        values = values.view(np.uint32)  # Pillow has no unsigned 32-bit mode: right bits, wrong sign
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputError("NaN or infinity among its pixels. Replace them before saving")
+    low, high = values.min().item(), values.max().item()
+    if low == high:
+        return np.zeros(values.shape, np.uint8)
+    if values.dtype.itemsize == np.dtype(np.uint16).itemsize:  # a table beats arithmetic on every pixel
+        table: Pixels = np.rint(np.arange(high - low + 1) * (255 / (high - low))).astype(np.uint8)
+        levels: Pixels = table[values - values.dtype.type(low)]
+    else:
+        scaled = values.astype(np.float64)
+        scaled -= low  # in place: a large frame in double precision is kept once, not four times
+        scaled /= high - low
+        scaled *= 255
+        levels = np.rint(scaled, out=scaled).astype(np.uint8)
+    # Pillow inverts TIFF's "minimum is white" for 8 bits, but not for more.
+    return np.uint8(255) - levels if tags.get(_TIFF_PHOTOMETRIC) == 0 else levels

@@ -1,0 +1,77 @@
+"""From a source to what the members take: decoded once, resized to every size that the bundle's members need."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.errors import InputError
+from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.decode import grey_from_array, read_grey
+from braintumor.runtime.prediction import ImageInfo
+
+__all__ = ["Prepared", "Source", "elapsed_ms", "prepared"]
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
+"""An image: a path, a file's bytes, or uint8 [height, width] or [height, width, 3]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One decoded image in every geometry that was asked for, or why there is none.
+
+    Attributes:
+        image: What it is.
+        decode_ms: Decoding and resizing.
+        pixels: Geometry → uint8 [height, width].
+        error: Why it cannot be read.
+    """
+
+    image: ImageInfo
+    decode_ms: float
+    pixels: Mapping[Geometry, NDArray[np.uint8]]
+    error: InputError | None = None
+
+
+def prepared(source: Source, geometries: Iterable[Geometry]) -> Prepared:
+    """Decode and resize; an image that cannot be read comes back with its error."""
+    start = time.perf_counter()
+    try:
+        image, grey = _read(source)
+    except InputError as error:
+        return Prepared(ImageInfo(path=_path(source)), elapsed_ms(start), {}, error)
+    pixels = {geometry: fitted(grey, geometry) for geometry in geometries}
+    return Prepared(image, elapsed_ms(start), pixels)
+
+
+def elapsed_ms(start: float) -> float:
+    """Milliseconds since `time.perf_counter` gave `start`."""
+    return (time.perf_counter() - start) * 1000.0
+
+
+def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
+    if isinstance(source, np.ndarray):
+        grey = grey_from_array(source)
+        digest = hashlib.sha256(np.ascontiguousarray(grey).tobytes()).hexdigest()
+        height, width = grey.shape
+        return ImageInfo(None, digest, "array", width, height, 8, 0, 1), grey
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
+    if not isinstance(source, str | os.PathLike | bytes):
+        found = type(source)
+        raise InputError(
+            f"an image was given as {found.__module__}.{found.__qualname__}; allowed are a path, a file's bytes, "
+            "and a uint8 array of pixels: np.asarray(image.convert('L')) of a PIL image, file.read() of an open file"
+        )
+    image = read_grey(source)
+    height, width = image.pixels.shape
+    info = ImageInfo(_path(source), image.sha256, image.format, width, height, image.bits, 0, image.frames)
+    return info, image.pixels
+
+
+def _path(source: Source) -> str | None:
+    return os.fsdecode(source) if isinstance(source, str | os.PathLike) else None

@@ -1,0 +1,295 @@
+"""Records as text: a table for a person; JSON, JSON lines and CSV for a program. All of them stream."""
+
+import contextlib
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Protocol, TextIO
+
+import click
+
+from braintumor import NOTICE
+from braintumor.errors import OutputError
+from braintumor.runtime.bundle.load import Bundle
+from braintumor.runtime.bundle_lines import caution_lines, verdict_line
+from braintumor.runtime.engine_selection import Choice
+from braintumor.runtime.prediction import Record
+
+__all__ = [
+    "RENDERERS",
+    "Csv",
+    "JsonArray",
+    "JsonLines",
+    "Renderer",
+    "Table",
+    "choice_line",
+]
+
+# Up to so many images each get a block with the members' answers; more get a line each.
+_DETAILED = 4
+_PATH_COLUMNS = 36
+# As the longest of the usual four and two blanks take.
+_NAME_COLUMNS = 12
+_ROW_BAR_COLUMNS = 10
+_BLOCK_BAR_COLUMNS = 30
+
+
+class Renderer(Protocol):
+    """Writes records one by one."""
+
+    def write(self, record: Record) -> None:
+        """Write one record."""
+        ...
+
+    def finish(self) -> None:
+        """Write what comes after the last."""
+        ...
+
+
+class JsonLines:
+    """One JSON object a line."""
+
+    def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
+        del bundle, expected
+        self._stream = stream
+
+    def write(self, record: Record) -> None:
+        """Write one line, at once: a program may be reading it."""
+        _put(self._stream, record.to_json() + "\n")
+
+    def finish(self) -> None:
+        """Nothing follows."""
+
+
+class JsonArray:
+    """One JSON array."""
+
+    def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
+        del bundle, expected
+        self._stream = stream
+        self._lead = "["
+
+    def write(self, record: Record) -> None:
+        """Write one element."""
+        text = json.dumps(record.to_dict(), allow_nan=False, indent=2)  # ASCII, as `Record.to_json`
+        _put(self._stream, f"{self._lead}\n{text}")
+        self._lead = ","
+
+    def finish(self) -> None:
+        """Close the array."""
+        _put(self._stream, "[]\n" if self._lead == "[" else "\n]\n")
+
+
+class Csv:
+    """A header and one row an image; a class's column holds its probability in the vote.
+
+    label_lower and label_upper are filled where not all members ran: between them the full vote's probability lies.
+    """
+
+    def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
+        del expected
+        self._stream = stream
+        self._classes = bundle.classes
+        # "\n": a text stream on Windows would turn the module's own "\r\n" into "\r\r\n".
+        self._writer = csv.writer(_Raising(stream), lineterminator="\n")
+        self._writer.writerow(
+            [
+                "path",
+                "status",
+                "label",
+                *bundle.classes,
+                "margin",
+                "entropy_nats",
+                "policy",
+                "members_run",
+                "label_lower",
+                "label_upper",
+                "sha256",
+                "frames",
+                "bundle",
+                "engine",
+                "error",
+            ]
+        )
+
+    def write(self, record: Record) -> None:
+        """Write one row."""
+        self._writer.writerow(
+            [
+                record.input.path or "",
+                record.status,
+                record.label or "",
+                *(record.probabilities.get(name, "") for name in self._classes),
+                "" if record.margin is None else record.margin,
+                "" if record.entropy_nats is None else record.entropy_nats,
+                record.policy,
+                record.members_run,
+                *(("", "") if record.bounds is None or record.label is None else record.bounds[record.label]),
+                record.input.sha256 or "",
+                record.input.frames or "",
+                record.bundle["sha256"],
+                record.engine["name"],
+                record.error["message"] if record.error else "",
+            ]
+        )
+
+    def finish(self) -> None:
+        """Nothing follows."""
+
+
+class Table:
+    """For a person: a block an image when they are few, a line an image when they are many."""
+
+    def __init__(self, stream: TextIO, bundle: Bundle, expected: int) -> None:
+        self._stream = stream
+        self._bundle = bundle
+        self._detailed = expected <= _DETAILED
+        self._signs = _Signs.for_stream(stream)
+        self._engine: Mapping[str, str] = {}
+        self._name_columns = max(_NAME_COLUMNS, *map(len, bundle.classes))
+        # Of percent, one a class; two blanks between.
+        self._columns = [max(_NAME_COLUMNS, len(name) + 2) for name in bundle.classes]
+        if not self._detailed:
+            heads = "".join(f"{name:>{size}}" for name, size in zip(bundle.classes, self._columns, strict=True))
+            label = f"{'label':<{self._name_columns}}"
+            self._line(f"{'image':<{_PATH_COLUMNS}}  {label}  {'vote':<{_ROW_BAR_COLUMNS}}{heads}")
+
+    def write(self, record: Record) -> None:
+        """Write one block or line."""
+        self._engine = record.engine
+        if record.error is not None:
+            self._line(click.style(f"{_path(record)}  error  {record.error['message']}", fg="red"))
+        elif self._detailed:
+            self._block(record)
+        else:
+            self._row(record)
+
+    def finish(self) -> None:
+        """Write what answered, and the notice."""
+        engine = f" on {self._engine['name']} ({self._engine['version']})" if self._engine else ""
+        self._line(f"bundle {self._bundle.name} ({self._bundle.precision}, {self._bundle.sha256[:12]}){engine}")
+        if self._bundle.acceptance is not None:
+            self._line(verdict_line(self._bundle.acceptance))
+        for line in caution_lines(self._bundle):
+            self._line(click.style(line, fg="yellow"))
+        self._line(NOTICE)
+
+    def _row(self, record: Record) -> None:
+        path = _path(record)
+        if len(path) > _PATH_COLUMNS:
+            path = self._signs.cut(path, _PATH_COLUMNS)
+        values = zip(record.probabilities.values(), self._columns, strict=True)
+        cells = "".join(f"{100 * value:>{size - 2}.1f} %" for value, size in values)
+        bar = self._signs.bar(max(record.probabilities.values()), _ROW_BAR_COLUMNS)
+        note = "" if record.bounds is None else f"  of {record.members_run} members"
+        if (record.input.frames or 1) > 1:
+            note += f"  first of {record.input.frames} frames"
+        self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<{self._name_columns}}  {bar}{cells}{note}")
+
+    def _block(self, record: Record) -> None:
+        image = record.input
+        self._line(f"{_path(record)}  {image.format} {image.width} x {image.height}")
+        for name, value in record.probabilities.items():
+            line = f"  {name:<{self._name_columns}} {self._signs.bar(value, _BLOCK_BAR_COLUMNS)} {100 * value:5.1f} %"
+            self._line(click.style(line, bold=True) if name == record.label else line)
+        self._line(f"  label {record.label}, {_certainty(record)}")
+        for answer in record.members:
+            percent = 100 * answer.probabilities[answer.label]
+            self._line(f"  {answer.name} says {answer.label} ({percent:.1f} %)")
+        decode, inference = record.timing_ms["decode"], record.timing_ms["inference"]
+        self._line(f"  decoded in {decode:.1f} ms, answered in {inference:.1f} ms")
+        if (image.frames or 1) > 1:
+            self._line(f"  only the first of {image.frames} frames was read")
+        self._line("")
+
+    def _line(self, text: str) -> None:
+        color = None if self._stream.isatty() else False
+        with _writing():
+            click.echo(_encodable(self._stream, text), file=self._stream, color=color)
+
+
+class _Signs:
+    """Bars and the mark of a shortened path, in what the stream can show."""
+
+    def __init__(self, full: str, empty: str, ellipsis: str) -> None:
+        self._full, self._empty, self._ellipsis = full, empty, ellipsis
+
+    @classmethod
+    def for_stream(cls, stream: TextIO) -> "_Signs":
+        try:
+            "█·…".encode(stream.encoding or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return cls("#", ".", "...")
+        return cls("█", "·", "…")
+
+    def bar(self, value: float, columns: int) -> str:
+        filled = round(value * columns)
+        return self._full * filled + self._empty * (columns - filled)
+
+    def cut(self, text: str, columns: int) -> str:
+        return self._ellipsis + text[len(self._ellipsis) - columns :]
+
+
+class _Raising:
+    """A stream for the csv module whose failures come out as our error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        _put(self._stream, text)
+
+
+def _put(stream: TextIO, text: str) -> None:
+    with _writing():
+        stream.write(_encodable(stream, text))
+        stream.flush()
+
+
+def _encodable(stream: TextIO, text: str) -> str:
+    """The text with escapes for what the stream's encoding lacks, and for bytes of a file name that are no text."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`): click ends the command quietly.
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"the output cannot be written ({error.strerror or error}); free some space, or name another "
+            "place with --output FILE"
+        ) from error
+
+
+def _certainty(record: Record) -> str:
+    if record.bounds is None or record.label is None:
+        return f"margin {record.margin:.3f}, entropy {record.entropy_nats:.3f} nats"
+    lower, upper = record.bounds[record.label]
+    return (
+        f"certain after {record.members_run} members, whose vote this is; all would give "
+        f"{100 * lower:.1f} to {100 * upper:.1f} %"
+    )
+
+
+def choice_line(choice: Choice) -> str:
+    """What "auto" measured, in one line."""
+    speeds = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])
+    shown = ", ".join(f"{name} {speed:.3g} images/s" for name, speed in speeds)
+    return f"engine {choice.engine} is the fastest here and is remembered for this bundle ({shown})"
+
+
+def _path(record: Record) -> str:
+    path = record.input.path or "(memory)"
+    # A name may hold line ends, or bytes that command the terminal.
+    return path if path.isprintable() else ascii(path)
+
+
+RENDERERS: Mapping[str, Callable[[TextIO, Bundle, int], Renderer]] = MappingProxyType(
+    {"table": Table, "json": JsonArray, "jsonl": JsonLines, "csv": Csv}
+)

@@ -1,0 +1,1 @@
+"""`bt-data`: the data set, prepared, audited and augmented."""

@@ -1,0 +1,171 @@
+"""`bt-data`: fetch, prepare and audit the data set."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from braintumor.training.data.dataset import Dataset
+    from braintumor.bench.data.manifest import Split
+
+__all__ = ["main"]
+
+_KAGGLE = "masoudnickparvar/brain-tumor-mri-dataset"
+_LICENCE = f"""\
+The images come from the Kaggle data set {_KAGGLE}, a union of three published sets
+(figshare by Cheng et al., SARTAJ, Br35H). All rights belong to the original contributors: read the licence on
+https://www.kaggle.com/datasets/{_KAGGLE} before you use or pass on the images. Kaggle may ask for an account;
+credentials go into ~/.kaggle/kaggle.json and are never seen by this program."""
+
+_SOME_FAILED = 3
+
+
+@click.group(epilog=EPILOG)
+@version_option
+def main() -> None:
+    """Get the brain MRI data set into shape, and see what is wrong with it."""
+
+
+@main.command(cls=Command, epilog=EPILOG)
+@click.option("--yes", is_flag=True, help="You have read the licence.")
+@debug_option
+def fetch(*, yes: bool) -> None:
+    """Download the data set from Kaggle.
+
+    Nothing else here opens a network connection, but `bt-train --initial imagenet`.
+    """
+    click.echo(_LICENCE, err=True)
+    if not yes:
+        click.confirm("Download about 150 MB?", abort=True, err=True)
+    from braintumor.optional import require
+
+    kagglehub = require("kagglehub", extra="data", purpose="downloading from Kaggle")
+    try:
+        folder = kagglehub.dataset_download(_KAGGLE)
+    except Exception as error:
+        # kagglehub raises what its HTTP library raises: no common base to catch.
+        raise UnavailableError(
+            f"{_KAGGLE} cannot be downloaded ({type(error).__name__}: {error}); check the network and the "
+            "account, or download the archive with a browser and run: bt-data prepare archive.zip"
+        ) from error
+    click.echo(folder)
+    click.echo(f"next: bt-data prepare {folder}", err=True)
+
+
+@main.command(cls=Command, epilog=EPILOG)
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("brain-mri-224.npz"), show_default=True)
+@click.option("--manifest", type=click.Path(path_type=Path), help="CSV of another split.  [default: our own]")
+@click.option(
+    "--tumour-only", type=click.Path(exists=True, path_type=Path), help="Slices with a tumour of unknown type."
+)
+@click.option("--tumour-parts", type=click.Path(path_type=Path), help="CSV file,part: which are train, which dev.")
+@click.option("--incomplete", is_flag=True, help="Write the file although images are missing.")
+@click.option("--findings", type=click.Path(path_type=Path), help="JSON file for all that is missing, foreign, …")
+@debug_option
+def prepare(
+    *,
+    source: Path,
+    out: Path,
+    manifest: Path | None,
+    tumour_only: Path | None,
+    tumour_parts: Path | None,
+    incomplete: bool,
+    findings: Path | None,
+) -> None:
+    """Match a copy of the data set (folder or .zip) with the 5618/702/703 split and write one file.
+
+    SOURCE has one folder a class (glioma, healthy or notumor, meningioma, pituitary) at any depth. --tumour-only adds
+    a folder or .zip of slices of other collections, whose tumours are of unknown type: training learns from them that
+    they are not healthy.
+    """
+    from braintumor.files import atomic_text
+    from braintumor.training.data import prepare as room
+    from braintumor.training.data.dataset import save_dataset
+    from braintumor.bench.data.manifest import SPLITS, TEST_SUPPORTS, read_manifest
+
+    rows = read_manifest(manifest)
+    console = Console(stderr=True)
+    with room.opened(source) as folder, console.status("reading") as status:
+        count = [0]
+
+        def tick() -> None:
+            count[0] += 1
+            status.update(f"reading: {count[0]} of about {len(rows)} images")
+
+        found = room.prepare(folder, rows, tick=tick)
+    parts = found.parts | (_tumours(tumour_only, tumour_parts) if tumour_only else {})
+    if findings:
+        with atomic_text(findings) as stream:
+            json.dump(found.to_json(), stream, indent=1, ensure_ascii=False)
+    for line in found.findings():
+        click.echo(line, err=True)
+    for split in SPLITS:
+        supports = ", ".join(f"{name} {number}" for name, number in found.supports(split).items())
+        click.echo(f"{split:5} {len(found.parts[split]):5}  {supports}")
+    if manifest is None and found.supports("test") != TEST_SUPPORTS:
+        wanted = ", ".join(f"{name} {number}" for name, number in TEST_SUPPORTS.items())
+        click.echo(f"the test part differs from the study's ({wanted})", err=True)
+    if not found.complete and not incomplete:
+        click.echo(
+            f"{len(found.missing)} images of the manifest are missing: nothing was written; get a complete copy "
+            "with bt-data fetch, or go on with --incomplete (your figures are then on other images than ours); "
+            "--findings FILE lists all",
+            err=True,
+        )
+        sys.exit(_SOME_FAILED)
+    if lacking := found.lacking():
+        click.echo(f"no usable image for {', '.join(lacking)}: nothing was written; get a complete copy", err=True)
+        sys.exit(_SOME_FAILED)
+    save_dataset(out, parts)
+    click.echo(f"{out}  {out.stat().st_size / 1e6:.0f} MB")
+
+
+def _tumours(source: Path, parts: Path | None) -> "dict[Split, Dataset]":
+    from braintumor.training.data.prepare import opened
+    from braintumor.training.data.tumours import read_parts, read_tumours
+
+    with opened(source) as folder, Console(stderr=True).status("reading slices with a tumour"):
+        found = read_tumours(folder, read_parts(parts) if parts else None)
+    for line in found.unreadable:
+        click.echo(f"unreadable: {line}", err=True)
+    for split, data in found.parts.items():
+        click.echo(f"{split:12} {len(data):5}  a tumour of unknown type")
+    return found.parts
+
+
+@main.command(cls=Command, epilog=EPILOG)
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("audit"), show_default=True, help="Folder.")
+@debug_option
+def audit(*, data: Path, out: Path) -> None:
+    """Look for copies, near-duplicates and leakage in a prepared file; writes audit.json and audit.html."""
+    from braintumor.files import atomic_text, output_error
+    from braintumor.training.data import audit as room
+    from braintumor.training.data.audit_page import audit_page
+    from braintumor.training.data.dataset import load_dataset
+
+    parts = load_dataset(data)
+    with Console(stderr=True).status("hashing and comparing"):
+        findings, pairs = room.audit(parts)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(out, error) from error
+    with atomic_text(out / "audit.json") as stream:
+        json.dump(findings.to_json(), stream, indent=1)
+    with atomic_text(out / "audit.html") as stream:
+        stream.write(audit_page(findings, pairs, parts))
+    click.echo(
+        f"{findings.images} images, {findings.exact_extras} exact copies, {findings.test_with_exact_copy} test "
+        f"images with an exact copy and {findings.test_with_neighbour[room.NEAR]} with a neighbour "
+        f"at {room.NEAR} bits or "
+        f"fewer in train or val; see {out / 'audit.html'}"
+    )

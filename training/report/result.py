@@ -1,0 +1,203 @@
+"""Every figure of the study, from stored runs, without training: the values. `report_page` renders them."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from braintumor import NOTICE
+from braintumor.errors import IntegrityError, UsageError
+from braintumor.models.catalog import CATALOG
+from braintumor.training.data.audit import near_duplicate_free
+from braintumor.training.report.calibration import Reliability, fit_temperature, reliability
+from braintumor.training.report.vote import Choice, Vote, choose_vote, equal_vote, soft_vote
+from braintumor.training.report.evaluate import Detection, Evaluation, detection, evaluate
+from braintumor.training.data.predictions import Answers, read_predictions
+from braintumor.training.fit.run_record import read_record
+from braintumor.bench.data.manifest import JUDGED, SPLITS, ManifestRow
+from braintumor.training.fit.checkpoint import EpochRow
+from braintumor.training.report.study import STUDY_ENSEMBLE
+
+__all__ = ["ENSEMBLE", "Judged", "Report", "Run", "judge", "make_report", "read_run"]
+
+ENSEMBLE = "Ensemble"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What one folder of `bt-train` holds.
+
+    Attributes:
+        name: The model.
+        about: `run.json`; empty for a model that was only evaluated.
+        history: The learning curves; empty for such a model.
+        answers: By split.
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    history: tuple[EpochRow, ...]
+    answers: Mapping[str, Answers]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A model, or an ensemble, on all parts.
+
+    Attributes:
+        val: On validation images.
+        test: On all test images.
+        free: On the test images with no near-duplicate in train or val; None where there is none.
+        temperature: Fitted on validation images.
+        test_reliability: Calibration on the test images.
+        free_reliability: On those of `free`; None where there is none.
+        tumours: On slices of other collections with a tumour of unknown type; None where there is none.
+    """
+
+    val: Evaluation
+    test: Evaluation
+    free: Evaluation | None
+    temperature: float
+    test_reliability: Reliability
+    free_reliability: Reliability | None
+    tumours: Detection | None = None
+
+    def parts(self) -> dict[str, Evaluation]:
+        """What was found on the test images, by a name for them: all, and those without near-duplicates."""
+        found = {f"{self.test.images} test images": self.test}
+        return found | ({f"{self.free.images} without near-duplicates": self.free} if self.free else {})
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """Everything that the page shows.
+
+    Attributes:
+        runs: By model.
+        judged: By model; the chosen ensemble, where there is one, under `ENSEMBLE`.
+        choice: How that ensemble was chosen; None with one model.
+        study_vote: Equal votes of the study's three models, judged; None where one of them is missing.
+    """
+
+    runs: Mapping[str, Run]
+    judged: Mapping[str, Judged]
+    choice: Choice | None
+    study_vote: Judged | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, schema `braintumor.training-report/1`."""
+        return {
+            "schema": "braintumor.training-report/1",
+            "notice": NOTICE,
+            "judged": {name: found.to_json() for name, found in self.judged.items()},
+            "choice": self.choice.to_json() if self.choice else None,
+            "study_vote": self.study_vote.to_json() if self.study_vote else None,
+            "runs": {
+                name: {"about": dict(run.about), "history": [asdict(row) for row in run.history]}
+                for name, run in self.runs.items()
+            },
+        }
+
+
+def read_run(folder: Path) -> Run:
+    """Read the folder of one model.
+
+    Raises:
+        InputError: The run is not finished.
+        IntegrityError: Its files are damaged.
+    """
+    history_file = folder / "history.csv"
+    rows: list[EpochRow] = []
+    if history_file.exists():
+        reader = csv.DictReader(io.StringIO(history_file.read_text(encoding="utf-8")))
+        rows = [_epoch_row(row, history_file) for row in reader]
+    return Run(folder.name, read_record(folder), tuple(rows), read_predictions(folder / "predictions.csv"))
+
+
+def _epoch_row(row: Mapping[str, str], source: Path) -> EpochRow:
+    try:
+        return EpochRow(
+            epoch=int(row["epoch"]),
+            size=int(row["size"]),
+            train_loss=float(row["train_loss"]),
+            train_accuracy=float(row["train_accuracy"]),
+            val_loss=float(row["val_loss"]),
+            val_accuracy=float(row["val_accuracy"]),
+            tumours_found=float(row.get("tumours_found", "nan")),
+            learning_rate=float(row["learning_rate"]),
+            images_per_s=float(row["images_per_s"]),
+            elapsed_s=float(row["elapsed_s"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{source} is not a learning curve ({error}); run bt-train again") from error
+
+
+def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
+    """Judge all finished runs below a folder.
+
+    Args:
+        folder: Has one folder a model, as `bt-train` writes them.
+        rows: The manifest, which knows the near-duplicates.
+
+    Raises:
+        UsageError: There is no finished run.
+        IntegrityError: Runs were evaluated on different images, or the manifest is of other ones.
+    """
+    found = [name for name in CATALOG if (folder / name / "predictions.csv").exists()]
+    if not found:
+        raise UsageError(f"{folder} holds no finished run of {', '.join(CATALOG)}; train first: bt-train all")
+    runs = {name: read_run(folder / name) for name in found}
+    _check_manifest(next(iter(runs.values())), rows)
+    free = near_duplicate_free(rows)
+    judged = {name: judge(run.answers, free) for name, run in runs.items()}
+    choice = study_vote = None
+    if len(runs) > 1:
+        choice = choose_vote({name: run.answers["val"] for name, run in runs.items()})
+        judged[ENSEMBLE] = _judge_vote(runs, choice.vote, free)
+    if all(name in runs for name in STUDY_ENSEMBLE):
+        study_vote = _judge_vote(runs, equal_vote(STUDY_ENSEMBLE), free)
+    return Report(runs, judged, choice, study_vote)
+
+
+def _check_manifest(run: Run, rows: tuple[ManifestRow, ...]) -> None:
+    for split in SPLITS:
+        answers = run.answers.get(split)
+        if answers is None:
+            continue
+        known = {row.file for row in rows if row.split == split}
+        foreign = [name for name in answers.files if name not in known]
+        if foreign:
+            raise IntegrityError(
+                f"{len(foreign)} of the {len(answers)} {split} images of {run.name} are not in that part of the "
+                f"manifest (the first is {foreign[0]}); name the one that the data was prepared with: --manifest FILE"
+            )
+
+
+def judge(answers: Mapping[Any, Answers], free: frozenset[str]) -> Judged:
+    """All figures of one model, from its answers by split."""
+    val, test, tumours = answers["val"], answers["test"], answers.get("tumour-dev")
+    part = test.only(free)
+    temperature = fit_temperature(val)
+    return Judged(
+        val=evaluate(val),
+        test=evaluate(test),
+        free=evaluate(part) if len(part) else None,
+        temperature=temperature,
+        test_reliability=reliability(test, temperature),
+        free_reliability=reliability(part, temperature) if len(part) else None,
+        tumours=detection(tumours) if tumours else None,
+    )
+
+
+def _judge_vote(runs: Mapping[str, Run], vote: Vote, free: frozenset[str]) -> Judged:
+    everywhere = [split for split in JUDGED if all(split in run.answers for run in runs.values())]
+    answers = {
+        split: soft_vote({name: run.answers[split] for name, run in runs.items()}, vote) for split in everywhere
+    }
+    return judge(answers, free)
