@@ -8,8 +8,8 @@ from typing import Final
 
 import click
 
-from braintumor.bench.listed import Listed
 from braintumor.bench.latency.runners.registry import PEERS
+from braintumor.bench.listed import Listed
 from braintumor.errors import UsageError
 from braintumor.runtime.engines.registry import AUTO, ENGINES
 

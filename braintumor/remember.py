@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from braintumor import __version__
-from braintumor.errors import OutputError
 from braintumor.cache import cached, content_key, discard
+from braintumor.errors import OutputError
 
 __all__ = ["forget", "remembered"]
 

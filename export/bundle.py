@@ -13,11 +13,11 @@ from types import MappingProxyType
 from typing import Any
 
 from braintumor.errors import IntegrityError, OutputError
-from braintumor.runtime.bundle.load import MANIFEST, Bundle, listed_files, load_bundle
+from braintumor.files import output_error, sha256_of
 from braintumor.runtime.bundle.acceptance import IDENTITY, IDENTITY_VERSION, identity, manifest_text
 from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.load import MANIFEST, Bundle, listed_files, load_bundle
 from braintumor.runtime.bundle.schema import FUSION, SCHEMA, parse_bundle
-from braintumor.files import output_error, sha256_of
 from braintumor.runtime.image.decode import DECODE_VERSION
 from braintumor.work_folder import sweep, work_folder
 

@@ -16,11 +16,11 @@ from braintumor.models.labels import CLASSES, parse_classes
 from braintumor.models.spec import PREPROCESSES
 
 if TYPE_CHECKING:
-    from braintumor.export.member import ExportedMember
     from braintumor.export.graph.precision import Precision
+    from braintumor.export.member import ExportedMember
     from braintumor.runtime.bundle.load import Bundle
-    from braintumor.runtime.image.head import Crop
     from braintumor.runtime.image.decode import Resize
+    from braintumor.runtime.image.head import Crop
 
 __all__ = ["main"]
 

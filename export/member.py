@@ -11,12 +11,17 @@ import onnx
 from numpy.typing import NDArray
 
 from braintumor import NOTICE
+from braintumor.cache import cached, content_key
 from braintumor.export.class_order import require_class_count
-from braintumor.export.graph.io_wrapper import Frame, framed
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive, open_archive
-from braintumor.export.graph.session import answers
+from braintumor.export.graph.io_wrapper import Frame, framed
 from braintumor.export.graph.lint import require_clean
+from braintumor.export.graph.precision import Precision, at_precision, half_around_int8
+from braintumor.export.graph.qdq import INT8_OPSET, quantized
+from braintumor.export.graph.quantization_plan import QuantisationPlan, require_structure
+from braintumor.export.graph.session import answers
+from braintumor.export.graph.structure import structure_of
 from braintumor.export.network import (
     NETWORK_RECIPE,
     Network,
@@ -25,20 +30,15 @@ from braintumor.export.network import (
     read_network,
     tool_versions,
 )
-from braintumor.export.graph.quantization_plan import QuantisationPlan, require_structure
-from braintumor.export.graph.precision import Precision, at_precision, half_around_int8
-from braintumor.export.verify.probe import PROBE_FILE, write_probe
-from braintumor.export.graph.qdq import INT8_OPSET, quantized
-from braintumor.export.verify.reference import VerificationImages, reference_for, reference_source
 from braintumor.export.scaling import resolve_preprocess
 from braintumor.export.stages import Stages
-from braintumor.export.graph.structure import structure_of
 from braintumor.export.verify.compare import Compared, verify_and_ask
+from braintumor.export.verify.probe import PROBE_FILE, write_probe
+from braintumor.export.verify.reference import VerificationImages, reference_for, reference_source
 from braintumor.export.via_keras.worker import OPSET
+from braintumor.files import sha256_of
 from braintumor.models.labels import class_permutation
 from braintumor.models.outputs import class_probabilities
-from braintumor.cache import cached, content_key
-from braintumor.files import sha256_of
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.head import Crop
 from braintumor.runtime.image.resize import Resize

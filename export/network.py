@@ -58,7 +58,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network without its surroundings: scaling, softmax and class order are added by `braintumor.export.graph.io_wrapper`.
+    """A network alone: `braintumor.export.graph.io_wrapper` adds scaling, softmax and class order.
 
     Attributes:
         model: Takes `pixels`, float [batch, channels, height, width]; gives what the Keras model gives.

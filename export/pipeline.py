@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from braintumor.cache import sweep_cache
 from braintumor.errors import UsageError
 from braintumor.export.bundle import check_destination, write_bundle
 from braintumor.export.from_keras.archive import open_archive
+from braintumor.export.graph.precision import Precision
+from braintumor.export.int8.mixed import Candidate, choose
 from braintumor.export.int8.plan_source import Quantisation, is_worth_it, plans_for
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.int8.mixed import Candidate, choose
 from braintumor.export.network import keras_is_installed
-from braintumor.export.graph.precision import Precision
 from braintumor.export.stages import Limit, Stages, one_by_one, overlapped, shared_limit
 from braintumor.export.time_limit import run_within
 from braintumor.export.verify.compare import MIN_IMAGES
@@ -23,7 +24,6 @@ from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.models.vote_calibration import read_vote_calibration
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.cache import sweep_cache
 from braintumor.runtime.image.decode import SUFFIXES
 
 __all__ = ["DATA_VARIABLE", "ExportOptions", "Report", "default_models", "export_bundle", "verification_images"]

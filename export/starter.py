@@ -1,4 +1,4 @@
-"""The starter bundle of `braintumor.runtime.bundle.starter`: the models of the package, at a precision that fits this CPU.
+"""The bundle of `braintumor.runtime.bundle.starter`: the models of the package, at a precision that fits this CPU.
 
 Int8 is only faster where the CPU and the engine have kernels for it: ONNX Runtime on a CPU without VNNI takes longer
 than at FP32. So the smallest model is timed at both; where int8 gains, each of the others is timed, too
@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 from braintumor.errors import ModelError, ParityError, UsageError
+from braintumor.export.int8.mixed import Candidate, Choice, choose
 from braintumor.export.int8.plan_source import Quantisation, plans_for
 from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.int8.mixed import Candidate, Choice, choose
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.export.verify.compare import MIN_IMAGES
 from braintumor.models.labels import CLASSES
 from braintumor.progress import Note, ProgressCallback, Step
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.system.machine import machine
 from braintumor.runtime.engines.registry import AUTO, ENGINES, candidates
+from braintumor.system.machine import machine
 
 __all__ = ["export_starter"]
 

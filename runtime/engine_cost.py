@@ -11,13 +11,13 @@ from typing import Final
 
 import numpy as np
 
+from braintumor.remember import remembered
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.system.cpu import cpu_features
 from braintumor.runtime.engines.base import Engine
 from braintumor.runtime.image.geometry import Geometry
-from braintumor.runtime.members import Members
 from braintumor.runtime.image.loading import elapsed_ms
-from braintumor.remember import remembered
+from braintumor.runtime.members import Members
+from braintumor.system.cpu import cpu_features
 
 __all__ = ["member_costs_ms"]
 

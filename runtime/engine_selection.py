@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from braintumor.errors import BraintumorError, IntegrityError, UnavailableError
 from braintumor.progress import ProgressCallback, Step, silent
-from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.engines.closing import Closing
-from braintumor.system.machine import machine
-from braintumor.runtime.members import Members, load_members
-from braintumor.runtime.bundle.probe import Probe, departure, probes_of
-from braintumor.runtime.engines.registry import ENGINES, none_usable
 from braintumor.remember import forget, remembered
+from braintumor.runtime.bundle.load import Bundle
+from braintumor.runtime.bundle.probe import Probe, departure, probes_of
+from braintumor.runtime.engines.closing import Closing
+from braintumor.runtime.engines.registry import ENGINES, none_usable
+from braintumor.runtime.members import Members, load_members
+from braintumor.system.machine import machine
 
 __all__ = ["Choice", "Told", "load_fastest"]
 

@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from braintumor.errors import BraintumorError, InputError, UsageError
 from braintumor.progress import ProgressCallback, silent
-from braintumor.runtime.requested import asked_device, asked_number, asked_sources, asked_threads
-from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.bundle.load import Bundle, load_bundle
+from braintumor.runtime.bundle.starter import default_bundle
+from braintumor.runtime.early_exit import running_order
+from braintumor.runtime.engine_cost import member_costs_ms
 from braintumor.runtime.engine_selection import Told, load_fastest
 from braintumor.runtime.engines.closing import Closing
-from braintumor.runtime.engine_cost import member_costs_ms
-from braintumor.runtime.early_exit import running_order
-from braintumor.runtime.image.geometry import Geometry
-from braintumor.runtime.halving import Halving
-from braintumor.runtime.members import Answers, Images, Members
-from braintumor.runtime.image.loading import Prepared, Source, elapsed_ms, prepared
-from braintumor.runtime.prediction import MemberAnswer, Policy, Record
 from braintumor.runtime.engines.registry import AUTO, candidates
-from braintumor.runtime.bundle.starter import default_bundle
+from braintumor.runtime.halving import Halving
+from braintumor.runtime.image.batching import prepared_groups
+from braintumor.runtime.image.geometry import Geometry
+from braintumor.runtime.image.loading import Prepared, Source, elapsed_ms, prepared
+from braintumor.runtime.members import Answers, Images, Members
+from braintumor.runtime.prediction import MemberAnswer, Policy, Record
+from braintumor.runtime.requested import asked_device, asked_number, asked_sources, asked_threads
 from braintumor.runtime.verdict import Verdict, verdicts
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Ensemble", "Source"]
@@ -95,8 +95,8 @@ class Ensemble(Closing):
 
         Args:
             bundle: Its folder, or what `load_bundle` gave; None for $BRAINTUMOR_BUNDLE, the newest in ./bundles or,
-                where there is neither, the models that come with the package (see `braintumor.runtime.bundle.starter`).
-            engine: A name of `braintumor.runtime.engines.registry.ENGINES`, or "auto" for the fastest that answers as the
+                where there is neither, the models that come with the package (`braintumor.runtime.bundle.starter`).
+            engine: A name of `runtime.engines.registry.ENGINES`, or "auto" for the fastest that answers as the
                 bundle says: measured at the first time on a machine, remembered afterwards.
             device: "cpu", "cuda", "gpu" or, for the second GPU, "cuda:1"; None for the engine's own first device.
             threads: CPU threads for inference, at most as many as there are CPUs; None leaves it to the engine.

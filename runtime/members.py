@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from braintumor.errors import BraintumorError
 from braintumor.runtime.bundle.load import Bundle, Member
-from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.early_exit import UNDECIDED, leaders
 from braintumor.runtime.engines.base import Engine, Waiting, started
-from braintumor.runtime.image.geometry import Geometry
+from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.registry import engine_factory
+from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.vote import vote_shares
 
 __all__ = ["Answers", "Asks", "Images", "Members", "load_members"]

@@ -18,8 +18,8 @@ from PIL import Image
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.models.catalog import ENSEMBLE
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.image.decode import DECODE_VERSION
 from braintumor.runtime.engines.signal_stack import signal_stack_kept
+from braintumor.runtime.image.decode import DECODE_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"

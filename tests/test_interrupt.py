@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from braintumor.files import atomic_text
 from braintumor.interrupt import interrupted, interrupts_kept, raise_if_lost
 from braintumor.optional import quietly_imported
-from braintumor.files import atomic_text
 
 # A command that loses an interrupt and then works for up to a minute, or is done at once.
 _COMMAND = """

@@ -71,7 +71,10 @@ def test_it_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> Non
 
 def test_every_package_folder_is_listed_in_setup_cfg(configuration: configparser.ConfigParser) -> None:
     packages = set(lines(configuration["options"]["packages"]))
-    on_disk = {"braintumor"}
+    on_disk = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for path in (ROOT / "braintumor").rglob("__init__.py")
+    }
     for folder in ("bench", "export", "models", "runtime", "training"):
         for path in (ROOT / folder).rglob("__init__.py"):
             on_disk.add("braintumor." + path.parent.relative_to(ROOT).as_posix().replace("/", "."))

@@ -92,11 +92,11 @@ def _train_command(name: str, models: list[str]) -> click.Command:
 
 def _train(models: list[str], options: dict[str, Any]) -> None:
     recipes = [recipe_from_options(name, options) for name in models]
-    from braintumor.training.fit.console import live_progress
     from braintumor.training.data.dataset import load_dataset
+    from braintumor.training.fit.checkpoint import RunFolder
+    from braintumor.training.fit.console import live_progress
     from braintumor.training.fit.finalize import finish
     from braintumor.training.fit.train import train
-    from braintumor.training.fit.checkpoint import RunFolder
 
     parts = load_dataset(options["data"])
     for recipe in recipes:
@@ -142,9 +142,9 @@ def recipe_from_options(model: str, options: dict[str, Any]) -> Recipe:
 @debug_option
 def report(*, runs: Path, out: Path, manifest: Path | None) -> None:
     """Regenerate every figure and table from the finished RUNS, without training."""
-    from braintumor.training.report.result import make_report
-    from braintumor.training.report.page import write_report
     from braintumor.bench.data.manifest import read_manifest
+    from braintumor.training.report.page import write_report
+    from braintumor.training.report.result import make_report
 
     found = make_report(runs, read_manifest(manifest))
     for name, judged in found.judged.items():
@@ -162,10 +162,10 @@ def report(*, runs: Path, out: Path, manifest: Path | None) -> None:
 def evaluate(*, model: Path, data: Path, out: Path, name: str | None) -> None:
     """Answer validation and test images with the file MODEL, so that `report` can judge it."""
     from braintumor.training.data.dataset import load_dataset
-    from braintumor.training.keras_io import answers_of, crop_of, load_keras_file
     from braintumor.training.data.predictions import predictions_csv
-    from braintumor.training.fit.checkpoint import RunFolder
     from braintumor.training.data.targets import allowed
+    from braintumor.training.fit.checkpoint import RunFolder
+    from braintumor.training.keras_io import answers_of, crop_of, load_keras_file
 
     backbone = name or next((known for known in CATALOG if model.name.startswith(known)), None)
     if backbone is None:
@@ -186,10 +186,10 @@ def evaluate(*, model: Path, data: Path, out: Path, name: str | None) -> None:
 @debug_option
 def ship(*, model: Path, data: Path, target: Path) -> None:
     """Write the file MODEL compactly, see that validation does not notice, and write its card."""
+    from braintumor.bench.data.manifest import read_manifest
     from braintumor.training.data.audit import near_duplicate_free
     from braintumor.training.data.dataset import load_dataset
     from braintumor.training.publish import ship as ship_file
-    from braintumor.bench.data.manifest import read_manifest
 
     shipped = ship_file(model, load_dataset(data), near_duplicate_free(read_manifest()), target, model.parent)
     click.echo(

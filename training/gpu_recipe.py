@@ -31,13 +31,13 @@ if str(Path(__file__).resolve().parents[1]) not in braintumor.__path__:
     # In a checkout that is not installed the rooms lie beside the package, not in it.
     braintumor.__path__.append(str(Path(__file__).resolve().parents[1]))
 
-from braintumor.training.data.dataset import Dataset, load_dataset
-from braintumor.training.fit.finalize import save_model
-from braintumor.training.data.predictions import predictions_csv
-from braintumor.training.recipe import Recipe, recipe_from_json
 from braintumor.bench.data.manifest import JUDGED, Split
-from braintumor.training.fit.checkpoint import EpochRow, Position, RunFolder
+from braintumor.training.data.dataset import Dataset, load_dataset
+from braintumor.training.data.predictions import predictions_csv
 from braintumor.training.data.targets import allowed, label_losses
+from braintumor.training.fit.checkpoint import EpochRow, Position, RunFolder
+from braintumor.training.fit.finalize import save_model
+from braintumor.training.recipe import Recipe, recipe_from_json
 from braintumor.training.weight_pieces import read_pieces, write_pieces
 
 __all__ = ["assemble", "main", "train_all", "train_one"]

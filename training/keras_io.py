@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.data.manifest import JUDGED, Split
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.data.recorded import PHANTOMS, RecordedAnswers, answers_path, pixels_sha256, write_answers
 from braintumor.errors import ModelError, UsageError
+from braintumor.files import sha256_of
 from braintumor.models.input_settings import read_settings, write_settings
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
-from braintumor.files import sha256_of
 from braintumor.runtime.image.head import Crop
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.keras_package import array_of, keras_module
-from braintumor.bench.data.manifest import JUDGED, Split
 
 __all__ = [
     "answers_of",

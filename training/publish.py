@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor import NOTICE
+from braintumor.bench.data.manifest import Split
 from braintumor.bench.data.study import of_the_study
 from braintumor.errors import ParityError
 from braintumor.files import atomic_text, output_error, sha256_of
 from braintumor.training.data.dataset import Dataset
-from braintumor.training.report.evaluate import Evaluation
+from braintumor.training.data.predictions import Answers
+from braintumor.training.fit.run_record import read_record
 from braintumor.training.keras_io import (
     answers_of,
     crop_of,
@@ -25,10 +27,8 @@ from braintumor.training.keras_io import (
     round_model,
     save_compressed,
 )
-from braintumor.training.data.predictions import Answers
+from braintumor.training.report.evaluate import Evaluation
 from braintumor.training.report.result import Judged, judge
-from braintumor.training.fit.run_record import read_record
-from braintumor.bench.data.manifest import Split
 
 __all__ = ["Shipped", "card", "ship"]
 

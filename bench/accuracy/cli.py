@@ -94,8 +94,8 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     Exit code 3 when one is refused.
     """
     from braintumor.bench.accuracy.evaluate import AccuracyOptions, judge
-    from braintumor.bench.accuracy.result import acceptance, accuracy_json, images_json
     from braintumor.bench.accuracy.render import judgement_lines
+    from braintumor.bench.accuracy.result import acceptance, accuracy_json, images_json
     from braintumor.bench.result_file import Kept
     from braintumor.runtime.bundle.load import load_bundle
 
@@ -147,8 +147,8 @@ def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "Labelled
 
 def _record(judgement: "Judgement", verdict: dict[str, Any] | None) -> None:
     """Write a verdict into its bundle, if it is still the one that was judged."""
-    from braintumor.runtime.bundle.load import MANIFEST, load_bundle
     from braintumor.runtime.bundle.acceptance import write_acceptance
+    from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 
     if verdict is None:
         return

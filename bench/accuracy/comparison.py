@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.accuracy.predict import Answers, Who
+from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.metrics.classification import UNANSWERED, decided, kl_divergence, share_json
 from braintumor.bench.metrics.intervals import (
     Pairs,
@@ -18,7 +19,6 @@ from braintumor.bench.metrics.intervals import (
     tango_interval,
     tango_lower,
 )
-from braintumor.bench.data.labelled import LabelledImages
 from braintumor.runtime.vote import vote_shares
 
 __all__ = ["Comparison", "Flip", "Paired", "compared", "paired"]

@@ -8,22 +8,22 @@ from typing import Protocol
 
 import numpy as np
 
-from braintumor.bench.accuracy.predict import Answers, Who, ask, who
 from braintumor.bench.accuracy.comparison import Comparison, compared
-from braintumor.bench.accuracy.reference import KERAS, NO_REFERENCE, ReferenceOptions, References
-from braintumor.bench.accuracy.scalings import Scaling, tried_scalings
-from braintumor.bench.metrics.classification import Scores, decided, scores
-from braintumor.bench.accuracy.robustness import PERTURBATIONS, RUNS, Robustness, Stability, robustness, stability
 from braintumor.bench.accuracy.findings import lost_members
 from braintumor.bench.accuracy.gate import DEFAULT_MARGIN_POINTS, EarlyExit, Evidence, Verdict, judged
+from braintumor.bench.accuracy.predict import Answers, Who, ask, who
+from braintumor.bench.accuracy.reference import KERAS, NO_REFERENCE, ReferenceOptions, References
+from braintumor.bench.accuracy.robustness import PERTURBATIONS, RUNS, Robustness, Stability, robustness, stability
+from braintumor.bench.accuracy.scalings import Scaling, tried_scalings
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.study import near_duplicate_free, of_the_study
+from braintumor.bench.metrics.classification import Scores, decided, scores
 from braintumor.errors import UsageError
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engine_selection import Told
+from braintumor.runtime.engines.registry import AUTO
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.prediction import Policy
-from braintumor.runtime.engines.registry import AUTO
 from braintumor.runtime.verdict import verdicts
 
 __all__ = ["KERAS", "NO_REFERENCE", "AccuracyOptions", "Judged", "Judgement", "Progress", "judge", "unseen"]

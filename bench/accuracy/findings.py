@@ -7,9 +7,9 @@ whose names are swapped, and with one whose pixels are scaled wrongly. Only the 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from braintumor.bench.accuracy.class_advice import better_order, classes_option, order_of_outputs
 from braintumor.bench.accuracy.scalings import Scaling, chance, is_chance
 from braintumor.bench.metrics.classification import Scores
-from braintumor.bench.accuracy.class_advice import better_order, classes_option, order_of_outputs
 
 __all__ = ["Finding", "chance_findings", "class_findings", "lost_members"]
 

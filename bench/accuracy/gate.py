@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from braintumor.bench.accuracy.comparison import Comparison, Paired
+from braintumor.bench.accuracy.findings import Finding, chance_findings, class_findings
+from braintumor.bench.accuracy.robustness import Stability
 from braintumor.bench.accuracy.scalings import Scaling
 from braintumor.bench.metrics.classification import Scores
-from braintumor.bench.accuracy.robustness import Stability
-from braintumor.bench.accuracy.findings import Finding, chance_findings, class_findings
 from braintumor.bench.metrics.intervals import CONFIDENCE, images_needed, tango_interval, tango_lower
 from braintumor.errors import UsageError
 

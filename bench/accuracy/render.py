@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from braintumor.bench.accuracy.evaluate import Judged, Judgement
 from braintumor.bench.accuracy.comparison import Comparison
+from braintumor.bench.accuracy.evaluate import Judged, Judgement
 from braintumor.bench.metrics.classification import ClassScores, Scores
 from braintumor.bench.metrics.intervals import (
     Share,

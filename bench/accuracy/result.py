@@ -13,10 +13,10 @@ from PIL import Image
 
 from braintumor import NOTICE
 from braintumor.bench.accuracy.evaluate import AccuracyOptions, Judged, Judgement, unseen
-from braintumor.bench.metrics.classification import UNANSWERED, decided
-from braintumor.bench.metrics.environment import environment
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.study import of_the_study
+from braintumor.bench.metrics.classification import UNANSWERED, decided
+from braintumor.bench.metrics.environment import environment
 from braintumor.runtime.bundle.load import Bundle
 
 __all__ = ["SCHEMA", "acceptance", "accuracy_json", "images_json"]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from braintumor.bench.accuracy.predict import ask, vote_of
+from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.metrics.classification import decided, share_json
 from braintumor.bench.metrics.intervals import Share
-from braintumor.bench.data.labelled import LabelledImages
 from braintumor.runtime.ensemble import Ensemble
 
 __all__ = ["BATCH_SIZES", "PERTURBATIONS", "RUNS", "Robustness", "Stability", "robustness", "stability"]

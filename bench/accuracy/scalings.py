@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from braintumor.bench.accuracy.predict import ask, keras_ensemble
-from braintumor.bench.metrics.classification import Scores, scores
 from braintumor.bench.data.labelled import LabelledImages
+from braintumor.bench.metrics.classification import Scores, scores
 from braintumor.models.spec import PREPROCESSES
 from braintumor.runtime.bundle.load import Bundle, Member
 

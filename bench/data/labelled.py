@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.image.batching import prepared_groups
-from braintumor.runtime.image.geometry import Geometry, fitted
 from braintumor.runtime.image.decode import SUFFIXES, read_grey
+from braintumor.runtime.image.geometry import Geometry, fitted
 
 __all__ = ["DATA_VARIABLE", "LabelledImages", "read_labelled"]
 

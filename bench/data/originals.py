@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import braintumor.models
 from braintumor.errors import UnavailableError
-from braintumor.runtime.bundle.load import Bundle, Member
 from braintumor.files import sha256_of
+from braintumor.runtime.bundle.load import Bundle, Member
 
 __all__ = ["keras_sources", "origin_of"]
 

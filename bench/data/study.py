@@ -42,7 +42,7 @@ class StudyImage:
 @functools.cache
 def study_images() -> Mapping[str, StudyImage]:
     """All of them, by the name without its extension, in lower case: copies of the data set differ in both."""
-    packed = (importlib.resources.files("braintumor.training") / "manifest.csv.gz").read_bytes()
+    packed = (importlib.resources.files("braintumor.bench.data") / "manifest.csv.gz").read_bytes()
     rows = csv.DictReader(io.StringIO(gzip.decompress(packed).decode("utf-8")))
     found = (StudyImage(row["file"], row["label"], row["split"], int(row["phash"], 16)) for row in rows)
     return MappingProxyType({_key(image.file): image for image in found})

@@ -58,11 +58,11 @@ def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | Non
     timed, from the files to the votes. Exit code 5 when an engine that was named cannot be used, or would run
     elsewhere.
     """
-    from braintumor.bench.result_file import Kept
     from braintumor.bench.latency.measure import measure_latency
     from braintumor.bench.latency.options import LatencyOptions
     from braintumor.bench.latency.render import latency_lines
     from braintumor.bench.metrics.stability import Window
+    from braintumor.bench.result_file import Kept
 
     asked |= {"data": data_source(asked["data"]), "models": model_folders(asked["models"])}
     options = LatencyOptions(**asked, window=Window(rounds, seconds, tolerance), command=typed_command())

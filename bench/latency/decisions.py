@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.latency.process import ContenderProcess
-from braintumor.bench.metrics.intervals import clopper_pearson
 from braintumor.bench.latency.images import TimedImages
 from braintumor.bench.latency.options import LatencyOptions
+from braintumor.bench.latency.process import ContenderProcess
 from braintumor.bench.latency.result import BatchTimes, ColdStart, ContenderResult, Decisions
+from braintumor.bench.metrics.intervals import clopper_pearson
 from braintumor.bench.metrics.pareto import Measured, ParetoPoint, subset_points
 from braintumor.errors import UnavailableError
 from braintumor.runtime.bundle.load import load_bundle

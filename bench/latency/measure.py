@@ -16,13 +16,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from braintumor.bench.latency.process import ContenderProcess
-from braintumor.bench.latency.energy import Energy
-from braintumor.bench.metrics.environment import environment
 from braintumor.bench.latency.decisions import Known, Running, decide, pareto_of, result_of
+from braintumor.bench.latency.energy import Energy
 from braintumor.bench.latency.gpu import DeviceTimes
 from braintumor.bench.latency.images import TimedImages, timed_images
 from braintumor.bench.latency.options import LatencyOptions, Planned, planned, shared_classes
+from braintumor.bench.latency.process import ContenderProcess
 from braintumor.bench.latency.result import (
     BatchTimes,
     ColdStart,
@@ -30,6 +29,7 @@ from braintumor.bench.latency.result import (
     LatencyResult,
     Skipped,
 )
+from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.ratio import paired_ratio
 from braintumor.bench.metrics.stability import is_stable, measure_until_stable
 from braintumor.bench.metrics.timing import Samples, timer_overhead_ms

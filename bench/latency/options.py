@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor.bench.latency.runners.base import ContenderSpec
-from braintumor.bench.latency.result import Skipped
-from braintumor.bench.latency.runners.registry import missing_reason, peer_entry
 from braintumor.bench.data.originals import keras_sources
+from braintumor.bench.latency.result import Skipped
+from braintumor.bench.latency.runners.base import ContenderSpec
+from braintumor.bench.latency.runners.registry import missing_reason, peer_entry
 from braintumor.bench.metrics.stability import Window
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.models.labels import CLASSES, usual_order
 from braintumor.runtime.bundle.load import load_bundle
-from braintumor.runtime.prediction import Policy
 from braintumor.runtime.engines.registry import AUTO, ENGINES, candidates
+from braintumor.runtime.prediction import Policy
 
 __all__ = ["EVERY", "LatencyOptions", "Planned", "planned", "shared_classes"]
 

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from braintumor import NOTICE
-from braintumor.bench.latency.runners.base import ContenderInfo
 from braintumor.bench.latency.energy import Energy
-from braintumor.bench.metrics.environment import Environment
 from braintumor.bench.latency.gpu import DeviceTimes
-from braintumor.bench.metrics.ratio import Ratio
+from braintumor.bench.latency.runners.base import ContenderInfo
+from braintumor.bench.metrics.environment import Environment
 from braintumor.bench.metrics.pareto import ParetoPoint
+from braintumor.bench.metrics.ratio import Ratio
 from braintumor.bench.metrics.timing import Samples
 
 __all__ = [

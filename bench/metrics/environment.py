@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor.system.summary import Machine, Nvidia, machine, nvidia
 from braintumor.system.machine import library_versions
+from braintumor.system.summary import Machine, Nvidia, machine, nvidia
 
 __all__ = ["Environment", "environment"]
 

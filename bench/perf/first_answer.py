@@ -27,7 +27,7 @@ from braintumor.runtime.bundle.load import load_bundle
 
 __all__ = ["Exports", "FirstAnswer", "cold_exports", "first_answer_lines", "measure_first_answer"]
 
-_ROOT: Final = Path(__file__).resolve().parents[1]
+_ROOT: Final = Path(__file__).resolve().parents[2]
 # Of a checkout: what is made in it, and what no command here reads.
 _NOT_COPIED: Final = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "bundles", "runs")
 

@@ -37,7 +37,7 @@ _REFERENCE: Final = "onnxruntime-cpu"
 _FAILED: Final = 3
 _LIMIT_S: Final = 1800.0
 _SHOWN: Final = 2000
-_ROOT: Final = Path(__file__).resolve().parent.parent
+_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ def _end(*texts: str) -> str:
 
 
 def _doctor() -> Mapping[str, Any]:
-    command = _ours("runtime.doctor_cli", "--json")
+    command = _ours("runtime.doctor.cli", "--json")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found: Mapping[str, Any] = json.loads(done.stdout)
     return found

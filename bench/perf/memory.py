@@ -70,7 +70,7 @@ def main(small: int, large: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         bundle = Path(name) / "fp32"
         export = str(Path(sys.executable).with_name("bt-export"))
-        shipped = (Path(__file__).resolve().parents[1] / "models" / "pretrained").glob("*.keras")
+        shipped = (Path(__file__).resolve().parents[2] / "models" / "pretrained").glob("*.keras")
         models = sorted(path for path in shipped if path.stem in ENSEMBLE)
         run_process([export, *map(str, models), "--precision", "fp32", "--bundle", str(bundle)])
         result = measure_growth(bundle, Path(name) / "work", small=small, large=large)

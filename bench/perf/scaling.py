@@ -1,6 +1,7 @@
 """Does the cost grow linearly, and does memory stay flat? `bt-infer` over 100, 1,000 and 10,000 images.
 
-    python bench/perf/scaling.py BUNDLE [--engine NAME] [--counts 100,1000,10000] [--threads 1,2] [--json F] [--chart F]
+    python bench/perf/scaling.py BUNDLE [--engine NAME] [--counts 100,1000,10000] [--threads 1,2] [--json F]
+        [--chart F]
 
 Every point is a whole process, as a user starts it; one that is not counted goes before the first of each number of
 threads, so that caches are filled and "auto" has chosen. A long measurement can be made in pieces, or be cut short:
@@ -21,17 +22,17 @@ import click
 from PIL import Image
 
 from braintumor import NOTICE
-from braintumor.bench.metrics.environment import environment
 from braintumor.bench.data.labelled import read_labelled
-from braintumor.bench.listed import Listed
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.bench.listed import Listed
+from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.process import run_process
 from braintumor.bench.perf.scaling_chart import draw, require_drawing
 from braintumor.bench.perf.scaling_result import Point, Scaling
 from braintumor.command import EPILOG, Command, debug_option
 from braintumor.errors import BraintumorError, InputError, UsageError
-from braintumor.runtime.bundle.load import load_bundle
 from braintumor.files import atomic_text
+from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.registry import AUTO
 
 __all__ = ["SCHEMA", "main", "measure_point", "write_images"]
@@ -109,7 +110,9 @@ def _known(path: Path | None, empty: Scaling) -> Scaling:
         same = tuple(told[name] for name in ("schema", "sha256", "engine", "source")) == asked
         same = same and told["environment"]["machine"]["cpu"] == environment().to_json()["machine"]["cpu"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no file of bench/perf/scaling.py ({error!r}); name another with --json") from error
+        raise InputError(
+            f"{path} is no file of bench/perf/scaling.py ({error!r}); name another with --json"
+        ) from error
     if not same:
         raise UsageError(
             f"{path} holds another bundle, engine, machine or other images; name another file with --json"

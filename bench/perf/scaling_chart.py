@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from braintumor.bench.perf.scaling_result import Point, Scaling
-from braintumor.optional import require
 from braintumor.files import output_error
+from braintumor.optional import require
 
 __all__ = ["draw", "require_drawing"]
 

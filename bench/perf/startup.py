@@ -107,7 +107,7 @@ def _median(runs: Sequence[ProcessRun], field: str) -> float:
 @click.option("--runs", type=click.IntRange(1), default=7, show_default=True, help="Of each.")
 def main(runs: int) -> None:
     """Compare on the shipped weights and the example scan."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     model, image = root / "models/pretrained/DenseNet121.keras", root / "examples/scan.png"
     with tempfile.TemporaryDirectory() as folder:
         for precision in ("fp32", "fp16"):

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from braintumor.bench.report.charts import Interval, interval_chart
 from braintumor.bench.report.charts_plane import confusion_chart
-from braintumor.bench.report.html import Markup, figure, paragraph, section, side, table
 from braintumor.bench.report.format import decimals, interval_text, named, percent
+from braintumor.bench.report.html import Markup, figure, paragraph, section, side, table
 
 __all__ = ["accuracy_sections", "contenders"]
 

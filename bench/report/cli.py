@@ -58,9 +58,9 @@ def report(
     stays in accuracy.json and latency.json, to go on from. Exit code 3 when one is refused.
     """
     begun = time.perf_counter()
-    from braintumor.bench.report.result import Report
     from braintumor.bench.report.measure import judging, timing
     from braintumor.bench.report.parts import read_part
+    from braintumor.bench.report.result import Report
     from braintumor.bench.report.write import KeptParts, check_writable, write_report
 
     if not bundles and accuracy_file is None and latency_file is None:

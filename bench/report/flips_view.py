@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from braintumor.bench.report.charts import Interval, interval_chart
-from braintumor.bench.report.html import Markup, figure, markup, paragraph, section, table
 from braintumor.bench.report.format import decimals, named, percent
+from braintumor.bench.report.html import Markup, figure, markup, paragraph, section, table
 
 __all__ = ["comparison_sections"]
 

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from braintumor.bench.report.charts import Bar, Interval, Spread, bar_chart, interval_chart, spread_chart
 from braintumor.bench.report.charts_plane import Point, pareto_chart
-from braintumor.bench.report.html import Markup, figure, paragraph, section, table
 from braintumor.bench.report.format import interval_text, ms_text, percent
+from braintumor.bench.report.html import Markup, figure, paragraph, section, table
 
 __all__ = ["latency_sections"]
 

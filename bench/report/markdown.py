@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from braintumor import NOTICE
-from braintumor.bench.report.result import Report
 from braintumor.bench.report.accuracy_view import contenders
 from braintumor.bench.report.format import interval_text, ms_text, named, percent
+from braintumor.bench.report.result import Report
 
 __all__ = ["report_markdown"]
 

@@ -8,11 +8,11 @@ from typing import Any
 from braintumor.bench.accuracy.evaluate import KERAS, NO_REFERENCE, AccuracyOptions, Judgement, judge
 from braintumor.bench.accuracy.result import accuracy_json, images_json
 from braintumor.bench.data.labelled import LabelledImages, read_labelled
-from braintumor.bench.latency.measure import measure_latency
 from braintumor.bench.latency.decisions import Known, Said
+from braintumor.bench.latency.measure import measure_latency
 from braintumor.bench.latency.options import EVERY, LatencyOptions
-from braintumor.bench.options import model_folders
 from braintumor.bench.metrics.stability import Window
+from braintumor.bench.options import model_folders
 from braintumor.errors import UsageError
 from braintumor.models.labels import usual_order
 from braintumor.runtime.bundle.load import Bundle, load_bundle

@@ -4,13 +4,13 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from braintumor.bench.report.html import Markup, markup, page, paragraph, section, table
-from braintumor.bench.report.result import Report
 from braintumor.bench.report.accuracy_view import accuracy_sections
 from braintumor.bench.report.flips_view import comparison_sections
+from braintumor.bench.report.html import Markup, markup, page, paragraph, section, table
 from braintumor.bench.report.latency_view import latency_sections
-from braintumor.bench.report.summary import Statement
+from braintumor.bench.report.result import Report
 from braintumor.bench.report.robustness_view import trial_sections
+from braintumor.bench.report.summary import Statement
 
 __all__ = ["report_page"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from braintumor.bench.report.html import Markup
 from braintumor.bench.report.accuracy_view import accuracy_sections
 from braintumor.bench.report.flips_view import comparison_sections
+from braintumor.bench.report.html import Markup
 from braintumor.bench.report.latency_view import latency_sections
 from braintumor.bench.report.robustness_view import trial_sections
 from braintumor.errors import IntegrityError, UsageError

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from braintumor.bench.report.charts_plane import Bin, reliability_chart
-from braintumor.bench.report.html import Markup, figure, paragraph, section, side, table
 from braintumor.bench.report.accuracy_view import contenders
+from braintumor.bench.report.charts_plane import Bin, reliability_chart
 from braintumor.bench.report.format import decimals, named, percent
+from braintumor.bench.report.html import Markup, figure, paragraph, section, side, table
 
 __all__ = ["trial_sections"]
 

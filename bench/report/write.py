@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor.bench.result_file import Kept, told_when_interrupted
-from braintumor.bench.report.result import Report
 from braintumor.bench.report.markdown import report_markdown
 from braintumor.bench.report.page import report_page
+from braintumor.bench.report.result import Report
+from braintumor.bench.result_file import Kept, told_when_interrupted
 from braintumor.errors import BraintumorError
 from braintumor.files import atomic_text, output_error
 

@@ -25,10 +25,10 @@ from braintumor.export.from_keras.foreign import (
 )
 from braintumor.export.from_keras.hdf5 import HDF5_MAGIC, open_hdf5
 from braintumor.export.from_keras.hdf5_guard import require_readable
+from braintumor.files import sha256_of
 from braintumor.models.build import is_own
 from braintumor.models.input_settings import SETTINGS_FILE, InputSettings, read_settings
 from braintumor.models.labels import CLASSES
-from braintumor.files import sha256_of
 from braintumor.runtime.image.head import Crop
 
 __all__ = ["KerasArchive", "open_archive", "read_config", "unpacks_too_far"]

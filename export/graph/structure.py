@@ -10,10 +10,10 @@ from typing import Any, Final
 import onnx
 from onnx import TensorProto, helper
 
-from braintumor.export.graph.io_wrapper import PREFIX, free_names
-from braintumor.export.from_keras.archive import KerasArchive
-from braintumor.export.network import NETWORK_RECIPE, installed_tools, read_network
 from braintumor.cache import cached, content_key
+from braintumor.export.from_keras.archive import KerasArchive
+from braintumor.export.graph.io_wrapper import PREFIX, free_names
+from braintumor.export.network import NETWORK_RECIPE, installed_tools, read_network
 
 __all__ = ["Structure", "network_structure", "structure_of"]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from braintumor.export.graph.io_wrapper import IMAGE
-from braintumor.export.graph.session import batches, session
 from braintumor.export.graph.qdq import weighted_nodes
+from braintumor.export.graph.session import batches, session
 
 __all__ = ["METHODS", "activation_thresholds"]
 

@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from braintumor.cache import cached, content_key
+from braintumor.export.graph.groups import Group
+from braintumor.export.graph.qdq import quantized
+from braintumor.export.graph.quantization_plan import rounded_thresholds
+from braintumor.export.graph.session import answers
 from braintumor.export.int8.calibrate import activation_thresholds
 from braintumor.export.int8.quality import Answers
-from braintumor.export.graph.groups import Group
-from braintumor.export.graph.session import answers
-from braintumor.export.graph.quantization_plan import rounded_thresholds
-from braintumor.export.graph.qdq import quantized
-from braintumor.cache import cached, content_key
 
 __all__ = ["Evaluator", "Step", "Subject"]
 

@@ -15,8 +15,8 @@ from braintumor.bench.metrics.ratio import Ratio, paired_ratio
 from braintumor.bench.metrics.timing import timed_ms
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.export.member import ExportedMember
-from braintumor.runtime.bundle.load import Member
 from braintumor.files import sha256_of
+from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.bundle.probe import departure, probe_of
 from braintumor.runtime.engines.registry import ENGINES, engine_factory
 

@@ -7,15 +7,21 @@ from typing import Final
 
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.errors import UsageError
-from braintumor.export.int8.images import DEFAULT_COUNT, calibration_set, validation_set
-from braintumor.export.int8.evaluator import Subject
-from braintumor.export.int8.quality import Limits
 from braintumor.export.from_keras.archive import open_archive
-from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.graph.quantization_plan import PLAN_SUFFIX, QuantisationPlan, plan_beside, require_structure, write_plan
 from braintumor.export.graph.precision import Precision
-from braintumor.export.int8.search import search_plans
+from braintumor.export.graph.quantization_plan import (
+    PLAN_SUFFIX,
+    QuantisationPlan,
+    plan_beside,
+    require_structure,
+    write_plan,
+)
 from braintumor.export.graph.structure import network_structure
+from braintumor.export.int8.evaluator import Subject
+from braintumor.export.int8.images import DEFAULT_COUNT, calibration_set, validation_set
+from braintumor.export.int8.quality import Limits
+from braintumor.export.int8.search import search_plans
+from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
 from braintumor.files import sha256_of
 from braintumor.runtime.image.geometry import Geometry
 

@@ -19,11 +19,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from braintumor.export.int8.evaluator import Evaluator, Step, Subject
-from braintumor.export.int8.quality import Answers, Limits, Quality, doubtful, quality
 from braintumor.export.graph.groups import Group, node_groups
 from braintumor.export.graph.quantization_plan import QuantisationPlan
 from braintumor.export.graph.structure import structure_of
+from braintumor.export.int8.evaluator import Evaluator, Step, Subject
+from braintumor.export.int8.quality import Answers, Limits, Quality, doubtful, quality
 from braintumor.runtime.vote import soft_vote
 
 __all__ = ["search_plans"]

@@ -12,8 +12,8 @@ from typing import Final
 
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.export.graph.lint import require_clean
-from braintumor.runtime.bundle.load import MANIFEST, Bundle
 from braintumor.files import output_error
+from braintumor.runtime.bundle.load import MANIFEST, Bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
 from braintumor.runtime.engines.tensorrt.library import Library, load_library

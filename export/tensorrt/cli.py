@@ -76,10 +76,10 @@ def engine(
     """
     from braintumor.export.tensorrt.build import EngineOptions, build_engines
     from braintumor.runtime.bundle.load import load_bundle
-    from braintumor.runtime.inputs import choose_bundle
     from braintumor.runtime.engines.tensorrt.build import BuildOptions
     from braintumor.runtime.engines.tensorrt.plan_cache import PLANS_VARIABLE
     from braintumor.runtime.engines.tensorrt.profile import BatchProfile
+    from braintumor.runtime.inputs import choose_bundle
 
     capabilities = tuple(part.strip().upper() for part in capability.split(",")) if capability is not None else ()
     build = BuildOptions(BatchProfile.parse(batch), capabilities, version_compatible, hardware_compatibility)

@@ -10,12 +10,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.metrics.parity import Parity, parity
 from braintumor.bench.data.recorded import PHANTOMS
+from braintumor.bench.metrics.parity import Parity, parity
 from braintumor.errors import ParityError
-from braintumor.export.verify.half_range import HALF_MAX, largest_half_value
-from braintumor.export.graph.session import ENGINE, run, session
 from braintumor.export.graph.precision import Precision
+from braintumor.export.graph.session import ENGINE, run, session
+from braintumor.export.verify.half_range import HALF_MAX, largest_half_value
 
 __all__ = [
     "CLEAR_LEADS",

@@ -19,8 +19,8 @@ from braintumor.errors import KerasLoadError
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.network import keras_is_installed
-from braintumor.runtime.image.geometry import Geometry, fitted
 from braintumor.runtime.image.decode import read_grey
+from braintumor.runtime.image.geometry import Geometry, fitted
 
 __all__ = ["Reference", "VerificationImages", "reference_for", "reference_source"]
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 from braintumor.bench.data.originals import keras_sources
 from braintumor.errors import UnavailableError
 from braintumor.export.from_keras.archive import open_archive
+from braintumor.export.graph.quantization_plan import plan_beside
 from braintumor.export.member import MODEL, MemberOptions, Target, VerificationImages, build_member
 from braintumor.export.network import tool_version
-from braintumor.export.graph.quantization_plan import plan_beside
-from braintumor.export.verify.probe import PROBE_FILE
 from braintumor.export.verify.compare import MIN_IMAGES
-from braintumor.runtime.bundle.load import Bundle, Member, load_bundle
+from braintumor.export.verify.probe import PROBE_FILE
 from braintumor.files import sha256_of
+from braintumor.runtime.bundle.load import Bundle, Member, load_bundle
 
 if TYPE_CHECKING:
     from braintumor.export.graph.precision import Precision

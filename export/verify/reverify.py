@@ -9,14 +9,14 @@ from braintumor.bench.data.originals import keras_sources
 from braintumor.errors import UnavailableError
 from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.network import keras_is_installed
-from braintumor.export.verify.reference import VerificationImages
 from braintumor.export.verify.compare import Compared, Verification, verify
+from braintumor.export.verify.reference import VerificationImages
+from braintumor.files import atomic_text
 from braintumor.models.labels import class_permutation
 from braintumor.models.outputs import class_probabilities
-from braintumor.runtime.bundle.load import MANIFEST, Bundle, Member, load_bundle
 from braintumor.runtime.bundle.acceptance import manifest_text
 from braintumor.runtime.bundle.checksum import CHECKSUM, sealed
-from braintumor.files import atomic_text
+from braintumor.runtime.bundle.load import MANIFEST, Bundle, Member, load_bundle
 
 if TYPE_CHECKING:
     from braintumor.export.graph.precision import Precision

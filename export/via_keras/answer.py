@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.cache import cached, content_key
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.via_keras.process import library_versions, run_worker
 from braintumor.export.via_keras.worker import ANSWERS, IMAGES, AnswerRequest
-from braintumor.cache import cached, content_key
 
 __all__ = ["keras_answers"]
 

@@ -6,11 +6,11 @@ from typing import Final
 
 import onnx
 
+from braintumor.cache import cached, content_key
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.via_keras.process import run_worker
 from braintumor.export.via_keras.worker import CORE, RESULT, ConvertRequest
-from braintumor.cache import cached, content_key
 
 __all__ = ["convert"]
 

@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from braintumor.errors import IntegrityError
+from braintumor.files import sha256_of
 from braintumor.runtime.bundle.acceptance import ACCEPTANCE, check_acceptance, identity
 from braintumor.runtime.bundle.checksum import check_checksum
+from braintumor.runtime.bundle.external_data import has_external_data
 from braintumor.runtime.bundle.schema import parse_bundle
-from braintumor.files import sha256_of
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.head import Crop
-from braintumor.runtime.bundle.external_data import has_external_data
 from braintumor.runtime.image.resize import Resize
 
 __all__ = ["MANIFEST", "Bundle", "Member", "left_aside", "listed_files", "load_bundle"]

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from braintumor import __version__
+from braintumor.cache import cached, content_key, found_in_cache
 from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.files import sha256_of
 from braintumor.models.catalog import shipped_weights
 from braintumor.optional import quietly_imported
 from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle.load import Bundle, load_bundle
-from braintumor.cache import cached, content_key, found_in_cache
-from braintumor.files import sha256_of
-from braintumor.system.machine import machine
-from braintumor.runtime.inputs import find_bundle, no_bundle
 from braintumor.runtime.engines.registry import ENGINES
+from braintumor.runtime.inputs import find_bundle, no_bundle
+from braintumor.system.machine import machine
 
 __all__ = ["EXPORTER", "STARTER_VARIABLE", "default_bundle", "exported_starter", "starter_bundle"]
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from braintumor import __version__
-from braintumor.errors import OutputError
 from braintumor.cache import cache_folder
+from braintumor.errors import OutputError
+from braintumor.runtime.doctor.isolate import Outcome, probe
 from braintumor.runtime.doctor.libraries import (
     LIBRARIES,
     LibraryFinding,
@@ -24,9 +25,8 @@ from braintumor.runtime.doctor.libraries import (
     library_of,
     reinstall,
 )
-from braintumor.system.summary import Machine, Nvidia, has_intel_gpu, machine, nvidia
-from braintumor.runtime.doctor.isolate import Outcome, probe
 from braintumor.runtime.engines.registry import ENGINES
+from braintumor.system.summary import Machine, Nvidia, has_intel_gpu, machine, nvidia
 
 __all__ = [
     "SCHEMA",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from braintumor.system.summary import Nvidia
 from braintumor.runtime.doctor.isolate import Outcome
+from braintumor.system.summary import Nvidia
 
 __all__ = ["LIBRARIES", "Library", "LibraryFinding", "installed", "library_finding", "library_of", "reinstall"]
 

@@ -74,8 +74,8 @@ def _bundle() -> Mapping[str, Any]:
     """The bundle that `bt-infer` would take here, verified."""
     from braintumor.errors import UsageError
     from braintumor.runtime.bundle.load import load_bundle
-    from braintumor.runtime.inputs import find_bundle
     from braintumor.runtime.bundle.starter import exported_starter
+    from braintumor.runtime.inputs import find_bundle
 
     folder = find_bundle(None)
     bundle = exported_starter() if folder is None else load_bundle(folder)

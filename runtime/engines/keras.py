@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import IntegrityError, ModelError
+from braintumor.files import sha256_of
 from braintumor.models.labels import class_permutation
 from braintumor.models.outputs import class_probabilities
 from braintumor.models.scaling import scaled_outside
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
-from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.base import EngineInfo
-from braintumor.files import sha256_of
+from braintumor.runtime.engines.closing import Closing
 
 __all__ = ["KerasEngine"]
 

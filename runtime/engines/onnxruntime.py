@@ -13,14 +13,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.cache import cached, content_key
 from braintumor.errors import IntegrityError, OutOfMemoryError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
-from braintumor.cache import cached, content_key
-from braintumor.runtime.engines.closing import Closing
-from braintumor.system.cpu import cpu_features
 from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, Port, check_ports
+from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.onnxruntime_bound import BoundRuns
+from braintumor.system.cpu import cpu_features
 
 __all__ = ["OnnxRuntimeCpuEngine", "OnnxRuntimeCudaEngine"]
 

@@ -20,15 +20,15 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.cache import cached, content_key
 from braintumor.errors import IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
-from braintumor.cache import cached, content_key
-from braintumor.runtime.engines.closing import Closing
-from braintumor.system.cpu import cpu_features, saturates_int8
 from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, Port, check_ports
+from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
 from braintumor.runtime.engines.signal_stack import signal_stack_kept
+from braintumor.system.cpu import cpu_features, saturates_int8
 
 __all__ = ["OpenVinoCpuEngine", "OpenVinoGpuEngine"]
 

@@ -36,9 +36,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from braintumor.errors import InputError
+from braintumor.runtime.image.formats import FORMATS, HEAD_BYTES, image_format, looks_like
 from braintumor.runtime.image.grayscale import TIFF_BITS, TIFF_TAGS, grey_of, oriented
 from braintumor.runtime.image.resize import RESIZES, Resize, resize
-from braintumor.runtime.image.formats import FORMATS, HEAD_BYTES, image_format, looks_like
 
 __all__ = [
     "DECODE_VERSION",

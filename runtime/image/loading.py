@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import InputError
-from braintumor.runtime.image.geometry import Geometry, fitted
 from braintumor.runtime.image.decode import grey_from_array, read_grey
+from braintumor.runtime.image.geometry import Geometry, fitted
 from braintumor.runtime.prediction import ImageInfo
 
 __all__ = ["Prepared", "Source", "elapsed_ms", "prepared"]

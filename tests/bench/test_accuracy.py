@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braintumor.bench.accuracy.evaluate import unseen
-from braintumor.bench.accuracy.predict import Answers, Who, ask, keras_ensemble, who
 from braintumor.bench.accuracy.comparison import compared, paired
-from braintumor.bench.metrics.classification import scores
-from braintumor.bench.accuracy.robustness import PERTURBATIONS, robustness, stability
+from braintumor.bench.accuracy.evaluate import unseen
 from braintumor.bench.accuracy.gate import Evidence, judged
+from braintumor.bench.accuracy.predict import Answers, Who, ask, keras_ensemble, who
+from braintumor.bench.accuracy.robustness import PERTURBATIONS, robustness, stability
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.data.study import near_duplicate_free
+from braintumor.bench.metrics.classification import scores
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import load_bundle

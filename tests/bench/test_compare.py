@@ -10,13 +10,13 @@ from click.testing import CliRunner
 
 from braintumor.bench.cli import main
 from braintumor.bench.compare.compare import Limits, compare_files
-from braintumor.bench.latency.runners.base import ContenderInfo
 from braintumor.bench.latency.energy import Energy
-from braintumor.bench.metrics.environment import environment
 from braintumor.bench.latency.gpu import DeviceTimes
 from braintumor.bench.latency.result import BatchTimes, ColdStart, ContenderResult, Decisions, LatencyResult
-from braintumor.bench.perf.scaling_result import Point, Scaling
+from braintumor.bench.latency.runners.base import ContenderInfo
+from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.timing import Samples
+from braintumor.bench.perf.scaling_result import Point, Scaling
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.runtime.engines.base import EngineInfo
 

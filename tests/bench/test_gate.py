@@ -13,13 +13,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from braintumor.bench.accuracy.evaluate import AccuracyOptions, Judgement, judge
-from braintumor.bench.cli import main
 from braintumor.bench.accuracy.gate import EarlyExit, Evidence, judged
+from braintumor.bench.cli import main
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.errors import UsageError
-from braintumor.runtime.bundle.load import MANIFEST, Bundle, load_bundle
 from braintumor.runtime.bundle.acceptance import manifest_text
 from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.load import MANIFEST, Bundle, load_bundle
 from braintumor.runtime.cli import infer
 
 # Not one needs more for a margin of 0.5 point.

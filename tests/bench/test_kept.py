@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from braintumor.bench.accuracy import evaluate as accuracy
 from braintumor.bench.cli import main
-from braintumor.bench.result_file import Kept
 from braintumor.bench.report.write import FILES
+from braintumor.bench.result_file import Kept
 from braintumor.errors import OutputError
 
 ENGINE = "onnxruntime-cpu"

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from braintumor.bench.data.labelled import read_labelled
+from braintumor.bench.data.manifest import SPLITS, read_manifest
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.data.study import near_duplicate_free, of_the_study, study_images
 from braintumor.errors import InputError, IntegrityError, UsageError
@@ -15,7 +16,6 @@ from braintumor.models.labels import CLASSES
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.training.data.audit import near_duplicate_free as near_duplicate_free_in_training
 from braintumor.training.data.dataset import Dataset, save_dataset
-from braintumor.bench.data.manifest import SPLITS, read_manifest
 
 
 @pytest.fixture

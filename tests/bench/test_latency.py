@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from braintumor.bench.cli import main
-from braintumor.bench.latency.runners.base import STAGES
 from braintumor.bench.latency.measure import measure_latency
 from braintumor.bench.latency.options import LatencyOptions
 from braintumor.bench.latency.render import latency_lines
 from braintumor.bench.latency.result import LatencyResult
+from braintumor.bench.latency.runners.base import STAGES
 from braintumor.bench.latency.runners.registry import PEERS
 from braintumor.bench.metrics.stability import Window
 from braintumor.errors import UnavailableError, UsageError

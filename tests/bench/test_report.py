@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 from braintumor import NOTICE
 from braintumor.bench.cli import main
 from braintumor.bench.compare.compare import Limits, compare_files
-from braintumor.bench.report.result import Report
+from braintumor.bench.report.format import named
 from braintumor.bench.report.markdown import report_markdown
 from braintumor.bench.report.page import report_page
 from braintumor.bench.report.parts import read_part
-from braintumor.bench.report.format import named
+from braintumor.bench.report.result import Report
 from braintumor.bench.report.write import FILES
 from braintumor.errors import IntegrityError, UsageError
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from braintumor.bench.accuracy.scalings import chance, is_chance
-from braintumor.bench.metrics.classification import Scores, scores
 from braintumor.bench.accuracy.class_advice import better_order, classes_option, order_of_outputs
-from braintumor.bench.cli import main
 from braintumor.bench.accuracy.findings import chance_findings, lost_members
+from braintumor.bench.accuracy.scalings import chance, is_chance
+from braintumor.bench.cli import main
+from braintumor.bench.metrics.classification import Scores, scores
 from braintumor.export.cli import export
 from braintumor.runtime.bundle.load import load_bundle
 

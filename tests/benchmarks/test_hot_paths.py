@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.image.decode import read_grey, resize
-from braintumor.runtime.members import load_members
 from braintumor.runtime.image.loading import prepared
+from braintumor.runtime.members import load_members
 from braintumor.runtime.vote import soft_vote
 
 BATCH = 32

@@ -16,15 +16,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from braintumor.bench.metrics.ratio import Ratio
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.bench.metrics.ratio import Ratio
 from braintumor.bench.metrics.timing import timed_ms, timer_overhead_ms
-from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.bundle.load import listed_files, load_bundle
 from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.image.decode import read_grey
-from braintumor.runtime.members import load_members
 from braintumor.runtime.image.loading import Prepared, prepared
+from braintumor.runtime.members import load_members
 from braintumor.runtime.vote import soft_vote
 
 InTurns = Callable[[Callable[[], Any], Callable[[], Any]], Ratio]

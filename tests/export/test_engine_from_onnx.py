@@ -16,15 +16,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.errors import UsageError
 from braintumor.export.bundle import write_bundle
-from braintumor.export.tensorrt.cli import engine
-from braintumor.export.tensorrt.build import PORTABLE, EngineOptions, build_engines
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export.tensorrt.build import PORTABLE, EngineOptions, build_engines
+from braintumor.export.tensorrt.cli import engine
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions
-from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.engines.tensorrt.plan_file import read_plan, sidecar_of
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 pytest.importorskip("tensorrt_rtx")
 

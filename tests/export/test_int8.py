@@ -12,17 +12,17 @@ from PIL import Image
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError, UsageError
 from braintumor.export import cli
+from braintumor.export.graph.groups import node_groups
+from braintumor.export.graph.qdq import quantized
+from braintumor.export.graph.quantization_plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
+from braintumor.export.graph.structure import Structure, structure_of
 from braintumor.export.int8 import mixed
 from braintumor.export.int8.calibrate import activation_thresholds
-from braintumor.export.int8.quality import Limits
-from braintumor.export.graph.groups import node_groups
-from braintumor.export.int8.plan_source import Quantisation, is_worth_it, plans_for
-from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.int8.mixed import Candidate, choose
+from braintumor.export.int8.plan_source import Quantisation, is_worth_it, plans_for
+from braintumor.export.int8.quality import Limits
+from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.pipeline import ExportOptions, export_bundle
-from braintumor.export.graph.quantization_plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
-from braintumor.export.graph.qdq import quantized
-from braintumor.export.graph.structure import Structure, structure_of
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble

@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.errors import ParityError
 from braintumor.export.graph.io_wrapper import Frame, framed
-from braintumor.export.verify.half_range import HALF_MAX, largest_half_value
 from braintumor.export.graph.precision import at_precision
 from braintumor.export.verify.compare import Compared, verify
+from braintumor.export.verify.half_range import HALF_MAX, largest_half_value
 
 Make = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)

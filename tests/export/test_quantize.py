@@ -10,12 +10,12 @@ from onnx import TensorProto, numpy_helper
 
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError
-from braintumor.export.int8.calibrate import METHODS, activation_thresholds
 from braintumor.export.graph.groups import node_groups
-from braintumor.export.graph.session import answers
 from braintumor.export.graph.lint import lint
-from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
 from braintumor.export.graph.qdq import INT8_MAX, INT8_OPSET, _rounded, quantized, weighted_nodes
+from braintumor.export.graph.session import answers
+from braintumor.export.int8.calibrate import METHODS, activation_thresholds
+from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
 from braintumor.models.labels import CLASSES
 
 IMAGES = phantoms(48, 32, 32)

@@ -9,17 +9,17 @@ import onnx
 import pytest
 
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.cache import CACHE_VARIABLE
+from braintumor.export.graph.groups import node_groups
+from braintumor.export.graph.qdq import quantized, weighted_nodes
+from braintumor.export.graph.session import answers
 from braintumor.export.int8 import evaluator as evaluation
 from braintumor.export.int8.evaluator import Subject
 from braintumor.export.int8.quality import Limits, quality
-from braintumor.export.graph.groups import node_groups
-from braintumor.export.graph.session import answers
-from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.graph.qdq import quantized, weighted_nodes
 from braintumor.export.int8.search import search_plans
-from braintumor.models.labels import CLASSES
-from braintumor.cache import CACHE_VARIABLE
+from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
 from braintumor.files import sha256_of
+from braintumor.models.labels import CLASSES
 from braintumor.runtime.vote import soft_vote
 
 CALIBRATION, VALIDATION = phantoms(24, 32, 32, seed=1), phantoms(80, 32, 32, seed=2)

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from braintumor.export.graph.io_wrapper import Frame, framed
 from braintumor.export.from_keras import open_archive, write_core
+from braintumor.export.graph.io_wrapper import Frame, framed
 from braintumor.export.graph.structure import Structure, network_structure, structure_of
 
 Make = Callable[..., onnx.ModelProto]

@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.cache import CACHE_VARIABLE
 from braintumor.errors import UnavailableError
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Bundle, Member, load_bundle
-from braintumor.cache import CACHE_VARIABLE
+from braintumor.runtime.bundle.probe import TOLERANCES
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.tensorrt.engine import TensorRtEngine, TensorRtRtxEngine
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.bundle.probe import TOLERANCES
 
 pytestmark = pytest.mark.gpu
 

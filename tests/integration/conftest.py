@@ -59,7 +59,7 @@ def link_packages(folder: Path, extra: str) -> None:
         (folder / "braintumor" / path.name).symlink_to(path)
     for line in setup["options"]["package_dir"].split("\n"):
         package, _, place = line.partition(" = ")
-        if package.count(".") == 1:
+        if place.split("/")[0] != "braintumor" and package.count(".") == 1:
             (folder / "braintumor" / package.partition(".")[2]).symlink_to(ROOT / place)
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from braintumor.bench.perf.first_answer import Exports, FirstAnswer, cold_exports, first_answer_lines
 from braintumor.bench.metrics.process import ProcessRun
+from braintumor.bench.perf.first_answer import Exports, FirstAnswer, cold_exports, first_answer_lines
 
 RUN = ProcessRun(wall_s=12.0, cpu_s=20.0, peak_rss_mb=900.0, returncode=0, stdout="")
 

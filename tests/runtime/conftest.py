@@ -12,11 +12,11 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from braintumor.cache import CACHE_VARIABLE
 from braintumor.export.member import MemberOptions, VerificationImages
 from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Member, load_bundle
-from braintumor.cache import CACHE_VARIABLE
 from braintumor.runtime.engines.base import Engine
 from braintumor.runtime.engines.registry import engine_factory
 

@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from braintumor.errors import IntegrityError, UsageError
-from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 from braintumor.runtime.inputs import choose_bundle
 
 Change = Callable[[dict[str, Any]], object]

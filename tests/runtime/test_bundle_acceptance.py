@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from braintumor.errors import IntegrityError, OutputError
-from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 from braintumor.runtime.bundle.acceptance import write_acceptance
 from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 from braintumor.runtime.bundle_lines import verdict_line
 
 VERDICT = {

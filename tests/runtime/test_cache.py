@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from braintumor.errors import OutputError
 from braintumor.cache import CACHE_VARIABLE, cache_folder, cached, content_key, sweep_cache
+from braintumor.errors import OutputError
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 root = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="giving files away needs root")

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braintumor.errors import IntegrityError, UnavailableError
-from braintumor.runtime.bundle.load import Member
-from braintumor.runtime.bundle.checksum import sealed
 from braintumor.cache import CACHE_VARIABLE
+from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engine_selection import Choice
 from braintumor.runtime.engines.base import EngineInfo
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
-from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.engines.registry import EngineEntry
+from braintumor.runtime.ensemble import Ensemble
 
 pytestmark = pytest.mark.usefixtures("own_cache_of_the_test")
 
@@ -107,7 +107,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
             return make
 
         entries = {name: EngineEntry(f"nowhere:{name}", "cpu") for name in names}
-        for module in ("registry", "choice"):
+        for module in ("engines.registry", "engine_selection"):
             monkeypatch.setattr(f"braintumor.runtime.{module}.ENGINES", entries)
         monkeypatch.setattr("braintumor.runtime.members.engine_factory", factory)
         return loaded

@@ -18,11 +18,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.runtime.doctor.diagnose import decisive, engine_finding
-from braintumor.runtime.doctor.worker import PROBE_MODEL
-from braintumor.runtime.doctor.libraries import LIBRARIES, LibraryFinding, installed, library_finding, library_of
-from braintumor.system.summary import Gpu, Nvidia, nvidia
 from braintumor.runtime.doctor.isolate import Outcome, probe
+from braintumor.runtime.doctor.libraries import LIBRARIES, LibraryFinding, installed, library_finding, library_of
+from braintumor.runtime.doctor.worker import PROBE_MODEL
 from braintumor.runtime.engines.registry import ENGINES
+from braintumor.system.summary import Gpu, Nvidia, nvidia
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ("-P", "-c", "from braintumor.runtime.doctor.cli import main; main()")

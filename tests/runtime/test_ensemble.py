@@ -20,12 +20,12 @@ from PIL import Image
 import braintumor
 from braintumor.errors import InputError, IntegrityError, UnavailableError, UsageError
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.requested import asked_threads
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.image.geometry import fitted
 from braintumor.runtime.image.decode import read_grey
+from braintumor.runtime.image.geometry import fitted
 from braintumor.runtime.prediction import Record
+from braintumor.runtime.requested import asked_threads
 
 
 @pytest.fixture(scope="module")

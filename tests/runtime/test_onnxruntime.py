@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.cache import CACHE_VARIABLE
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.runtime.bundle.load import Member, load_bundle
-from braintumor.cache import CACHE_VARIABLE
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine, OnnxRuntimeCudaEngine
 
 IMAGES = phantoms(5, 32, 32, seed=9)

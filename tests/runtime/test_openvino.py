@@ -10,13 +10,13 @@ import onnx
 import pytest
 
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.cache import CACHE_VARIABLE
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.runtime.bundle.load import Member, load_bundle
-from braintumor.cache import CACHE_VARIABLE
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.openvino import OpenVinoCpuEngine
-from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.engines.signal_stack import signal_stack
+from braintumor.runtime.ensemble import Ensemble
 
 pytest.importorskip("openvino")
 

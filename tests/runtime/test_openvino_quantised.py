@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.export.graph.qdq import quantized
-from braintumor.system.cpu import saturates_int8
 from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
+from braintumor.system.cpu import saturates_int8
 
 openvino = pytest.importorskip("openvino")
 

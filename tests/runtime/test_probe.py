@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from braintumor.errors import IntegrityError
-from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 from braintumor.runtime.bundle.checksum import sealed
-from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
+from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 from braintumor.runtime.bundle.probe import Probe, departure, probe_of, probes_of
+from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 
 ROWS = np.array([[0.7, 0.1, 0.1, 0.1], [0.26, 0.25, 0.25, 0.24]], np.float32)
 PROBE = Probe(np.zeros((2, 4, 4), np.uint8), ROWS)

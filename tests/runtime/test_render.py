@@ -13,8 +13,8 @@ import pytest
 from braintumor import NOTICE
 from braintumor.errors import OutputError
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.prediction import ImageInfo, MemberAnswer, Record
 from braintumor.runtime.output import RENDERERS
+from braintumor.runtime.prediction import ImageInfo, MemberAnswer, Record
 
 CLASSES = ("glioma", "healthy", "meningioma", "pituitary")
 BUNDLE = Bundle("demo", Path("/b"), "ab" * 32, CLASSES, (), {})  # without members it is of no one precision

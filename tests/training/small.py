@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from braintumor.bench.data.manifest import Split
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.models.labels import CLASSES
-from braintumor.training.fit import learner
 from braintumor.training.data.dataset import Dataset
+from braintumor.training.fit import learner
+from braintumor.training.fit.checkpoint import Position, RunFolder
 from braintumor.training.fit.train import train
 from braintumor.training.recipe import Recipe
-from braintumor.bench.data.manifest import Split
-from braintumor.training.fit.checkpoint import Position, RunFolder
 
 RECIPE = Recipe("DenseNet121", sizes=(32, 48), epochs=6, batch_size=16, seed=3, peak_learning_rate=1e-2, ema=0.9)
 

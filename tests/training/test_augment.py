@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from braintumor.errors import UsageError
 from braintumor.training.data.augment import augment, augment_batch
 from braintumor.training.data.data_loader import class_weights, epoch_batches
-from braintumor.training.recipe import Augmentation
 from braintumor.training.data.targets import ANY_TUMOUR
+from braintumor.training.recipe import Augmentation
 
 NONE = Augmentation(rotation_deg=0, zoom=0, shift=0, contrast=0, flip=False, degrade=0, erase=0)
 

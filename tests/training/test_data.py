@@ -14,15 +14,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from braintumor.bench.data.manifest import TEST_SUPPORTS, ManifestRow, read_manifest
 from braintumor.errors import InputError, IntegrityError, OutputError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.training.data.audit import audit, near_duplicate_free
 from braintumor.training.data.audit_page import audit_page
-from braintumor.training.data.dataset import load_dataset, save_dataset
 from braintumor.training.data.cli import main
+from braintumor.training.data.dataset import load_dataset, save_dataset
 from braintumor.training.data.hashing import phash
 from braintumor.training.data.prepare import opened, prepare
-from braintumor.bench.data.manifest import TEST_SUPPORTS, ManifestRow, read_manifest
 
 _FOLDERS = {"glioma": "glioma", "healthy": "notumor", "meningioma": "meningioma_tumor", "pituitary": "pituitary"}
 

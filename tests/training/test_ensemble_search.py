@@ -7,8 +7,8 @@ import pytest
 
 from braintumor.bench.metrics.intervals import Pairs, mcnemar_p
 from braintumor.errors import IntegrityError, UsageError
-from braintumor.training.report.vote import Vote, choose_vote, equal_vote, soft_vote, subsets
 from braintumor.training.data.predictions import Answers
+from braintumor.training.report.vote import Vote, choose_vote, equal_vote, soft_vote, subsets
 
 _NAMES = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S")
 

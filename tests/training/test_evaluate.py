@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from braintumor.bench.data.manifest import read_manifest
 from braintumor.bench.metrics.classification import cross_entropy
 from braintumor.bench.metrics.intervals import clopper_pearson
 from braintumor.errors import InputError, IntegrityError, ModelError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.training import keras_io as keras_file
-from braintumor.training.report.calibration import calibration, fit_temperature, tempered
 from braintumor.training.cli import main
 from braintumor.training.data.dataset import save_dataset
-from braintumor.training.report.vote import equal_vote
-from braintumor.training.report.evaluate import evaluate
 from braintumor.training.data.predictions import Answers, predictions_csv, read_predictions
-from braintumor.training.report.result import ENSEMBLE, make_report
-from braintumor.training.report.page import write_report
 from braintumor.training.publish import ship
-from braintumor.bench.data.manifest import read_manifest
+from braintumor.training.report.calibration import calibration, fit_temperature, tempered
+from braintumor.training.report.evaluate import evaluate
+from braintumor.training.report.page import write_report
+from braintumor.training.report.result import ENSEMBLE, make_report
+from braintumor.training.report.vote import equal_vote
 
 _NAMES = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S")
 

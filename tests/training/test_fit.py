@@ -12,20 +12,20 @@ import pytest
 from rich.console import Console
 
 from braintumor.errors import IntegrityError, ModelError, OutputError, UsageError
+from braintumor.training.data.predictions import read_predictions
+from braintumor.training.fit import checkpoint as state
 from braintumor.training.fit import console
 from braintumor.training.fit import train as fit
-from braintumor.training.fit import checkpoint as state
+from braintumor.training.fit.checkpoint import RunFolder
 from braintumor.training.fit.console import progress_line
 from braintumor.training.fit.finalize import finish, refreshed
+from braintumor.training.fit.learner import Learner
+from braintumor.training.fit.progress import Progress
+from braintumor.training.fit.schedule import BudgetClock, one_cycle
 from braintumor.training.fit.train import DivergedError, train
 from braintumor.training.keras_io import answers_of, load_keras_file
-from braintumor.training.fit.learner import Learner
-from braintumor.training.data.predictions import read_predictions
-from braintumor.training.fit.progress import Progress
 from braintumor.training.recipe import Augmentation, Recipe, recipe_from_json
 from braintumor.training.report.result import read_run
-from braintumor.training.fit.schedule import BudgetClock, one_cycle
-from braintumor.training.fit.checkpoint import RunFolder
 
 pytestmark = pytest.mark.usefixtures("small_network")
 

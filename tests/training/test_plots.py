@@ -5,9 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from braintumor.training.data.predictions import Answers
 from braintumor.training.report.evaluate import evaluate
 from braintumor.training.report.plots import DPI, confusion_chart
-from braintumor.training.data.predictions import Answers
 
 
 def _chart(wrong: int) -> Image.Image:

@@ -10,8 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from braintumor.training.fit.progress import Progress
 from braintumor.training.fit.checkpoint import Position, RunFolder
+from braintumor.training.fit.progress import Progress
 
 SCRIPT = Path(__file__).with_name("small.py")
 

@@ -3,8 +3,8 @@
 import keras
 import pytest
 
-from braintumor.training.recipe import Recipe
 from braintumor.training.fit.throughput import keras_augmentation, measure
+from braintumor.training.recipe import Recipe
 
 _RECIPE = Recipe("DenseNet121", sizes=(32,), batch_size=8)
 

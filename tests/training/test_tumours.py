@@ -9,17 +9,17 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from braintumor.bench.data.manifest import TUMOUR_SPLITS
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.training.cli import main as train_main
 from braintumor.training.data.dataset import Dataset, load_dataset, save_dataset
-from braintumor.training.fit.train import train
 from braintumor.training.data.predictions import read_predictions
-from braintumor.training.recipe import Recipe
-from braintumor.bench.data.manifest import TUMOUR_SPLITS
-from braintumor.training.fit.checkpoint import RunFolder
 from braintumor.training.data.targets import ANY_TUMOUR
 from braintumor.training.data.tumours import read_parts, read_tumours
+from braintumor.training.fit.checkpoint import RunFolder
+from braintumor.training.fit.train import train
+from braintumor.training.recipe import Recipe
 
 
 @pytest.fixture

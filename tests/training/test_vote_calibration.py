@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from braintumor.errors import IntegrityError
 from braintumor.export.cli import export
+from braintumor.files import sha256_of
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.vote_calibration import VOTE_FILE, read_vote_calibration
 from braintumor.runtime.bundle.load import load_bundle
-from braintumor.files import sha256_of
 from braintumor.training.cli import main
 from braintumor.training.data.dataset import save_dataset
 

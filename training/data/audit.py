@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.data.manifest import SPLITS, ManifestRow, Split
 from braintumor.bench.data.study import NEAR_BITS
 from braintumor.optional import require
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.hashing import distances, phashes
-from braintumor.bench.data.manifest import SPLITS, ManifestRow, Split
 
 __all__ = ["NEAR", "Audit", "Pair", "audit", "near_duplicate_free"]
 

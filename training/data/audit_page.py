@@ -5,11 +5,11 @@ from typing import Final
 
 import numpy as np
 
+from braintumor.bench.data.manifest import SPLITS, Split
 from braintumor.bench.report.html import Markup, figure, markup, page, paragraph, section, table, thumbnail
 from braintumor.models.labels import CLASSES
 from braintumor.training.data.audit import NEAR, Audit, Pair
 from braintumor.training.data.dataset import Dataset
-from braintumor.bench.data.manifest import SPLITS, Split
 
 __all__ = ["audit_page"]
 

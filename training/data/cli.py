@@ -12,8 +12,8 @@ from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from braintumor.training.data.dataset import Dataset
     from braintumor.bench.data.manifest import Split
+    from braintumor.training.data.dataset import Dataset
 
 __all__ = ["main"]
 
@@ -86,10 +86,10 @@ def prepare(
     a folder or .zip of slices of other collections, whose tumours are of unknown type: training learns from them that
     they are not healthy.
     """
+    from braintumor.bench.data.manifest import SPLITS, TEST_SUPPORTS, read_manifest
     from braintumor.files import atomic_text
     from braintumor.training.data import prepare as room
     from braintumor.training.data.dataset import save_dataset
-    from braintumor.bench.data.manifest import SPLITS, TEST_SUPPORTS, read_manifest
 
     rows = read_manifest(manifest)
     console = Console(stderr=True)

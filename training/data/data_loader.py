@@ -10,8 +10,8 @@ import numpy as np
 from braintumor.models.labels import CLASSES
 from braintumor.training.data.augment import augment_batch
 from braintumor.training.data.dataset import Dataset
-from braintumor.training.recipe import Augmentation
 from braintumor.training.data.targets import ANY_TUMOUR, target_rows
+from braintumor.training.recipe import Augmentation
 
 __all__ = ["Batch", "class_weights", "epoch_batches"]
 

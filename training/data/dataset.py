@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from braintumor.bench.data.manifest import SPLITS, TUMOUR_SPLITS, Split
 from braintumor.errors import IntegrityError, OutputError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.image.head import Crop, crop_to_head
 from braintumor.runtime.image.resize import resize
-from braintumor.bench.data.manifest import SPLITS, TUMOUR_SPLITS, Split
 from braintumor.training.data.targets import ANY_TUMOUR
 
 __all__ = ["Dataset", "load_dataset", "save_dataset"]

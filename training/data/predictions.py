@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.data.manifest import Split
 from braintumor.errors import InputError, IntegrityError
 from braintumor.models.labels import CLASSES
 from braintumor.training.data.dataset import Dataset
-from braintumor.bench.data.manifest import Split
 from braintumor.training.data.targets import ANY_TUMOUR
 
 __all__ = ["Answers", "predictions_csv", "read_predictions", "same_images"]

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.data.manifest import SPLITS, ManifestRow, Split
 from braintumor.errors import InputError, OutputError, UsageError
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.image.decode import SUFFIXES, read_grey
 from braintumor.runtime.image.resize import resize
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.hashing import distances, phash
-from braintumor.bench.data.manifest import SPLITS, ManifestRow, Split
 
 __all__ = ["MAX_HASH_DISTANCE", "PREPARED_SIZE", "Preparation", "opened", "prepare"]
 

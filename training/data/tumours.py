@@ -10,13 +10,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.data.manifest import TUMOUR_SPLITS, Split
 from braintumor.errors import InputError, UsageError
 from braintumor.runtime.image.decode import SUFFIXES, read_grey
 from braintumor.runtime.image.resize import resize
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.hashing import distances, phash
 from braintumor.training.data.prepare import PREPARED_SIZE
-from braintumor.bench.data.manifest import TUMOUR_SPLITS, Split
 from braintumor.training.data.targets import ANY_TUMOUR
 
 __all__ = ["Tumours", "read_parts", "read_tumours"]

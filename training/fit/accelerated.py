@@ -9,11 +9,11 @@ import numpy as np
 from braintumor.models.build import build_classifier
 from braintumor.models.catalog import model_spec
 from braintumor.training.data.dataset import Dataset
-from braintumor.training.keras_package import keras_module
-from braintumor.training.fit.learner import Arrays
-from braintumor.training.recipe import Augmentation, Recipe
-from braintumor.training.fit.schedule import one_cycle
 from braintumor.training.data.targets import allowed_accuracy, allowed_cross_entropy, target_rows
+from braintumor.training.fit.learner import Arrays
+from braintumor.training.fit.schedule import one_cycle
+from braintumor.training.keras_package import keras_module
+from braintumor.training.recipe import Augmentation, Recipe
 
 __all__ = ["Accelerated", "State", "augmented"]
 

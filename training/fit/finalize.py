@@ -5,19 +5,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from braintumor.bench.data.manifest import Split
 from braintumor.bench.metrics.classification import cross_entropy
 from braintumor.errors import OutputError, UsageError
-from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.data_loader import epoch_batches
+from braintumor.training.data.dataset import Dataset
+from braintumor.training.data.predictions import predictions_csv
+from braintumor.training.data.targets import allowed
+from braintumor.training.fit.checkpoint import RunFolder
+from braintumor.training.fit.learner import Arrays, Learner
 from braintumor.training.fit.train import learning_images
 from braintumor.training.keras_io import answers_of, save_keras_file
 from braintumor.training.keras_package import array_of
-from braintumor.training.fit.learner import Arrays, Learner
-from braintumor.training.data.predictions import predictions_csv
 from braintumor.training.recipe import Recipe
-from braintumor.bench.data.manifest import Split
-from braintumor.training.fit.checkpoint import RunFolder
-from braintumor.training.data.targets import allowed
 
 __all__ = ["finish", "refreshed", "save_model"]
 

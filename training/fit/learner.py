@@ -11,12 +11,12 @@ from braintumor.errors import ModelError
 from braintumor.models.build import build_classifier
 from braintumor.models.catalog import model_spec
 from braintumor.training.data.data_loader import Batch
+from braintumor.training.data.targets import allowed_accuracy, allowed_cross_entropy
 from braintumor.training.fit.fused import fuse
+from braintumor.training.fit.precision import compute_policy, jit_setting
 from braintumor.training.keras_io import load_keras_file
 from braintumor.training.keras_package import array_of, keras_module
-from braintumor.training.fit.precision import compute_policy, jit_setting
 from braintumor.training.recipe import Recipe
-from braintumor.training.data.targets import allowed_accuracy, allowed_cross_entropy
 
 __all__ = ["Arrays", "Learner", "StepResult"]
 

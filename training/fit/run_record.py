@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import braintumor
 from braintumor.errors import IntegrityError, UsageError
-from braintumor.training.keras_package import keras_module
-from braintumor.training.fit.precision import compute_policy
-from braintumor.training.recipe import Recipe
 from braintumor.training.fit.checkpoint import RunFolder
+from braintumor.training.fit.precision import compute_policy
+from braintumor.training.keras_package import keras_module
+from braintumor.training.recipe import Recipe
 
 __all__ = ["claim", "read_record"]
 

@@ -18,12 +18,12 @@ import numpy as np
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.models.catalog import CATALOG
 from braintumor.training.data.augment import augment_batch
-from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.data_loader import epoch_batches
-from braintumor.training.keras_package import keras_module
+from braintumor.training.data.dataset import Dataset
 from braintumor.training.fit.learner import Learner
-from braintumor.training.recipe import Recipe
 from braintumor.training.fit.schedule import one_cycle
+from braintumor.training.keras_package import keras_module
+from braintumor.training.recipe import Recipe
 
 __all__ = ["keras_augmentation", "main", "measure"]
 

@@ -7,19 +7,19 @@ from typing import Final, NoReturn
 
 import numpy as np
 
+from braintumor.bench.data.manifest import Split
 from braintumor.errors import UsageError
 from braintumor.models.catalog import model_spec
-from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.data_loader import Batch, class_weights, epoch_batches
-from braintumor.training.keras_package import keras_module
+from braintumor.training.data.dataset import Dataset
+from braintumor.training.data.targets import ANY_TUMOUR, allowed, label_losses
+from braintumor.training.fit.checkpoint import EpochRow, Position, RunFolder
 from braintumor.training.fit.learner import Learner, StepResult
 from braintumor.training.fit.progress import Listener, Progress, no_listener
-from braintumor.training.recipe import Recipe
 from braintumor.training.fit.run_record import claim
 from braintumor.training.fit.schedule import BudgetClock, one_cycle
-from braintumor.bench.data.manifest import Split
-from braintumor.training.fit.checkpoint import EpochRow, Position, RunFolder
-from braintumor.training.data.targets import ANY_TUMOUR, allowed, label_losses
+from braintumor.training.keras_package import keras_module
+from braintumor.training.recipe import Recipe
 
 __all__ = ["DivergedError", "learning_images", "train"]
 

@@ -10,6 +10,7 @@ from braintumor.bench.report.html import Markup, figure, markup, page, paragraph
 from braintumor.files import atomic_text, output_error
 from braintumor.training.report.plots import DPI, confusion_chart, curves_chart, leaderboard_chart, reliability_chart
 from braintumor.training.report.result import ENSEMBLE, Report
+from braintumor.training.report.study import STUDY_START
 from braintumor.training.report.tables import (
     calibration_table,
     class_table,
@@ -17,7 +18,6 @@ from braintumor.training.report.tables import (
     runs_table,
     votes_table,
 )
-from braintumor.training.report.study import STUDY_START
 
 __all__ = ["charts", "report_page", "write_report"]
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
+from braintumor.training.fit.checkpoint import EpochRow
 from braintumor.training.report.calibration import Reliability
 from braintumor.training.report.evaluate import Evaluation
 from braintumor.training.report.result import Judged
-from braintumor.training.fit.checkpoint import EpochRow
 from braintumor.training.report.study import STUDY, STUDY_ENSEMBLE_ACCURACY
 
 __all__ = ["DPI", "confusion_chart", "curves_chart", "leaderboard_chart", "reliability_chart"]

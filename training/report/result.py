@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from braintumor import NOTICE
+from braintumor.bench.data.manifest import JUDGED, SPLITS, ManifestRow
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.catalog import CATALOG
 from braintumor.training.data.audit import near_duplicate_free
-from braintumor.training.report.calibration import Reliability, fit_temperature, reliability
-from braintumor.training.report.vote import Choice, Vote, choose_vote, equal_vote, soft_vote
-from braintumor.training.report.evaluate import Detection, Evaluation, detection, evaluate
 from braintumor.training.data.predictions import Answers, read_predictions
-from braintumor.training.fit.run_record import read_record
-from braintumor.bench.data.manifest import JUDGED, SPLITS, ManifestRow
 from braintumor.training.fit.checkpoint import EpochRow
+from braintumor.training.fit.run_record import read_record
+from braintumor.training.report.calibration import Reliability, fit_temperature, reliability
+from braintumor.training.report.evaluate import Detection, Evaluation, detection, evaluate
 from braintumor.training.report.study import STUDY_ENSEMBLE
+from braintumor.training.report.vote import Choice, Vote, choose_vote, equal_vote, soft_vote
 
 __all__ = ["ENSEMBLE", "Judged", "Report", "Run", "judge", "make_report", "read_run"]
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 from braintumor.bench.report.html import Markup, markup, paragraph, table
 from braintumor.models.labels import CLASSES
 from braintumor.training.report.calibration import Reliability
-from braintumor.training.report.vote import SIGNIFICANCE, Choice, Compared
 from braintumor.training.report.result import ENSEMBLE, Judged, Report
 from braintumor.training.report.study import STUDY, STUDY_ENSEMBLE, STUDY_ENSEMBLE_ACCURACY
+from braintumor.training.report.vote import SIGNIFICANCE, Choice, Compared
 
 __all__ = ["calibration_table", "class_table", "leaderboard_table", "runs_table", "votes_table"]
 

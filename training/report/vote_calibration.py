@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from braintumor.models.vote_calibration import VOTE_FILE, VoteCalibration, vote_calibration_text
-from braintumor.files import atomic_text, sha256_of
-from braintumor.training.report.calibration import calibration, fit_temperature, tempered
-from braintumor.training.data.dataset import Dataset
-from braintumor.training.keras_io import answers_of, crop_of, load_keras_file
-from braintumor.training.data.predictions import Answers
 from braintumor.bench.data.manifest import SPLITS, Split
+from braintumor.files import atomic_text, sha256_of
+from braintumor.models.vote_calibration import VOTE_FILE, VoteCalibration, vote_calibration_text
+from braintumor.training.data.dataset import Dataset
+from braintumor.training.data.predictions import Answers
+from braintumor.training.keras_io import answers_of, crop_of, load_keras_file
+from braintumor.training.report.calibration import calibration, fit_temperature, tempered
 
 __all__ = ["CalibratedVote", "calibrate_vote"]
 

@@ -11,8 +11,8 @@ from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import UnavailableError
 from braintumor.models.labels import class_permutation, usual_order
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.members import Images
 from braintumor.runtime.image.loading import Prepared, prepared
+from braintumor.runtime.members import Images
 from braintumor.runtime.prediction import Policy
 from braintumor.runtime.verdict import verdicts
 

@@ -11,8 +11,8 @@ from braintumor.bench.latency.runners.base import Answered
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.models.labels import class_permutation, usual_order
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.image.geometry import fitted
 from braintumor.runtime.image.decode import read_grey
+from braintumor.runtime.image.geometry import fitted
 from braintumor.runtime.vote import soft_vote
 
 __all__ = ["PlainPeer"]

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from braintumor.errors import IntegrityError, UnavailableError, UsageError
 from braintumor.runtime.engines.tensorrt.calls import library_calls
-from braintumor.runtime.engines.tensorrt.log import Complaints, parser_complaints
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.library import Library
-from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
+from braintumor.runtime.engines.tensorrt.log import Complaints, parser_complaints
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, PlanPort
+from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
 
 __all__ = ["DTYPES", "BuildOptions", "Plan", "build_plan"]
 

@@ -10,21 +10,21 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.cache import content_key
 from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
-from braintumor.cache import content_key
-from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.base import EngineInfo, Waiting
+from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.tensorrt.calls import library_calls
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
-from braintumor.runtime.engines.tensorrt.kept import keep, kept
 from braintumor.runtime.engines.tensorrt.cuda_buffers import CudaLane
+from braintumor.runtime.engines.tensorrt.execute import PlanRuns
+from braintumor.runtime.engines.tensorrt.kept import keep, kept
 from braintumor.runtime.engines.tensorrt.library import Library, load_library, require_installed
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan, load_plan
 from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for, rebuilt_plan
-from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
-from braintumor.runtime.engines.tensorrt.execute import PlanRuns
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
+from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
 
 __all__ = ["TensorRtEngine", "TensorRtRtxEngine"]
 

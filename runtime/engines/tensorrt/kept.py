@@ -8,8 +8,8 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-from braintumor.errors import OutputError
 from braintumor.cache import cached, discard, found_in_cache
+from braintumor.errors import OutputError
 
 __all__ = ["keep", "kept"]
 

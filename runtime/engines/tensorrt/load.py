@@ -11,8 +11,8 @@ from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.base import INPUT, Port, check_ports
 from braintumor.runtime.engines.tensorrt.build import DTYPES
 from braintumor.runtime.engines.tensorrt.calls import library_calls
-from braintumor.runtime.engines.tensorrt.log import Complaints
 from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.log import Complaints
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 
 __all__ = ["LoadedPlan", "load_plan"]

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from braintumor.cache import cache_folder, cached, content_key, discard
 from braintumor.errors import BraintumorError, IntegrityError, OutputError
 from braintumor.runtime.bundle.load import Member
-from braintumor.cache import cache_folder, cached, content_key, discard
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, Plan, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.kept import keep, kept
 from braintumor.runtime.engines.tensorrt.library import Library
-from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, read_facts, read_plan, write_plan
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 __all__ = ["PLANS_VARIABLE", "PlanRequest", "differences", "plan_for", "rebuilt_plan"]
 

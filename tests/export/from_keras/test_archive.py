@@ -10,8 +10,8 @@ import pytest
 
 from braintumor.errors import ModelError, UsageError
 from braintumor.export.from_keras.archive import open_archive
-from braintumor.models.labels import CLASSES
 from braintumor.files import sha256_of
+from braintumor.models.labels import CLASSES
 
 RELU = {"module": "keras.layers", "class_name": "ReLU", "config": {}, "registered_name": None}
 

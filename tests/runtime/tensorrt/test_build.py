@@ -15,8 +15,8 @@ from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.library import Library, load_library
-from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.engines.tensorrt.plan_file import PlanPort
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 Make = Callable[..., Any]
 AMPERE = BuildOptions(capabilities=("SM86",))

@@ -10,8 +10,8 @@ import pytest
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.library import Library
-from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.engines.tensorrt.plan_file import PlanPort, read_plan, write_plan
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 PROFILE = BatchProfile(1, 8, 32)
 CARDS = ("SM80", "SM86", "SM89", "SM120")

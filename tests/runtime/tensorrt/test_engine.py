@@ -14,18 +14,18 @@ from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member, load_bundle
 from braintumor.runtime.engines.base import Submits
-from braintumor.runtime.engines.tensorrt import engine as tensorrt
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
-from braintumor.runtime.engines.tensorrt.engine import TensorRtEngine, TensorRtRtxEngine
-from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.engines.tensorrt.log import Complaints
+from braintumor.runtime.engines.tensorrt import engine as tensorrt
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
+from braintumor.runtime.engines.tensorrt.engine import TensorRtEngine, TensorRtRtxEngine
 from braintumor.runtime.engines.tensorrt.kept import kept
 from braintumor.runtime.engines.tensorrt.library import Library
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan
+from braintumor.runtime.engines.tensorrt.log import Complaints
 from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for
-from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
+from braintumor.runtime.ensemble import Ensemble
 
 pytestmark = pytest.mark.usefixtures("own_cache_of_the_test")
 

@@ -12,8 +12,8 @@ from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.library import Library
 from braintumor.runtime.engines.tensorrt.load import load_plan
-from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 BITS = {
     "VERSION_MISMATCH": 1,

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from braintumor.cache import CACHE_VARIABLE
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.runtime.bundle.load import Member, load_bundle
-from braintumor.cache import CACHE_VARIABLE
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.library import Library
 from braintumor.runtime.engines.tensorrt.plan_cache import PLANS_VARIABLE, PlanRequest, plan_for, rebuilt_plan
-from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.engines.tensorrt.plan_file import sidecar_of, write_plan
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 pytestmark = pytest.mark.usefixtures("own_cache_of_the_test")
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from braintumor.errors import OutOfMemoryError, UnavailableError
-from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.engines.tensorrt.execute import PlanRuns
+from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 
 def means(images: NDArray[np.uint8]) -> NDArray[np.float32]:

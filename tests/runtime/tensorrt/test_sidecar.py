@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from braintumor.errors import IntegrityError, OutputError
+from braintumor.runtime.engines.tensorrt.plan_file import (
+    PlanFacts,
+    PlanPort,
+    read_facts,
+    read_plan,
+    sidecar_of,
+    write_plan,
+)
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
-from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, PlanPort, read_facts, read_plan, sidecar_of, write_plan
 
 DATA = b"a plan"
 FACTS = PlanFacts(
