@@ -61,7 +61,7 @@ def table() -> Iterator[None]:
         head = [
             "# keras.applications through the direct writer",
             "",
-            "One network a family, random weights, four classes, RGB 0..255: the largest difference of a probability,",
+            "One network a family, random weights, four classes, RGB 0..255: largest difference of a probability,",
             "over phantoms and noise, between the written graph (ONNX Runtime), Keras in float32 and in float64.",
             "Where random networks amplify rounding, Keras in float32 is as far from float64 as our graph.",
             "Measured on an AVX-512 CPU by `tests/export/from_keras/test_applications.py`.",
