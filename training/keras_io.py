@@ -14,7 +14,7 @@ from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.data.recorded import PHANTOMS, RecordedAnswers, answers_path, pixels_sha256, write_answers
 from braintumor.errors import ModelError, UsageError
 from braintumor.files import sha256_of
-from braintumor.models.input_settings import read_settings, write_settings
+from braintumor.models.input_settings import InputSettings, read_settings, write_settings
 from braintumor.models.labels import CLASSES
 from braintumor.optional import require
 from braintumor.runtime.image.head import Crop
@@ -135,9 +135,18 @@ def save_keras_file(model: Any, path: Path, crop: Crop) -> None:
 
 
 def crop_of(path: Path) -> Crop:
-    """What is cut off before an image is resized for the model of a `.keras` file."""
-    with zipfile.ZipFile(path) as archive:
-        return read_settings(archive).crop
+    """What is cut off before an image is resized for a model; "none" where its file does not say.
+
+    Raises:
+        ModelError: What the file says is damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return InputSettings().crop
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return read_settings(archive).crop
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} is a damaged .keras file ({error}); save or copy it again") from error
 
 
 def save_compressed(model: Any, path: Path, crop: Crop) -> None:

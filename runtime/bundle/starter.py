@@ -15,6 +15,7 @@ from braintumor.cache import cached, content_key, found_in_cache
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.files import sha256_of
 from braintumor.models.catalog import shipped_weights
+from braintumor.models.vote_calibration import VOTE_FILE
 from braintumor.optional import quietly_imported
 from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle.load import Bundle, load_bundle
@@ -124,8 +125,10 @@ def _export(folder: Path, models: Sequence[Path], progress: ProgressCallback) ->
 
 
 def _key(models: Sequence[Path]) -> str:
-    # Their quantisation plans and the answers that they are verified by decide the result, too.
+    # Their quantisation plans, the answers that they are verified by and the temperature of their vote decide the
+    # result, too.
     files = sorted(path for model in models for path in model.parent.glob(f"{model.stem}.*") if path.suffix != ".md")
+    files += models[0].parent.glob(VOTE_FILE)
     libraries = {library for engine in ENGINES.values() for library in engine.libraries}
     here = machine({*_TOOLS, *libraries})
     # How many CPUs this process may use differs from start to start.

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from braintumor.bench.data.manifest import read_manifest
 from braintumor.bench.metrics.classification import cross_entropy
 from braintumor.bench.metrics.intervals import clopper_pearson
 from braintumor.errors import InputError, IntegrityError, ModelError, UsageError
+from braintumor.models.input_settings import SETTINGS_FILE
 from braintumor.models.labels import CLASSES
 from braintumor.training import keras_io as keras_file
 from braintumor.training.cli import main
@@ -247,3 +249,12 @@ def test_all_trains_the_four_one_after_the_other(tmp_path: Path, parts: Any, sma
     assert [line.split(":")[0].split("/")[-1] for line in done.output.splitlines() if "best epoch" in line] == [
         f"{name}.keras" for name in _NAMES
     ]
+
+
+def test_crop_of_a_file_that_does_not_say_is_none_and_damage_is_told(tmp_path: Path) -> None:
+    (tmp_path / "old.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert keras_file.crop_of(tmp_path / "old.h5") == "none"
+    with zipfile.ZipFile(tmp_path / "odd.keras", "w") as archive:
+        archive.writestr(SETTINGS_FILE, "[]")
+    with pytest.raises(ModelError):
+        keras_file.crop_of(tmp_path / "odd.keras")
