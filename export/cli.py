@@ -12,6 +12,7 @@ import click
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import ModelError, UsageError
 from braintumor.export.origin import origin_lines
+from braintumor.models.input_settings import CROPS
 from braintumor.models.labels import CLASSES, parse_classes
 from braintumor.models.spec import PREPROCESSES
 
@@ -31,7 +32,6 @@ _RESTS = ("fp32", "fp16")
 # At these, a label may differ where Keras itself wavers.
 _CLEAR_ONLY = ("bf16", "int8")
 _RESIZES = ("antialias", "tf-bilinear", "nearest", "bilinear", "bicubic")
-_CROPS = ("none", "head")
 
 # Of model files; what they hold is looked at, not their names.
 _SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -94,7 +94,7 @@ Value = TypeVar("Value")
 )
 @click.option(
     "--crop",
-    type=click.Choice(_CROPS),
+    type=click.Choice(CROPS),
     multiple=True,
     help=f"What is cut off before: all around the head, or nothing. {_PER_MODEL}  [default: as the file says]",
 )
@@ -186,13 +186,14 @@ def export(  # noqa: PLR0913 - one parameter an option
     from braintumor.export.int8.plan_source import Quantisation
     from braintumor.export.member import MemberOptions
     from braintumor.export.pipeline import ExportOptions, default_models, export_bundle, verification_images
+    from braintumor.models.vote_calibration import parse_vote
 
     _require_int8(precision, calibrate=calibrate, validate=validate, rest=rest, save_plans=save_plans)
     if new_classes and not classes:
         raise UsageError("--new-classes takes unknown names in --classes, which is not given; give both, or neither")
     models = models or default_models()
     count = len(models)
-    weights = _vote(vote, count)
+    weights = parse_vote(vote, count)
     orders = [parse_classes(text, new=new_classes) for text in classes]
     each_classes = _for_each("--classes", orders, count, CLASSES)
     each_stated = [bool(orders)] * count
@@ -295,18 +296,6 @@ def _member_name(path: Path) -> str:
     if kept in {"", "bundle.json"}:
         raise UsageError(f"{path} has no name that it could go by in the bundle; rename it")
     return kept
-
-
-def _vote(text: str | None, count: int) -> list[float]:
-    if text is None:
-        return [1.0] * count
-    try:
-        weights = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--vote {text!r} is not a list of numbers; give one a model, as in --vote 1,1,2") from None
-    if len(weights) != count:
-        raise UsageError(f"--vote {text!r} gives {len(weights)} weights for {count} models; give one a model")
-    return weights
 
 
 def _for_each(option: str, values: Sequence[Value], count: int, default: Value) -> list[Value]:

@@ -1,4 +1,4 @@
-"""The temperature of a vote, in `vote.json` beside the `.keras` files that vote: bound to them by their hashes."""
+"""The temperature of a vote: what it does, and `vote.json` beside the `.keras` files, bound to their hashes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor.errors import IntegrityError
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["VOTE_FILE", "VoteCalibration", "read_vote_calibration", "vote_calibration_text"]
+from braintumor.errors import IntegrityError, UsageError
+
+__all__ = [
+    "TEMPERATURES",
+    "VOTE_FILE",
+    "VoteCalibration",
+    "parse_vote",
+    "read_vote_calibration",
+    "tempered",
+    "vote_calibration_text",
+]
+
+TEMPERATURES: Final = (0.05, 20.0)
+"""The lowest and the highest temperature of a vote."""
 
 VOTE_FILE: Final = "vote.json"
 _SCHEMA: Final = "braintumor.vote-calibration/1"
@@ -39,6 +53,44 @@ class VoteCalibration:
 def _shares(weights: Mapping[str, float]) -> dict[str, float]:
     total = sum(weights.values())
     return {key: weight / total for key, weight in weights.items()}
+
+
+def tempered(vote: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.floating[Any]]:
+    """Calibrate votes: softmax(ln p / T), temperature scaling (Guo et al. 2017, arXiv:1706.04599).
+
+    The order of classes stays, but close ones may become equal by rounding: a label is taken from the vote before.
+
+    Args:
+        vote: float [batch, classes], rows sum to 1.
+        temperature: Above 1 makes the vote less sure, below 1 surer; 1 returns `vote` itself.
+
+    Returns:
+        [batch, classes] of the same dtype, each row sums to 1.
+    """
+    if temperature == 1:
+        return vote
+    # Over the largest first: a low temperature would underflow every value.
+    wide = vote.astype(np.float64)
+    powers = (wide / wide.max(axis=-1, keepdims=True)) ** (1 / temperature)
+    found: NDArray[np.floating[Any]] = (powers / powers.sum(axis=-1, keepdims=True)).astype(vote.dtype)
+    return found
+
+
+def parse_vote(text: str | None, count: int) -> list[float]:
+    """Read the weights of a vote such as "1,1,2", one for each of `count` models; 1 each where there is no text.
+
+    Raises:
+        UsageError: Not so many numbers.
+    """
+    if text is None:
+        return [1.0] * count
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--vote {text!r} is not a list of numbers; give one a model, as in --vote 1,1,2") from None
+    if len(weights) != count:
+        raise UsageError(f"--vote {text!r} gives {len(weights)} weights for {count} models; give one a model")
+    return weights
 
 
 def vote_calibration_text(calibration: VoteCalibration) -> str:

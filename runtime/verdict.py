@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.models.vote_calibration import tempered
 from braintumor.runtime.early_exit import bounds
 from braintumor.runtime.members import Answers
-from braintumor.runtime.vote import entropy_nats, margin, soft_vote, tempered, tempered_bounds, vote_shares
+from braintumor.runtime.vote import entropy_nats, margin, soft_vote, tempered_bounds, vote_shares
 
 __all__ = ["Verdict", "verdicts"]
 

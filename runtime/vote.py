@@ -1,15 +1,12 @@
 """The soft vote: the weighted mean of the members' softmax outputs."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TEMPERATURES", "entropy_nats", "margin", "soft_vote", "tempered", "tempered_bounds", "vote_shares"]
-
-TEMPERATURES: Final = (0.05, 20.0)
-"""The lowest and the highest temperature of a vote."""
+__all__ = ["entropy_nats", "margin", "soft_vote", "tempered_bounds", "vote_shares"]
 
 
 def vote_shares(weights: Sequence[float]) -> NDArray[np.float32]:
@@ -43,25 +40,6 @@ def soft_vote(probabilities: NDArray[np.float32], weights: Sequence[float]) -> N
     return vote
 
 
-def tempered(vote: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.floating[Any]]:
-    """Calibrate votes: softmax(ln p / T), temperature scaling (Guo et al. 2017, arXiv:1706.04599).
-
-    The order of classes stays, but close ones may become equal by rounding: a label is taken from the vote before.
-
-    Args:
-        vote: float [batch, classes], rows sum to 1.
-        temperature: Above 1 makes the vote less sure, below 1 surer; 1 returns `vote` itself.
-
-    Returns:
-        [batch, classes] of the same dtype, each row sums to 1.
-    """
-    if temperature == 1:
-        return vote
-    powers = _powers(vote, temperature)
-    found: NDArray[np.floating[Any]] = (powers / powers.sum(axis=-1, keepdims=True)).astype(vote.dtype)
-    return found
-
-
 def tempered_bounds(
     lower: NDArray[np.float64], upper: NDArray[np.float64], temperature: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -79,13 +57,6 @@ def tempered_bounds(
     with np.errstate(invalid="ignore", divide="ignore"):
         least, most = low / (low + others_high), high / (high + others_low)
     return np.nan_to_num(least, nan=0.0), np.nan_to_num(most, nan=1.0)
-
-
-def _powers(vote: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:
-    # Over the largest first: a low temperature would underflow every value.
-    wide = vote.astype(np.float64)
-    found: NDArray[np.float64] = (wide / wide.max(axis=-1, keepdims=True)) ** (1 / temperature)
-    return found
 
 
 def margin(probabilities: NDArray[np.floating[Any]]) -> float:

@@ -9,7 +9,7 @@ import click
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.models.catalog import CATALOG
-from braintumor.runtime.image.head import CROPS
+from braintumor.models.input_settings import CROPS
 from braintumor.training.recipe import Augmentation, Recipe
 
 __all__ = ["calibrate", "evaluate", "grow", "main", "recipe_from_options", "report", "ship"]
@@ -206,11 +206,10 @@ def ship(*, model: Path, data: Path, target: Path) -> None:
 @debug_option
 def calibrate(*, models: tuple[Path, ...], data: Path, vote: str | None) -> None:
     """Fit the temperature of the vote of MODELS on validation images, and write it beside them for bt-export."""
-    try:
-        weights = [1.0] * len(models) if vote is None else [float(part) for part in vote.split(",")]
-    except ValueError:
-        raise click.UsageError(f"--vote {vote!r} is not a list of numbers") from None
-    if len(weights) != len(models) or min(weights) <= 0:
+    from braintumor.models.vote_calibration import parse_vote
+
+    weights = parse_vote(vote, len(models))
+    if min(weights) <= 0:
         raise click.UsageError(f"--vote {vote!r} must give each of the {len(models)} models a number above 0")
     from braintumor.training.data.dataset import load_dataset
     from braintumor.training.report.vote_calibration import calibrate_vote

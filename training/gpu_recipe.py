@@ -131,9 +131,8 @@ def _finish(net: Any, state: Any, data: dict[Split, Dataset], folder: RunFolder,
 
 
 def _figures(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    return float(label_losses(probabilities.astype(np.float64), labels).mean()), float(
-        allowed(probabilities.astype(np.float64), labels).mean()
-    )
+    wide = probabilities.astype(np.float64)
+    return float(label_losses(wide, labels).mean()), float(allowed(wide, labels).mean())
 
 
 def train_all(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from braintumor.errors import UsageError
 from braintumor.models.catalog import model_spec
-from braintumor.runtime.image.head import CROPS, Crop
+from braintumor.models.input_settings import CROPS, Crop
 
 __all__ = ["Augmentation", "Precision", "Recipe", "recipe_from_json"]
 

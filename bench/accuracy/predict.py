@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.originals import keras_sources
 from braintumor.models.labels import class_permutation
+from braintumor.models.vote_calibration import tempered
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engines.base import EngineInfo
 from braintumor.runtime.engines.keras import KerasEngine
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.members import Members
-from braintumor.runtime.vote import soft_vote, tempered
+from braintumor.runtime.vote import soft_vote
 
 __all__ = ["Answers", "Who", "ask", "keras_ensemble", "vote_of", "who"]
 
@@ -80,7 +81,7 @@ def who(ensemble: Ensemble) -> Who:
         precision="fp32" if is_original else bundle.precision,
         engine=ensemble.engine,
         members=tuple(member.name for member in bundle.members),
-        weights=tuple(member.weight for member in bundle.members),
+        weights=bundle.weights,
         sources=tuple(member.details["source"].get("sha256") for member in bundle.members),
     )
 

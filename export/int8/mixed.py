@@ -16,7 +16,7 @@ from braintumor.bench.metrics.timing import timed_ms
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.export.member import ExportedMember
 from braintumor.files import sha256_of
-from braintumor.runtime.bundle.load import Member
+from braintumor.runtime.bundle.load import Member, member_of
 from braintumor.runtime.bundle.probe import departure, probe_of
 from braintumor.runtime.engines.registry import ENGINES, engine_factory
 
@@ -147,18 +147,5 @@ def _asked(stack: contextlib.ExitStack, name: str, exported: ExportedMember) -> 
 
 
 def _member(exported: ExportedMember) -> Member:
-    entry = exported.entry
-    return Member(
-        name=entry["name"],
-        weight=entry["weight"],
-        height=entry["height"],
-        width=entry["width"],
-        resize=entry["resize"],
-        precision=entry["precision"],
-        path=exported.model,
-        sha256=sha256_of(exported.model),
-        details=entry,
-        probe=exported.probe,
-        class_count=len(entry["source"]["classes"]),
-        crop=entry["crop"],
-    )
+    entry, model = exported.entry, exported.model
+    return member_of(entry, model, sha256_of(model), exported.probe, len(entry["source"]["classes"]))

@@ -24,7 +24,7 @@ from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.head import Crop
 from braintumor.runtime.image.resize import Resize
 
-__all__ = ["MANIFEST", "Bundle", "Member", "left_aside", "listed_files", "load_bundle"]
+__all__ = ["MANIFEST", "Bundle", "Member", "left_aside", "listed_files", "load_bundle", "member_of"]
 
 MANIFEST: Final = "bundle.json"
 _MAX_MANIFEST_BYTES: Final = 1 << 22
@@ -155,6 +155,20 @@ def listed_files(details: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _member(root: Path, entry: Mapping[str, Any], class_count: int) -> Member:
+    probe = root / entry["probe"]["file"] if entry.get("probe") else None
+    return member_of(entry, root / entry["file"], entry["sha256"], probe, class_count)
+
+
+def member_of(entry: Mapping[str, Any], path: Path, sha256: str, probe: Path | None, class_count: int) -> Member:
+    """The member that an entry of `bundle.json` describes.
+
+    Args:
+        entry: Checked.
+        path: The ONNX file, absolute.
+        sha256: Of that file.
+        probe: The probe's images, absolute; None where there are none.
+        class_count: How many probabilities it gives for an image.
+    """
     return Member(
         name=entry["name"],
         weight=entry["weight"],
@@ -162,10 +176,10 @@ def _member(root: Path, entry: Mapping[str, Any], class_count: int) -> Member:
         width=entry["width"],
         resize=entry["resize"],
         precision=entry["precision"],
-        path=root / entry["file"],
-        sha256=entry["sha256"],
+        path=path,
+        sha256=sha256,
         details=entry,
-        probe=root / entry["probe"]["file"] if entry.get("probe") else None,
+        probe=probe,
         class_count=class_count,
         crop=entry.get("crop", "none"),
     )

@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from braintumor.errors import IntegrityError
+from braintumor.models.vote_calibration import TEMPERATURES
 from braintumor.runtime.bundle.acceptance import IDENTITY, IDENTITY_VERSION
 from braintumor.runtime.image.decode import DECODE_VERSION, RESIZES
 from braintumor.runtime.image.head import CROPS
-from braintumor.runtime.vote import TEMPERATURES
 
 __all__ = ["FUSION", "PRECISIONS", "SCHEMA", "parse_bundle"]
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from braintumor.models.input_settings import CROPS, Crop
 
-__all__ = ["CROPS", "Crop", "crop_to_head"]
+__all__ = ["CROPS", "Crop", "crop_to_head", "padded_to_square"]
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -32,14 +32,21 @@ def crop_to_head(pixels: Pixels) -> Pixels:
         such as a black one, is only padded.
     """
     top, bottom, left, right = _box(pixels)
-    box = pixels[top:bottom, left:right]
-    height, width = box.shape
+    return padded_to_square(pixels[top:bottom, left:right])
+
+
+def padded_to_square(pixels: Pixels) -> Pixels:
+    """An image in the middle of a black square: uint8 [N, N] of uint8 [H, W], N the longer side.
+
+    A square image is returned unchanged.
+    """
+    height, width = pixels.shape
     if height == width:
-        return box
+        return pixels
     side = max(height, width)
     square = np.zeros((side, side), np.uint8)
     y, x = (side - height) // 2, (side - width) // 2
-    square[y : y + height, x : x + width] = box
+    square[y : y + height, x : x + width] = pixels
     return square
 
 

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from braintumor.models.vote_calibration import tempered
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.members import Answers
 from braintumor.runtime.verdict import verdicts
-from braintumor.runtime.vote import soft_vote, tempered, tempered_bounds
+from braintumor.runtime.vote import soft_vote, tempered_bounds
 
 TEMPERATURES = st.floats(0.05, 20)
 LOGITS = arrays.arrays(np.float32, (3, 5, 4), elements=st.floats(-30, 30, width=32))

@@ -12,8 +12,8 @@ import numpy as np
 from braintumor.bench.data.manifest import SPLITS, TUMOUR_SPLITS, Split
 from braintumor.errors import IntegrityError, OutputError, UsageError
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.image.head import Crop, crop_to_head
-from braintumor.runtime.image.resize import resize
+from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.head import Crop
 from braintumor.training.data.targets import ANY_TUMOUR
 
 __all__ = ["Dataset", "load_dataset", "save_dataset"]
@@ -43,8 +43,7 @@ class Dataset:
         """The same at size x size pixels, by the crop and the resize that the runtime uses."""
         if crop == "none" and self.images.shape[1:] == (size, size):
             return self
-        cut = crop_to_head if crop == "head" else _whole
-        images = [resize(cut(image), size, size) for image in self.images]
+        images = [fitted(image, Geometry(size, size, crop=crop)) for image in self.images]
         return Dataset(np.stack(images) if images else self.images, self.labels, self.files)
 
     def joined(self, other: "Dataset | None") -> "Dataset":
@@ -58,10 +57,6 @@ class Dataset:
         """The images whose file name passes."""
         index = [number for number, name in enumerate(self.files) if keep(name)]
         return Dataset(self.images[index], self.labels[index], tuple(self.files[number] for number in index))
-
-
-def _whole(image: np.ndarray) -> np.ndarray:
-    return image
 
 
 def save_dataset(path: Path, parts: dict[Split, Dataset]) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from braintumor.bench.data.manifest import TUMOUR_SPLITS, Split
 from braintumor.errors import InputError, UsageError
 from braintumor.runtime.image.decode import SUFFIXES, read_grey
+from braintumor.runtime.image.head import padded_to_square
 from braintumor.runtime.image.resize import resize
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.hashing import distances, phash
@@ -78,7 +79,7 @@ def read_tumours(
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
         try:
-            pixels = _square(read_grey(path).pixels)
+            pixels = padded_to_square(read_grey(path).pixels)
         except InputError as error:
             unreadable.append(str(error))
         else:
@@ -100,15 +101,6 @@ def _dataset(images: Mapping[str, NDArray[np.uint8]], parts: Mapping[str, Split]
     pixels = [images[name] for name in names]
     stacked = np.stack(pixels) if pixels else np.zeros((0, PREPARED_SIZE, PREPARED_SIZE), np.uint8)
     return Dataset(stacked, np.full(len(names), ANY_TUMOUR, np.int64), names)
-
-
-def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image in the middle of a black square: its proportions stay."""
-    side = max(pixels.shape)
-    above, before = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
-    square = np.zeros((side, side), np.uint8)
-    square[above : above + pixels.shape[0], before : before + pixels.shape[1]] = pixels
-    return square
 
 
 def _split(images: Mapping[str, NDArray[np.uint8]]) -> dict[str, Split]:

@@ -12,7 +12,7 @@ from braintumor.errors import UsageError
 from braintumor.models.catalog import model_spec
 from braintumor.training.data.data_loader import Batch, class_weights, epoch_batches
 from braintumor.training.data.dataset import Dataset
-from braintumor.training.data.targets import ANY_TUMOUR, allowed, label_losses
+from braintumor.training.data.targets import allowed, label_losses
 from braintumor.training.fit.checkpoint import EpochRow, Position, RunFolder
 from braintumor.training.fit.learner import Learner, StepResult
 from braintumor.training.fit.progress import Listener, Progress, no_listener
@@ -24,6 +24,7 @@ from braintumor.training.recipe import Recipe
 __all__ = ["DivergedError", "learning_images", "train"]
 
 
+_LEARNING: Final[tuple[Split, Split]] = ("train", "tumour-train")
 _CHOOSING: Final[tuple[Split, ...]] = ("val", "tumour-dev")
 
 _COPIES: Final = 12
@@ -61,18 +62,19 @@ def train(
         OutputError: The folder cannot be written.
         DivergedError: The loss is no longer a number.
     """
-    run = _Run(recipe, parts, folder, listener, checkpoint_every_s)
-    if run.images < recipe.batch_size:
-        raise UsageError(f"{run.images} training images are fewer than --batch-size {recipe.batch_size}")
+    images = sum(len(parts[split]) for split in _LEARNING if split in parts)
+    if images < recipe.batch_size:
+        raise UsageError(f"{images} training images are fewer than --batch-size {recipe.batch_size}")
     folder.create(needed_bytes=model_spec(recipe.model).parameters * 4 * _COPIES)
     claim(folder, recipe)
     keras_module().utils.set_random_seed(recipe.seed)
-    return run.to_the_end()
+    return _Run(recipe, parts, folder, listener, checkpoint_every_s).to_the_end()
 
 
 def learning_images(recipe: Recipe, parts: Mapping[Split, Dataset]) -> Dataset:
     """The images that a run learns from, cropped as the recipe says, at the size that they are stored at."""
-    data = parts["train"].joined(parts.get("tumour-train"))
+    known, unknown = _LEARNING
+    data = parts[known].joined(parts.get(unknown))
     return data.resized(max(data.images.shape[1], recipe.final_size), recipe.crop)
 
 
@@ -91,10 +93,9 @@ class _Run:
         self._checkpoint_every_s = checkpoint_every_s
         # Augmentation starts from the stored size: a picture that is small already has one sharpness only.
         self._train = learning_images(recipe, parts)
-        self._choosing = [parts[split] for split in _CHOOSING if split in parts]
-        self._sized: list[Dataset] = []
-        self.images = len(self._train)
-        self._steps = self.images // recipe.batch_size
+        self._choosing = {split: parts[split] for split in _CHOOSING if split in parts}
+        self._sized: dict[Split, Dataset] = {}
+        self._steps = len(self._train) // recipe.batch_size
         self._weights = class_weights(self._train.labels) if recipe.class_weights else None
         self._at = Position()
         self._learner: Learner | None = None
@@ -137,7 +138,7 @@ class _Run:
             self._learner = Learner(self._recipe, size)
             if state is not None:
                 self._learner.restore(state)
-            self._sized = [data.resized(size, self._recipe.crop) for data in self._choosing]
+            self._sized = {split: data.resized(size, self._recipe.crop) for split, data in self._choosing.items()}
         return self._learner
 
     def _train_epoch(self, learner: Learner) -> float:
@@ -218,15 +219,15 @@ class _Run:
         live = learner.state() if self._recipe.ema else None
         if live is not None:
             learner.assign_weights(weights)
-        losses, accuracy, found = np.zeros(0), math.nan, math.nan
-        for data in self._sized:
-            probabilities = learner.predict(data.images).astype(np.float64)
-            losses = np.concatenate([losses, label_losses(probabilities, data.labels)])
-            right = float(allowed(probabilities, data.labels).mean())
-            accuracy, found = (accuracy, right) if (data.labels == ANY_TUMOUR).all() else (right, found)
+        judged = {
+            split: (learner.predict(data.images).astype(np.float64), data.labels)
+            for split, data in self._sized.items()
+        }
         if live is not None:
             learner.restore(live)
-        return float(losses.mean()), accuracy, found
+        loss = np.concatenate([label_losses(*pair) for pair in judged.values()]).mean()
+        right = {split: float(allowed(*pair).mean()) for split, pair in judged.items()}
+        return float(loss), right["val"], right.get("tumour-dev", math.nan)
 
     def _save(self, learner: Learner) -> None:
         state = learner.state()

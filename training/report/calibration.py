@@ -11,12 +11,12 @@ from braintumor.bench.metrics.classification import (
     expected_calibration_error,
     reliability_bins,
 )
+from braintumor.models import vote_calibration
 from braintumor.optional import require
 from braintumor.training.data.predictions import Answers
 
 __all__ = ["Calibration", "Reliability", "calibration", "fit_temperature", "reliability", "tempered"]
 
-_COLDEST, _HOTTEST = 0.05, 20.0
 _FLOOR = 1e-12
 
 
@@ -59,11 +59,9 @@ def reliability(answers: Answers, temperature: float) -> Reliability:
 
 
 def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Softmax(ln p / T): float64 [n, 4]. T above 1 makes a model less sure; the decision stays."""
-    logits = np.log(np.maximum(probabilities, _FLOOR)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return result
+    """Softmax(ln p / T): float64 [n, 4], with probabilities of 0 as 1e-12."""
+    floored = np.maximum(probabilities, _FLOOR)
+    return vote_calibration.tempered(floored, temperature).astype(np.float64, copy=False)
 
 
 def fit_temperature(validation: Answers) -> float:
@@ -73,5 +71,5 @@ def fit_temperature(validation: Answers) -> float:
     def loss(log_temperature: float) -> float:
         return cross_entropy(tempered(validation.probabilities, float(np.exp(log_temperature))), validation.labels)
 
-    found = optimize.minimize_scalar(loss, bounds=(np.log(_COLDEST), np.log(_HOTTEST)), method="bounded")
+    found = optimize.minimize_scalar(loss, bounds=tuple(np.log(vote_calibration.TEMPERATURES)), method="bounded")
     return float(np.exp(found.x))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -12,7 +13,7 @@ from braintumor.errors import UnavailableError
 from braintumor.runtime.engines.base import EngineInfo
 from braintumor.runtime.engines.registry import AUTO, ENGINES
 
-__all__ = ["STAGES", "Answered", "Contender", "ContenderInfo", "ContenderSpec", "refuse_fall_back"]
+__all__ = ["STAGES", "Answered", "Contender", "ContenderInfo", "ContenderSpec", "refuse_fall_back", "stages_ms"]
 
 STAGES: Final = ("decode", "assemble", "compute", "vote")
 """The parts of an answer, in order: files to grey levels of the members' sizes, one array a size, the members, the
@@ -103,6 +104,12 @@ class Contender(Protocol):
     def answer(self, paths: Sequence[Path]) -> Answered:
         """Answer image files as one batch, from the bytes on the disk to the vote."""
         ...
+
+
+def stages_ms(*marks_ms: float) -> dict[str, float]:
+    """What each of `STAGES` took, of the times at their borders: one more than there are stages."""
+    took = (after - before for before, after in pairwise(marks_ms))
+    return dict(zip(STAGES, took, strict=True))
 
 
 def refuse_fall_back(asked: str, info: ContenderInfo) -> None:

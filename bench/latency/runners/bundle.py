@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braintumor.bench.latency.runners.base import Answered, ContenderInfo
+from braintumor.bench.latency.runners.base import Answered, ContenderInfo, stages_ms
 from braintumor.bench.latency.runners.timed import timed_engine
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import UnavailableError
@@ -62,16 +62,10 @@ class BundleContender:
         computed = now_ms()
         found = list(verdicts(answers, self._ensemble.bundle.weights))
         voted = now_ms()
-        stages_ms = {
-            "decode": decoded - begun,
-            "assemble": assembled - decoded,
-            "compute": computed - assembled,
-            "vote": voted - computed,
-        }
         times = zip(self._info.members, (one.took_ms for one in self._timed), strict=True)
         return Answered(
             vote=np.stack([one.vote for one in found])[:, self._order],
-            stages_ms=stages_ms,
+            stages_ms=stages_ms(begun, decoded, assembled, computed, voted),
             members=answers.probabilities[..., self._order],
             members_ms={name: took_ms for name, took_ms in times if took_ms is not None},
         )

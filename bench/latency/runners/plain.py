@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.latency.runners.base import Answered
+from braintumor.bench.latency.runners.base import Answered, stages_ms
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.models.labels import class_permutation, usual_order
 from braintumor.runtime.bundle.load import Bundle
@@ -28,7 +28,7 @@ class PlainPeer(ABC):
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self._geometries = tuple(member.geometry for member in bundle.members)
-        self._weights = [member.weight for member in bundle.members]
+        self._weights = bundle.weights
         self._order = class_permutation(bundle.classes, usual_order(bundle.classes))
 
     @abstractmethod
@@ -56,10 +56,4 @@ class PlainPeer(ABC):
         members = np.stack(answers)[..., self._order]
         vote = soft_vote(members, self._weights)
         voted = now_ms()
-        stages_ms = {
-            "decode": decoded - begun,
-            "assemble": assembled - decoded,
-            "compute": computed - assembled,
-            "vote": voted - computed,
-        }
-        return Answered(vote, stages_ms, members, members_ms)
+        return Answered(vote, stages_ms(begun, decoded, assembled, computed, voted), members, members_ms)

@@ -1,18 +1,16 @@
 """An engine that keeps how long it worked."""
 
-from types import TracebackType
-from typing import Self
-
 import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.runtime.engines.base import Engine, EngineInfo, Submits, Waiting
+from braintumor.runtime.engines.closing import Closing
 
 __all__ = ["TimedEngine", "timed_engine"]
 
 
-class TimedEngine:
+class TimedEngine(Closing):
     """Passes everything on.
 
     Attributes:
@@ -38,16 +36,6 @@ class TimedEngine:
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()
-
-    def __enter__(self) -> Self:
-        """Use it in a `with` block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
 
 class _TimedSubmitting(TimedEngine):
