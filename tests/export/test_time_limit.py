@@ -46,6 +46,22 @@ def test_a_block_that_ends_at_its_limit_leaves_nothing_to_come():
         sum(range(300))
 
 
+@pytest.mark.parametrize("seconds", [30.0, 0.00001])
+def test_code_that_is_traced_goes_on_after_a_block(seconds: float):
+    program = f"""
+import contextlib, sys
+from braintumor.errors import ModelError
+from braintumor.export.time_limit import run_within
+sys.settrace(lambda *told: None)
+for _ in range(50):
+    with contextlib.suppress(ModelError):
+        run_within({seconds}, "too slow", lambda: sum(range(1000)))
+print((lambda: "went on")())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "went on\n"
+
+
 def test_an_error_of_the_block_is_passed_on():
     with pytest.raises(KeyError):
         run_within(30, "too slow", lambda: {}["mine"])
