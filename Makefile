@@ -10,6 +10,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests of one file share what they export, so a file stays with one process.
+SHARED := -n 2 --dist loadfile --benchmark-disable
 PACKAGES := bench export models runtime training
 
 .PHONY: demo test slow check bench gpu weights format clean .typecheck
@@ -20,12 +22,10 @@ demo: $(VENV)/light.installed
 
 test: $(VENV)/dev.installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not slow and not gpu and not ratio" --benchmark-disable $(ARGS)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/pytest $(SHARED) --cov --cov-report=term-missing:skip-covered -m "not slow and not gpu and not ratio" $(ARGS)
 
 slow: $(VENV)/dev.installed
-	$(BIN)/pytest -m "slow and not gpu and not ratio" --benchmark-disable $(ARGS)
+	$(BIN)/pytest $(SHARED) -m "slow and not gpu and not ratio" $(ARGS)
 
 check: $(VENV)/dev.installed .typecheck
 	$(BIN)/ruff check .
