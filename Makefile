@@ -1,7 +1,7 @@
 # make demo   export the shipped weights and answer the example scan
 # make test   the test suite, with coverage
 # make slow   the long tests: real images, large backbones, start-up and memory
-# make check  ruff, mypy, layers, wheel contents
+# make check  ruff, mypy, import-linter, wheel contents
 # make bench  the benchmarks
 # make weights RUNS=runs DATA=brain.npz   all that ships beside newly trained weights; goes on where it was cut off
 # make gpu    all that needs a GPU; skips, with reasons, what cannot run here
@@ -31,6 +31,7 @@ check: $(VENV)/dev.installed .typecheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=.typecheck $(BIN)/mypy --package braintumor
+	cd .typecheck && ../$(BIN)/lint-imports ../pyproject.toml --no-logo --no-cache
 	$(BIN)/pytest -q tests/test_layers.py tests/test_wheel.py
 
 bench: $(VENV)/dev.installed
