@@ -11,29 +11,30 @@ from braintumor.optional import require
 __all__ = ["better_order", "classes_option", "order_of_outputs"]
 
 
-def better_order(scores: Scores) -> tuple[str, ...] | None:
+def better_order(scores: Scores, classes: Sequence[str]) -> tuple[str, ...] | None:
     """What each class of the answers means, where more than half of all are right then and the given names are wrong.
 
     Args:
         scores: Of one member.
+        classes: Names, in the order of the scores.
 
     Returns:
         For each class, in the order of the scores, the one that it stands for; None where the names are right, or
         no others are clearly better.
     """
     confusion = np.array(scores.confusion)
-    count = len(scores.classes)
+    count = len(classes)
     # Each right answer weighs more than all names together that stay as they are: these only break ties.
     weights = confusion * (count + 1) + np.eye(count, dtype=np.int64)
     optimize = require("scipy.optimize", extra="bench", purpose="finding swapped classes")
     truths, answers = optimize.linear_sum_assignment(weights, maximize=True)
     right = int(confusion[truths, answers].sum())
     # More than a tenth of all images: two classes that a weak network takes for each other are no swapped names.
-    clearly = right > scores.right.count + scores.right.total / 10
-    if 2 * right <= scores.right.total or not clearly:
+    clearly = right > scores.correct + scores.images / 10
+    if 2 * right <= scores.images or not clearly:
         return None
     meant = dict(zip(answers.tolist(), truths.tolist(), strict=True))
-    return tuple(scores.classes[meant[answer]] for answer in range(count))
+    return tuple(classes[meant[answer]] for answer in range(count))
 
 
 def order_of_outputs(source: Sequence[str], classes: Sequence[str], better: Sequence[str]) -> tuple[str, ...]:

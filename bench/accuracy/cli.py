@@ -28,8 +28,9 @@ from braintumor.runtime.engines.registry import AUTO, ENGINES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from braintumor.bench.accuracy.evaluate import Judgement
+    from braintumor.bench.accuracy.evaluate import AccuracyOptions, Judgement
     from braintumor.bench.data.labelled import LabelledImages
+    from braintumor.bench.result_file import Kept
     from braintumor.runtime.bundle.load import Bundle
     from braintumor.runtime.engine_selection import Choice
     from braintumor.runtime.prediction import Policy
@@ -93,9 +94,7 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     Accepted is a bundle that is shown to lose less than --margin points of accuracy; the verdict is written into it.
     Exit code 3 when one is refused.
     """
-    from braintumor.bench.accuracy.evaluate import AccuracyOptions, judge
-    from braintumor.bench.accuracy.render import judgement_lines
-    from braintumor.bench.accuracy.result import acceptance, accuracy_json, images_json
+    from braintumor.bench.accuracy.evaluate import AccuracyOptions
     from braintumor.bench.result_file import Kept
     from braintumor.runtime.bundle.load import load_bundle
 
@@ -114,23 +113,34 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     )
     file = Kept(json_file)
     images = _images(data_source(data), count, verified[0])
+    # A look at a few images must not replace what was found on all.
+    if _is_refused(verified, images, options, file, record=not no_record and count is None):
+        sys.exit(REFUSED)
+
+
+def _is_refused(
+    bundles: "Sequence[Bundle]", images: "LabelledImages", options: "AccuracyOptions", file: "Kept", *, record: bool
+) -> bool:
+    """Judge; print, write and record each verdict as soon as it is there: the next bundle takes its time."""
+    from braintumor.bench.accuracy.evaluate import judge
+    from braintumor.bench.accuracy.render import judgement_lines
+    from braintumor.bench.accuracy.summary import acceptance, accuracy_result, images_summary
+    from braintumor.bench.document import encode
+
     command = typed_command()
-    about = images_json(images)
+    summary = images_summary(images)
 
     def keep(judgements: "Sequence[Judgement]") -> None:
-        """Tell, write and record each verdict as soon as it is there: the next bundle takes its time."""
+        last = judgements[-1]
         with bar.away():
-            click.echo("\n".join(judgement_lines(judgements[-1])) + "\n")
-        left = verified[len(judgements) :]
-        file.write(accuracy_json(judgements, images, options, command, about=about, left=left))
-        # A look at a few images must not replace what was found on all.
-        if not no_record and count is None:
-            _record(judgements[-1], acceptance(judgements[-1], about, command))
+            click.echo("\n".join(judgement_lines(last.result, last.bundle, images.classes)) + "\n")
+        file.write(encode(accuracy_result(judgements, summary, options, command, bundles[len(judgements) :])))
+        if record:
+            _record(last.bundle, acceptance(last.result, summary, command))
 
     with file.kept_when_interrupted(), _Bar() as bar:
-        judgements = judge(verified, images, options, bar, _tell, keep)
-    if any(one.verdict.status == "refused" for one in judgements):
-        sys.exit(REFUSED)
+        judgements = judge(bundles, images, options, bar, _tell, keep)
+    return any(one.result.verdict.status == "refused" for one in judgements)
 
 
 def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "LabelledImages":
@@ -145,18 +155,17 @@ def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "Labelled
     return images if count is None else images.stratified(count)
 
 
-def _record(judgement: "Judgement", verdict: dict[str, Any] | None) -> None:
+def _record(judged: "Bundle", verdict: dict[str, Any] | None) -> None:
     """Write a verdict into its bundle, if it is still the one that was judged."""
     from braintumor.runtime.bundle.acceptance import write_acceptance
     from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 
     if verdict is None:
         return
-    folder = judgement.bundle.folder
-    present = load_bundle(folder)
-    if present.sha256 != judgement.bundle.sha256:
-        raise IntegrityError(f"{folder} was replaced while it was judged; judge it again")
-    write_acceptance(folder / MANIFEST, present.details, verdict)
+    present = load_bundle(judged.folder)
+    if present.sha256 != judged.sha256:
+        raise IntegrityError(f"{judged.folder} was replaced while it was judged; judge it again")
+    write_acceptance(judged.folder / MANIFEST, present.details, verdict)
 
 
 def _tell(choice: "Choice") -> None:

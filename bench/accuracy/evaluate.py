@@ -1,23 +1,26 @@
 """Bundles judged on labelled images: what each decides, beside what a reference decides."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from braintumor.bench.accuracy.comparison import Comparison, compared
+from braintumor.bench.accuracy.comparison import compare_predictions
 from braintumor.bench.accuracy.findings import lost_members
-from braintumor.bench.accuracy.gate import DEFAULT_MARGIN_POINTS, EarlyExit, Evidence, Verdict, judged
+from braintumor.bench.accuracy.gate import DEFAULT_MARGIN_POINTS, EarlyExit, Evidence, judged
 from braintumor.bench.accuracy.predict import Answers, Who, ask, who
 from braintumor.bench.accuracy.reference import KERAS, NO_REFERENCE, ReferenceOptions, References
-from braintumor.bench.accuracy.robustness import PERTURBATIONS, RUNS, Robustness, Stability, robustness, stability
+from braintumor.bench.accuracy.result import BundleResult, EnsembleResult, MemberResult, WrongAnswer
+from braintumor.bench.accuracy.robustness import PERTURBATIONS, RUNS, robustness, stability
 from braintumor.bench.accuracy.scalings import Scaling, tried_scalings
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.study import near_duplicate_free, of_the_study
-from braintumor.bench.metrics.classification import Scores, decided, scores
+from braintumor.bench.document import field_values
+from braintumor.bench.metrics.classification import Scores, decided, label_name, scores
 from braintumor.errors import UsageError
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engine_selection import Told
@@ -89,54 +92,27 @@ class Judged:
     Attributes:
         who: What it is.
         answers: What it said.
-        vote: Scores of the ensemble.
-        near_duplicate_free: The same on the images of which training has seen no like; None where that is not known.
-        members: Scores by name.
-        robustness: Under small changes; None where it was not asked for.
-        seconds: All of it, decoding included.
+        result: The figures.
     """
 
     who: Who
     answers: Answers
-    vote: Scores
-    near_duplicate_free: Scores | None
-    members: Mapping[str, Scores]
-    robustness: Robustness | None
-    seconds: float
-
-    @property
-    def inference_s(self) -> float:
-        """Seconds within the members, small changes included."""
-        return self.answers.inference_s + (self.robustness.inference_s if self.robustness is not None else 0.0)
+    result: EnsembleResult
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """All that is known of one bundle.
+    """A bundle, judged.
 
     Attributes:
         bundle: What was judged.
-        deployed: How it does.
-        stability: Under other batches and runs.
-        reference: How its reference does; None without one.
-        comparison: One beside the other.
-        early_exit: None where all members were asked for.
-        verdict: What becomes of it.
+        answers: What it said.
+        result: All that is known of it.
     """
 
     bundle: Bundle
-    deployed: Judged
-    stability: Stability
-    reference: Judged | None
-    comparison: Comparison | None
-    early_exit: EarlyExit | None
-    verdict: Verdict
-
-    @property
-    def inference_s(self) -> float:
-        """Seconds within the members of the bundle; its reference may be that of others, and is not counted."""
-        early_s = self.early_exit.inference_s if self.early_exit is not None else 0.0
-        return self.deployed.inference_s + self.stability.inference_s + early_s
+    answers: Answers
+    result: BundleResult
 
 
 def unseen(images: LabelledImages) -> tuple[int, ...] | None:
@@ -205,25 +181,39 @@ def _judgement(
     comparison = None
     if reference is not None:
         pair = (reference.who, reference.answers), (deployed.who, deployed.answers)
-        comparison = compared(*pair, images, unseen(images))
+        comparison = compare_predictions(*pair, images, unseen(images))
+    members = deployed.result.scores_by_member
     evidence = Evidence(
-        deployed.vote,
-        deployed.members,
+        images.classes,
+        deployed.result.scores,
+        members,
         stable,
         comparison,
         early,
         sources={one.name: one.details["source"].get("classes", bundle.classes) for one in bundle.members},
-        scalings=_scalings(bundle, deployed, images, options, progress),
+        scalings=_scalings(bundle, members, images, options, progress),
     )
-    verdict = judged(evidence, options.margin_points)
-    return Judgement(bundle, deployed, stable, reference, comparison, early, verdict)
+    result = BundleResult(
+        **field_values(deployed.result),
+        folder=str(bundle.folder),
+        stability=stable,
+        early_exit=early,
+        reference=None if reference is None else reference.result,
+        comparison=comparison,
+        verdict=judged(evidence, options.margin_points),
+    )
+    return Judgement(bundle, deployed.answers, result)
 
 
 def _scalings(
-    bundle: Bundle, deployed: Judged, images: LabelledImages, options: AccuracyOptions, progress: Progress
+    bundle: Bundle,
+    members: Mapping[str, Scores],
+    images: LabelledImages,
+    options: AccuracyOptions,
+    progress: Progress,
 ) -> Mapping[str, Scaling | None] | None:
     """Other scalings of members that are right by chance only, where Keras can be asked."""
-    lost = lost_members(deployed.members)
+    lost = lost_members(members, images.classes)
     if options.reference != KERAS or not lost:
         return None
     progress.begin(f"{bundle.folder.name}: {', '.join(lost)} scaled otherwise", len(images))
@@ -246,20 +236,41 @@ def _judged(ensemble: Ensemble, images: LabelledImages, options: AccuracyOptions
         count = min(options.robustness, len(images))
         progress.begin(f"{found.name} on {found.engine.name}: changed images", count * (1 + len(PERTURBATIONS)))
         robust = robustness(ensemble, images, count, options.batch_size, progress.tick)
-    free = unseen(images)
-    rows = None if free is None else list(free)
-    return Judged(
-        who=found,
-        answers=answers,
-        vote=scores(answers.vote, images.labels, images.classes),
-        near_duplicate_free=None if rows is None else scores(answers.vote[rows], images.labels[rows], images.classes),
-        members={
-            name: scores(said, images.labels, images.classes)
-            for name, said in zip(found.members, answers.members, strict=True)
-        },
+    result = EnsembleResult(
+        name=found.name,
+        sha256=found.sha256,
+        precision=found.precision,
+        engine=found.engine,
+        scores=scores(answers.vote, images.labels, images.classes),
+        near_duplicate_free=_leak_free_scores(answers, images),
+        members=tuple(
+            MemberResult(name, weight, scores(said, images.labels, images.classes))
+            for name, weight, said in zip(found.members, found.weights, answers.members, strict=True)
+        ),
+        errors=tuple(_errors(answers.vote, images)),
         robustness=robust,
+        inference_s=answers.inference_s,
         seconds=seconds,
     )
+    return Judged(found, answers, result)
+
+
+def _leak_free_scores(answers: Answers, images: LabelledImages) -> Scores | None:
+    free = unseen(images)
+    return None if free is None else scores(answers.vote[list(free)], images.labels[list(free)], images.classes)
+
+
+def _errors(vote: NDArray[np.float32], images: LabelledImages) -> Iterator[WrongAnswer]:
+    answers = decided(vote)
+    for index in np.flatnonzero(answers != images.labels).tolist():
+        label = label_name(answers[index], images.classes)
+        yield WrongAnswer(
+            index,
+            images.names[index],
+            images.classes[images.labels[index]],
+            label,
+            None if label is None else tuple(vote[index].tolist()),
+        )
 
 
 def _early_exit(
@@ -270,7 +281,7 @@ def _early_exit(
     inference_s = 0.0
     progress.begin(f"{bundle.folder.name}: early exit", len(images))
     with Ensemble.load(
-        bundle, engine=full.who.engine.name, device=options.device, threads=options.threads, policy="early-exit"
+        bundle, engine=full.result.engine.name, device=options.device, threads=options.threads, policy="early-exit"
     ) as ensemble:
         order = [images.classes.index(name) for name in bundle.classes]
         for batch in images.batches(set(ensemble.geometries), options.batch_size):

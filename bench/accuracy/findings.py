@@ -29,18 +29,20 @@ class Finding:
     text: str
 
 
-def class_findings(members: Mapping[str, Scores], sources: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+def class_findings(
+    members: Mapping[str, Scores], classes: Sequence[str], sources: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
     """Whether answers fit the truth far better when their classes are renamed: then their order is wrong.
 
     Args:
         members: Scores by name.
+        classes: Names, in the order of the scores.
         sources: By name, the class names that were given at the export, in the order of the model's outputs.
     """
-    swapped = {name: better for name, scores in members.items() if (better := better_order(scores))}
+    swapped = {name: better for name, scores in members.items() if (better := better_order(scores, classes))}
     if not swapped:
         yield Finding("classes", True, "no member fits the truth better with its classes in another order")
     for name, better in swapped.items():
-        classes = members[name].classes
         order = order_of_outputs(sources.get(name, classes), classes, better)
         yield Finding(
             "classes",
@@ -50,21 +52,22 @@ def class_findings(members: Mapping[str, Scores], sources: Mapping[str, Sequence
         )
 
 
-def lost_members(members: Mapping[str, Scores]) -> list[str]:
+def lost_members(members: Mapping[str, Scores], classes: Sequence[str]) -> list[str]:
     """Names of the members that are right no more often than chance, and not because of swapped classes."""
-    return [name for name, scores in members.items() if is_chance(scores) and not better_order(scores)]
+    return [name for name, scores in members.items() if is_chance(scores) and not better_order(scores, classes)]
 
 
 def chance_findings(
-    members: Mapping[str, Scores], scalings: Mapping[str, Scaling | None] | None
+    members: Mapping[str, Scores], classes: Sequence[str], scalings: Mapping[str, Scaling | None] | None
 ) -> Iterator[Finding]:
     """Whether there is anything that could be kept.
 
     Args:
         members: Scores by name.
+        classes: Names, in the order of the scores.
         scalings: By name of a lost member, what other scaling suits it; None where none was tried.
     """
-    lost = lost_members(members)
+    lost = lost_members(members, classes)
     if not lost:
         yield Finding("chance", True, "no member is right by chance only")
     for name in lost:

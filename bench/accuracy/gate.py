@@ -12,15 +12,16 @@ The other findings are faults that a vote, or a fitting reference, can hide.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
-from braintumor.bench.accuracy.comparison import Comparison, Paired
+from braintumor.bench.accuracy.comparison import Comparison
 from braintumor.bench.accuracy.findings import Finding, chance_findings, class_findings
 from braintumor.bench.accuracy.robustness import Stability
 from braintumor.bench.accuracy.scalings import Scaling
 from braintumor.bench.metrics.classification import Scores
-from braintumor.bench.metrics.intervals import CONFIDENCE, images_needed, tango_interval, tango_lower
+from braintumor.bench.metrics.intervals import CONFIDENCE, images_needed, tango_interval
+from braintumor.bench.metrics.paired import PairedMetrics
 from braintumor.errors import UsageError
 
 __all__ = ["DEFAULT_MARGIN_POINTS", "EarlyExit", "Evidence", "Verdict", "judged"]
@@ -38,29 +39,16 @@ class Verdict:
     Attributes:
         status: "refused" when a finding did not pass; "unjudged" when all passed but there was no reference.
         margin_points: How much accuracy might be lost, in points.
+        confidence: Of the bound that decides.
+        reason: The findings that decided it, in one line.
         findings: In the order in which they were looked at.
     """
 
     status: Status
     margin_points: float
+    confidence: float
+    reason: str
     findings: tuple[Finding, ...]
-
-    @property
-    def reason(self) -> str:
-        """The findings that decided it, in one line."""
-        decisive = [one.text for one in self.findings if not one.passed]
-        decisive = decisive or [one.text for one in self.findings if one.check == _NON_INFERIORITY]
-        return "; ".join(decisive) or "there is no reference to judge by"
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data; see docs/bench-json.md."""
-        return {
-            "status": self.status,
-            "margin_points": self.margin_points,
-            "confidence": CONFIDENCE,
-            "reason": self.reason,
-            "findings": [asdict(one) for one in self.findings],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +71,13 @@ class EarlyExit:
     inference_s: float
     full_inference_s: float
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain data; see docs/bench-json.md."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a verdict is made of.
 
     Attributes:
+        classes: Names, in the order of the scores.
         vote: Of the ensemble.
         members: By name.
         stability: Under other batches and runs.
@@ -102,6 +87,7 @@ class Evidence:
         scalings: By member that is lost, what other scaling suits it; None where none was tried.
     """
 
+    classes: tuple[str, ...]
     vote: Scores
     members: Mapping[str, Scores]
     stability: Stability
@@ -128,8 +114,8 @@ def judged(evidence: Evidence, margin_points: float = DEFAULT_MARGIN_POINTS) -> 
         raise UsageError(f"a margin of {margin_points} points was asked for; allowed is above 0 and below 100")
     findings = [
         _finite(evidence),
-        *class_findings(evidence.members, evidence.sources),
-        *chance_findings(evidence.members, evidence.scalings),
+        *class_findings(evidence.members, evidence.classes, evidence.sources),
+        *chance_findings(evidence.members, evidence.classes, evidence.scalings),
         *_stable(evidence.stability),
     ]
     if evidence.early_exit is not None:
@@ -138,14 +124,20 @@ def judged(evidence: Evidence, margin_points: float = DEFAULT_MARGIN_POINTS) -> 
         findings += _against(evidence.comparison, margin_points / 100)
     passed = all(one.passed for one in findings)
     status: Status = "refused" if not passed else "unjudged" if evidence.comparison is None else "accepted"
-    return Verdict(status, margin_points, tuple(findings))
+    return Verdict(status, margin_points, CONFIDENCE, _reason(findings), tuple(findings))
+
+
+def _reason(findings: Sequence[Finding]) -> str:
+    decisive = [one.text for one in findings if not one.passed]
+    decisive = decisive or [one.text for one in findings if one.check == _NON_INFERIORITY]
+    return "; ".join(decisive) or "there is no reference to judge by"
 
 
 def _finite(evidence: Evidence) -> Finding:
     odd = {name: one.unanswered for name, one in evidence.members.items() if one.unanswered}
     if not odd:
         return Finding("finite", True, "every member gives finite probabilities for every image")
-    shown = ", ".join(f"{name} for {count} of {evidence.vote.right.total} images" for name, count in odd.items())
+    shown = ", ".join(f"{name} for {count} of {evidence.vote.images} images" for name, count in odd.items())
     return Finding("finite", False, f"no finite probabilities: {shown}; half precision may overflow: export at fp32")
 
 
@@ -175,8 +167,8 @@ def _same_labels(found: EarlyExit) -> Finding:
 
 
 def _against(comparison: Comparison, margin: float) -> Iterator[Finding]:
-    if comparison.missing:
-        names = ", ".join(comparison.missing)
+    if comparison.missing_members:
+        names = ", ".join(comparison.missing_members)
         yield Finding(
             "members", False, f"the reference has {names}, which the bundle lacks: export it with all members"
         )
@@ -188,27 +180,26 @@ def _against(comparison: Comparison, margin: float) -> Iterator[Finding]:
             yield Finding(
                 "member accuracy",
                 False,
-                f"{name} is worse than its reference by {-100 * one.pairs.difference:.2f} points, by more than "
+                f"{name} is worse than its reference by {-one.accuracy_difference_points:.2f} points, by more than "
                 f"{100 * margin:g} for sure, whatever the vote makes of it",
             )
     if comparison.same_originals:
-        flips = comparison.vote.flips
+        flips = comparison.flips
         yield Finding(
             "decisions",
             flips.share <= margin,
             f"{flips.count} of {flips.total} labels ({100 * flips.share:.2f} %) are not those of the same models in "
             f"the reference; allowed are {100 * margin:g} %",
         )
-    yield _not_worse(comparison.vote, margin)
+    yield _not_worse(comparison, margin)
 
 
-def _not_worse(vote: Paired, margin: float) -> Finding:
-    lower = tango_lower(vote.pairs)
-    passed = lower > -margin
-    flips = (
-        f"{vote.flips.count} of {vote.flips.total} labels flip, {100 * vote.pairs.difference:+.2f} points of accuracy"
-    )
-    text = f"{flips}; with 95 % confidence it loses less than {max(0.0, -100 * lower):.2f} points"
+def _not_worse(vote: PairedMetrics, margin: float) -> Finding:
+    lower_points = vote.tango_lower_one_sided_points
+    passed = lower_points > -100 * margin
+    flips = f"{vote.flips.count} of {vote.flips.total} labels flip"
+    moved = f"{flips}, {vote.accuracy_difference_points:+.2f} points of accuracy"
+    text = f"{moved}; with 95 % confidence it loses less than {max(0.0, -lower_points):.2f} points"
     if passed:
         return Finding(_NON_INFERIORITY, True, f"{text}, within the margin of {100 * margin:g}")
     needed = images_needed(margin)

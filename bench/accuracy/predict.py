@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,16 +43,6 @@ class Who:
     members: tuple[str, ...]
     weights: tuple[float, ...]
     sources: tuple[str | None, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data, in the way of docs/bench-json.md."""
-        engine = {
-            "name": self.engine.name,
-            "provider": self.engine.provider,
-            "device": self.engine.device,
-            "version": self.engine.version,
-        }
-        return {"name": self.name, "sha256": self.sha256, "precision": self.precision, "engine": engine}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,186 +1,198 @@
-"""What `bt-bench accuracy` writes: the JSON of docs/bench-json.md, and the verdict that goes into a bundle."""
+"""What `bt-bench accuracy` finds, as values; schema `braintumor.accuracy/1` (docs/bench-json.md)."""
 
-import base64
 import datetime as dt
-import io
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from braintumor import NOTICE
-from braintumor.bench.accuracy.evaluate import AccuracyOptions, Judged, Judgement, unseen
-from braintumor.bench.data.labelled import LabelledImages
-from braintumor.bench.data.study import of_the_study
-from braintumor.bench.metrics.classification import UNANSWERED, decided
-from braintumor.bench.metrics.environment import environment
-from braintumor.runtime.bundle.load import Bundle
+from braintumor.bench.accuracy.comparison import Comparison
+from braintumor.bench.accuracy.gate import EarlyExit, Verdict
+from braintumor.bench.accuracy.robustness import Robustness, Stability
+from braintumor.bench.document import Positive
+from braintumor.bench.metrics.classification import Scores
+from braintumor.bench.metrics.environment import Environment
+from braintumor.runtime.engines.base import EngineInfo
+from braintumor.runtime.prediction import Policy
 
-__all__ = ["SCHEMA", "acceptance", "accuracy_json", "images_json"]
+__all__ = [
+    "AccuracyResult",
+    "AccuracySettings",
+    "BundleResult",
+    "EnsembleResult",
+    "ImagesSummary",
+    "MemberResult",
+    "WrongAnswer",
+]
 
-SCHEMA: Final = "braintumor.accuracy/1"
 
-_PICTURED: Final = 64
-_PICTURE_PX: Final = 112
-_STUDY_PARTS: Final = ("test", "val", "train")
+@dataclass(frozen=True, slots=True)
+class MemberResult:
+    """A member on its own.
+
+    Attributes:
+        name: In the bundle.
+        weight: In the vote.
+        scores: On all images.
+    """
+
+    name: str
+    weight: float
+    scores: Scores
 
 
-def accuracy_json(
-    judgements: Sequence[Judgement],
-    images: LabelledImages,
-    options: AccuracyOptions,
-    command: str,
-    *,
-    about: Mapping[str, Any] | None = None,
-    left: Sequence[Bundle] = (),
-) -> dict[str, Any]:
-    """The whole result.
+@dataclass(frozen=True, slots=True)
+class WrongAnswer:
+    """An image that is decided wrong.
 
-    Args:
-        judgements: One a bundle, at least one.
-        images: What all were asked about; those that flipped are read again for their pictures.
+    Attributes:
+        index: Into the images.
+        name: Of its file.
+        truth: Its class.
+        label: What was decided; None where there is no finite answer.
+        probabilities: Of the vote; None likewise.
+    """
+
+    index: int
+    name: str
+    truth: str
+    label: str | None
+    probabilities: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleResult:
+    """An ensemble and how it does on the images.
+
+    Attributes:
+        name: Of the bundle's folder, or "keras" for the originals of a bundle.
+        sha256: Of the bundle; None for the originals.
+        precision: Of the members; "mixed" where they differ.
+        engine: What it really runs on.
+        scores: Of the vote.
+        near_duplicate_free: The same on the images of which training has seen no like; None where that is not known.
+        members: In the bundle's order.
+        errors: Images that the vote decides wrong.
+        robustness: Under small changes; None where it was not asked for.
+        inference_s: Seconds within the members, for all images.
+        seconds: The same with decoding.
+    """
+
+    name: str
+    sha256: str | None
+    precision: str
+    engine: EngineInfo
+    scores: Scores
+    near_duplicate_free: Scores | None
+    members: tuple[MemberResult, ...]
+    errors: tuple[WrongAnswer, ...]
+    robustness: Robustness | None
+    inference_s: Positive
+    seconds: float
+
+    @property
+    def scores_by_member(self) -> dict[str, Scores]:
+        """Name → scores."""
+        return {one.name: one.scores for one in self.members}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleResult(EnsembleResult):
+    """All that is known of one bundle.
+
+    Attributes:
+        folder: Where it lies.
+        stability: Under other batches and runs.
+        early_exit: None where all members were asked.
+        reference: How its reference does; None without one.
+        comparison: One beside the other.
+        verdict: What becomes of it.
+    """
+
+    folder: str
+    stability: Stability
+    early_exit: EarlyExit | None
+    reference: EnsembleResult | None
+    comparison: Comparison | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesSummary:
+    """What the answers were judged on.
+
+    Attributes:
+        source: The folder or file.
+        count: How many.
+        sha256: Over labels and grey levels.
+        classes: Names; the order of all confusions and probabilities.
+        supports: Class → images.
+        of_the_study: Part of the study → how many are known by name.
+        near_duplicate_free: Of how many training has seen no like; None where that is not known.
+        near_duplicate_free_reason: Why it is not known.
+    """
+
+    source: str
+    count: int
+    sha256: str
+    classes: tuple[str, ...]
+    supports: Mapping[str, int]
+    of_the_study: Mapping[str, int]
+    near_duplicate_free: int | None
+    near_duplicate_free_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracySettings:
+    """What was asked, as far as it moves the figures; see `braintumor.bench.accuracy.evaluate.AccuracyOptions`."""
+
+    batch_size: int
+    policy: Policy
+    margin_points: float
+    robustness: int
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyResult:
+    """One run of `bt-bench accuracy`.
+
+    Attributes:
+        schema: Of the file.
+        notice: What it may be used for.
+        command: What was typed.
+        created_utc: When, ISO 8601.
+        environment: The machine.
+        unfinished: Where the run was cut short, in words; None for a whole one.
+        images: What all were asked about.
         options: What was asked.
-        command: What was typed.
-        about: What `images_json` gives, which reads every image, where it is known already.
-        left: Bundles that are still to be judged.
-
-    Raises:
-        InputError: An image that flipped cannot be read any more.
+        accepted: Whether no bundle is refused, in a run that was not cut short.
+        inference_s: Seconds within the members of all bundles and references, all trials included.
+        bundles: At least one.
     """
-    # Bundles of the same originals share their reference.
-    references = {id(one.reference): one.reference for one in judgements if one.reference is not None}
-    inference_s = sum(one.inference_s for one in judgements) + sum(one.inference_s for one in references.values())
-    return {
-        "schema": SCHEMA,
-        "notice": NOTICE,
-        "command": command,
-        "created_utc": _now(),
-        "environment": environment().to_json(),
-        "unfinished": f"before {', '.join(bundle.folder.name for bundle in left)}" if left else None,
-        "images": dict(about or images_json(images)),
-        "options": {
-            "batch_size": options.batch_size,
-            "policy": options.policy,
-            "margin_points": options.margin_points,
-            "robustness": options.robustness,
-            "threads": options.threads,
-        },
-        "accepted": not left and all(one.verdict.status != "refused" for one in judgements),
-        "inference_s": inference_s,
-        "bundles": [_judgement(one, images) for one in judgements],
-    }
 
+    schema: Literal["braintumor.accuracy/1"] = "braintumor.accuracy/1"
+    notice: str = NOTICE
+    command: str
+    created_utc: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
+    environment: Environment
+    unfinished: str | None
+    images: ImagesSummary
+    options: AccuracySettings
+    accepted: bool
+    inference_s: float
+    bundles: tuple[BundleResult, ...]
 
-def images_json(images: LabelledImages) -> dict[str, Any]:
-    """What the answers were judged on."""
-    known = Counter(found.split for name in images.names if (found := of_the_study(name)) is not None)
-    free = unseen(images)
-    counts = np.bincount(images.labels, minlength=len(images.classes)).tolist()
-    return {
-        "source": str(images.source),
-        "count": len(images),
-        "sha256": images.sha256,
-        "classes": list(images.classes),
-        "supports": dict(zip(images.classes, counts, strict=True)),
-        "of_the_study": {part: known[part] for part in _STUDY_PARTS},
-        "near_duplicate_free": None if free is None else len(free),
-        "near_duplicate_free_reason": None if free is not None else "none of them is a test image of the study",
-    }
-
-
-def acceptance(judgement: Judgement, images: Mapping[str, Any], command: str) -> dict[str, Any] | None:
-    """What goes into the bundle; None where there was no reference to judge by, or a fault was found without one.
-
-    Args:
-        judgement: Of the bundle.
-        images: What `images_json` gives.
-        command: What was typed.
-    """
-    comparison, reference = judgement.comparison, judgement.reference
-    if comparison is None or reference is None:
-        return None
-    vote = judgement.deployed.vote
-    return {
-        "status": judgement.verdict.status,
-        "reason": judgement.verdict.reason,
-        "created_utc": _now(),
-        "command": command,
-        "engine": judgement.deployed.who.engine.name,
-        "engine_version": judgement.deployed.who.engine.version,
-        "reference": reference.who.name,
-        "reference_sha256": reference.who.sha256,
-        "margin_points": judgement.verdict.margin_points,
-        "images": vote.right.total,
-        "images_sha256": images["sha256"],
-        "correct": vote.right.count,
-        "interval": list(vote.right.interval),
-        "reference_correct": reference.vote.right.count,
-        "flips": comparison.vote.flips.count,
-    }
-
-
-def _judgement(one: Judgement, images: LabelledImages) -> dict[str, Any]:
-    return {
-        **_judged(one.deployed, images),
-        "folder": str(one.bundle.folder),
-        "stability": one.stability.to_json(),
-        "early_exit": one.early_exit and one.early_exit.to_json(),
-        "reference": one.reference and _judged(one.reference, images),
-        "comparison": one.comparison and _comparison(one, images),
-        "verdict": one.verdict.to_json(),
-    }
-
-
-def _judged(one: Judged, images: LabelledImages) -> dict[str, Any]:
-    return {
-        **one.who.to_json(),
-        "scores": one.vote.to_json(),
-        "near_duplicate_free": one.near_duplicate_free and one.near_duplicate_free.to_json(),
-        "members": [
-            {"name": name, "weight": weight, "scores": one.members[name].to_json()}
-            for name, weight in zip(one.who.members, one.who.weights, strict=True)
-        ],
-        "errors": _errors(one.answers.vote, images),
-        "robustness": one.robustness and one.robustness.to_json(),
-        "inference_s": one.answers.inference_s,
-        "seconds": one.seconds,
-    }
-
-
-def _errors(vote: NDArray[np.float32], images: LabelledImages) -> list[dict[str, Any]]:
-    answers = decided(vote)
-    return [
-        {
-            "index": index,
-            "name": images.names[index],
-            "truth": images.classes[images.labels[index]],
-            "label": None if answers[index] == UNANSWERED else images.classes[answers[index]],
-            "probabilities": None if answers[index] == UNANSWERED else vote[index].tolist(),
-        }
-        for index in np.flatnonzero(answers != images.labels).tolist()
-    ]
-
-
-def _comparison(one: Judgement, images: LabelledImages) -> dict[str, Any] | None:
-    if one.comparison is None:
-        return None
-    told = one.comparison.to_json()
-    for number, flip in enumerate(told["flipped"]):
-        flip["png_base64"] = _picture(images.read(flip["index"])) if number < _PICTURED else None
-    return told
-
-
-def _picture(pixels: NDArray[np.uint8]) -> str:
-    """A small PNG of an image, in base64."""
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    def __post_init__(self) -> None:
+        """Refuse figures that are of other classes than the images."""
+        classes = self.images.classes
+        if not self.bundles:
+            raise ValueError("there must be at least one bundle")
+        for one in (*self.bundles, *(one.reference for one in self.bundles if one.reference is not None)):
+            if len(one.scores.confusion) != len(classes):
+                raise ValueError(f"the confusion of {one.name} must be of {len(classes)} classes")
+        for flip in (flip for one in self.bundles if one.comparison for flip in one.comparison.flipped):
+            labels = {flip.truth, flip.label, flip.reference_label} - {None}
+            lengths = {len(row) for row in (flip.probabilities, flip.reference_probabilities) if row is not None}
+            if not labels <= set(classes) or not lengths <= {len(classes)}:
+                raise ValueError(f"the flip of {flip.name} must be among {', '.join(classes)}")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,11 @@ from PIL import Image, ImageEnhance
 
 from braintumor.bench.accuracy.predict import ask, vote_of
 from braintumor.bench.data.labelled import LabelledImages
-from braintumor.bench.metrics.classification import decided, share_json
+from braintumor.bench.metrics.classification import decided
 from braintumor.bench.metrics.intervals import Share
 from braintumor.runtime.ensemble import Ensemble
 
-__all__ = ["BATCH_SIZES", "PERTURBATIONS", "RUNS", "Robustness", "Stability", "robustness", "stability"]
+__all__ = ["BATCH_SIZES", "PERTURBATIONS", "RUNS", "Perturbed", "Robustness", "Stability", "robustness", "stability"]
 
 BATCH_SIZES: Final = (1, 7, 32)
 """Alone, a size that divides nothing, and a full batch: some faults show at one of them only."""
@@ -59,18 +59,18 @@ class Stability:
     labels_differing_runs: int
     inference_s: float
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain data; see docs/bench-json.md."""
-        return {
-            "images": self.images,
-            "batch_sizes": list(self.batch_sizes),
-            "max_abs_difference_batches": self.max_abs_difference_batches,
-            "labels_differing_batches": self.labels_differing_batches,
-            "runs": self.runs,
-            "max_abs_difference_runs": self.max_abs_difference_runs,
-            "labels_differing_runs": self.labels_differing_runs,
-            "inference_s": self.inference_s,
-        }
+
+@dataclass(frozen=True, slots=True)
+class Perturbed:
+    """What one small change of the images does.
+
+    Attributes:
+        flips: Images whose label changes.
+        correct: Images decided right in spite of it.
+    """
+
+    flips: Share
+    correct: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +79,13 @@ class Robustness:
 
     Attributes:
         images: How many, drawn evenly over the classes.
-        flips: Perturbation → images whose label changes.
-        right: Perturbation → images decided right in spite of it.
+        perturbations: Name → what it does.
         inference_s: Seconds within the members.
     """
 
     images: int
-    flips: Mapping[str, Share]
-    right: Mapping[str, Share]
+    perturbations: Mapping[str, Perturbed]
     inference_s: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data; see docs/bench-json.md."""
-        return {
-            "images": self.images,
-            "perturbations": {
-                name: {"flips": share_json(self.flips[name]), "correct": share_json(self.right[name])}
-                for name in self.flips
-            },
-            "inference_s": self.inference_s,
-        }
 
 
 def stability(ensemble: Ensemble, images: LabelledImages, tick: Tick) -> Stability:
@@ -197,11 +184,12 @@ def robustness(ensemble: Ensemble, images: LabelledImages, count: int, batch_siz
     few = images.stratified(min(count, len(images)))
     unchanged = ask(ensemble, few, batch_size, tick)
     before, inference_s = decided(unchanged.vote), unchanged.inference_s
-    flips, right = {}, {}
+    found = {}
     for name, perturb in PERTURBATIONS.items():
         changed = ask(ensemble, replace(few, change=perturb), batch_size, tick)
         after = decided(changed.vote)
         inference_s += changed.inference_s
-        flips[name] = Share(int((after != before).sum()), len(few))
-        right[name] = Share(int((after == few.labels).sum()), len(few))
-    return Robustness(len(few), flips, right, inference_s)
+        found[name] = Perturbed(
+            Share.of(int((after != before).sum()), len(few)), Share.of(int((after == few.labels).sum()), len(few))
+        )
+    return Robustness(len(few), found, inference_s)

@@ -39,13 +39,13 @@ def chance(found: Scores) -> float:
     Sum over classes of the share of truths times the share of answers, p_e of J. Cohen 1960, Educational and
     Psychological Measurement 20:37-46. One answer for all images is no better, however the classes are spread.
     """
-    confusion = np.array(found.confusion) / found.right.total
+    confusion = np.array(found.confusion) / found.images
     return float(confusion.sum(axis=0) @ confusion.sum(axis=1))
 
 
 def is_chance(found: Scores) -> bool:
     """Whether the lower end of the accuracy's interval (Clopper-Pearson, 95 %) is not above chance."""
-    low, _ = found.right.interval
+    low, _ = found.interval
     return low <= chance(found)
 
 

@@ -1,12 +1,13 @@
 """How well one set of answers fits the truth: the study's classification report, and what it leaves out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.document import Count
 from braintumor.bench.metrics.intervals import Share, clopper_pearson_lower
 from braintumor.errors import UsageError
 
@@ -14,6 +15,7 @@ __all__ = [
     "HEALTHY",
     "UNANSWERED",
     "ClassScores",
+    "MeanScores",
     "ReliabilityBin",
     "Scores",
     "brier",
@@ -21,9 +23,9 @@ __all__ = [
     "decided",
     "expected_calibration_error",
     "kl_divergence",
+    "label_name",
     "reliability_bins",
     "scores",
-    "share_json",
 ]
 
 HEALTHY: Final = "healthy"
@@ -38,7 +40,7 @@ _BINS: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
-class ClassScores:
+class MeanScores:
     """A line of the classification report.
 
     Attributes:
@@ -52,6 +54,17 @@ class ClassScores:
     recall: float
     f1: float
     support: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores(MeanScores):
+    """The line of one class.
+
+    Attributes:
+        recall_interval: Clopper-Pearson, two-sided.
+    """
+
+    recall_interval: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,84 +82,61 @@ class ReliabilityBin:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """One set of answers against the truth.
 
     Attributes:
-        right: Images decided right, of all. An image without an answer is decided wrong.
+        images: How many.
+        correct: Decided right. An image without an answer is decided wrong.
+        accuracy: Correct / images.
+        interval: Of the accuracy: Clopper-Pearson, two-sided.
+        lower_one_sided: Its one-sided lower bound.
         unanswered: Images whose probabilities are not all finite.
         loss: Mean cross-entropy in nats; None where an image has no answer, as the next two.
         brier: Mean over images of the summed squared errors of all classes, 0..2.
         ece: Expected calibration error of the winner, 0..1, in 15 bins of equal width.
         reliability: Those bins that are not empty; none where an image has no answer.
-        classes: Names, in the order of all that follows.
         confusion: Counts: row is the truth, column the answer. Images without an answer are in no column.
-        per_class: One a class.
-        macro: Unweighted mean over classes.
+        per_class: By name, of the classes that have images.
+        macro: Unweighted mean over these classes.
         weighted: Mean over classes, weighted by support.
         sick_called_healthy: Of all sick, those called healthy; None where no class is called healthy.
         healthy_called_sick: Of all healthy, those called sick.
     """
 
-    right: Share
+    images: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]
+    lower_one_sided: float
     unanswered: int
     loss: float | None
     brier: float | None
     ece: float | None
-    reliability: tuple[ReliabilityBin, ...]
-    classes: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    per_class: tuple[ClassScores, ...]
-    macro: ClassScores
-    weighted: ClassScores
+    reliability: tuple[ReliabilityBin, ...] = ()
+    confusion: tuple[tuple[Count, ...], ...]
+    per_class: Mapping[str, ClassScores]
+    macro: MeanScores
+    weighted: MeanScores
     sick_called_healthy: Share | None
     healthy_called_sick: Share | None
 
-    @property
-    def accuracy(self) -> float:
-        """Decided right / all."""
-        return self.right.share
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data; see docs/bench-json.md."""
-        return {
-            "images": self.right.total,
-            "correct": self.right.count,
-            "accuracy": self.accuracy,
-            "interval": list(self.right.interval),
-            "lower_one_sided": clopper_pearson_lower(self.right.count, self.right.total),
-            "unanswered": self.unanswered,
-            "loss": self.loss,
-            "brier": self.brier,
-            "ece": self.ece,
-            "reliability": [asdict(bin_) for bin_ in self.reliability],
-            "confusion": [list(row) for row in self.confusion],
-            "per_class": {
-                name: asdict(line) | {"recall_interval": list(Share(row[index], line.support).interval)}
-                for index, (name, line, row) in enumerate(
-                    zip(self.classes, self.per_class, self.confusion, strict=True)
-                )
-                if line.support
-            },
-            "macro": asdict(self.macro),
-            "weighted": asdict(self.weighted),
-            "sick_called_healthy": share_json(self.sick_called_healthy),
-            "healthy_called_sick": share_json(self.healthy_called_sick),
-        }
-
-
-def share_json(share: Share | None) -> Mapping[str, Any] | None:
-    """A share with its interval as plain data."""
-    if share is None:
-        return None
-    return {"count": share.count, "total": share.total, "share": share.share, "interval": list(share.interval)}
+    def __post_init__(self) -> None:
+        """Refuse counts that are not of as many classes in both directions."""
+        if {len(row) for row in self.confusion} != {len(self.confusion)}:
+            raise ValueError(f"a confusion of {len(self.confusion)} rows must have as many columns")
 
 
 def decided(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
     """int64 [n]: the most probable class of each row of [n, classes]; `UNANSWERED` where a value is not finite."""
     finite = np.isfinite(probabilities).all(axis=1)
     return np.where(finite, np.where(np.isfinite(probabilities), probabilities, 0).argmax(axis=1), UNANSWERED)
+
+
+def label_name(label: int, classes: Sequence[str]) -> str | None:
+    """The name of what `decided` gives; None for `UNANSWERED`."""
+    return None if label == UNANSWERED else classes[label]
 
 
 def scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
@@ -166,43 +156,50 @@ def scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64], classe
     unanswered = int((answers == UNANSWERED).sum())
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (labels[answers != UNANSWERED], answers[answers != UNANSWERED]), 1)
-    lines = _lines(confusion, np.bincount(labels, minlength=len(classes)))
-    supports = [line.support for line in lines]
+    lines = _lines(confusion, np.bincount(labels, minlength=len(classes)), classes)
     measured = probabilities.astype(np.float64) if not unanswered else None
+    right = Share.of(int((answers == labels).sum()), len(labels))
     return Scores(
-        right=Share(int((answers == labels).sum()), len(labels)),
+        images=right.total,
+        correct=right.count,
+        accuracy=right.share,
+        interval=right.interval,
+        lower_one_sided=clopper_pearson_lower(right.count, right.total),
         unanswered=unanswered,
         loss=None if measured is None else cross_entropy(measured, labels),
         brier=None if measured is None else brier(measured, labels),
         ece=None if measured is None else expected_calibration_error(measured, labels),
         reliability=() if measured is None else reliability_bins(measured, labels),
-        classes=tuple(classes),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         per_class=lines,
-        macro=_mean(lines, [1 if support else 0 for support in supports]),
-        weighted=_mean(lines, supports),
+        macro=_mean(lines.values(), [1] * len(lines)),
+        weighted=_mean(lines.values(), [line.support for line in lines.values()]),
         sick_called_healthy=_mistaken(answers, labels, classes, sick=True),
         healthy_called_sick=_mistaken(answers, labels, classes, sick=False),
     )
 
 
-def _lines(confusion: NDArray[np.int64], supports: NDArray[np.int64]) -> tuple[ClassScores, ...]:
-    lines = []
-    for label, support in enumerate(supports.tolist()):
+def _lines(
+    confusion: NDArray[np.int64], supports: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, ClassScores]:
+    lines = {}
+    for label, (name, support) in enumerate(zip(classes, supports.tolist(), strict=True)):
+        if not support:
+            continue
         right = int(confusion[label, label])
         given = int(confusion[:, label].sum())
+        recall = Share.of(right, support)
         precision = right / given if given else 0.0
-        recall = right / support if support else 0.0
-        f1 = 2 * precision * recall / (precision + recall) if right else 0.0
-        lines.append(ClassScores(precision, recall, f1, support))
-    return tuple(lines)
+        f1 = 2 * precision * recall.share / (precision + recall.share) if right else 0.0
+        lines[name] = ClassScores(precision, recall.share, f1, support, recall.interval)
+    return lines
 
 
-def _mean(lines: Sequence[ClassScores], weights: Sequence[int]) -> ClassScores:
+def _mean(lines: Collection[ClassScores], weights: Sequence[int]) -> MeanScores:
     def mean(values: Sequence[float]) -> float:
         return float(np.average(values, weights=weights))
 
-    return ClassScores(
+    return MeanScores(
         mean([line.precision for line in lines]),
         mean([line.recall for line in lines]),
         mean([line.f1 for line in lines]),
@@ -221,7 +218,7 @@ def _mistaken(
     if not asked.any():
         return None
     wrong = answers == healthy if sick else (answers != healthy) & (answers != UNANSWERED)
-    return Share(int((asked & wrong).sum()), int(asked.sum()))
+    return Share.of(int((asked & wrong).sum()), int(asked.sum()))
 
 
 def cross_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

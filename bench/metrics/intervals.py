@@ -57,7 +57,7 @@ def clopper_pearson_lower(correct: int, total: int, confidence: float = CONFIDEN
     _check_share(correct, total)
     if correct == 0:
         return 0.0
-    return float(_beta().ppf(1 - confidence, correct, total - correct + 1))
+    return float(_stats().beta.ppf(1 - confidence, correct, total - correct + 1))
 
 
 def clopper_pearson_upper(correct: int, total: int, confidence: float = CONFIDENCE) -> float:
@@ -65,7 +65,7 @@ def clopper_pearson_upper(correct: int, total: int, confidence: float = CONFIDEN
     _check_share(correct, total)
     if correct == total:
         return 1.0
-    return float(_beta().ppf(confidence, correct + 1, total - correct))
+    return float(_stats().beta.ppf(confidence, correct + 1, total - correct))
 
 
 def _check_share(correct: int, total: int) -> None:
@@ -73,31 +73,35 @@ def _check_share(correct: int, total: int) -> None:
         raise UsageError(f"{correct} of {total} is no share; allowed is 0 to all of at least one")
 
 
-def _beta() -> Any:
-    return require("scipy.stats", extra="bench", purpose="intervals").beta
+def _stats() -> Any:
+    return require("scipy.stats", extra="bench", purpose="intervals and tests")
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many.
+    """So many of so many, with what that says of others.
 
     Attributes:
         count: 0 to total.
         total: 1 and more.
+        share: Count / total.
+        interval: Clopper-Pearson, two-sided.
     """
 
     count: int
     total: int
+    share: float
+    interval: tuple[float, float]
 
-    @property
-    def share(self) -> float:
-        """Count / total."""
-        return self.count / self.total
+    @classmethod
+    def of(cls, count: int, total: int) -> "Share":
+        """Count of total.
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Clopper-Pearson, two-sided."""
-        return clopper_pearson(self.count, self.total)
+        Raises:
+            UsageError: There is no such share.
+        """
+        interval = clopper_pearson(count, total)
+        return cls(count, total, count / total, interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +153,8 @@ def mcnemar_p(pairs: Pairs) -> float:
     Q. McNemar 1947, Psychometrika 12:153-157; exact form as in M. W. Fagerland, S. Lydersen, P. Laake 2013, BMC
     Medical Research Methodology 13:91. 1 when no pair differs.
     """
-    fewer, more = sorted((pairs.only_first, pairs.only_second))
-    differing = fewer + more
-    # In whole numbers: exact for any count, and no special function.
-    tail = sum(math.comb(differing, k) for k in range(fewer + 1))
-    return float(min(1.0, 2 * tail / 2**differing))
+    differing = pairs.only_first + pairs.only_second
+    return float(_stats().binomtest(pairs.only_first, differing).pvalue) if differing else 1.0
 
 
 def tango_interval(pairs: Pairs, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -200,7 +201,7 @@ def _score(pairs: Pairs, difference: float) -> float:
 
 
 def _normal_quantile(probability: float) -> float:
-    return float(require("scipy.stats", extra="bench", purpose="intervals").norm.ppf(probability))
+    return float(_stats().norm.ppf(probability))
 
 
 def images_needed(margin: float, confidence: float = CONFIDENCE) -> int:

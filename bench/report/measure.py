@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from braintumor.bench.accuracy.evaluate import KERAS, NO_REFERENCE, AccuracyOptions, Judgement, judge
-from braintumor.bench.accuracy.result import accuracy_json, images_json
+from braintumor.bench.accuracy.summary import accuracy_result, images_summary
 from braintumor.bench.data.labelled import LabelledImages, read_labelled
+from braintumor.bench.document import encode
 from braintumor.bench.latency.decisions import Known, Said
 from braintumor.bench.latency.measure import measure_latency
 from braintumor.bench.latency.options import EVERY, LatencyOptions
@@ -51,11 +52,11 @@ class Judging:
         Returns:
             The answers to all images, of each bundle on the engine that it was judged on.
         """
-        about = images_json(self.images)
+        summary = images_summary(self.images)
 
         def keep(judgements: Sequence[Judgement]) -> None:
             left = self.bundles[len(judgements) :]
-            kept(accuracy_json(judgements, self.images, self.options, self.command, about=about, left=left))
+            kept(encode(accuracy_result(judgements, summary, self.options, self.command, left)))
 
         return self._said(judge(self.bundles, self.images, self.options, _Told(told), kept=keep))
 
@@ -65,9 +66,7 @@ class Judging:
             return {}
         order = self.images.stratified_order(len(self.images))
         return {
-            (one.deployed.who.sha256, one.deployed.who.engine.name): Said(
-                one.deployed.answers.vote[order], one.deployed.answers.members[:, order]
-            )
+            (one.result.sha256, one.result.engine.name): Said(one.answers.vote[order], one.answers.members[:, order])
             for one in judgements
         }
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braintumor.bench.accuracy.comparison import compared, paired
+from braintumor.bench.accuracy.comparison import compare_predictions
 from braintumor.bench.accuracy.evaluate import unseen
 from braintumor.bench.accuracy.gate import Evidence, judged
 from braintumor.bench.accuracy.predict import Answers, Who, ask, keras_ensemble, who
@@ -21,6 +21,7 @@ from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.data.study import near_duplicate_free
 from braintumor.bench.metrics.classification import scores
+from braintumor.bench.metrics.paired import paired_metrics
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import load_bundle
@@ -142,7 +143,7 @@ def test_an_engine_that_depends_on_them_is_found_out_and_refused(
     healthy = scores(np.eye(4, dtype=np.float32)[images.labels], images.labels, CLASSES)
     ensemble.members.engines = tuple(Faulty(engine, fails, at) for engine in ensemble.members.engines)  # type: ignore[assignment]
     found = stability(ensemble, images, nothing)
-    verdict = judged(Evidence(healthy, {"plain": healthy}, found, None))
+    verdict = judged(Evidence(CLASSES, healthy, {"plain": healthy}, found, None))
     assert verdict.status == "refused"
     assert check in {one.check for one in verdict.findings if not one.passed}
 
@@ -165,8 +166,8 @@ def test_flips_are_those_against_the_same_ensembles_own_answers(ensemble: Ensemb
     before = ask(ensemble, few, 12, nothing).vote.argmax(axis=1)
     for name, change in PERTURBATIONS.items():
         after = ask(ensemble, dataclasses.replace(few, change=change), 12, nothing).vote.argmax(axis=1)
-        assert found.flips[name].count == (before != after).sum()
-        assert found.right[name].count == (after == few.labels).sum()
+        assert found.perturbations[name].flips.count == (before != after).sum()
+        assert found.perturbations[name].correct.count == (after == few.labels).sum()
 
 
 def made(name: str, said: NDArray[np.float32], *members: str) -> tuple[Who, Answers]:
@@ -181,8 +182,9 @@ def test_a_comparison_lists_every_flip_with_both_labels_and_margins(images: Labe
     before[np.arange(40), images.labels] = 0.7
     after = before.copy()
     after[5] = [0.45, 0.25, 0.2, 0.1]
-    found = compared(made("reference", before, "a", "b"), made("deployed", after, "b", "new"), images, [4, 5])
-    (flip,) = found.flips
+    pair = made("reference", before, "a", "b"), made("deployed", after, "b", "new")
+    found = compare_predictions(*pair, images, [4, 5])
+    (flip,) = found.flipped
     assert (flip.index, flip.name, flip.truth, flip.reference_label, flip.label) == (
         5,
         "5.png",
@@ -190,13 +192,13 @@ def test_a_comparison_lists_every_flip_with_both_labels_and_margins(images: Labe
         "healthy",
         "glioma",
     )
-    told = flip.to_json()
-    assert (told["reference_margin"], told["margin"]) == pytest.approx((0.6, 0.2))
-    assert (found.vote.pairs.only_first, found.vote.pairs.only_second) == (1, 0)
+    assert (flip.reference_margin, flip.margin) == pytest.approx((0.6, 0.2))
+    assert flip.png_base64 is not None
+    assert (found.only_reference_right, found.only_deployed_right) == (1, 0)
     assert found.near_duplicate_free is not None
     assert found.near_duplicate_free.pairs.images == 2
-    assert (found.missing, found.added, tuple(found.members)) == (("a",), ("new",), ("b",))
-    assert found.vote.max_abs_difference == pytest.approx(0.45)
+    assert (found.missing_members, found.added_members, tuple(found.members)) == (("a",), ("new",), ("b",))
+    assert found.max_abs_difference == pytest.approx(0.45)
 
 
 def test_where_an_answer_is_not_finite_the_pairs_are_counted_and_the_distances_left_out() -> None:
@@ -204,9 +206,9 @@ def test_where_an_answer_is_not_finite_the_pairs_are_counted_and_the_distances_l
     said[:, 0] = 0.3
     broken = said.copy()
     broken[1] = np.nan
-    found = paired(said, broken, np.array([0, 0, 1]))
-    assert (found.flips.count, found.pairs.only_first) == (1, 1)
-    assert found.max_abs_difference is found.kl_mean is found.margin is None
+    found = paired_metrics(said, broken, np.array([0, 0, 1]))
+    assert (found.flips.count, found.only_reference_right) == (1, 1)
+    assert found.max_abs_difference is found.kl_mean_nats is found.margin_mean is None
 
 
 def test_the_part_that_training_has_not_seen_is_found_by_name(images: LabelledImages) -> None:

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from braintumor.bench.document import encode
 from braintumor.bench.metrics.classification import (
     UNANSWERED,
     brier,
@@ -35,8 +36,7 @@ def test_the_report_is_that_of_scikit_learn() -> None:
     wanted = metrics.classification_report(
         labels, probabilities.argmax(axis=1), target_names=CLASSES, output_dict=True
     )
-    lines = dict(zip(CLASSES, found.per_class, strict=True))
-    for name, line in {**lines, "macro avg": found.macro, "weighted avg": found.weighted}.items():
+    for name, line in {**found.per_class, "macro avg": found.macro, "weighted avg": found.weighted}.items():
         assert (line.precision, line.recall, line.f1, line.support) == pytest.approx(
             tuple(wanted[name][key] for key in ("precision", "recall", "f1-score", "support"))
         )
@@ -52,18 +52,18 @@ def test_a_sick_one_called_healthy_and_a_healthy_one_called_sick_are_counted_eac
     truth = np.array([0, 0, 2, 3, 1, 1, 1])
     said = np.array([1, 0, 1, 2, 1, 3, 1])
     found = scores(np.eye(4, dtype=np.float32)[said], truth, CLASSES)
-    assert found.sick_called_healthy == Share(2, 4)
-    assert found.healthy_called_sick == Share(1, 3)
+    assert found.sick_called_healthy == Share.of(2, 4)
+    assert found.healthy_called_sick == Share.of(1, 3)
 
 
 def test_none_of_504_sick_called_healthy_is_stated_with_its_interval() -> None:
     truth = np.repeat([0, 1, 2, 3], [158, 199, 183, 163])
-    found = scores(np.eye(4, dtype=np.float32)[truth], truth, CLASSES).to_json()
-    assert found["interval"] == pytest.approx([0.99477, 1.0], abs=5e-6)
-    assert found["lower_one_sided"] == pytest.approx(0.99575, abs=5e-6)
-    assert found["sick_called_healthy"]["count"] == 0
-    assert found["sick_called_healthy"]["total"] == 504
-    assert found["sick_called_healthy"]["interval"] == pytest.approx([0, 1 - 0.025 ** (1 / 504)])
+    found = scores(np.eye(4, dtype=np.float32)[truth], truth, CLASSES)
+    assert found.interval == pytest.approx([0.99477, 1.0], abs=5e-6)
+    assert found.lower_one_sided == pytest.approx(0.99575, abs=5e-6)
+    assert found.sick_called_healthy is not None
+    assert (found.sick_called_healthy.count, found.sick_called_healthy.total) == (0, 504)
+    assert found.sick_called_healthy.interval == pytest.approx([0, 1 - 0.025 ** (1 / 504)])
 
 
 def test_without_a_class_called_healthy_nothing_is_said_of_it() -> None:
@@ -78,10 +78,10 @@ def test_an_image_without_finite_probabilities_is_wrong_and_never_a_class() -> N
     assert (decided(probabilities) == UNANSWERED).tolist() == [index in {2, 5} for index in range(8)]
     found = scores(probabilities, labels, CLASSES)
     assert found.unanswered == 2
-    assert found.right.total == 8
+    assert found.images == 8
     assert sum(map(sum, found.confusion)) == 6
     assert found.loss is found.brier is found.ece is None
-    json.dumps(found.to_json(), allow_nan=False)
+    json.dumps(encode(found), allow_nan=False)
 
 
 def test_brier_is_0_for_certain_right_answers_and_2_for_certain_wrong_ones() -> None:

@@ -17,6 +17,7 @@ from braintumor.bench.accuracy.gate import EarlyExit, Evidence, judged
 from braintumor.bench.cli import main
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.errors import UsageError
+from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.acceptance import manifest_text
 from braintumor.runtime.bundle.checksum import sealed
 from braintumor.runtime.bundle.load import MANIFEST, Bundle, load_bundle
@@ -90,18 +91,18 @@ def verdict(images: LabelledImages, originals: dict[str, Path]) -> Callable[...,
 
 def failed(found: Judgement) -> dict[str, str]:
     """The findings that refused it."""
-    return {one.check: one.text for one in found.verdict.findings if not one.passed}
+    return {one.check: one.text for one in found.result.verdict.findings if not one.passed}
 
 
 def test_an_honest_export_is_accepted_beside_keras(verdict: Callable[..., Judgement], honest: Bundle) -> None:
     found = verdict(honest)
-    assert found.verdict.status == "accepted", found.verdict.reason
-    assert found.comparison is not None
-    assert found.comparison.vote.flips.count == 0
-    assert found.comparison.vote.max_abs_difference is not None
-    assert found.comparison.vote.max_abs_difference < 1e-5
+    assert found.result.verdict.status == "accepted", found.result.verdict.reason
+    assert found.result.comparison is not None
+    assert found.result.comparison.flips.count == 0
+    assert found.result.comparison.max_abs_difference is not None
+    assert found.result.comparison.max_abs_difference < 1e-5
     # The ensemble is right often, and not always: the verdict was no matter of course.
-    assert 0.85 < found.deployed.vote.accuracy < 0.99
+    assert 0.85 < found.result.scores.accuracy < 0.99
 
 
 def test_an_honest_half_precision_is_accepted_beside_full_precision(
@@ -109,7 +110,7 @@ def test_an_honest_half_precision_is_accepted_beside_full_precision(
 ) -> None:
     half = trained.exported(tmp_path / "fp16", originals, "fp16", b={"preprocess": "tf"})
     found = verdict(half, reference=honest, reference_engine="onnxruntime-cpu")
-    assert found.verdict.status == "accepted", found.verdict.reason
+    assert found.result.verdict.status == "accepted", found.result.verdict.reason
 
 
 def test_swapped_classes_of_all_members_are_refused_even_beside_originals_with_the_same_mistake(
@@ -119,9 +120,9 @@ def test_swapped_classes_of_all_members_are_refused_even_beside_originals_with_t
     wrong = {"classes": order}
     swapped = trained.exported(tmp_path / "swapped", originals, a=wrong, b={**wrong, "preprocess": "tf"})
     found = verdict(swapped)
-    assert found.verdict.status == "refused"
-    assert found.comparison is not None
-    assert found.comparison.vote.flips.count == 0
+    assert found.result.verdict.status == "refused"
+    assert found.result.comparison is not None
+    assert found.result.comparison.flips.count == 0
     assert failed(found).keys() == {"classes"}
     # What the models really give: what is to be typed.
     assert "export it again with --classes glioma,healthy,meningioma,pituitary" in failed(found)["classes"]
@@ -132,7 +133,7 @@ def test_swapped_classes_of_one_member_are_refused_and_the_member_is_named(
 ) -> None:
     wrong = {"classes": ("glioma", "healthy", "pituitary", "meningioma")}
     found = verdict(trained.exported(tmp_path / "swapped", originals, a=wrong, b={"preprocess": "tf"}))
-    assert found.verdict.status == "refused"
+    assert found.result.verdict.status == "refused"
     told = "a fits the truth if its outputs are taken as glioma,healthy,meningioma,pituitary"
     assert failed(found)["classes"].startswith(told)
 
@@ -142,7 +143,7 @@ def test_a_member_exported_with_the_wrong_scaling_is_refused_beside_a_right_one(
 ) -> None:
     wrong = trained.exported(tmp_path / "unscaled", originals, b={"preprocess": "none"})
     found = verdict(wrong, reference=honest, reference_engine="onnxruntime-cpu")
-    assert found.verdict.status == "refused"
+    assert found.result.verdict.status == "refused"
     assert failed(found)["member accuracy"].startswith("b is worse than its reference")
 
 
@@ -154,7 +155,7 @@ def test_a_wrong_scaling_in_the_graph_is_refused_beside_keras(
         trained.rewrite(factor, lambda value: value * 127.5 / 255)
 
     found = verdict(trained.tampered(honest, tmp_path / "scaled", "b", scale))
-    assert found.verdict.status == "refused"
+    assert found.result.verdict.status == "refused"
     assert {"non-inferiority", "member accuracy"} & failed(found).keys()
 
 
@@ -173,7 +174,7 @@ def test_an_overflow_of_half_precision_in_one_layer_is_refused_and_named(
         reference=honest,
         reference_engine="onnxruntime-cpu",
     )
-    assert found.verdict.status == "refused"
+    assert found.result.verdict.status == "refused"
     assert f"a for {IMAGES} of {IMAGES} images" in failed(found)["finite"]
     assert "non-inferiority" in failed(found)
 
@@ -183,7 +184,7 @@ def test_a_missing_member_is_refused_and_named(
 ) -> None:
     fewer = trained.exported(tmp_path / "fewer", {"a": originals["a"]})
     found = verdict(fewer, reference=honest, reference_engine="onnxruntime-cpu")
-    assert found.verdict.status == "refused"
+    assert found.result.verdict.status == "refused"
     assert "the reference has b" in failed(found)["members"]
 
 
@@ -202,12 +203,12 @@ def test_a_quantisation_that_flips_one_percent_of_the_images_is_refused(
             reference=honest,
             reference_engine="onnxruntime-cpu",
         )
-        assert found.comparison is not None
-        if found.comparison.vote.flips.share >= 0.01:
+        assert found.result.comparison is not None
+        if found.result.comparison.flips.share >= 0.01:
             break
     # No landslide: a tenth of the labels flipping would be seen without statistics.
-    assert 0.01 <= found.comparison.vote.flips.share < 0.1
-    assert found.verdict.status == "refused"
+    assert 0.01 <= found.result.comparison.flips.share < 0.1
+    assert found.result.verdict.status == "refused"
     # Whether those labels turned out better or worse.
     assert "decisions" in failed(found)
 
@@ -215,26 +216,26 @@ def test_a_quantisation_that_flips_one_percent_of_the_images_is_refused(
 def test_too_few_images_accept_nothing_and_the_number_needed_is_told(images: LabelledImages, honest: Bundle) -> None:
     options = AccuracyOptions(engine="onnxruntime-cpu", reference=honest, reference_engine="onnxruntime-cpu")
     found = judge([honest], images.stratified(100), options, Silent())[0]
-    assert found.verdict.status == "refused"
-    assert "at least 539 are needed" in found.verdict.reason
+    assert found.result.verdict.status == "refused"
+    assert "at least 539 are needed" in found.result.verdict.reason
 
 
 def test_without_a_reference_nothing_is_accepted(verdict: Callable[..., Judgement], honest: Bundle) -> None:
     found = verdict(honest, reference="none")
-    assert found.verdict.status == "unjudged"
-    assert found.comparison is None
+    assert found.result.verdict.status == "unjudged"
+    assert found.result.comparison is None
 
 
 def test_early_exit_is_judged_by_the_labels_of_the_full_vote(
     verdict: Callable[..., Judgement], honest: Bundle
 ) -> None:
     found = verdict(honest, reference="none", policy="early-exit")
-    assert found.early_exit is not None
-    assert found.early_exit.labels_differing == 0
-    assert 1 < found.early_exit.members_run_mean < 2
-    evidence = Evidence(
-        found.deployed.vote, found.deployed.members, found.stability, None, EarlyExit(100, 2, 1.1, 1, 1.0, 2.0)
-    )
+    assert found.result.early_exit is not None
+    assert found.result.early_exit.labels_differing == 0
+    assert 1 < found.result.early_exit.members_run_mean < 2
+    one = found.result
+    early = EarlyExit(100, 2, 1.1, 1, 1.0, 2.0)
+    evidence = Evidence(CLASSES, one.scores, one.scores_by_member, one.stability, None, early)
     assert judged(evidence).status == "refused"
 
 

@@ -37,7 +37,7 @@ def test_clopper_pearson_gives_published_intervals() -> None:
 def test_the_bounds_of_none_mirror_those_of_all() -> None:
     assert clopper_pearson_upper(0, 703) == pytest.approx(1 - clopper_pearson_lower(703, 703))
     assert (clopper_pearson_lower(0, 5), clopper_pearson_upper(5, 5)) == (0.0, 1.0)
-    assert Share(1, 4).share == 0.25
+    assert Share.of(1, 4).share == 0.25
 
 
 @pytest.mark.parametrize(("correct", "total"), [(-1, 5), (6, 5), (0, 0)])

@@ -110,10 +110,10 @@ def test_swapped_names_are_found_among_any_number(count: int) -> None:
     answers = np.argsort(meant)[labels]
     answers[rng.random(len(answers)) < 0.1] = 0
     found = answered(labels, answers, classes)
-    better = better_order(found)
+    better = better_order(found, classes)
     assert better == tuple(classes[index] for index in meant)
-    assert better_order(answered(labels, labels, classes)) is None
-    assert lost_members({"swapped": found}) == []
+    assert better_order(answered(labels, labels, classes), classes) is None
+    assert lost_members({"swapped": found}, classes) == []
     # The model's outputs were named in another order than the bundle's.
     source = classes[::-1]
     named = order_of_outputs(source, classes, better)
@@ -123,11 +123,12 @@ def test_swapped_names_are_found_among_any_number(count: int) -> None:
 
 def test_one_answer_for_all_is_chance_however_the_classes_are_spread() -> None:
     labels = np.array([0] * 90 + [1] * 10)
-    constant = answered(labels, np.zeros(100, int), ("healthy", "sick"))
+    classes = ("healthy", "sick")
+    constant = answered(labels, np.zeros(100, int), classes)
     assert constant.accuracy == chance(constant) == pytest.approx(0.9)
     assert is_chance(constant)
-    able = answered(labels, np.r_[labels[:98], 0, 0], ("healthy", "sick"))
+    able = answered(labels, np.r_[labels[:98], 0, 0], classes)
     assert not is_chance(able)
-    ((passed, text),) = [(one.passed, one.text) for one in chance_findings({"m": constant}, {"m": None})]
+    ((passed, text),) = [(one.passed, one.text) for one in chance_findings({"m": constant}, classes, {"m": None})]
     assert not passed
     assert "no other --preprocess makes it better" in text
