@@ -23,6 +23,7 @@ from braintumor.training.data.cli import main
 from braintumor.training.data.dataset import load_dataset, save_dataset
 from braintumor.training.data.hashing import phash
 from braintumor.training.data.prepare import opened, prepare
+from braintumor.training.data.shortcuts import audit_shortcuts
 
 _FOLDERS = {"glioma": "glioma", "healthy": "notumor", "meningioma": "meningioma_tumor", "pituitary": "pituitary"}
 
@@ -183,8 +184,9 @@ def test_audit_finds_planted_copies(parts: Any) -> None:
     assert findings.exact_across_classes == 2
     assert findings.test_with_neighbour_flipped[0] >= findings.test_with_neighbour[0] + 1
     assert any(pair.exact and {pair.first, pair.second} == {5, 120} for pair in pairs)
-    page = audit_page(findings, pairs, parts, shown=3)
-    assert page.count("<figure>") == 3
+    shortcuts = audit_shortcuts({"level": np.arange(20.0)[:, None]}, ["healthy"] * 10 + ["glioma"] * 10)
+    page = audit_page(findings, pairs, parts, shortcuts, shown=3)
+    assert page.count("<figure>") == 4
     assert "phantom-3-0.png" in page
 
 

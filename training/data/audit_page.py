@@ -10,6 +10,8 @@ from braintumor.bench.report.html import Markup, figure, markup, page, paragraph
 from braintumor.models.labels import CLASSES
 from braintumor.training.data.audit import NEAR, Audit, Pair
 from braintumor.training.data.dataset import Dataset
+from braintumor.training.data.shortcuts import ShortcutAudit
+from braintumor.training.data.shortcuts_page import shortcuts_section
 
 __all__ = ["audit_page"]
 
@@ -22,17 +24,25 @@ tested on a picture it was trained on is tested on its memory: figures on the te
 on its near-duplicate-free part."""
 
 
-def audit_page(findings: Audit, pairs: Sequence[Pair], parts: dict[Split, Dataset], *, shown: int = 48) -> str:
+def audit_page(
+    findings: Audit,
+    pairs: Sequence[Pair],
+    parts: dict[Split, Dataset],
+    shortcuts: ShortcutAudit,
+    *,
+    shown: int = 48,
+) -> str:
     """The page as text.
 
     Args:
         findings: What was found.
         pairs: Worst first.
         parts: The audited images, for the pictures.
+        shortcuts: What gives the class away.
         shown: How many pairs.
     """
     about = f"{findings.images:,} images, {findings.test_images:,} of them for testing"
-    return page("Data audit", about, _sections(findings, pairs, parts, shown))
+    return page("Data audit", about, [*_sections(findings, pairs, parts, shown), shortcuts_section(shortcuts)])
 
 
 def _sections(findings: Audit, pairs: Sequence[Pair], parts: dict[Split, Dataset], shown: int) -> Iterator[Markup]:

@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -14,6 +15,7 @@ from braintumor.errors import UnavailableError
 if TYPE_CHECKING:
     from braintumor.bench.data.manifest import Split
     from braintumor.training.data.dataset import Dataset
+    from braintumor.training.data.shortcuts import ShortcutAudit
 
 __all__ = ["main"]
 
@@ -146,26 +148,90 @@ def _tumours(source: Path, parts: Path | None) -> "dict[Split, Dataset]":
 @click.option("--out", type=click.Path(path_type=Path), default=Path("audit"), show_default=True, help="Folder.")
 @debug_option
 def audit(*, data: Path, out: Path) -> None:
-    """Look for copies, near-duplicates and leakage in a prepared file; writes audit.json and audit.html."""
-    from braintumor.files import atomic_text, output_error
-    from braintumor.training.data import audit as room
-    from braintumor.training.data.audit_page import audit_page
-    from braintumor.training.data.dataset import load_dataset
+    """Look for what makes figures on a collection better than they are.
 
-    parts = load_dataset(data)
-    with Console(stderr=True).status("hashing and comparing"):
-        findings, pairs = room.audit(parts)
+    DATA is a file of bt-data prepare (copies, near-duplicates, leakage, shortcuts in the pixels) or a folder or .zip
+    with one folder a class (shortcuts in the files and the pixels: what tells the class without anatomy). Writes
+    audit.html and audit.json or shortcuts.json.
+    """
+    from braintumor.files import output_error
+
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(out, error) from error
-    with atomic_text(out / "audit.json") as stream:
-        json.dump(findings.to_json(), stream, indent=1)
-    with atomic_text(out / "audit.html") as stream:
-        stream.write(audit_page(findings, pairs, parts))
-    click.echo(
+    prepared = data.is_file() and data.suffix.lower() != ".zip"
+    for line in _audit_prepared(data, out) if prepared else _audit_folder(data, out):
+        click.echo(line)
+    click.echo(f"see {out / 'audit.html'}")
+
+
+def _audit_prepared(data: Path, out: Path) -> Iterator[str]:
+    from braintumor.bench.data.manifest import SPLITS
+    from braintumor.models.labels import CLASSES
+    from braintumor.training.data import audit as room
+    from braintumor.training.data.audit_page import audit_page
+    from braintumor.training.data.dataset import load_dataset
+    from braintumor.training.data.shortcuts import audit_shortcuts, columns, pixel_cues
+
+    parts = load_dataset(data)
+    with Console(stderr=True).status("hashing and comparing") as status:
+        findings, pairs = room.audit(parts)
+        status.update("measuring what is not anatomy")
+        shown = [parts[split] for split in SPLITS]
+        names = [name for part in shown for name in part.files]
+        cues = columns([pixel_cues(image) for part in shown for image in part.images], names)
+        labels = [CLASSES[int(label)] for part in shown for label in part.labels]
+        shortcuts = audit_shortcuts(cues, labels, tick=lambda name: status.update(f"telling classes from {name}"))
+    _write_json(out / "audit.json", findings.to_json())
+    _write_json(out / "shortcuts.json", shortcuts.to_json())
+    _write(out / "audit.html", audit_page(findings, pairs, parts, shortcuts))
+    yield (
         f"{findings.images} images, {findings.exact_extras} exact copies, {findings.test_with_exact_copy} test "
         f"images with an exact copy and {findings.test_with_neighbour[room.NEAR]} with a neighbour "
-        f"at {room.NEAR} bits or "
-        f"fewer in train or val; see {out / 'audit.html'}"
+        f"at {room.NEAR} bits or fewer in train or val"
     )
+    yield from _shortcut_lines(shortcuts)
+
+
+def _audit_folder(data: Path, out: Path) -> Iterator[str]:
+    from braintumor.training.data.prepare import opened
+    from braintumor.training.data.shortcuts import audit_shortcuts, read_folder
+    from braintumor.training.data.shortcuts_page import shortcuts_page
+
+    count = 0
+    with opened(data) as folder, Console(stderr=True).status("reading") as status:
+
+        def tick() -> None:
+            nonlocal count
+            count += 1
+            status.update(f"reading: {count} images")
+
+        cues, labels, unreadable = read_folder(folder, tick=tick)
+        found = audit_shortcuts(
+            cues, labels, unreadable=unreadable, tick=lambda name: status.update(f"telling classes from {name}")
+        )
+    for line in unreadable:
+        click.echo(f"unreadable: {line}", err=True)
+    _write_json(out / "shortcuts.json", found.to_json())
+    _write(out / "audit.html", shortcuts_page(found))
+    yield from _shortcut_lines(found)
+
+
+def _shortcut_lines(found: "ShortcutAudit") -> Iterator[str]:
+    told = "healthy or not" if found.healthy_chance else "the class"
+    chance = found.healthy_chance or found.chance
+    yield f"{told}, told without anatomy (chance {100 * chance.share:.1f} %):"
+    for cue in found.cues:
+        yield f"  {100 * (cue.healthy or cue.classes).share:5.1f} %  {cue.name}"
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    _write(path, json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _write(path: Path, text: str) -> None:
+    from braintumor.files import atomic_text
+
+    with atomic_text(path) as stream:
+        stream.write(text)
