@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.document import field_values
 from braintumor.bench.latency.images import TimedImages
 from braintumor.bench.latency.options import LatencyOptions
 from braintumor.bench.latency.process import ContenderProcess
@@ -63,16 +64,20 @@ def decide(one: Running, images: TimedImages, batch: int, known: Known) -> None:
         return
     images.complete()
     parts = [list(range(start, min(start + batch, total))) for start in range(0, total, batch)]
-    told = [one.process.answer([part], answers=True) for part in parts]
-    one.votes = np.concatenate([np.array(answer["votes"][0], np.float32) for answer in told])
-    if told[0]["members"][0] is not None:
-        one.members = np.concatenate([np.array(answer["members"][0], np.float32) for answer in told], axis=1)
+    answers = [one.process.answer([part], answers=True) for part in parts]
+    one.votes = np.concatenate([np.array(answer.votes[0], np.float32) for answer in answers])
+    if answers[0].members[0] is not None:
+        one.members = np.concatenate([np.array(answer.members[0], np.float32) for answer in answers], axis=1)
 
 
 def result_of(one: Running, first: Running, images: TimedImages) -> ContenderResult:
     """All that was measured so far, and what it decided beside the first."""
     return ContenderResult(
-        one.key, one.process.info, one.cold_start, tuple(one.batches), _decisions(one, first, images)
+        key=one.key,
+        **field_values(one.process.info),
+        cold_start=one.cold_start,
+        batches=tuple(one.batches),
+        decisions=_decisions(one, first, images),
     )
 
 
@@ -87,6 +92,7 @@ def _decisions(one: Running, first: Running, images: TimedImages) -> Decisions |
         flips=int((labels != first.votes.argmax(axis=1)).sum()),
         max_abs_difference=float(np.abs(one.votes - first.votes).max()),
         interval=None if correct is None else _interval(correct, len(labels)),
+        accuracy=None if correct is None else correct / len(labels),
     )
 
 
@@ -116,8 +122,7 @@ def pareto_of(running: Sequence[Running], images: TimedImages, options: LatencyO
 def _judged(one: Running, times: BatchTimes, labels: NDArray[np.int64]) -> Measured:
     assert one.bundle is not None and one.members is not None  # noqa: S101, PT018 - the caller has looked
     info = one.process.info
-    member_ms = {name: samples.percentile_ms(50) for name, samples in times.members.items()}
-    whole_ms = times.samples.percentile_ms(50)
+    member_ms = {name: samples.p50_ms for name, samples in times.members.items()}
     return Measured(
         contender=one.key,
         precision=info.precision,
@@ -127,6 +132,6 @@ def _judged(one: Running, times: BatchTimes, labels: NDArray[np.int64]) -> Measu
         labels=labels,
         member_ms=member_ms,
         # Members that work at the same time take less together than one by one.
-        shared_ms=max(0.0, whole_ms - sum(member_ms.values())),
+        shared_ms=max(0.0, times.p50_ms - sum(member_ms.values())),
         batch=times.batch,
     )

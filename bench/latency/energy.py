@@ -7,10 +7,10 @@ its other users included.
 
 import ctypes
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from braintumor.bench.latency.runners.base import Contender
 from braintumor.bench.metrics.timing import now_ms
@@ -30,26 +30,14 @@ class Energy:
         images: Answered in that time.
         seconds: How long it was.
         reason: Why it was not measured; "" where it was.
+        joule_per_image: None where it was not measured.
     """
 
     joule: float | None = None
     images: int = 0
     seconds: float = 0.0
     reason: str = ""
-
-    @property
-    def joule_per_image(self) -> float | None:
-        """None where it was not measured."""
-        return None if self.joule is None or not self.images else self.joule / self.images
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {**asdict(self), "joule_per_image": self.joule_per_image}
-
-    @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> "Energy":
-        """From what `to_json` gave."""
-        return cls(told["joule"], told["images"], told["seconds"], told["reason"])
+    joule_per_image: float | None = None
 
 
 def energy_of(contender: Contender, batches: Sequence[Sequence[Path]], *, seconds: float) -> Energy:
@@ -70,7 +58,8 @@ def energy_of(contender: Contender, batches: Sequence[Sequence[Path]], *, second
             for batch in batches:
                 contender.answer(batch)
                 images += len(batch)
-        return Energy(gpu_joule(int(index or 0)) - before, images, (now_ms() - start) / 1000.0)
+        joule, taken_s = gpu_joule(int(index or 0)) - before, (now_ms() - start) / 1000.0
+        return Energy(joule, images, taken_s, joule_per_image=joule / images)
     except UnavailableError as error:
         return Energy(reason=str(error))
 

@@ -35,20 +35,6 @@ class DeviceTimes:
     compute: Samples | None = None
     reason: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "host_to_device": None if self.host_to_device is None else self.host_to_device.to_json(),
-            "compute": None if self.compute is None else self.compute.to_json(),
-            "reason": self.reason,
-        }
-
-    @classmethod
-    def from_json(cls, told: Any) -> "DeviceTimes":
-        """From what `to_json` gave."""
-        found = [told[name] and Samples(tuple(told[name]["samples_ms"])) for name in ("host_to_device", "compute")]
-        return cls(found[0], found[1], told["reason"])
-
 
 def device_times(contender: Contender, paths: Sequence[Path], *, calls: int) -> DeviceTimes:
     """Time a batch on the GPU; without one, say why not.
@@ -70,7 +56,7 @@ def device_times(contender: Contender, paths: Sequence[Path], *, calls: int) -> 
         copies = [clock.copied_ms(list(images.values())) for _ in range(calls)]
     except UnavailableError as error:
         return DeviceTimes(reason=str(error))
-    return DeviceTimes(Samples(tuple(copies)), Samples(tuple(with_copy)))
+    return DeviceTimes(Samples.of(copies), Samples.of(with_copy))
 
 
 class _Events:

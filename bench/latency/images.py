@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from PIL import Image
 
 from braintumor.bench.data.labelled import read_labelled
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.bench.latency.result import TimedSummary
 from braintumor.models.labels import CLASSES
 
 __all__ = ["DEFAULT_COUNT", "TimedImages", "timed_images"]
@@ -39,14 +40,10 @@ class TimedImages:
     timed: int
     unwritten: Mapping[Path, NDArray[np.uint8]] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain data; see docs/bench-json.md."""
-        return {
-            "source": self.source,
-            "count": self.timed,
-            "decided": len(self.paths),
-            "labelled": self.labels is not None,
-        }
+    @property
+    def summary(self) -> TimedSummary:
+        """What a reader needs to know of them."""
+        return TimedSummary(self.source, self.timed, len(self.paths), self.labels is not None)
 
     def complete(self) -> None:
         """Make the files that are not there yet."""

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, count
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
+from braintumor.bench.document import field_values
 from braintumor.bench.latency.decisions import Known, Running, decide, pareto_of, result_of
-from braintumor.bench.latency.energy import Energy
-from braintumor.bench.latency.gpu import DeviceTimes
 from braintumor.bench.latency.images import TimedImages, timed_images
 from braintumor.bench.latency.options import LatencyOptions, Planned, planned, shared_classes
 from braintumor.bench.latency.process import ContenderProcess
@@ -29,6 +28,7 @@ from braintumor.bench.latency.result import (
     LatencyResult,
     Skipped,
 )
+from braintumor.bench.latency.runners.base import Call
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.ratio import paired_ratio
 from braintumor.bench.metrics.stability import is_stable, measure_until_stable
@@ -74,13 +74,15 @@ def measure_latency(
         comparisons: list[Comparison] = []
 
         def so_far(unfinished: str | None) -> LatencyResult:
+            contenders = tuple(result_of(one, running[0], images) for one in running)
             return LatencyResult(
                 command=options.command,
-                images=images.to_json(),
-                options=options.to_json(),
+                images=images.summary,
+                options=options.settings,
                 environment=begun,
                 timer_overhead_ms=timer_overhead_ms(),
-                contenders=tuple(result_of(one, running[0], images) for one in running),
+                stable=all(times.stable for one in contenders for times in one.batches),
+                contenders=contenders,
                 comparisons=tuple(comparisons),
                 inference_s=sum(one.inference_s for one in running),
                 unfinished=unfinished,
@@ -118,7 +120,7 @@ def _started(
             skipped.append(Skipped(one.name, str(error)))
             continue
         stack.enter_context(process)
-        bundle = Path(one.spec.options["bundle"]) if one.spec.asked else None
+        bundle = Path(str(one.spec.options["bundle"])) if one.spec.asked else None
         running.append(Running(_own_key(process.info.key, running), process, bundle, cold_start))
     if not running:
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped)
@@ -143,7 +145,7 @@ def _cold(one: Planned, images: TimedImages, times: int) -> tuple[ContenderProce
         with ContenderProcess(one.spec, images.paths) as process:
             starts_ms.append(process.cold_start_ms)
     process = ContenderProcess(one.spec, images.paths)
-    return process, ColdStart(Samples((*starts_ms, process.cold_start_ms)), filling_ms)
+    return process, ColdStart(**field_values(Samples.of((*starts_ms, process.cold_start_ms))), filling_ms=filling_ms)
 
 
 def _measured(
@@ -151,9 +153,9 @@ def _measured(
 ) -> list[Comparison]:
     """Measure one batch size of all; their times are kept with each."""
     batches = _batches(batch, images.timed)
-    first_ms = [_calls(one, [next(batches)])[0]["total_ms"] for one in running]
+    first_ms = [one.process.answer([next(batches)]).calls[0].total_ms for one in running]
     a_turn = min(_MAX_CALLS, math.ceil(options.turn_ms / min(first_ms)))
-    calls: list[list[Mapping[str, Any]]] = [[] for _ in running]
+    calls: list[list[Call]] = [[] for _ in running]
 
     def turns() -> list[float]:
         asked = [next(batches) for _ in range(a_turn)]
@@ -163,9 +165,9 @@ def _measured(
         means_ms = [0.0] * len(running)
         for index in order:
             time.sleep(_SETTLE_S)
-            taken = _calls(running[index], asked)
+            taken = running[index].process.answer(asked).calls
             calls[index] += taken
-            means_ms[index] = statistics.fmean(call["total_ms"] for call in taken)
+            means_ms[index] = statistics.fmean(call.total_ms for call in taken)
         return means_ms
 
     columns, _ = measure_until_stable(turns, options.window)
@@ -177,7 +179,7 @@ def _measured(
             batch,
             running[i].key,
             running[j].key,
-            paired_ratio(*([call["total_ms"] for call in calls[index]] for index in (i, j))),
+            paired_ratio(*([call.total_ms for call in calls[index]] for index in (i, j))),
             stable[i] and stable[j],
         )
         for i, j in combinations(range(len(running)), 2)
@@ -192,37 +194,34 @@ def _batches(batch: int, images: int) -> Iterator[list[int]]:
         place = (place + batch) % images
 
 
-def _calls(one: Running, batches: Sequence[Sequence[int]]) -> Sequence[Mapping[str, Any]]:
-    calls: Sequence[Mapping[str, Any]] = one.process.answer(batches)["calls"]
-    return calls
-
-
 def _times(
     one: Running,
     batch: int,
     first_ms: float,
-    calls: Sequence[Mapping[str, Any]],
+    calls: Sequence[Call],
     images: TimedImages,
     options: LatencyOptions,
     *,
     stable: bool,
 ) -> BatchTimes:
     indices = next(_batches(batch, images.timed))
-    on_device = one.process.ask({"device": indices, "calls": _DEVICE_CALLS})
-    energy = one.process.ask({"energy": [indices], "seconds": options.energy_s})
+    device = one.process.device_times(indices, _DEVICE_CALLS)
+    energy = one.process.energy([indices], options.energy_s)
+    samples = Samples.of(call.total_ms for call in calls)
     return BatchTimes(
         batch=batch,
         first_ms=first_ms,
-        samples=Samples(tuple(call["total_ms"] for call in calls)),
-        stages=_columns([call["stages_ms"] for call in calls]),
-        members=_columns([call["members_ms"] for call in calls]),
+        **field_values(samples),
+        images_per_s=samples.images_per_s(batch),
+        stages=_columns([call.stages_ms for call in calls]),
+        members=_columns([call.members_ms for call in calls]),
         stable=stable,
-        peak_rss_mb=one.process.ask({"peak": True})["peak_rss_mb"],
-        device=DeviceTimes.from_json(on_device),
-        energy=Energy.from_json(energy),
+        peak_rss_mb=one.process.peak_rss_mb(),
+        device=device,
+        energy=energy,
     )
 
 
 def _columns(calls: Sequence[Mapping[str, float]]) -> dict[str, Samples]:
     names = dict.fromkeys(name for call in calls for name in call)
-    return {name: Samples(tuple(call[name] for call in calls if name in call)) for name in names}
+    return {name: Samples.of(call[name] for call in calls if name in call) for name in names}

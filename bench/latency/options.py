@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from braintumor.bench.data.originals import keras_sources
-from braintumor.bench.latency.result import Skipped
+from braintumor.bench.latency.result import LatencySettings, Skipped
 from braintumor.bench.latency.runners.base import ContenderSpec
 from braintumor.bench.latency.runners.registry import missing_reason, peer_entry
 from braintumor.bench.metrics.stability import Window
@@ -81,21 +81,22 @@ class LatencyOptions:
         for name in self.against:
             peer_entry(name)
 
-    def to_json(self) -> dict[str, Any]:
-        """What a reader needs to repeat it, as plain data."""
-        return {
-            "engines": list(self.engines),
-            "against": list(self.against),
-            "batches": list(self.batches),
-            "device": self.device,
-            "threads": self.threads,
-            "policy": self.policy,
-            "cold_starts": self.cold_starts,
-            "min_rounds": self.window.min_rounds,
-            "max_s": self.window.max_s,
-            "tolerance": self.window.tolerance,
-            "turn_ms": self.turn_ms,
-        }
+    @property
+    def settings(self) -> LatencySettings:
+        """What a reader needs to repeat it."""
+        return LatencySettings(
+            engines=self.engines,
+            against=self.against,
+            batches=self.batches,
+            device=self.device,
+            threads=self.threads,
+            policy=self.policy,
+            cold_starts=self.cold_starts,
+            min_rounds=self.window.min_rounds,
+            max_s=self.window.max_s,
+            tolerance=self.window.tolerance,
+            turn_ms=self.turn_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)

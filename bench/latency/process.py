@@ -6,13 +6,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from braintumor import errors
-from braintumor.bench.latency.runners.base import ContenderInfo, ContenderSpec, refuse_fall_back
+from braintumor.bench.document import decode, encode
+from braintumor.bench.latency.energy import Energy
+from braintumor.bench.latency.gpu import DeviceTimes
+from braintumor.bench.latency.runners.base import Calls, ContenderInfo, ContenderSpec, refuse_fall_back
+from braintumor.bench.latency.worker import Failure, Peak, Request, Start
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import BraintumorError
 from braintumor.runtime.engines.closing import Closing
@@ -22,6 +25,8 @@ __all__ = ["ContenderProcess"]
 _COMMAND: Final = (sys.executable, "-P", "-m", "braintumor.bench.latency.worker")
 _SHOWN: Final = 600
 _END_S: Final = 10.0
+
+Reply = TypeVar("Reply")
 
 
 class ContenderProcess(Closing):
@@ -59,8 +64,7 @@ class ContenderProcess(Closing):
             encoding="utf-8",
         )
         try:
-            told = self.ask({**asdict(spec), "images": [str(path) for path in images]})
-            self.info = ContenderInfo.from_json(told["info"])
+            self.info = self._ask(Start(spec, tuple(map(str, images))), ContenderInfo)
             self.answer([[0]])
             self.cold_start_ms = now_ms() - start
             refuse_fall_back(spec.asked, self.info)
@@ -68,13 +72,30 @@ class ContenderProcess(Closing):
             self.close()
             raise
 
-    def answer(self, batches: Sequence[Sequence[int]], *, answers: bool = False) -> Mapping[str, Any]:
-        """Answer batches of images one after the other; see `braintumor.bench.latency.worker`."""
-        told = self.ask({"batches": [list(batch) for batch in batches], "answers": answers})
-        self.inference_s += sum(call["total_ms"] for call in told["calls"]) / 1000.0
-        return told
+    def answer(self, batches: Sequence[Sequence[int]], *, answers: bool = False) -> Calls:
+        """Answer batches of images one after the other.
 
-    def ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        Args:
+            batches: Places of images.
+            answers: Whether the answers are wanted, besides the times.
+        """
+        found = self._ask(Request(batches=batches, answers=answers), Calls)
+        self.inference_s += sum(call.total_ms for call in found.calls) / 1000.0
+        return found
+
+    def device_times(self, batch: Sequence[int], calls: int) -> DeviceTimes:
+        """Time a batch on the GPU so many times."""
+        return self._ask(Request(device=batch, calls=calls), DeviceTimes)
+
+    def energy(self, batches: Sequence[Sequence[int]], seconds: float) -> Energy:
+        """Answer batches for some seconds and count the energy of the GPU."""
+        return self._ask(Request(energy=batches, seconds=seconds), Energy)
+
+    def peak_rss_mb(self) -> float | None:
+        """Its peak memory up to now, in 1e6 bytes; None where the system does not tell."""
+        return self._ask(Request(peak=True), Peak).peak_rss_mb
+
+    def _ask(self, request: Start | Request, kind: type[Reply]) -> Reply:
         """Put one request.
 
         Raises:
@@ -85,7 +106,7 @@ class ContenderProcess(Closing):
         limit = threading.Timer(self._limit_s, self._process.kill)
         limit.start()
         try:
-            stdin.write(json.dumps(request) + "\n")
+            stdin.write(json.dumps(encode(request)) + "\n")
             stdin.flush()
             line = stdout.readline()
         except OSError:
@@ -94,11 +115,12 @@ class ContenderProcess(Closing):
             limit.cancel()
         if not line:
             raise BraintumorError(self._died())
-        told: Mapping[str, Any] = json.loads(line)
-        if "error" in told:
-            kind: type[BraintumorError] = getattr(errors, told["type"], BraintumorError)
-            raise kind(told["error"])
-        return told
+        reply = json.loads(line)
+        if "error" in reply:
+            failure = decode(reply, Failure)
+            error: type[BraintumorError] = getattr(errors, failure.type, BraintumorError)
+            raise error(failure.error)
+        return decode(reply, kind)
 
     def close(self) -> None:
         """End the process. May be called twice."""

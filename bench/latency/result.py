@@ -1,59 +1,94 @@
 """What `bt-bench latency` measured, as values; schema `braintumor.latency/1` (docs/bench-json.md)."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from braintumor import NOTICE
+from braintumor.bench.document import Positive
 from braintumor.bench.latency.energy import Energy
 from braintumor.bench.latency.gpu import DeviceTimes
-from braintumor.bench.latency.runners.base import ContenderInfo
 from braintumor.bench.metrics.environment import Environment
 from braintumor.bench.metrics.pareto import ParetoPoint
 from braintumor.bench.metrics.ratio import Ratio
 from braintumor.bench.metrics.timing import Samples
+from braintumor.runtime.engines.base import EngineInfo
+from braintumor.runtime.prediction import Policy
 
 __all__ = [
-    "SCHEMA",
     "BatchTimes",
     "ColdStart",
     "Comparison",
     "ContenderResult",
     "Decisions",
     "LatencyResult",
+    "LatencySettings",
     "Skipped",
+    "TimedSummary",
 ]
-
-SCHEMA: Final = "braintumor.latency/1"
 
 
 @dataclass(frozen=True, slots=True)
-class ColdStart:
-    """From the start of a process to its first answer, to one image.
+class TimedSummary:
+    """What was asked about.
 
     Attributes:
-        samples: One a process, each started when the one before had ended.
+        source: Where the images come from, in words.
+        count: How many were timed.
+        decided: On how many decisions and accuracies rest: as many, or all that there are.
+        labelled: Whether their classes are known.
+    """
+
+    source: str
+    count: int
+    decided: int
+    labelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySettings:
+    """What a reader needs to repeat it; see `braintumor.bench.latency.options.LatencyOptions`."""
+
+    engines: tuple[str, ...]
+    against: tuple[str, ...]
+    batches: tuple[int, ...]
+    device: str | None
+    threads: int | None
+    policy: Policy
+    cold_starts: int
+    min_rounds: int
+    max_s: float
+    tolerance: float
+    turn_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart(Samples):
+    """From the start of a process to its first answer, to one image; each started when the one before had ended.
+
+    Attributes:
         filling_ms: The process before those, of a contender that fills a cache at its first start on a machine (it
             may have been filled already); None for one that keeps nothing.
     """
 
-    samples: Samples
-    filling_ms: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {**self.samples.to_json(), "filling_ms": self.filling_ms}
+    filling_ms: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchTimes:
-    """One contender at one batch size.
+    """One contender at one batch size: whole calls, from files to votes.
 
     Attributes:
         batch: Images that are answered together.
         first_ms: The first call with so many; it is none of the samples.
-        samples: Whole calls, from files to votes.
+        p50_ms: Median; see `braintumor.bench.metrics.timing.Samples`, as for the next five.
+        p90_ms: Percentile.
+        p95_ms: Percentile.
+        p99_ms: Percentile.
+        max_ms: The slowest.
+        samples_ms: All of them.
+        images_per_s: Over the whole window.
         stages: Part of a call → its times; see `braintumor.bench.latency.runners.base.STAGES`.
         members: Member → its times; shorter where it was not always asked.
         stable: Whether the window was stable in the end, see `braintumor.bench.metrics.stability`.
@@ -64,33 +99,19 @@ class BatchTimes:
 
     batch: int
     first_ms: float
-    samples: Samples
+    p50_ms: Positive
+    p90_ms: Positive
+    p95_ms: Positive
+    p99_ms: Positive
+    max_ms: Positive
+    samples_ms: tuple[float, ...]
+    images_per_s: Positive
     stages: Mapping[str, Samples]
     members: Mapping[str, Samples]
     stable: bool
-    peak_rss_mb: float | None
+    peak_rss_mb: Positive | None
     device: DeviceTimes
     energy: Energy
-
-    @property
-    def images_per_s(self) -> float:
-        """Over the whole window."""
-        return self.samples.images_per_s(self.batch)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "batch": self.batch,
-            "first_ms": self.first_ms,
-            **self.samples.to_json(),
-            "images_per_s": self.images_per_s,
-            "stages": {name: samples.to_json() for name, samples in self.stages.items()},
-            "members": {name: samples.to_json() for name, samples in self.members.items()},
-            "stable": self.stable,
-            "peak_rss_mb": self.peak_rss_mb,
-            "device": self.device.to_json(),
-            "energy": self.energy.to_json(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +124,7 @@ class Decisions:
         flips: Labels that differ from the first contender's.
         max_abs_difference: From the first contender's probabilities, 0..1.
         interval: 95 % interval of the share that is correct (Clopper & Pearson); None without labels or SciPy.
+        accuracy: Correct / images; None for images without a class.
     """
 
     images: int
@@ -110,27 +132,35 @@ class Decisions:
     flips: int
     max_abs_difference: float
     interval: tuple[float, float] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        accuracy = None if self.correct is None else self.correct / self.images
-        return {**asdict(self), "accuracy": accuracy}
+    accuracy: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContenderResult:
     """All that was measured of one contender.
 
     Attributes:
         key: Its name in this result, unlike any other's.
-        info: Who it is.
+        name: Who it is, as the next six: see `braintumor.bench.latency.runners.base.ContenderInfo`.
+        kind: A bundle, or a peer.
+        sha256: Of the bundle that it answers with.
+        precision: Of the bundle, or what it computes in.
+        engine: What it really runs on.
+        members: Names.
+        note: How it is used, where that needs a word.
         cold_start: Its starts.
         batches: One a batch size, in the order in which they were measured.
         decisions: What it decided; None in a run that was cut short before it was asked.
     """
 
     key: str
-    info: ContenderInfo
+    name: str
+    kind: Literal["bundle", "peer"]
+    sha256: str | None
+    precision: str
+    engine: EngineInfo
+    members: tuple[str, ...]
+    note: str
     cold_start: ColdStart
     batches: tuple[BatchTimes, ...]
     decisions: Decisions | None
@@ -138,16 +168,6 @@ class ContenderResult:
     def at(self, batch: int) -> BatchTimes:
         """The times at that batch size."""
         return next(times for times in self.batches if times.batch == batch)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "key": self.key,
-            **self.info.to_json(),
-            "cold_start": self.cold_start.to_json(),
-            "batches": [times.to_json() for times in self.batches],
-            "decisions": None if self.decisions is None else self.decisions.to_json(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +188,6 @@ class Comparison:
     ratio: Ratio
     stable: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -186,59 +202,53 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyResult:
     """One run of `bt-bench latency`.
 
     Attributes:
+        schema: Of the file.
+        notice: What it may be used for.
         command: What was typed.
-        images: "source", "count" (that were timed), "decided" and "labelled" of the images.
-        options: What was asked for.
+        created_utc: When, ISO 8601.
         environment: The machine.
+        unfinished: Where the run was cut short, in words; None for a whole one.
+        images: What was asked about.
+        options: What was asked for.
         timer_overhead_ms: What the clock itself adds to a time.
-        contenders: In the order in which they were named: bundles, then peers.
+        inference_s: Seconds within the calls of all contenders.
+        stable: Whether every window was.
+        contenders: In the order in which they were named: bundles, then peers; at least one.
         comparisons: Every pair at every batch size.
         skipped: What could not take part.
-        inference_s: Seconds within the calls of all contenders.
-        unfinished: Where the run was cut short, in words; None for a whole one.
         pareto: Accuracy against latency of every subset of every ensemble; empty without labelled images.
-        created_utc: When, ISO 8601.
     """
 
+    schema: Literal["braintumor.latency/1"] = "braintumor.latency/1"
+    notice: str = NOTICE
     command: str
-    images: Mapping[str, Any]
-    options: Mapping[str, Any]
+    created_utc: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     environment: Environment
+    unfinished: str | None
+    images: TimedSummary
+    options: LatencySettings
     timer_overhead_ms: float
+    inference_s: float
+    stable: bool
     contenders: tuple[ContenderResult, ...]
     comparisons: tuple[Comparison, ...]
-    inference_s: float = 0.0
-    unfinished: str | None = None
-    skipped: tuple[Skipped, ...] = ()
-    pareto: Sequence[ParetoPoint] = ()
-    created_utc: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
+    skipped: tuple[Skipped, ...]
+    pareto: tuple[ParetoPoint, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse times that stand beside nothing."""
+        if not self.contenders or not self.batches:
+            raise ValueError("there must be at least one contender, timed at one batch size")
+        for one in self.contenders:
+            if tuple(times.batch for times in one.batches) != self.batches:
+                raise ValueError(f"{one.key} must be timed at the batch sizes of the first, {self.batches}")
 
     @property
-    def stable(self) -> bool:
-        """Whether every window was."""
-        return all(times.stable for one in self.contenders for times in one.batches)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "schema": SCHEMA,
-            "notice": NOTICE,
-            "command": self.command,
-            "created_utc": self.created_utc,
-            "environment": self.environment.to_json(),
-            "unfinished": self.unfinished,
-            "images": dict(self.images),
-            "options": dict(self.options),
-            "timer_overhead_ms": self.timer_overhead_ms,
-            "inference_s": self.inference_s,
-            "stable": self.stable,
-            "contenders": [one.to_json() for one in self.contenders],
-            "comparisons": [one.to_json() for one in self.comparisons],
-            "skipped": [asdict(one) for one in self.skipped],
-            "pareto": [one.to_json() for one in self.pareto],
-        }
+    def batches(self) -> tuple[int, ...]:
+        """The batch sizes, in the order in which they were measured."""
+        return tuple(times.batch for times in self.contenders[0].batches)

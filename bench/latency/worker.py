@@ -2,16 +2,16 @@
 
     python -m braintumor.bench.latency.worker
 
-One JSON object a line on standard input: first a `ContenderSpec` with the paths of the images, then requests. One a
-line on standard output. What libraries print goes to standard error, lest it stand among the answers.
+One JSON object a line on standard input: first a `Start`, then `Request`s. One a line on standard output. What
+libraries print goes to standard error, lest it stand among the answers.
 
 | request | answer |
 | --- | --- |
-| (the spec) | "info" of the contender |
-| {"batches": [[0, 1]], "answers": false} | "calls": "total_ms", "stages_ms", "members_ms"; "votes", "members" |
-| {"device": [0, 1], "calls": 5} | what `braintumor.bench.latency.gpu` gives |
-| {"energy": [[0, 1]], "seconds": 2} | "joule", "images", or "reason" |
-| {"peak": true} | "peak_rss_mb" |
+| (the start) | `ContenderInfo` |
+| {"batches": [[0, 1]], "answers": false} | `Calls` |
+| {"device": [0, 1], "calls": 5} | `DeviceTimes` |
+| {"energy": [[0, 1]], "seconds": 2} | `Energy` |
+| {"peak": true} | `Peak` |
 
 What fails is answered with "error" and the name of its class.
 """
@@ -20,16 +20,82 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from braintumor.bench.latency.runners.base import Answered, Contender
+from braintumor.bench.document import decode, encode
+from braintumor.bench.latency.runners.base import Answered, Call, Calls, Contender, ContenderSpec
 from braintumor.bench.metrics.process import own_peak_rss_mb
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import BraintumorError
 
-__all__ = ["main", "serve", "timed_answer"]
+if TYPE_CHECKING:
+    from braintumor.bench.latency.energy import Energy
+    from braintumor.bench.latency.gpu import DeviceTimes
+
+__all__ = ["Failure", "Peak", "Request", "Start", "main", "serve", "timed_answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a process is started with.
+
+    Attributes:
+        spec: Of its contender.
+        images: Paths; later they are named by their place.
+    """
+
+    spec: ContenderSpec
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One of: batches to be answered; a batch to be timed on the GPU; batches whose energy counts; the peak memory.
+
+    Attributes:
+        batches: Places of images.
+        answers: Whether the answers are wanted, besides the times.
+        device: Places of images, one batch.
+        calls: How often that is measured.
+        energy: Places of images.
+        seconds: How long those are answered, at least.
+        peak: Whether the peak memory is wanted.
+    """
+
+    batches: Sequence[Sequence[int]] = ()
+    answers: bool = False
+    device: Sequence[int] = ()
+    calls: int = 0
+    energy: Sequence[Sequence[int]] = ()
+    seconds: float = 0.0
+    peak: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Peak memory of the process.
+
+    Attributes:
+        peak_rss_mb: In 1e6 bytes; None where the system does not tell.
+    """
+
+    peak_rss_mb: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong.
+
+    Attributes:
+        error: In one line.
+        type: Name of the class of `braintumor.errors`.
+    """
+
+    error: str
+    type: str
 
 
 def timed_answer(contender: Contender, paths: Sequence[Path]) -> tuple[float, Answered]:
@@ -39,50 +105,50 @@ def timed_answer(contender: Contender, paths: Sequence[Path]) -> tuple[float, An
     return now_ms() - start, answered
 
 
-def serve(contender: Contender, images: Sequence[Path], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what one request asks."""
-    if "batches" in request:
+def serve(contender: Contender, images: Sequence[Path], request: Request) -> "Calls | DeviceTimes | Energy | Peak":
+    """Do what one request asks; what only some need is imported then: a peer's start and memory are its own."""
+    if request.batches:
         return _answers(contender, images, request)
-    if "device" in request:
+    if request.device:
         from braintumor.bench.latency.gpu import device_times
 
-        return device_times(contender, _chosen(images, request["device"]), calls=request["calls"]).to_json()
-    if "energy" in request:
+        return device_times(contender, _chosen(images, request.device), calls=request.calls)
+    if request.energy:
         from braintumor.bench.latency.energy import energy_of
 
-        batches = [_chosen(images, batch) for batch in request["energy"]]
-        return energy_of(contender, batches, seconds=request["seconds"]).to_json()
-    return {"peak_rss_mb": own_peak_rss_mb()}
+        batches = [_chosen(images, batch) for batch in request.energy]
+        return energy_of(contender, batches, seconds=request.seconds)
+    return Peak(own_peak_rss_mb())
 
 
 def _chosen(images: Sequence[Path], indices: Sequence[int]) -> list[Path]:
     return [images[index] for index in indices]
 
 
-def _answers(contender: Contender, images: Sequence[Path], request: Mapping[str, Any]) -> dict[str, Any]:
+def _answers(contender: Contender, images: Sequence[Path], request: Request) -> Calls:
     calls, votes, members = [], [], []
-    for batch in request["batches"]:
+    for batch in request.batches:
         total_ms, answered = timed_answer(contender, _chosen(images, batch))
-        calls.append({"total_ms": total_ms, "stages_ms": answered.stages_ms, "members_ms": answered.members_ms})
-        if request["answers"]:
+        calls.append(Call(total_ms, answered.stages_ms, answered.members_ms))
+        if request.answers:
             votes.append(answered.vote.tolist())
             members.append(None if answered.members is None else answered.members.tolist())
-    return {"calls": calls, "votes": votes, "members": members}
+    return Calls(tuple(calls), votes, members)
 
 
 def main() -> None:
     """Serve until standard input ends."""
     channel = _own_channel()
     try:
-        spec = json.loads(sys.stdin.readline())
-        images = [Path(path) for path in spec["images"]]
-        module, _, attribute = spec["target"].partition(":")
-        contender: Contender = getattr(importlib.import_module(module), attribute)(**spec["options"])
-        _reply(channel, {"info": contender.info.to_json()})
+        start = decode(json.loads(sys.stdin.readline()), Start)
+        images = [Path(path) for path in start.images]
+        module, _, attribute = start.spec.target.partition(":")
+        contender: Contender = getattr(importlib.import_module(module), attribute)(**start.spec.options)
+        _reply(channel, contender.info)
         for line in sys.stdin:
-            _reply(channel, serve(contender, images, json.loads(line)))
+            _reply(channel, serve(contender, images, decode(json.loads(line), Request)))
     except BraintumorError as error:
-        _reply(channel, {"error": str(error), "type": type(error).__name__})
+        _reply(channel, Failure(str(error), type(error).__name__))
 
 
 def _own_channel() -> TextIO:
@@ -93,8 +159,8 @@ def _own_channel() -> TextIO:
     return channel
 
 
-def _reply(channel: TextIO, answer: Mapping[str, Any]) -> None:
-    channel.write(json.dumps(answer) + "\n")
+def _reply(channel: TextIO, answer: object) -> None:
+    channel.write(json.dumps(encode(answer)) + "\n")
     channel.flush()
 
 

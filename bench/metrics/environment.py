@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from braintumor.system.machine import library_versions
 from braintumor.system.summary import Machine, Nvidia, machine, nvidia
@@ -38,10 +38,6 @@ class Environment:
     load: float | None
     thread_variables: Mapping[str, str]
     libraries: Mapping[str, str | None]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 def environment() -> Environment:

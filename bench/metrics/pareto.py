@@ -6,12 +6,13 @@ of them needs no run of its own. What members share (decoding, assembling, the v
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.bench.document import Positive
 from braintumor.errors import UsageError
 from braintumor.runtime.vote import soft_vote
 
@@ -43,13 +44,9 @@ class ParetoPoint:
     members: tuple[str, ...]
     accuracy: float
     images: int
-    ms_per_image: float
+    ms_per_image: Positive
     batch: int
     on_front: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

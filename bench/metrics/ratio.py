@@ -1,11 +1,11 @@
 """Two contenders measured in turns: their ratio pair by pair, its median and an interval for it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from braintumor.bench.document import Positive
 from braintumor.errors import UsageError
 
 __all__ = ["Ratio", "paired_ratio"]
@@ -24,14 +24,10 @@ class Ratio:
         pairs: How many.
     """
 
-    median: float
-    low: float
-    high: float
+    median: Positive
+    low: Positive
+    high: Positive
     pairs: int
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 def paired_ratio(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Ratio:

@@ -1,9 +1,8 @@
 """Times as they were measured: every sample kept, and what is read from them."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,36 +13,43 @@ __all__ = ["Samples", "now_ms", "timed_ms", "timer_overhead_ms"]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Times of one thing, in milliseconds, in the order in which they were measured.
+    """Times of one thing, in milliseconds, and what is read from them.
 
     Attributes:
-        times_ms: At least one, each finite and 0 or more; none was left out.
+        p50_ms: Median.
+        p90_ms: Percentile, interpolated linearly (R. J. Hyndman and Y. Fan 1996, type 7), as the others.
+        p95_ms: Percentile.
+        p99_ms: Percentile.
+        max_ms: The slowest.
+        samples_ms: In the order in which they were measured; at least one, and none was left out.
     """
 
-    times_ms: tuple[float, ...]
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    samples_ms: tuple[float, ...]
 
-    def __post_init__(self) -> None:
-        """Refuse what no clock gives."""
-        if not self.times_ms or not all(np.isfinite(self.times_ms)) or min(self.times_ms) < 0:
-            raise UsageError(
-                f"{len(self.times_ms)} times were given; needed is at least one, all finite and 0 or more"
-            )
+    @classmethod
+    def of(cls, times_ms: Iterable[float]) -> "Samples":
+        """What was measured.
 
-    def percentile_ms(self, percent: float) -> float:
-        """The percentile, 0..100, interpolated linearly (R. J. Hyndman and Y. Fan 1996, type 7)."""
-        return float(np.percentile(self.times_ms, percent))
+        Args:
+            times_ms: At least one, each finite and 0 or more.
+
+        Raises:
+            UsageError: They are what no clock gives.
+        """
+        found = tuple(times_ms)
+        if not found or not all(np.isfinite(found)) or min(found) < 0:
+            raise UsageError(f"{len(found)} times were given; needed is at least one, all finite and 0 or more")
+        p50_ms, p90_ms, p95_ms, p99_ms = (float(np.percentile(found, percent)) for percent in (50, 90, 95, 99))
+        return cls(p50_ms, p90_ms, p95_ms, p99_ms, max(found), found)
 
     def images_per_s(self, batch: int) -> float:
         """Throughput over the whole window: the slow samples count as much as the fast ones."""
-        return batch * len(self.times_ms) * 1000.0 / max(sum(self.times_ms), 1e-9)
-
-    def to_json(self) -> dict[str, Any]:
-        """Summary and raw samples as plain data."""
-        return {
-            **{f"p{percent}_ms": self.percentile_ms(percent) for percent in (50, 90, 95, 99)},
-            "max_ms": max(self.times_ms),
-            "samples_ms": list(self.times_ms),
-        }
+        return batch * len(self.samples_ms) * 1000.0 / max(sum(self.samples_ms), 1e-9)
 
 
 def now_ms() -> float:

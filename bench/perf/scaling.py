@@ -24,6 +24,7 @@ from PIL import Image
 from braintumor import NOTICE
 from braintumor.bench.data.labelled import read_labelled
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.bench.document import encode
 from braintumor.bench.listed import Listed
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.process import run_process
@@ -108,7 +109,7 @@ def _known(path: Path | None, empty: Scaling) -> Scaling:
         points = [Point(*(point[name] for name in Point.__slots__)) for point in told["points"]]
         asked = (SCHEMA, empty.sha256, empty.engine, empty.source)
         same = tuple(told[name] for name in ("schema", "sha256", "engine", "source")) == asked
-        same = same and told["environment"]["machine"]["cpu"] == environment().to_json()["machine"]["cpu"]
+        same = same and told["environment"]["machine"]["cpu"] == environment().machine.cpu
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is no file of bench/perf/scaling.py ({error!r}); name another with --json"
@@ -121,7 +122,7 @@ def _known(path: Path | None, empty: Scaling) -> Scaling:
 
 
 def _write(scaling: Scaling, path: Path) -> None:
-    told = {"schema": SCHEMA, "notice": NOTICE, "environment": environment().to_json(), **scaling.to_json()}
+    told = {"schema": SCHEMA, "notice": NOTICE, "environment": encode(environment()), **scaling.to_json()}
     with atomic_text(path) as stream:
         json.dump(told, stream, indent=1, allow_nan=False)
 

@@ -89,8 +89,8 @@ class Timing:
             kept: Is given the JSON.
             known: Answers of bundles that were judged.
         """
-        found = measure_latency(self.options, told, lambda so_far: kept(so_far.to_json()), known)
-        kept(found.to_json())
+        found = measure_latency(self.options, told, lambda so_far: kept(encode(so_far)), known)
+        kept(encode(found))
 
 
 class _Told:

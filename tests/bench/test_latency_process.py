@@ -60,8 +60,8 @@ def ours(bundle: Path, **changed: object) -> ContenderSpec:
 
 def test_what_a_library_prints_stands_not_among_the_answers(noisy: ContenderSpec) -> None:
     with ContenderProcess(noisy, [Path("a"), Path("b")]) as process:
-        told = process.answer([[0, 1], [1]], answers=True)
-        assert [len(vote) for vote in told["votes"]] == [2, 1]
+        found = process.answer([[0, 1], [1]], answers=True)
+        assert [len(vote) for vote in found.votes] == [2, 1]
         assert process.cold_start_ms > 0
 
 
@@ -100,7 +100,7 @@ def test_the_answers_are_those_of_bt_infer(small_bundle: Path, scans: list[Path]
     from braintumor.runtime.ensemble import Ensemble
 
     with ContenderProcess(ours(small_bundle), scans) as process:
-        (votes,) = process.answer([list(range(len(scans)))], answers=True)["votes"]
+        (votes,) = process.answer([list(range(len(scans)))], answers=True).votes
     with Ensemble.load(small_bundle, engine="onnxruntime-cpu") as ensemble:
         for vote, record in zip(votes, ensemble.predict_many(scans), strict=True):
             assert record.probabilities is not None
@@ -110,7 +110,9 @@ def test_the_answers_are_those_of_bt_infer(small_bundle: Path, scans: list[Path]
 def test_its_peak_is_its_own(small_bundle: Path, scans: list[Path], noisy: ContenderSpec) -> None:
     def peak(spec: ContenderSpec) -> float:
         with ContenderProcess(spec, scans) as process:
-            return float(process.ask({"peak": True})["peak_rss_mb"])
+            peak_mb = process.peak_rss_mb()
+            assert peak_mb is not None
+            return peak_mb
 
     held = bytearray(400_000_000)
     assert peak(noisy) < peak(ours(small_bundle)) < 400

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from braintumor.bench.document import encode
 from braintumor.bench.metrics.pareto import Measured, ParetoPoint, pareto_front, subset_points
 from braintumor.errors import UsageError
 
@@ -41,7 +42,7 @@ def test_a_subset_votes_and_takes_what_its_members_do() -> None:
         ("a", "b"): (1.0, 22.0),
     }
     assert {members for members, point in points.items() if point.on_front} == {("a",), ("a", "b")}
-    assert points["a",].to_json()["members"] == ("a",)
+    assert encode(points["a",])["members"] == ("a",)
 
 
 def test_weights_count() -> None:

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from braintumor.bench.document import encode
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.ratio import paired_ratio
 from braintumor.bench.metrics.stability import Window, is_stable, measure_until_stable
@@ -15,17 +16,17 @@ from braintumor.errors import UsageError
 
 
 def test_no_sample_is_thrown_away() -> None:
-    samples = Samples((1.0, 2.0, 1000.0))
-    told = samples.to_json()
-    assert told["samples_ms"] == [1.0, 2.0, 1000.0]
-    assert (told["p50_ms"], told["max_ms"]) == (2.0, 1000.0)
+    samples = Samples.of((1.0, 2.0, 1000.0))
+    assert samples.samples_ms == (1.0, 2.0, 1000.0)
+    assert (samples.p50_ms, samples.max_ms) == (2.0, 1000.0)
+    assert samples.p90_ms == pytest.approx(np.percentile((1.0, 2.0, 1000.0), 90))
     assert samples.images_per_s(2) == pytest.approx(6000 / 1003)
 
 
 @pytest.mark.parametrize("times", [(), (float("nan"),), (-1.0,)])
 def test_what_no_clock_gives_is_refused(times: tuple[float, ...]) -> None:
     with pytest.raises(UsageError):
-        Samples(times)
+        Samples.of(times)
 
 
 def test_the_timer_takes_less_than_a_hundredth_of_what_it_measures() -> None:
@@ -81,7 +82,7 @@ def test_times_that_make_no_pairs_are_refused() -> None:
 
 def test_the_environment_is_plain_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    told = json.loads(json.dumps(environment().to_json()))
+    told = json.loads(json.dumps(encode(environment())))
     assert told["machine"]["logical_cores"] == os.cpu_count()
     assert told["thread_variables"]["OMP_NUM_THREADS"] == "1"
     assert told["libraries"]["numpy"] == np.__version__

@@ -1,10 +1,10 @@
 """What takes part in a comparison of speed: loaded once in a process of its own, then asked batch by batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,17 @@ from braintumor.errors import UnavailableError
 from braintumor.runtime.engines.base import EngineInfo
 from braintumor.runtime.engines.registry import AUTO, ENGINES
 
-__all__ = ["STAGES", "Answered", "Contender", "ContenderInfo", "ContenderSpec", "refuse_fall_back", "stages_ms"]
+__all__ = [
+    "STAGES",
+    "Answered",
+    "Call",
+    "Calls",
+    "Contender",
+    "ContenderInfo",
+    "ContenderSpec",
+    "refuse_fall_back",
+    "stages_ms",
+]
 
 STAGES: Final = ("decode", "assemble", "compute", "vote")
 """The parts of an answer, in order: files to grey levels of the members' sizes, one array a size, the members, the
@@ -47,15 +57,6 @@ class ContenderInfo:
         """What it is called: one line, such as "fp32 on openvino-cpu"; two may be called the same."""
         return f"{self.name} on {self.engine.name}" if self.kind == "bundle" else f"{self.name} ({self.precision})"
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> "ContenderInfo":
-        """From what `to_json` gave."""
-        return cls(**{**told, "engine": EngineInfo(**told["engine"]), "members": tuple(told["members"])})
-
 
 @dataclass(frozen=True, slots=True)
 class ContenderSpec:
@@ -70,7 +71,7 @@ class ContenderSpec:
     """
 
     target: str
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
     asked: str = ""
     caches: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -91,6 +92,36 @@ class Answered:
     stages_ms: Mapping[str, float]
     members: NDArray[np.float32] | None = None
     members_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The times of one batch.
+
+    Attributes:
+        total_ms: From the files to the vote.
+        stages_ms: Of its parts, see `STAGES`.
+        members_ms: Of the members that were asked.
+    """
+
+    total_ms: float
+    stages_ms: Mapping[str, float]
+    members_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Batches, answered one after the other.
+
+    Attributes:
+        calls: One a batch.
+        votes: By batch, image and class; empty where answers were not asked for.
+        members: By batch, member, image and class; None for a contender without members.
+    """
+
+    calls: tuple[Call, ...]
+    votes: Sequence[Sequence[Sequence[float]]]
+    members: Sequence[Sequence[Sequence[Sequence[float]]] | None]
 
 
 class Contender(Protocol):
