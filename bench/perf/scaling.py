@@ -13,32 +13,30 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 from PIL import Image
 
-from braintumor import NOTICE
 from braintumor.bench.data.labelled import read_labelled
 from braintumor.bench.data.phantoms import phantoms
-from braintumor.bench.document import encode
+from braintumor.bench.document import encode, read_document
 from braintumor.bench.listed import Listed
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.process import run_process
 from braintumor.bench.perf.scaling_chart import draw, require_drawing
-from braintumor.bench.perf.scaling_result import Point, Scaling
+from braintumor.bench.perf.scaling_result import Point, ScalingResult
 from braintumor.command import EPILOG, Command, debug_option
-from braintumor.errors import BraintumorError, InputError, UsageError
+from braintumor.errors import BraintumorError, UsageError
 from braintumor.files import atomic_text
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.registry import AUTO
 
-__all__ = ["SCHEMA", "main", "measure_point", "write_images"]
+__all__ = ["main", "measure_point", "write_images"]
 
-SCHEMA: Final = "braintumor.scaling/1"
 # So many different images; the rest of a folder are links to them, read and decoded like any other file.
 _DIFFERENT: Final = 100
 _SIDE_PX: Final = 224
@@ -73,7 +71,7 @@ def measure_point(bundle: Path, folder: Path, *, engine: str, threads: int) -> P
             f"bt-infer answered {answered} of {count} images with exit status {run.returncode}; run it by hand to "
             f"see why: bt-infer FOLDER {' '.join(options[:-2])}"
         )
-    return Point(count, threads, run.wall_s, run.peak_rss_mb, ran_on)
+    return Point.of(count, threads, run.wall_s, run.peak_rss_mb, ran_on)
 
 
 def write_images(folder: Path, count: int, data: Path | None) -> None:
@@ -100,31 +98,22 @@ def write_images(folder: Path, count: int, data: Path | None) -> None:
         (folder / f"{index:06}.png").hardlink_to(originals[index % len(originals)])
 
 
-def _known(path: Path | None, empty: Scaling) -> Scaling:
+def _known(path: Path | None, empty: ScalingResult) -> ScalingResult:
     """The points that a file holds already; none when they are of something else."""
     if path is None or not path.is_file():
         return empty
-    try:
-        told: Mapping[str, Any] = json.loads(path.read_bytes())
-        points = [Point(*(point[name] for name in Point.__slots__)) for point in told["points"]]
-        asked = (SCHEMA, empty.sha256, empty.engine, empty.source)
-        same = tuple(told[name] for name in ("schema", "sha256", "engine", "source")) == asked
-        same = same and told["environment"]["machine"]["cpu"] == environment().machine.cpu
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is no file of bench/perf/scaling.py ({error!r}); name another with --json"
-        ) from error
-    if not same:
+    found = read_document(path, {empty.schema: ScalingResult}, "name another file with --json")
+    asked = (empty.sha256, empty.engine, empty.source, empty.environment.machine.cpu)
+    if (found.sha256, found.engine, found.source, found.environment.machine.cpu) != asked:
         raise UsageError(
             f"{path} holds another bundle, engine, machine or other images; name another file with --json"
         )
-    return replace(empty, points=tuple(points))
+    return replace(empty, points=found.points, lines=found.lines)
 
 
-def _write(scaling: Scaling, path: Path) -> None:
-    told = {"schema": SCHEMA, "notice": NOTICE, "environment": encode(environment()), **scaling.to_json()}
+def _write(scaling: ScalingResult, path: Path) -> None:
     with atomic_text(path) as stream:
-        json.dump(told, stream, indent=1, allow_nan=False)
+        json.dump(encode(scaling), stream, indent=1, allow_nan=False)
 
 
 def _point_line(point: Point) -> str:
@@ -134,11 +123,11 @@ def _point_line(point: Point) -> str:
     )
 
 
-def _lines(scaling: Scaling) -> Sequence[str]:
+def _lines(scaling: ScalingResult) -> Sequence[str]:
     return [
-        f"{threads} threads: {told['start_s']:.2f} s and {told['images_per_s']:.2f} images/s; no point departs "
-        f"by more than {told['largest_departure']:.1%}; memory grows {told['memory_ratio']:.3f} x"
-        for threads, told in scaling.to_json()["lines"].items()
+        f"{threads} threads: {line.start_s:.2f} s and {line.images_per_s:.2f} images/s; no point departs "
+        f"by more than {line.largest_departure:.1%}; memory grows {line.memory_ratio:.3f} x"
+        for threads, line in scaling.lines.items()
     ]
 
 
@@ -169,7 +158,10 @@ def main(
     if chart is not None:
         require_drawing()
     source = "phantoms" if data is None else str(data)
-    scaling = _known(output, Scaling(verified.folder.name, verified.sha256, engine, source))
+    empty = ScalingResult(
+        environment=environment(), bundle=verified.folder.name, sha256=verified.sha256, engine=engine, source=source
+    )
+    scaling = _known(output, empty)
     for point in scaling.points:
         click.echo(_point_line(point))
     with tempfile.TemporaryDirectory() as name:
@@ -187,7 +179,7 @@ def main(
 
 
 def _measured(
-    known: Scaling, bundle: Path, work: Path, wanted: Sequence[tuple[int, int]], data: Path | None
+    known: ScalingResult, bundle: Path, work: Path, wanted: Sequence[tuple[int, int]], data: Path | None
 ) -> Iterator[Point]:
     """The points that are not known yet, one after the other."""
     there = {(point.images, point.threads) for point in known.points}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from braintumor.bench.perf.scaling_result import Point, Scaling
+from braintumor.bench.perf.scaling_result import Point, ScalingResult
 from braintumor.files import output_error
 from braintumor.optional import require
 
@@ -23,7 +23,7 @@ def require_drawing() -> Any:
     return require("matplotlib.figure", extra="bench", purpose="drawing a chart")
 
 
-def draw(scaling: Scaling, path: Path) -> None:
+def draw(scaling: ScalingResult, path: Path) -> None:
     """Two panels, time and memory against the number of images; readable in black and white.
 
     The line through the times of one number of threads is straight: seconds = start + images / rate. On logarithmic
@@ -63,24 +63,18 @@ def draw(scaling: Scaling, path: Path) -> None:
         raise output_error(path, error) from error
 
 
-def _has_line(points: tuple[Point, ...]) -> bool:
-    return len({point.images for point in points}) > 1
+def _told(scaling: ScalingResult, threads: int, label: str) -> str:
+    line = scaling.lines.get(str(threads))
+    return label if line is None else f"{label}: {line.start_s:.1f} s, then {line.images_per_s:.3g} images/s"
 
 
-def _told(scaling: Scaling, threads: int, label: str) -> str:
-    if not _has_line(scaling.of_threads(threads)):
-        return label
-    line = scaling.line(threads)
-    return f"{label}: {line.start_s:.1f} s, then {line.images_per_s:.3g} images/s"
-
-
-def _straight(axes: Any, scaling: Scaling, points: tuple[Point, ...], colour: str) -> None:
-    if not _has_line(points):
+def _straight(axes: Any, scaling: ScalingResult, points: tuple[Point, ...], colour: str) -> None:
+    line = scaling.lines.get(str(points[0].threads))
+    if line is None:
         return
-    line = scaling.line(points[0].threads)
     images = np.geomspace(points[0].images, points[-1].images, 100)
     axes.plot(images, line.start_s + images / line.images_per_s, color=colour, linewidth=1)
 
 
-def _engines(scaling: Scaling) -> str:
+def _engines(scaling: ScalingResult) -> str:
     return ", ".join(dict.fromkeys(point.ran_on for point in scaling.points))

@@ -25,7 +25,7 @@ from braintumor.bench.latency.result import (
 from braintumor.bench.latency.runners.base import ContenderInfo
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.timing import Samples
-from braintumor.bench.perf.scaling_result import Point, Scaling
+from braintumor.bench.perf.scaling_result import Point, ScalingResult
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.runtime.engines.base import EngineInfo
 
@@ -185,12 +185,12 @@ def test_times_of_another_machine_are_shown_and_judged_only_when_told_to(latency
 
 def test_scaling_is_compared_point_by_point(tmp_path: Path) -> None:
     def scaling(name: str, wall_s: float) -> Path:
-        found = Scaling(
-            *("fp32", "0" * 64, "onnxruntime-cpu", "phantoms"),
-            tuple(Point(count, 1, taken_s, 300.0, "e") for count, taken_s in ((100, 2.0), (1000, wall_s))),
+        found = ScalingResult(
+            environment=environment(), bundle="fp32", sha256="0" * 64, engine="onnxruntime-cpu", source="phantoms"
         )
-        told = {"schema": "braintumor.scaling/1", "environment": encode(environment()), **found.to_json()}
-        (tmp_path / name).write_text(json.dumps(told))
+        for count, taken_s in ((100, 2.0), (1000, wall_s)):
+            found = found.with_point(Point.of(count, 1, taken_s, 300.0, "e"))
+        (tmp_path / name).write_text(json.dumps(encode(found)))
         return tmp_path / name
 
     assert worse(scaling("old", 10.0), scaling("new", 20.0)) == [f"{KEY}, 1000 images, 1 threads, whole process"]

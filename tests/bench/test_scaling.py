@@ -14,37 +14,40 @@ from xml.etree import ElementTree as ET
 import pytest
 from click.testing import CliRunner
 
+from braintumor.bench.metrics.environment import environment
 from braintumor.bench.perf.scaling import main, write_images
-from braintumor.bench.perf.scaling_result import Point, Scaling
+from braintumor.bench.perf.scaling_result import Point, ScalingResult, line
 from braintumor.errors import UsageError
 from braintumor.runtime.bundle.checksum import sealed
 
 
-def scaling(*points: Point) -> Scaling:
-    found = Scaling("fp32", "0" * 64, "auto", "phantoms")
+def scaling(*points: Point) -> ScalingResult:
+    found = ScalingResult(environment=environment(), bundle="fp32", sha256="0" * 64, engine="auto", source="phantoms")
     for point in points:
         found = found.with_point(point)
     return found
 
 
 def test_a_straight_cost_is_found_as_one() -> None:
-    found = scaling(*(Point(count, 2, 3 + count / 20, 500.0, "e") for count in (10_000, 100, 1_000)))
-    line = found.line(2)
-    assert (line.start_s, line.images_per_s) == pytest.approx((3, 20))
-    assert line.largest_departure < 1e-9
-    assert found.memory_ratio(2) == 1.0
+    found = scaling(*(Point.of(count, 2, 3 + count / 20, 500.0, "e") for count in (10_000, 100, 1_000)))
+    fitted = found.lines["2"]
+    assert (fitted.start_s, fitted.images_per_s) == pytest.approx((3, 20))
+    assert fitted.largest_departure < 1e-9
+    assert fitted.memory_ratio == 1.0
     assert [point.images for point in found.points] == [100, 1_000, 10_000]
 
 
 def test_a_cost_that_grows_faster_departs_from_the_line() -> None:
-    found = scaling(*(Point(count, 1, 3 + count**1.3 / 20, 5.0 * count, "e") for count in (100, 1_000, 10_000)))
-    assert found.line(1).largest_departure > 0.1
-    assert found.memory_ratio(1) == 100.0
+    found = scaling(*(Point.of(count, 1, 3 + count**1.3 / 20, 5.0 * count, "e") for count in (100, 1_000, 10_000)))
+    assert found.lines["1"].largest_departure > 0.1
+    assert found.lines["1"].memory_ratio == 100.0
 
 
 def test_one_point_makes_no_line() -> None:
+    found = scaling(Point.of(100, 1, 5.0, 500.0, "e"))
+    assert found.lines == {}
     with pytest.raises(UsageError, match="make no line"):
-        scaling(Point(100, 1, 5.0, 500.0, "e")).line(1)
+        line(found.points)
 
 
 def test_images_are_files_of_which_some_are_links(tmp_path: Path) -> None:
@@ -137,6 +140,10 @@ def test_bad_input_has_the_exit_code_of_the_contract(
 
 def test_a_file_of_something_else_is_refused(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     output = tmp_path / "other.json"
-    output.write_text('{"schema": "x"}')
-    code, text = run("--json", str(output))
-    assert (code, "is no file of bench/perf/scaling.py" in text) == (3, True)
+    for other, told in (
+        ('{"schema": "x"}', "is of schema 'x'"),
+        ('{"schema": "braintumor.scaling/1"}', "environment"),
+    ):
+        output.write_text(other)
+        code, text = run("--json", str(output))
+        assert (code, told in text, "name another file with --json" in text) == (4, True, True), text
