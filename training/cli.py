@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.models.catalog import CATALOG
@@ -139,16 +140,33 @@ def recipe_from_options(model: str, options: dict[str, Any]) -> Recipe:
 @click.argument("runs", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", type=_PATH, default=Path("report"), show_default=True, help="Folder of the report.")
 @click.option("--manifest", type=_PATH, help="CSV of another split.  [default: our own]")
+@click.option(
+    "--foreign",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Slices from elsewhere, for the runs' .keras files to answer: those in folders called healthy, notumor, no "
+    "or normal are healthy, all others have a tumour.",
+)
 @debug_option
-def report(*, runs: Path, out: Path, manifest: Path | None) -> None:
+def report(*, runs: Path, out: Path, manifest: Path | None, foreign: tuple[Path, ...]) -> None:
     """Regenerate every figure and table from the finished RUNS, without training."""
     from braintumor.bench.data.manifest import read_manifest
+    from braintumor.training.report.foreign import read_collection
     from braintumor.training.report.page import write_report
     from braintumor.training.report.result import make_report
 
-    found = make_report(runs, read_manifest(manifest))
+    with Console(stderr=True).status("reading") as status:
+        collections = [read_collection(folder) for folder in foreign]
+        found = make_report(runs, read_manifest(manifest), collections, status.update)
+    for line in (line for collection in collections for line in collection.unreadable):
+        click.echo(f"unreadable: {line}", err=True)
     for name, judged in found.judged.items():
         click.echo(f"{name:18} val {judged.val.accuracy:.2%}  test {judged.test.text()}")
+    for collection, models in found.foreign.items():
+        for name, figures in models.items():
+            shares = {"tumours found": figures.sensitivity, "healthy kept": figures.specificity}
+            told = "  ".join(f"{what} {share.share:.2%}" for what, share in shares.items() if share)
+            click.echo(f"{name:18} {collection}: {told}")
     for path in write_report(found, out):
         click.echo(str(path))
 

@@ -23,6 +23,7 @@ from braintumor.training.keras_package import array_of, keras_module
 
 __all__ = [
     "answers_of",
+    "answers_to",
     "crop_of",
     "load_keras_file",
     "on_grid",
@@ -64,19 +65,21 @@ def load_keras_file(path: Path) -> Any:
 
 def answers_of(model: Any, parts: Mapping[Split, Dataset], crop: Crop) -> dict[Split, NDArray[np.float32]]:
     """Probabilities float32 [n, 4] for the images that judge, cropped and resized to the model's input."""
+    return {split: answers_to(model, parts[split], crop) for split in JUDGED if split in parts}
+
+
+def answers_to(model: Any, data: Dataset, crop: Crop) -> NDArray[np.float32]:
+    """Probabilities float32 [n, 4] for images, cropped and resized to the model's input."""
     size = int(model.input_shape[1])
-    found: dict[Split, NDArray[np.float32]] = {}
-    for split in (split for split in JUDGED if split in parts):
-        images = parts[split].resized(size, crop).images
-        chunks = []
-        for start in range(0, len(images), _BATCH):
-            chunk = images[start : start + _BATCH]
-            # The last batch is filled up: another shape would be compiled anew.
-            full = np.zeros((_BATCH, size, size, 1), np.float32)
-            full[: len(chunk), ..., 0] = chunk
-            chunks.append(np.asarray(model.predict_on_batch(full))[: len(chunk)])
-        found[split] = np.concatenate(chunks)
-    return found
+    images = data.resized(size, crop).images
+    chunks = []
+    for start in range(0, len(images), _BATCH):
+        chunk = images[start : start + _BATCH]
+        # The last batch is filled up: another shape would be compiled anew.
+        full = np.zeros((_BATCH, size, size, 1), np.float32)
+        full[: len(chunk), ..., 0] = chunk
+        chunks.append(np.asarray(model.predict_on_batch(full))[: len(chunk)])
+    return np.concatenate(chunks)
 
 
 def record_answers(path: Path) -> Path:

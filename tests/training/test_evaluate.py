@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from braintumor.bench.data.manifest import read_manifest
 from braintumor.bench.metrics.classification import cross_entropy
@@ -24,6 +26,7 @@ from braintumor.training.data.predictions import Answers, predictions_csv, read_
 from braintumor.training.publish import ship
 from braintumor.training.report.calibration import calibration, fit_temperature, tempered
 from braintumor.training.report.evaluate import evaluate
+from braintumor.training.report.foreign import foreign_figures, read_collection
 from braintumor.training.report.page import write_report
 from braintumor.training.report.result import ENSEMBLE, make_report
 from braintumor.training.report.vote import equal_vote
@@ -173,6 +176,53 @@ def test_the_report_command(runs: Path, tmp_path: Path) -> None:
     (runs / "DenseNet121" / "history.csv").write_text("epoch,size\n1,many\n")
     with pytest.raises(IntegrityError, match="learning curve"):
         make_report(runs, read_manifest())
+
+
+def test_read_collection_takes_usual_names_for_healthy(tmp_path: Path) -> None:
+    for place in ("notumor/a.png", "deep/no/b.png", "glioma/c.png", "d.png"):
+        path = tmp_path / "abroad" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((30, 50), 90, np.uint8)).save(path)
+    (tmp_path / "abroad" / "no" / "broken.png").parent.mkdir()
+    (tmp_path / "abroad" / "no" / "broken.png").write_bytes(b"none")
+    found = read_collection(tmp_path / "abroad")
+    healthy = {name for name, label in zip(found.data.files, found.data.labels, strict=True) if label == 1}
+    assert healthy == {"notumor/a.png", "deep/no/b.png"}
+    assert (found.name, len(found.data), len(found.unreadable)) == ("abroad", 4, 1)
+    with pytest.raises(UsageError):
+        read_collection(tmp_path / "abroad" / "glioma" / "nothing")
+
+
+def test_foreign_figures_count_models_and_votes() -> None:
+    labels = np.array([1, 1, -1, -1, -1])
+    sure = np.eye(4)[[1, 0, 1, 2, 3]]
+    answers = {name: Answers(tuple("abcde"), labels, sure) for name in ("one", "two")}
+    figures = dict(foreign_figures(answers, {"both": equal_vote(("one", "two")), "more": equal_vote(("one", "x"))}))
+    assert list(figures) == ["one", "two", "both"]
+    for found in figures.values():
+        assert found.sensitivity is not None
+        assert found.specificity is not None
+        assert (found.sensitivity.count, found.sensitivity.total) == (2, 3)
+        assert (found.specificity.count, found.specificity.total) == (1, 2)
+
+
+def test_the_report_shows_what_files_answer_to_a_foreign_folder(
+    runs: Path, shipped_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "abroad" / "no").mkdir(parents=True)
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (3, 60, 60), np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / "abroad" / ("no" if number else ".") / f"{number}.png")
+    command = ["report", str(runs), "--out", str(tmp_path / "report"), "--foreign", str(tmp_path / "abroad")]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2
+    shutil.copy(shipped_model, runs / "DenseNet121" / "DenseNet121.keras")
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    stored = json.loads((tmp_path / "report" / "report.json").read_text())["foreign"]["abroad"]
+    assert list(stored) == ["DenseNet121"]
+    assert stored["DenseNet121"]["sensitivity"]["total"] == 1
+    assert stored["DenseNet121"]["specificity"]["total"] == 2
+    assert "healthy called healthy" in (tmp_path / "report" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("bits", [4, 8, 12])

@@ -14,6 +14,7 @@ from braintumor.training.report.study import STUDY_START
 from braintumor.training.report.tables import (
     calibration_table,
     class_table,
+    foreign_table,
     leaderboard_table,
     runs_table,
     votes_table,
@@ -112,8 +113,20 @@ def _sections(report: Report, pictures: Mapping[str, bytes]) -> Iterator[Markup]
         "By class",
         (Markup(f"<h3>{markup(name)}</h3>{class_table(judged)}") for name, judged in report.judged.items()),
     )
+    yield section("Collections that no model was made from", _foreign(report))
     yield section("Ensemble", [votes_table(report)])
     yield section("Calibration", [picture("reliability.png", "reliability"), calibration_table(report)])
+
+
+def _foreign(report: Report) -> Iterator[Markup]:
+    for name, figures in report.foreign.items():
+        yield Markup(f"<h3>{markup(name)}</h3>{foreign_table(figures)}")
+    if report.foreign:
+        yield paragraph(
+            "What a model finds on its own data set's test images says little about images from elsewhere; these "
+            "figures say more. Brackets are Clopper-Pearson 95 % intervals.",
+            "soft",
+        )
 
 
 def _picture(png: bytes, alt: str) -> Markup:

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from braintumor.training.fit.checkpoint import EpochRow
 from braintumor.training.fit.run_record import read_record
 from braintumor.training.report.calibration import Reliability, fit_temperature, reliability
 from braintumor.training.report.evaluate import Detection, Evaluation, detection, evaluate
+from braintumor.training.report.foreign import Collection, ForeignFigures, answer_collection, foreign_figures
 from braintumor.training.report.study import STUDY_ENSEMBLE
 from braintumor.training.report.vote import Choice, Vote, choose_vote, equal_vote, soft_vote
 
@@ -83,12 +84,14 @@ class Report:
         judged: By model; the chosen ensemble, where there is one, under `ENSEMBLE`.
         choice: How that ensemble was chosen; None with one model.
         study_vote: Equal votes of the study's three models, judged; None where one of them is missing.
+        foreign: By collection and model: what was found on images that no model was made from.
     """
 
     runs: Mapping[str, Run]
     judged: Mapping[str, Judged]
     choice: Choice | None
     study_vote: Judged | None
+    foreign: Mapping[str, Mapping[str, ForeignFigures]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, schema `braintumor.training-report/1`."""
@@ -98,6 +101,10 @@ class Report:
             "judged": {name: found.to_json() for name, found in self.judged.items()},
             "choice": self.choice.to_json() if self.choice else None,
             "study_vote": self.study_vote.to_json() if self.study_vote else None,
+            "foreign": {
+                name: {model: asdict(figures) for model, figures in found.items()}
+                for name, found in self.foreign.items()
+            },
             "runs": {
                 name: {"about": dict(run.about), "history": [asdict(row) for row in run.history]}
                 for name, run in self.runs.items()
@@ -138,12 +145,19 @@ def _epoch_row(row: Mapping[str, str], source: Path) -> EpochRow:
         raise IntegrityError(f"{source} is not a learning curve ({error}); run bt-train again") from error
 
 
-def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
+def make_report(
+    folder: Path,
+    rows: tuple[ManifestRow, ...],
+    collections: Sequence[Collection] = (),
+    step: Callable[[str], None] = lambda _: None,
+) -> Report:
     """Judge all finished runs below a folder.
 
     Args:
         folder: Has one folder a model, as `bt-train` writes them.
         rows: The manifest, which knows the near-duplicates.
+        collections: Images that no model was made from; the runs' `.keras` files answer them.
+        step: Told what begins.
 
     Raises:
         UsageError: There is no finished run.
@@ -162,7 +176,25 @@ def make_report(folder: Path, rows: tuple[ManifestRow, ...]) -> Report:
         judged[ENSEMBLE] = _judge_vote(runs, choice.vote, free)
     if all(name in runs for name in STUDY_ENSEMBLE):
         study_vote = _judge_vote(runs, equal_vote(STUDY_ENSEMBLE), free)
-    return Report(runs, judged, choice, study_vote)
+    votes = {ENSEMBLE: choice.vote} if choice else {}
+    foreign = {item.name: _foreign(folder, found, item, votes, step) for item in collections}
+    return Report(runs, judged, choice, study_vote, foreign)
+
+
+def _foreign(
+    folder: Path, names: Sequence[str], collection: Collection, votes: Mapping[str, Vote], step: Callable[[str], None]
+) -> dict[str, ForeignFigures]:
+    answers = {}
+    for name in names:
+        model = folder / name / f"{name}.keras"
+        if model.exists():
+            step(f"{name} answers {len(collection.data)} images of {collection.name}")
+            answers[name] = answer_collection(model, collection)
+    if not answers:
+        raise UsageError(
+            f"{folder} holds no .keras file of {', '.join(names)} to answer {collection.name}; train first"
+        )
+    return dict(foreign_figures(answers, votes))
 
 
 def _check_manifest(run: Run, rows: tuple[ManifestRow, ...]) -> None:

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from braintumor.bench.metrics.intervals import Share
 from braintumor.bench.report.html import Markup, markup, paragraph, table
 from braintumor.models.labels import CLASSES
 from braintumor.training.report.calibration import Reliability
+from braintumor.training.report.foreign import ForeignFigures
 from braintumor.training.report.result import ENSEMBLE, Judged, Report
 from braintumor.training.report.study import STUDY, STUDY_ENSEMBLE, STUDY_ENSEMBLE_ACCURACY
 from braintumor.training.report.vote import SIGNIFICANCE, Choice, Compared
 
-__all__ = ["calibration_table", "class_table", "leaderboard_table", "runs_table", "votes_table"]
+__all__ = ["calibration_table", "class_table", "foreign_table", "leaderboard_table", "runs_table", "votes_table"]
 
 _TESTED: Final = ("validation", "loss", "gained : lost", "p")
 
@@ -50,6 +52,19 @@ def leaderboard_table(report: Report) -> Markup:
             )
         )
     return table(head, rows)
+
+
+def foreign_table(figures: Mapping[str, ForeignFigures]) -> Markup:
+    """What each model and the ensemble find on one collection that they were not made from."""
+
+    def cell(share: Share | None) -> str:
+        if share is None:
+            return "none"
+        low, high = share.interval
+        return f"{share.share:.2%} [{low:.2%}, {high:.2%}] ({share.count}/{share.total})"
+
+    head = ("model", "tumours not called healthy", "healthy called healthy")
+    return table(head, [(name, cell(item.sensitivity), cell(item.specificity)) for name, item in figures.items()])
 
 
 def runs_table(report: Report) -> Markup:

@@ -1,0 +1,118 @@
+"""How models do on collections that they were not made from: tumours found, healthy slices kept."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braintumor.bench.metrics.intervals import Share
+from braintumor.errors import InputError, UsageError
+from braintumor.models.labels import CLASSES, canonical_label
+from braintumor.runtime.image.decode import SUFFIXES, read_grey
+from braintumor.runtime.image.head import padded_to_square
+from braintumor.runtime.image.resize import resize
+from braintumor.training.data.dataset import Dataset
+from braintumor.training.data.predictions import Answers
+from braintumor.training.data.prepare import PREPARED_SIZE
+from braintumor.training.data.targets import ANY_TUMOUR, HEALTHY
+from braintumor.training.keras_io import answers_to, crop_of, load_keras_file
+from braintumor.training.report.vote import Vote, soft_vote
+
+__all__ = ["Collection", "ForeignFigures", "answer_collection", "foreign_figures", "read_collection"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collection:
+    """A folder of images that no model here was made from.
+
+    Attributes:
+        name: Of the folder.
+        data: Its images; labels are `HEALTHY` or `ANY_TUMOUR`.
+        unreadable: Files that are not images, with the reason.
+    """
+
+    name: str
+    data: Dataset
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignFigures:
+    """What one model, or the vote, does on a collection.
+
+    Attributes:
+        sensitivity: Slices with a tumour that are not called healthy; None where there is none.
+        specificity: Healthy slices that are called healthy; None where there is none.
+    """
+
+    sensitivity: Share | None
+    specificity: Share | None
+
+
+def read_collection(folder: Path, *, tick: Callable[[], None] = lambda: None) -> Collection:
+    """Read all images below a folder.
+
+    Args:
+        folder: Images in folders called healthy (or notumor, no, normal) are healthy; those in any other, or in none,
+            have a tumour.
+        tick: Called once a file.
+
+    Raises:
+        UsageError: No image can be read.
+    """
+    images: list[NDArray[np.uint8]] = []
+    labels, names, unreadable = [], [], []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            continue
+        try:
+            pixels = padded_to_square(read_grey(path).pixels)
+        except InputError as error:
+            unreadable.append(str(error))
+        else:
+            images.append(resize(pixels, PREPARED_SIZE, PREPARED_SIZE))
+            names.append(path.relative_to(folder).as_posix())
+            labels.append(HEALTHY if _is_healthy(path.relative_to(folder)) else ANY_TUMOUR)
+        tick()
+    if not images:
+        raise UsageError(f"{folder} has no image that can be read; name a folder of slices")
+    data = Dataset(np.stack(images), np.array(labels, np.int64), tuple(names))
+    return Collection(folder.resolve().name, data, tuple(unreadable))
+
+
+def _is_healthy(path: Path) -> bool:
+    return CLASSES[HEALTHY] in {canonical_label(part) for part in path.parts[:-1]}
+
+
+def answer_collection(model: Path, collection: Collection) -> Answers:
+    """What a `.keras` file answers to a collection."""
+    found = answers_to(load_keras_file(model), collection.data, crop_of(model))
+    return Answers(collection.data.files, collection.data.labels, found.astype(np.float64))
+
+
+def foreign_figures(
+    answers: Mapping[str, Answers], votes: Mapping[str, Vote]
+) -> Iterator[tuple[str, ForeignFigures]]:
+    """Judge models on one collection.
+
+    Args:
+        answers: By model.
+        votes: By name; those with a member that has no answers are left out.
+    """
+    for name, found in answers.items():
+        yield name, _figures(found)
+    for name, vote in votes.items():
+        if all(member in answers for member in vote.members):
+            yield name, _figures(soft_vote(answers, vote))
+
+
+def _figures(answers: Answers) -> ForeignFigures:
+    healthy = answers.probabilities.argmax(axis=1) == HEALTHY
+    sick = answers.labels != HEALTHY
+    return ForeignFigures(sensitivity=_share(~healthy[sick]), specificity=_share(healthy[~sick]))
+
+
+def _share(right: Sequence[bool] | NDArray[np.bool_]) -> Share | None:
+    return Share.of(int(np.sum(right)), len(right)) if len(right) else None
