@@ -3,18 +3,20 @@
 # make slow   the long tests: real images, large backbones, start-up and memory
 # make check  ruff, mypy, import-linter, wheel contents
 # make bench  the benchmarks
+# make docs   the documentation, as pages in site/ that need no network
 # make weights RUNS=runs DATA=brain.npz   all that ships beside newly trained weights; goes on where it was cut off
+# make release  wheel, sdist, bill of materials and their SHA256SUMS in dist/
 # make gpu    all that needs a GPU; skips, with reasons, what cannot run here
 # Each works on a fresh machine with Python 3.11 or newer, and can be run again.
 
 PYTHON ?= python3.11
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Tests of one file share what they export, so a file stays with one process.
 SHARED := -n 2 --dist loadfile --benchmark-disable
 PACKAGES := bench export models runtime training
 
-.PHONY: demo test slow check bench gpu weights format clean .typecheck
+.PHONY: demo test slow check bench docs release gpu weights format clean .typecheck
 
 demo: $(VENV)/light.installed
 	$(BIN)/bt-export --precision fp16
@@ -72,6 +74,14 @@ $(OTHERS:%=$(RUNS)/%.planned): $(RUNS)/%.planned: $(SHIPPED)/%.keras
 	$(PLAN) $(RUNS)/bundles/$* $<
 	touch $@
 
+docs: $(VENV)/docs.installed .typecheck
+	$(BIN)/python docs/scripts/rooms.py
+	$(BIN)/python docs/scripts/schemas.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+release: $(VENV)/dev.installed
+	$(BIN)/python .ci/release.py
+
 gpu: $(VENV)/dev.installed
 	$(BIN)/python bench/perf/gpu_suite.py $(ARGS)
 
@@ -84,16 +94,20 @@ format: $(VENV)/dev.installed
 	mkdir -p .typecheck/braintumor
 	cd .typecheck/braintumor && ln -sf ../../braintumor/* . && ln -sfn $(foreach name,$(PACKAGES),../../$(name)) .
 
-$(BIN)/python:
+$(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/light.installed: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/light.installed: setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
 	touch $@
 
-$(VENV)/dev.installed: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[bench,cpu,export,train,dev]'
-	touch $@ $(VENV)/light.installed
+$(VENV)/docs.installed: setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+$(VENV)/dev.installed: setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[bench,cpu,docs,export,train,dev]'
+	touch $@ $(VENV)/light.installed $(VENV)/docs.installed
 
 clean:
-	rm -rf $(VENV) .typecheck .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .typecheck site .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

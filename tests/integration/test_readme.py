@@ -1,4 +1,4 @@
-"""What the README shows is what the commands print."""
+"""What the quickstart shows is what the commands print."""
 
 import os
 import re
@@ -28,9 +28,9 @@ def stable(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = re.search(r"<!-- demo -->\n```console\n(.*?)```", readme, re.DOTALL)
+def test_the_demo_prints_what_the_quickstart_shows(tmp_path: Path) -> None:
+    quickstart = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- demo -->\n```console\n(.*?)```", quickstart, re.DOTALL)
     assert shown
     commands = [line[2:] for line in shown[1].splitlines() if line.startswith("$ ")]
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -50,13 +50,13 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     assert stable(printed.replace(str(ROOT), "")) == stable(shown[1])
 
 
-def test_make_demo_runs_the_commands_of_the_readme() -> None:
+def test_make_demo_runs_the_commands_of_the_quickstart() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    quickstart = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     demo = re.search(r"^demo:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     assert demo
     for line in demo[1].strip().splitlines():
-        assert f"$ {line.strip().removeprefix('$(BIN)/')}" in readme
+        assert f"$ {line.strip().removeprefix('$(BIN)/')}" in quickstart
 
 
 @pytest.mark.slow
