@@ -1,7 +1,8 @@
 """What an ensemble must not depend on: the batch that an image comes in, the run, and what no reader would notice.
 
 A decision that changes with the batch or the run is a defect of the engine. One that changes under JPEG, a shift by
-one pixel or a tenth less contrast shows how close to its border the network decides: the reference shows the same.
+one pixel, a tenth less contrast, another program's way to resize or another sharpness shows how close to its border
+the network decides: the reference shows the same.
 """
 
 import io
@@ -29,10 +30,11 @@ BATCH_SIZES: Final = (1, 7, 32)
 RUNS: Final = 5
 
 _IMAGES: Final = 32
-_JPEG_QUALITY: Final = 75
 _CONTRAST: Final = 0.9
 
 Tick = Callable[[int], object]
+Perturbation = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""uint8 [height, width] to uint8 of that or of another size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +138,41 @@ def _differing(answers: Sequence[NDArray[np.float32]]) -> int:
     return int((labels != labels[0]).any(axis=0).sum())
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=_JPEG_QUALITY)
-    return np.asarray(Image.open(stream))
+def _jpeg(quality: int) -> Perturbation:
+    def compress(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+        return np.asarray(Image.open(stream))
+
+    return compress
 
 
-def _shifted(down: int, right: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+def _resized(longer_side: int, kernel: Image.Resampling) -> Perturbation:
+    def resize(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bring the image to another size, proportions kept, as it may come from another program."""
+        height, width = pixels.shape
+        scale = longer_side / max(height, width)
+        return np.asarray(Image.fromarray(pixels).resize((round(width * scale), round(height * scale)), kernel))
+
+    return resize
+
+
+def _through(longer_side: int) -> Perturbation:
+    reduce = _resized(longer_side, Image.Resampling.BILINEAR)
+
+    def blur(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Lose what a smaller image cannot hold."""
+        return np.asarray(Image.fromarray(reduce(pixels)).resize(pixels.shape[::-1], Image.Resampling.BILINEAR))
+
+    return blur
+
+
+def _gamma(exponent: float) -> Perturbation:
+    levels = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
+    return lambda pixels: levels[pixels]
+
+
+def _shifted(down: int, right: int) -> Perturbation:
     def shift(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Move the image; the border is repeated."""
         height, width = pixels.shape
@@ -157,15 +187,21 @@ def _fainter(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(ImageEnhance.Contrast(Image.fromarray(pixels)).enhance(_CONTRAST))
 
 
-PERTURBATIONS: Final[Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = MappingProxyType(
+PERTURBATIONS: Final[Mapping[str, Perturbation]] = MappingProxyType(
     {
-        "JPEG quality 75": _jpeg,
+        "JPEG quality 75": _jpeg(75),
         "one pixel down and right": _shifted(1, 1),
         "one pixel up and left": _shifted(-1, -1),
         "90 % contrast": _fainter,
+        "JPEG quality 50": _jpeg(50),
+        "128 px by Lanczos": _resized(128, Image.Resampling.LANCZOS),
+        "128 px by nearest": _resized(128, Image.Resampling.NEAREST),
+        "through 96 px": _through(96),
+        "gamma 0.7": _gamma(0.7),
+        "gamma 1.4": _gamma(1.4),
     }
 )
-"""Name → uint8 [height, width] to the same; made on the image as it is in its file, before it is resized."""
+"""Name → what changes the image as it is in its file, before it is resized to the model's input."""
 
 
 def robustness(ensemble: Ensemble, images: LabelledImages, count: int, batch_size: int, tick: Tick) -> Robustness:

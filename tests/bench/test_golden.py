@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 ENGINE = ("--engine", "onnxruntime-cpu")
 
 # Keys under which an object has one entry a name, such as one a class: the entries are alike, the names are data.
-NAMED = frozenset({"tools", "versions"})
+NAMED = frozenset({"perturbations", "tools", "versions"})
 
 # What lies below these depends on the machine.
 OF_THE_MACHINE = frozenset({"environment", "machine"})
