@@ -21,8 +21,7 @@ result = measure_latency(options)
 
 for contender in result.contenders:
     for times in contender.batches:
-        p50, p95 = times.samples.percentile_ms(50), times.samples.percentile_ms(95)
-        print(f"{contender.key}, batch {times.batch}: p50 {p50:.1f} ms, p95 {p95:.1f} ms")
+        print(f"{contender.key}, batch {times.batch}: p50 {times.p50_ms:.1f} ms, p95 {times.p95_ms:.1f} ms")
 
 # The two took turns, so that what disturbed one disturbed both: their ratio is what can be relied on.
 for comparison in result.comparisons:
