@@ -160,7 +160,7 @@ def card(shipped: Shipped, about: Mapping[str, Any], curve: str) -> str:
         figures.append(_row("test without near-duplicates", judged.free))
     if judged.tumours:
         low, high = judged.tumours.interval
-        share = f"{judged.tumours.found}/{judged.tumours.images} = {judged.tumours.share:.2%}"
+        share = f"{judged.tumours.count}/{judged.tumours.total} = {judged.tumours.share:.2%}"
         figures.append(f"| foreign tumours, called a tumour | {share} | {low:.2%} to {high:.2%} | |")
     text = _CARD.format(
         name=path.stem,

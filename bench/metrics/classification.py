@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,7 @@ class Scores:
             raise ValueError(f"a confusion of {len(self.confusion)} rows must have as many columns")
 
 
-def decided(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+def decided(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """int64 [n]: the most probable class of each row of [n, classes]; `UNANSWERED` where a value is not finite."""
     finite = np.isfinite(probabilities).all(axis=1)
     return np.where(finite, np.where(np.isfinite(probabilities), probabilities, 0).argmax(axis=1), UNANSWERED)
@@ -139,7 +139,7 @@ def label_name(label: int, classes: Sequence[str]) -> str | None:
     return None if label == UNANSWERED else classes[label]
 
 
-def scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
+def scores(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
     """Judge answers.
 
     Args:

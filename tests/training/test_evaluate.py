@@ -15,7 +15,7 @@ from PIL import Image
 
 from braintumor.bench.data.manifest import read_manifest
 from braintumor.bench.metrics.classification import cross_entropy
-from braintumor.bench.metrics.intervals import clopper_pearson
+from braintumor.bench.metrics.intervals import Share, clopper_pearson
 from braintumor.errors import InputError, IntegrityError, ModelError, UsageError
 from braintumor.models.input_settings import SETTINGS_FILE
 from braintumor.models.labels import CLASSES
@@ -56,18 +56,12 @@ def test_evaluation_counts() -> None:
     probabilities = np.array([[0.7, 0.1, 0.1, 0.1], [0.6, 0.2, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.0, 0.0, 0.0, 1.0]])
     found = evaluate(Answers(("a", "b", "c", "d"), np.array([0, 1, 2, 3]), probabilities))
     assert (found.images, found.correct, found.accuracy) == (4, 3, 0.75)
-    assert found.confusion == [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    assert found.errors == [("b", "healthy", "glioma", 0.6)]
+    assert found.confusion == ((1, 0, 0, 0), (1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
+    assert found.errors == (("b", "healthy", "glioma", 0.6),)
     assert found.loss == pytest.approx(-np.log([0.7, 0.2, 0.7, 1.0]).mean())
-    assert found.per_class["glioma"] == {
-        "precision": 0.5,
-        "recall": 1.0,
-        "f1": pytest.approx(2 / 3),
-        "support": 1,
-        "precision_interval": clopper_pearson(1, 2),
-        "recall_interval": clopper_pearson(1, 1),
-    }
-    assert found.per_class["healthy"]["precision_interval"] == (0.0, 1.0), "nothing was called healthy"
+    assert found.per_class["glioma"].f1 == pytest.approx(2 / 3)
+    assert found.precision("glioma") == Share.of(1, 2)
+    assert found.precision("healthy") is None, "nothing was called healthy"
     assert found.text().startswith("75.00% [19.41%, 99.37%] (3/4)")
 
 

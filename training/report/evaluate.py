@@ -1,123 +1,76 @@
-"""Figures of one model on one set of images."""
+"""Figures of one model on one set of images: those of `bt-bench accuracy`, and the names of what is wrong."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from braintumor.bench.metrics.classification import cross_entropy
-from braintumor.bench.metrics.intervals import clopper_pearson
+from braintumor.bench.metrics.classification import Scores, scores
+from braintumor.bench.metrics.intervals import Share
+from braintumor.errors import IntegrityError
 from braintumor.models.labels import CLASSES
-from braintumor.optional import require
 from braintumor.training.data.predictions import Answers
 from braintumor.training.data.targets import HEALTHY
 
-__all__ = ["Detection", "Evaluation", "detection", "evaluate"]
+__all__ = ["Evaluation", "detection", "evaluate", "share_text"]
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What is known about one model on one set of images.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation(Scores):
+    """Scores of answers that are all finite.
 
     Attributes:
-        images: How many.
-        correct: How many were decided right.
-        accuracy: correct / images.
-        interval: Clopper-Pearson 95 % interval of the accuracy.
         loss: Mean cross-entropy in nats.
-        confusion: [4][4] counts: row is the truth, column the answer, in the order of `CLASSES`.
-        per_class: precision, recall, f1 and support by class; of the first two also the Clopper-Pearson intervals
-            (0 to 1 where no image was given the class, or none is of it).
         errors: Names of the images decided wrong, with truth, answer and its probability.
     """
 
-    images: int
-    correct: int
-    accuracy: float
-    interval: tuple[float, float]
     loss: float
-    confusion: list[list[int]]
-    per_class: dict[str, dict[str, Any]]
-    errors: list[tuple[str, str, str, float]]
+    errors: tuple[tuple[str, str, str, float], ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
 
+    def precision(self, name: str) -> Share | None:
+        """Of the images that were given a class those that are of it; None where none was given it."""
+        number = CLASSES.index(name)
+        given = sum(row[number] for row in self.confusion)
+        return Share.of(self.confusion[number][number], given) if given else None
+
     def text(self) -> str:
         """Accuracy with its interval, in percent."""
-        low, high = self.interval
-        return f"{self.accuracy:.2%} [{low:.2%}, {high:.2%}] ({self.correct}/{self.images})"
+        return share_text(Share.of(self.correct, self.images))
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """How many slices with a tumour of unknown type are given the name of a tumour.
-
-    Attributes:
-        images: How many.
-        found: How many are not called healthy.
-        share: found / images, the sensitivity.
-        interval: Clopper-Pearson 95 % interval of the share.
-    """
-
-    images: int
-    found: int
-    share: float
-    interval: tuple[float, float]
-
-    def text(self) -> str:
-        """The share with its interval, in percent."""
-        low, high = self.interval
-        return f"{self.share:.2%} [{low:.2%}, {high:.2%}] ({self.found}/{self.images})"
+def share_text(share: Share) -> str:
+    """A share with its interval, in percent."""
+    low, high = share.interval
+    return f"{share.share:.2%} [{low:.2%}, {high:.2%}] ({share.count}/{share.total})"
 
 
-def detection(answers: Answers) -> Detection:
-    """What is found among answers to at least one slice with a tumour."""
-    found = int((answers.probabilities.argmax(axis=1) != HEALTHY).sum())
-    return Detection(len(answers), found, found / len(answers), clopper_pearson(found, len(answers)))
+def detection(answers: Answers) -> Share:
+    """Slices with a tumour that are not called healthy, among at least one."""
+    found = answers.probabilities.argmax(axis=1) != HEALTHY
+    return Share.of(int(found.sum()), len(answers))
 
 
 def evaluate(answers: Answers) -> Evaluation:
-    """All figures of answers to at least one image."""
-    metrics = require("sklearn.metrics", extra="train", purpose="evaluating")
+    """All figures of answers to at least one image.
+
+    Raises:
+        IntegrityError: A probability is not finite.
+    """
+    found = scores(answers.probabilities, answers.labels, CLASSES)
+    if found.loss is None:
+        raise IntegrityError(f"{found.unanswered} of {found.images} answers are not finite; evaluate the model again")
     decided = answers.probabilities.argmax(axis=1)
-    correct = int((decided == answers.labels).sum())
-    numbers = list(range(len(CLASSES)))
-    table = metrics.classification_report(
-        answers.labels, decided, labels=numbers, target_names=CLASSES, output_dict=True, zero_division=0
+    errors = tuple(
+        (
+            answers.files[number],
+            CLASSES[answers.labels[number]],
+            CLASSES[decided[number]],
+            round(float(answers.probabilities[number, decided[number]]), 4),
+        )
+        for number in np.flatnonzero(decided != answers.labels)
     )
-    confusion = metrics.confusion_matrix(answers.labels, decided, labels=numbers)
-    wrong = np.flatnonzero(decided != answers.labels)
-    return Evaluation(
-        images=len(answers),
-        correct=correct,
-        accuracy=correct / len(answers),
-        interval=clopper_pearson(correct, len(answers)),
-        loss=cross_entropy(answers.probabilities, answers.labels),
-        confusion=confusion.tolist(),
-        per_class={
-            name: {
-                "precision": float(table[name]["precision"]),
-                "recall": float(table[name]["recall"]),
-                "f1": float(table[name]["f1-score"]),
-                "support": int(table[name]["support"]),
-                "precision_interval": _interval(confusion[number, number], confusion[:, number].sum()),
-                "recall_interval": _interval(confusion[number, number], confusion[number].sum()),
-            }
-            for number, name in enumerate(CLASSES)
-        },
-        errors=[
-            (
-                answers.files[number],
-                CLASSES[answers.labels[number]],
-                CLASSES[decided[number]],
-                round(float(answers.probabilities[number, decided[number]]), 4),
-            )
-            for number in wrong
-        ],
-    )
-
-
-def _interval(correct: int, total: int) -> tuple[float, float]:
-    return clopper_pearson(int(correct), int(total)) if total else (0.0, 1.0)
+    return Evaluation(errors=errors, **{item.name: getattr(found, item.name) for item in fields(found)})

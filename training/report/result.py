@@ -9,6 +9,7 @@ from typing import Any
 
 from braintumor import NOTICE
 from braintumor.bench.data.manifest import JUDGED, SPLITS, ManifestRow
+from braintumor.bench.metrics.intervals import Share
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.catalog import CATALOG
 from braintumor.training.data.audit import near_duplicate_free
@@ -16,7 +17,7 @@ from braintumor.training.data.predictions import Answers, read_predictions
 from braintumor.training.fit.checkpoint import EpochRow
 from braintumor.training.fit.run_record import read_record
 from braintumor.training.report.calibration import Reliability, fit_temperature, reliability
-from braintumor.training.report.evaluate import Detection, Evaluation, detection, evaluate
+from braintumor.training.report.evaluate import Evaluation, detection, evaluate
 from braintumor.training.report.foreign import Collection, ForeignFigures, answer_collection, foreign_figures
 from braintumor.training.report.study import STUDY_ENSEMBLE
 from braintumor.training.report.vote import Choice, Vote, choose_vote, equal_vote, soft_vote
@@ -63,7 +64,7 @@ class Judged:
     temperature: float
     test_reliability: Reliability
     free_reliability: Reliability | None
-    tumours: Detection | None = None
+    tumours: Share | None = None
 
     def parts(self) -> dict[str, Evaluation]:
         """What was found on the test images, by a name for them: all, and those without near-duplicates."""

@@ -1,12 +1,13 @@
 """The tables of the report, for its page and for the notebook."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from braintumor.bench.metrics.intervals import Share
 from braintumor.bench.report.html import Markup, markup, paragraph, table
 from braintumor.models.labels import CLASSES
 from braintumor.training.report.calibration import Reliability
+from braintumor.training.report.evaluate import share_text
 from braintumor.training.report.foreign import ForeignFigures
 from braintumor.training.report.result import ENSEMBLE, Judged, Report
 from braintumor.training.report.study import STUDY, STUDY_ENSEMBLE, STUDY_ENSEMBLE_ACCURACY
@@ -48,7 +49,7 @@ def leaderboard_table(report: Report) -> Markup:
                 f"{study.accuracy if study else STUDY_ENSEMBLE_ACCURACY:.2%}",
                 f"{study.loss:.4f}" if study else "",
                 found.free.text() if found.free else "none",
-                found.tumours.text() if found.tumours else "not measured",
+                share_text(found.tumours) if found.tumours else "not measured",
             )
         )
     return table(head, rows)
@@ -58,10 +59,7 @@ def foreign_table(figures: Mapping[str, ForeignFigures]) -> Markup:
     """What each model and the ensemble find on one collection that they were not made from."""
 
     def cell(share: Share | None) -> str:
-        if share is None:
-            return "none"
-        low, high = share.interval
-        return f"{share.share:.2%} [{low:.2%}, {high:.2%}] ({share.count}/{share.total})"
+        return share_text(share) if share else "none"
 
     head = ("model", "tumours not called healthy", "healthy called healthy")
     return table(head, [(name, cell(item.sensitivity), cell(item.specificity)) for name, item in figures.items()])
@@ -91,22 +89,25 @@ def class_table(judged: Judged) -> Markup:
     head = ("test images", "class", "precision", "recall", "F1", "support")
     rows = [
         (
-            part if name == CLASSES[0] else "",
+            part if name == next(iter(found.per_class)) else "",
             name,
-            _share(found.per_class[name], "precision"),
-            _share(found.per_class[name], "recall"),
-            f"{found.per_class[name]['f1']:.4f}",
-            str(found.per_class[name]["support"]),
+            _share(found.precision(name)),
+            _share(Share.of(found.confusion[number][number], sum(found.confusion[number]))),
+            f"{found.per_class[name].f1:.4f}",
+            str(found.per_class[name].support),
         )
         for part, found in judged.parts().items()
-        for name in CLASSES
+        for number, name in enumerate(CLASSES)
+        if name in found.per_class
     ]
     return table(head, rows, text_columns=2)
 
 
-def _share(line: Mapping[str, Any], key: str) -> str:
-    low, high = line[f"{key}_interval"]
-    return f"{line[key]:.4f} [{low:.4f}, {high:.4f}]"
+def _share(share: Share | None) -> str:
+    if share is None:
+        return "none"
+    low, high = share.interval
+    return f"{share.share:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def votes_table(report: Report) -> Markup:
