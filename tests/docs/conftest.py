@@ -64,10 +64,13 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, shipped_model: Path, own
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     shutil.copytree(folder / "images" / CLASSES[0], folder / "scans")
-    for precision in ("fp32", "fp16", "int8"):
-        export = [BIN / "bt-export", shipped_model, "--precision", precision]
-        subprocess.run(export, cwd=folder, env=os.environ | {"BRAINTUMOR_CACHE": str(own_cache)}, check=True)
+    export(folder, shipped_model, "fp32", own_cache)
     return folder
+
+
+def export(folder: Path, model: Path, precision: str, cache: Path) -> None:
+    command = [BIN / "bt-export", model, "--precision", precision]
+    subprocess.run(command, cwd=folder, env=os.environ | {"BRAINTUMOR_CACHE": str(cache)}, check=True)
 
 
 @pytest.fixture
@@ -77,8 +80,10 @@ def sandbox(furnished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(sandbox: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Runs a line of a shell in the sandbox, with our commands on the path."""
+def run(sandbox: Path, shipped_model: Path, own_cache: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Runs a line of a shell in the sandbox with bundles of all precisions, with our commands on the path."""
+    for precision in ("fp16", "int8"):
+        export(sandbox, shipped_model, precision, own_cache)
 
     def line(command: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]), "PYTHONUTF8": "1"}

@@ -1,5 +1,6 @@
 """The documentation builds without a warning, asks no other host for anything, and is complete."""
 
+import configparser
 import html.parser
 import json
 import os
@@ -14,8 +15,9 @@ import pytest
 
 import braintumor
 from braintumor import errors
+from braintumor.models.labels import CLASSES
 
-from .conftest import ROOT
+from .conftest import BIN, ROOT
 
 # Attributes by which a page makes a browser load something by itself; a link to click is not one.
 LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}
@@ -105,6 +107,23 @@ def test_formats_explains_every_key(name: str) -> None:
     document = golden[0] if isinstance(golden, list) else golden
     keys = set(document) | (set(document["members"][0]) if name == "bundle" else set())
     assert sorted(key for key in keys if f"`{key}`" not in page) == []
+
+
+def test_formats_explains_every_column_of_the_csv(sandbox: Path) -> None:
+    command = [BIN / "bt-infer", "scan.png", "--bundle", "bundles/fp32", "--engine", "onnxruntime-cpu"]
+    done = subprocess.run([*command, "--format", "csv"], cwd=sandbox, capture_output=True, text=True, check=True)
+    columns = set(done.stdout.splitlines()[0].split(",")) - set(CLASSES)
+    section = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").partition("CSV (")[2].partition("## ")[0]
+    assert sorted(column for column in columns if f"`{column}`" not in section) == []
+
+
+def test_quickstart_explains_every_extra() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    extras = set(setup["options.extras_require"]) - {"dev"}
+    assert sorted(extra for extra in extras if f"| `{extra}` |" not in page) == ["data"]
+    assert "`data`" in page
 
 
 def test_the_schema_of_a_prediction_takes_real_ones_and_no_others(sandbox: Path) -> None:
