@@ -1,6 +1,7 @@
 """The JSON that other programs read keeps its keys and types: one golden file a schema, from real runs.
 
-After a deliberate change: BRAINTUMOR_UPDATE_GOLDEN=1 pytest tests/bench/test_golden.py, and look at the difference.
+After a deliberate change: BRAINTUMOR_UPDATE_GOLDEN=1 pytest tests/bench/test_golden.py, look at the difference, and
+write the pages made from it: python docs/scripts/schemas.py.
 """
 
 import json
