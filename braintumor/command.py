@@ -1,14 +1,19 @@
-"""What all commands share: errors as one line with the exit code of the contract, --debug, Ctrl-C."""
+"""What all commands share: errors as one line with the exit code of the contract, --debug, Ctrl-C.
+
+The library names parameters, between backquotes, as in "try a smaller `batch_size`". A command knows which of its
+options sets which parameter, and shows "try a smaller --batch-size".
+"""
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,16 +22,16 @@ from braintumor.errors import BraintumorError
 from braintumor.interrupt import interrupted, interrupts_kept, is_free
 from braintumor.optional import missing_package
 
-__all__ = ["EPILOG", "Command", "debug_option", "version_option"]
+__all__ = ["EPILOG", "Command", "debug_option", "in_options", "options_of", "version_option"]
 
 EPILOG = (
-    "Exit codes: 0 all well, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable, 1 a fault of "
-    f"ours, 130 interrupted, 141 nobody read on, 143 terminated. {NOTICE}"
+    "Exit codes: 0 success, 1 internal error, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable, "
+    f"130 interrupted, 141 broken pipe, 143 terminated. {NOTICE}"
 )
 
 _INTERRUPTED = 130
 # What a shell reports of a program that a closed pipe ended: 128 + SIGPIPE.
-_UNREAD = 141
+_BROKEN_PIPE = 141
 # 128 + SIGTERM.
 _TERMINATED = 143
 
@@ -34,8 +39,21 @@ debug_option = click.option("--debug", is_flag=True, help="Show the traceback of
 version_option = click.version_option(__version__, prog_name="braintumor")
 
 
+_QUOTES: Final = "'\""
+# `name` or `name=value`, as the library writes parameters.
+_PARAMETER: Final = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+
+
 class Command(click.Command):
-    """A click command that takes `--debug` and reports our errors as the contract says."""
+    """A click command that takes `--debug` and reports our errors as the contract says.
+
+    Attributes:
+        sets: Parameter of the library → the command's parameter that sets it, where the two have different names.
+    """
+
+    def __init__(self, *args: Any, sets: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sets = dict(sets or {})
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; see `click.Command.main`."""
@@ -64,7 +82,40 @@ class Command(click.Command):
                     raise
                 if debug:
                     traceback.print_exception(error)
-                raise _Failure(str(told), told.exit_code) from error
+                raise _Failure(in_options(str(told)), told.exit_code) from error
+
+
+def options_of(command: click.Command) -> dict[str, str]:
+    """Parameter of the library → the option of a command that sets it."""
+    options = {
+        parameter.name: parameter.opts[0]
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.name
+    }
+    sets = command.sets if isinstance(command, Command) else {}
+    return options | {name: options[own] for name, own in sets.items()}
+
+
+def in_options(text: str, command: click.Command | None = None) -> str:
+    """A message of the library with the options of a command in the place of parameters.
+
+    Args:
+        text: Such as "try a smaller `batch_size`, or use `engine='onnxruntime-cpu'`".
+        command: None for the one that runs.
+
+    Returns:
+        Such as "try a smaller --batch-size, or use --engine onnxruntime-cpu"; what no option sets, as plain words.
+    """
+    context = click.get_current_context(silent=True)
+    command = command or (context.command if context else None)
+    options = options_of(command) if command else {}
+
+    def typed(found: re.Match[str]) -> str:
+        name, value = found[1], found[2]
+        option = options.get(name, name.replace("_", " "))
+        return option if value in {None, "True"} else f"{option} {value.strip(_QUOTES)}"
+
+    return _PARAMETER.sub(typed, text)
 
 
 @contextlib.contextmanager
@@ -93,7 +144,7 @@ def _told() -> Iterator[None]:
         # The reader has seen enough, as `head` has. What Python would still flush at its end goes nowhere.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise click.exceptions.Exit(_UNREAD) from error
+        raise click.exceptions.Exit(_BROKEN_PIPE) from error
     except KeyboardInterrupt as error:
         kept = str(error) or "files that were being written are as they were before"
         raise _Failure(f"interrupted; {kept}", _INTERRUPTED) from error

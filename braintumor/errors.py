@@ -1,6 +1,6 @@
 """Every error that braintumor raises on purpose.
 
-    BraintumorError            1  a fault of ours, when raised as itself
+    BraintumorError            1  an internal error, when raised as itself
     ├── UsageError             2  what was asked cannot be done as asked, or what was named is not there
     ├── OutputError            2  a result cannot be written there
     ├── InputError             3  an image cannot be read
@@ -10,17 +10,23 @@
     ├── ParityError            3  an export does not decide what its original decides
     ├── IntegrityError         4  a bundle, or another file of ours, is not what it says it is
     └── UnavailableError       5  an engine or an optional package is not usable here
+        ├── DeviceError        5  a device is not there, or its driver does not work
         └── OutOfMemoryError   5  a device's memory does not hold the batch
 
-The number is the exit code of the command that meets the error. A message is one line that says what was
-asked, what was found, what is allowed and what to type next. The command lines catch `BraintumorError` only:
-anything else is a defect and shows its traceback.
+The number is the exit code of the command that meets the error. A message is one line that says what was found and
+what is allowed; the remedy says how to fix it. Both name parameters between backquotes, as `batch_size` or
+`engine='onnxruntime-cpu'`: a command line replaces them by its own options. The command lines catch
+`BraintumorError` only: anything else is a defect and shows its traceback.
+
+    >>> str(UsageError("batch_size is 0; must be > 0", "choose another `batch_size`"))
+    'batch_size is 0; must be > 0; choose another `batch_size`'
 """
 
 from typing import ClassVar
 
 __all__ = [
     "BraintumorError",
+    "DeviceError",
     "InputError",
     "IntegrityError",
     "KerasLoadError",
@@ -35,9 +41,22 @@ __all__ = [
 
 
 class BraintumorError(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package.
+
+    Attributes:
+        message: What was found, and what is allowed.
+        remedy: How to fix it; empty where nothing general can be said.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.message, self.remedy = message, remedy
+
+    def __str__(self) -> str:
+        """The message and the remedy, in one line."""
+        return "; ".join(part for part in (self.message, self.remedy) if part)
 
 
 class UsageError(BraintumorError):
@@ -74,9 +93,10 @@ class UnsupportedLayerError(ModelError):
     """
 
     def __init__(self, layer: str, class_name: str, reason: str = "") -> None:
-        self.layer, self.class_name, self.reason = layer, class_name, reason
         named = f"layer {layer!r} ({class_name})" if class_name else f"layer {layer!r}"
         super().__init__(f"{named}: {reason}" if reason else f"{named} is not known to the direct writer")
+        self.layer, self.class_name, self.reason = layer, class_name, reason
+        self.args = (layer, class_name, reason)
 
 
 class KerasLoadError(ModelError):
@@ -99,6 +119,10 @@ class UnavailableError(BraintumorError):
     """An engine or an optional package is not usable on this machine."""
 
     exit_code: ClassVar[int] = 5
+
+
+class DeviceError(UnavailableError):
+    """A device is not there, or its driver does not work."""
 
 
 class OutOfMemoryError(UnavailableError):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from braintumor.command import in_options
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -75,13 +77,13 @@ class StepDisplay:
     def write(self, line: str) -> None:
         """Write a line, dimmed at a terminal; the bar is back with the next step."""
         self.clear()
-        click.secho(line, err=True, dim=True)
+        click.secho(in_options(line), err=True, dim=True)
 
     def _show_step(self, step: Step) -> None:
         if step.job != self._job:
             self.clear()
             self._job = step.job
-            click.echo(f"{step.job} …", err=True)
+            click.echo(f"{in_options(step.job)} …", err=True)
         if not self._terminal:
             return
         if self._bar is None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.files import output_error, sha256_of
@@ -22,6 +22,8 @@ from braintumor.runtime.image.decode import DECODE_VERSION
 from braintumor.work_folder import sweep, work_folder
 
 __all__ = ["bundle_there", "check_destination", "write_bundle"]
+
+_ANOTHER_FOLDER: Final = "choose another `folder`"
 
 
 def write_bundle(
@@ -92,11 +94,11 @@ def check_destination(folder: Path) -> None:
         if not folder.exists() and not folder.is_symlink():
             return
         if not folder.is_dir() or folder.is_symlink():
-            raise OutputError(f"{folder} is not a folder; name another place with --bundle DIR")
+            raise OutputError(f"{folder} is not a folder", _ANOTHER_FOLDER)
         if foreign := _foreign_file(folder):
             raise OutputError(
-                f"{folder} holds {foreign}, which is no part of a bundle and would be lost; name another place with "
-                "--bundle DIR, or take it out"
+                f"{folder} holds {foreign}, which is not part of a bundle and would be lost",
+                f"{_ANOTHER_FOLDER}, or move it away",
             )
     except OSError as error:
         raise output_error(folder, error) from error

@@ -25,13 +25,13 @@ def require_class_count(path: Path, outputs: int, classes: Sequence[str], *, sta
     found = f"{path} gives {outputs} value{'s' if outputs > 1 else ''} an image"
     if stated:
         raise ModelError(
-            f"{found}, and --classes names {len(classes)} classes, {','.join(classes)}; name those of the model's "
-            "outputs, in their order"
+            f"{found}, and `classes` lists {len(classes)}: {','.join(classes)}",
+            "list the classes of the model's outputs, in their order",
         )
-    wanted = f"its {outputs} classes in the order of the outputs with --classes"
+    wanted = f"list its {outputs} classes in the order of the outputs with `classes`"
     if outputs == 1:
-        wanted = "the two classes that it tells apart with --classes A,B, where B is the one that 1 stands for"
+        wanted = "list its two classes with `classes`, last the one that 1 stands for"
     raise ModelError(
-        f"{found}; without --classes they are taken for {len(classes)}, {', '.join(classes)}: name {wanted} "
-        "(--new-classes takes any names)"
+        f"{found}; without `classes` they are taken for {len(classes)}, {', '.join(classes)}",
+        f"{wanted} (`new_classes` allows any names)",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.command import EPILOG, Command, debug_option, in_options, version_option
 from braintumor.errors import ModelError, UsageError
 from braintumor.export.origin import origin_lines
 from braintumor.models.input_settings import CROPS
@@ -47,7 +47,7 @@ _PER_MODEL = "Once for all models, or once for each in order."
 Value = TypeVar("Value")
 
 
-@click.command(cls=Command, epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG, sets={"folder": "bundle"})
 @click.argument("models", metavar="[MODEL.keras|MODEL.h5]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--precision",
@@ -319,7 +319,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _end(message: str) -> None:
     """End the process at once: the main thread is in a library that does not come back."""
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {in_options(message, export)}", err=True)
     os._exit(ModelError.exit_code)
 
 
@@ -361,10 +361,10 @@ def _member_line(entry: Mapping[str, Any]) -> str:
         f"{entry['nodes']['simplified']}{softmax}, {_agreement(entry)}"
     )
     if not entry["parity"]["against_keras"]:
-        line += f"\n  not verified against Keras: {entry['parity']['missing']}"
+        line += f"\n  not verified against Keras: {entry['parity']['missing']}; later: bt-export --verify BUNDLE"
     if entry["route"]["reason"]:
         line += f"\n  converted by Keras and tf2onnx: {entry['route']['reason']}"
-    line += "".join(f"\n  {told}" for told in origin_lines(entry))
+    line += "".join(f"\n  {in_options(told)}" for told in origin_lines(entry))
     if "mixed" in entry:
         line += f"\n  {'int8' if entry['mixed']['int8'] else 'not int8'}: {entry['mixed']['reason']}"
     return line + (_quantisation_lines(entry["quantisation"]) if entry["quantisation"] else "")

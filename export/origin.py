@@ -19,10 +19,10 @@ def origin_lines(entry: Mapping[str, Any]) -> Iterator[str]:
     if layer := source.get("scaled_by"):
         yield (
             f"scaled inside, by layer {layer!r}: pixels go in as 0..255; if they were x/255 in training as well, "
-            "give --preprocess unit"
+            "give `preprocess='unit'`"
         )
     if unit := source.get("unit"):
         other = next(name for name in source["classes"] if name != unit)
         yield f"one output unit: it is the probability of {unit}, and 1 minus it that of {other}"
     if not source["classes_stated"]:
-        yield f"assumed class order: {', '.join(source['classes'])}; state it with --classes ({_KAGGLE})"
+        yield f"assumed class order: {', '.join(source['classes'])}; state it with `classes` ({_KAGGLE})"

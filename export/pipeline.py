@@ -31,6 +31,7 @@ __all__ = ["DATA_VARIABLE", "ExportOptions", "Report", "default_models", "export
 DATA_VARIABLE: Final = "BRAINTUMOR_DATA"
 
 
+_PHANTOMS: Final = f"or leave it and ${DATA_VARIABLE} out for generated phantoms"
 _WORKING_MODELS: Final = Path("models")
 
 
@@ -71,12 +72,12 @@ class ExportOptions:
         """
         names = [member.name for member in self.members]
         if not names:
-            raise UsageError("no model to export; name one: bt-export MODEL.keras")
+            raise UsageError("no model to export", "name one")
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise UsageError(f"two models are called {', '.join(twice)}; rename one of the files")
+            raise UsageError(f"two models are called {', '.join(twice)}", "rename one of the files")
         for member in self.members:
             if not 0 < member.weight < float("inf"):
-                raise UsageError(f"--vote gives {member.name} the weight {member.weight}; allowed is more than 0")
+                raise UsageError(f"`vote` gives {member.name} the weight {member.weight}; must be > 0")
 
 
 class Report(Protocol):
@@ -143,10 +144,8 @@ def _temperature(options: ExportOptions, exported: Sequence[ExportedMember]) -> 
 
 def _limit(options: ExportOptions, member: MemberOptions) -> Limit:
     """Lets all the work on one member take as long as it may."""
-    told = (
-        f"{member.path} was not exported within {options.timeout_s} seconds; give it more time with --timeout SECONDS"
-    )
-    return shared_limit(options.timeout_s, lambda left_s, work: run_within(left_s, told, work, options.end))
+    late = f"{member.path} was not exported within {options.timeout_s} seconds; give it more time with `timeout_s`"
+    return shared_limit(options.timeout_s, lambda left_s, work: run_within(left_s, late, work, options.end))
 
 
 def _exported(options: ExportOptions, classes: tuple[str, ...], report: Report) -> list[ExportedMember]:
@@ -231,7 +230,8 @@ def default_models() -> tuple[Path, ...]:
         return shipped
     raise UsageError(
         f"no model was named, {_WORKING_MODELS.absolute()} holds no .keras or .h5 file and this installation "
-        "ships none; name one: bt-export MODEL.keras"
+        "ships none",
+        "name one: bt-export MODEL.keras",
     )
 
 
@@ -251,14 +251,14 @@ def verification_images(folder: Path | None) -> VerificationImages:
         return VerificationImages((), MIN_IMAGES)
     if not folder.is_dir():
         raise UsageError(
-            f"{folder} is no folder; name one of at least {MIN_IMAGES} images with --images DIR, or leave it and "
-            f"${DATA_VARIABLE} out for generated phantoms"
+            f"{folder} is not a folder",
+            f"name one of at least {MIN_IMAGES} images with `images`, {_PHANTOMS}",
         )
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if len(found) < MIN_IMAGES:
         raise UsageError(
-            f"{folder} holds {len(found)} images; the verification needs {MIN_IMAGES}: name another folder with "
-            f"--images DIR, or leave it and ${DATA_VARIABLE} out for generated phantoms"
+            f"{folder} holds {len(found)} images; the verification needs {MIN_IMAGES}",
+            f"name another folder with `images`, {_PHANTOMS}",
         )
     spread = [found[index * len(found) // MIN_IMAGES] for index in range(MIN_IMAGES)]
     return VerificationImages(tuple(spread), MIN_IMAGES)

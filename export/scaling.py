@@ -21,22 +21,22 @@ def resolve_preprocess(facts: KerasFacts, path: Path, requested: str) -> str:
     """
     if requested in {"torch", "caffe"} and facts.channels == 1:
         raise ModelError(
-            f"--preprocess {requested} scales three colour channels each in its own way; this model takes one grey "
-            "channel: use --preprocess unit, tf or none, or save the model with its scaling inside"
+            f"`preprocess='{requested}'` scales three colour channels differently; this model takes one grey channel",
+            "use `preprocess='unit'`, tf or none, or save the model with its scaling inside",
         )
     if requested not in {"auto", "none"} and "float" not in facts.input_dtype:
         raise ModelError(
-            f"{path} takes {facts.input_dtype} pixels, which --preprocess {requested} would round away: leave "
-            "--preprocess out"
+            f"{path} takes {facts.input_dtype} pixels, which `preprocess='{requested}'` would round away",
+            "leave `preprocess` out",
         )
     if requested != "auto":
         return requested
     if facts.scaled_by is not None:
         return "none"
     raise ModelError(
-        f"{path} has no layer that scales its input, so its pixels were scaled outside; say how with "
-        "--preprocess unit (x/255, to 0..1), --preprocess tf (to -1..1), --preprocess torch (ImageNet's mean and "
-        "deviation), --preprocess caffe (ImageNet's mean in grey levels, as for VGG16 and ResNet50) or --preprocess "
-        "none (0..255). The verification cannot notice a wrong choice, because Keras gets the same pixels as the "
-        "export; bt-bench accuracy on labelled images does"
+        f"{path} has no layer that scales its input, so its pixels were scaled outside",
+        "say how with `preprocess`: unit (x/255, to 0..1), tf (to -1..1), torch (ImageNet's mean and deviation), "
+        "caffe (ImageNet's mean in grey levels, as for VGG16 and ResNet50) or none (0..255). The verification cannot "
+        "notice a wrong choice, because Keras gets the same pixels as the export; bt-bench accuracy on labelled "
+        "images does",
     )

@@ -50,7 +50,7 @@ def export_starter(folder: Path, models: Sequence[Path], progress: ProgressCallb
 def _int8_gains(members: Sequence[MemberOptions], images: VerificationImages, steps: "_Steps") -> bool:
     """Whether int8 is faster on this CPU, measured on one member."""
     if _has_gpu_engine():
-        steps.note("fp32: a GPU computes here; fp16 is smaller: bt-export --precision fp16")
+        steps.note("fp32, because a GPU computes here")
         return False
     tried = next((member for member in members if member.name == _TRIED), members[0])
     try:

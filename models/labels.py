@@ -49,16 +49,16 @@ def parse_classes(text: str, *, new: bool = False) -> tuple[str, ...]:
     names = tuple(canonical_label(part) for part in text.split(",") if part.strip())
     if not 1 < len(names) == len(set(names)):
         raise UsageError(
-            f"--classes {text!r} gives {len(set(names))} different names in {len(names)}; needed are two or more, "
-            f"each once, in the order of the model's outputs, for example: --classes {','.join(CLASSES)}"
+            f"`classes` {text!r} has {len(set(names))} different names of {len(names)}; must be 2 or more, each once",
+            f"list the classes in the order of the model's outputs, as in `classes='{','.join(CLASSES)}'`",
         )
     if odd := [name for name in names if not name.isprintable()]:
-        raise UsageError(f"--classes {text!r}: {odd[0]!r} is not printable; write names of letters, digits and _")
+        raise UsageError(f"`classes` {text!r}: {odd[0]!r} is not printable", "use letters, digits and _")
     if not new and (unknown := [name for name in names if name not in CLASSES]):
         raise UsageError(
-            f"--classes {text}: {'; '.join(map(_questioned, unknown))}; known are {', '.join(CLASSES)} and, for "
-            f"healthy, {', '.join(key for key, name in _ALIASES.items() if name == 'healthy')}: correct it, or add "
-            "--new-classes if you mean it"
+            f"`classes` {text}: {'; '.join(map(_questioned, unknown))}; known are {', '.join(CLASSES)} and, for "
+            f"healthy, {', '.join(key for key, name in _ALIASES.items() if name == 'healthy')}",
+            "correct the name, or add `new_classes=True` to keep it",
         )
     return names
 
@@ -68,7 +68,7 @@ def _questioned(name: str) -> str:
     # A first letter is seldom mistyped, and "tumor" is not to become "no_tumor".
     known = [key for key in (*CLASSES, *_ALIASES) if key[0] == name[0]]
     if not (close := difflib.get_close_matches(name, known, n=1)):
-        return f"{name} is not a class that is known here"
+        return f"{name} is not a known class"
     label = canonical_label(close[0])
     return f"{name}: did you mean {close[0]}{'' if label == close[0] else f' ({label})'}?"
 
@@ -87,6 +87,7 @@ def class_permutation(source: Sequence[str], target: Sequence[str]) -> tuple[int
     if set(source) != set(target):
         raise UsageError(
             f"the classes {','.join(source)} are not those of the bundle, {','.join(target)}; members of one "
-            "bundle must know the same classes: name each member's order with --classes"
+            "bundle must have the same classes",
+            "give each member's order with `classes`",
         )
     return tuple(source.index(name) for name in target)

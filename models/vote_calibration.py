@@ -87,9 +87,13 @@ def parse_vote(text: str | None, count: int) -> list[float]:
     try:
         weights = [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--vote {text!r} is not a list of numbers; give one a model, as in --vote 1,1,2") from None
+        raise UsageError(
+            f"`vote` {text!r} is not a list of numbers", "give one weight per model, as in `vote='1,1,2'`"
+        ) from None
     if len(weights) != count:
-        raise UsageError(f"--vote {text!r} gives {len(weights)} weights for {count} models; give one a model")
+        raise UsageError(
+            f"`vote` {text!r} has {len(weights)} weights for {count} models", "give one weight per model"
+        )
     return weights
 
 
@@ -112,8 +116,8 @@ def read_vote_calibration(folder: Path) -> VoteCalibration | None:
         return _parsed(found)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise IntegrityError(
-            f"{path} is not a calibration of a vote ({type(error).__name__}: {error}); remove it, or write it again "
-            "with bt-train calibrate"
+            f"{path} is not a calibration of a vote ({type(error).__name__}: {error})",
+            "remove it, or write it again with bt-train calibrate",
         ) from error
 
 

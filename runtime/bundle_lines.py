@@ -1,6 +1,5 @@
 """What a person should know of the bundle that answered, as lines of text."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,8 +24,7 @@ def caution_lines(bundle: Bundle) -> Iterator[str]:
     """What was taken for granted at its export: parity with Keras, and class orders that nobody stated."""
     if bundle.unverified:
         yield (
-            f"not verified against Keras: {', '.join(bundle.unverified)}; where Keras is installed: "
-            f"bt-export --verify {shlex.quote(str(bundle.folder))}"
+            f"not verified against Keras: {', '.join(bundle.unverified)}; bt-export does it where Keras is installed"
         )
     for member in bundle.members:
         if member.name in bundle.assumed:

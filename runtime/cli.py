@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from braintumor import NOTICE
-from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.command import EPILOG, Command, debug_option, in_options, version_option
 from braintumor.errors import UsageError
 from braintumor.progress import StepDisplay
 from braintumor.runtime.engines.registry import AUTO, ENGINES
@@ -115,7 +115,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(in_options(line), err=True)
 
 
 def _loaded(folder: Path | None, **options: Any) -> "Ensemble":
@@ -125,7 +125,10 @@ def _loaded(folder: Path | None, **options: Any) -> "Ensemble":
 
     with StepDisplay() as display:
         return Ensemble.load(
-            folder, told=lambda choice: display.write(choice_line(choice)), progress=display.show, **options
+            folder,
+            told=lambda choice: display.write(choice_line(choice)),
+            progress=display.show,
+            **options,
         )
 
 

@@ -159,7 +159,7 @@ class _Trial(Closing):
         return asdict(choice)
 
     def _step(self, what: str, number: int, engines: int) -> None:
-        job = f"First run with this bundle: testing which of {engines} engines is fastest (--engine NAME skips this)"
+        job = f"First run with this bundle: testing which of {engines} engines is fastest (skipped with `engine`)"
         self._progress(Step(job, what, number, engines + 1))
 
     def take(self, name: str) -> Members:
@@ -177,8 +177,8 @@ class _Trial(Closing):
         for member, engine, probe in zip(self._bundle.members, members.engines, self._probes, strict=True):
             if why := departure(engine.infer(probe.images), probe, member.precision):
                 raise UnavailableError(
-                    f"{engine.info.name} does not answer as the bundle says: {member.name}: {why}; --engine NAME "
-                    "takes an engine unmeasured"
+                    f"{engine.info.name} does not answer as the bundle says: {member.name}: {why}",
+                    "name an `engine` to use it all the same",
                 )
 
     def _speeds(self) -> dict[str, float]:

@@ -272,7 +272,8 @@ class Ensemble(Closing):
         if odd := [member.name for member, row in members if not np.isfinite(row).all()]:
             error = BraintumorError(
                 f"{', '.join(odd)} gave no finite probabilities for this image at precision "
-                f"{self.bundle.precision} on {self.engine.name}; export with --precision fp32"
+                f"{self.bundle.precision} on {self.engine.name}",
+                "export it with `precision='fp32'`",
             )
             return self._error_record(image, error)
         return Record(

@@ -2,12 +2,13 @@
 
 import glob
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from braintumor.errors import UsageError
-from braintumor.runtime.bundle.load import MANIFEST, left_aside
+from braintumor.runtime.bundle.load import MANIFEST, how_to_get
 from braintumor.runtime.image.decode import SUFFIXES
 from braintumor.runtime.image.formats import HEAD_BYTES, looks_like
 
@@ -45,24 +46,24 @@ def expand(arguments: Sequence[str], stdin: Iterable[str], told: Told | None = N
     paths: list[str] = []
     for argument in arguments:
         if not argument:
-            raise UsageError(
-                "a PATH is empty; perhaps a variable of the shell that is not set: name a file or a folder"
-            )
+            raise UsageError("a path is empty; perhaps a shell variable is not set", "name a file or a folder")
         if argument == _STDIN:
             # Some programs on Windows begin a list with a byte order mark.
             listed = [line.rstrip("\r\n").removeprefix("\ufeff") for line in stdin]
             found = [line for line in listed if line.strip()]
             if any("\0" in line for line in found):
-                raise UsageError("standard input separates paths by NUL; give one a line: find … -print | bt-infer -")
+                raise UsageError(
+                    "standard input separates paths by NUL", "give one per line: find … -print | bt-infer -"
+                )
             if not found:
-                raise UsageError("standard input holds no path; give one a line, as in: ls *.png | bt-infer -")
+                raise UsageError("standard input holds no path", "give one per line, as in: ls *.png | bt-infer -")
         elif os.path.isdir(argument):  # noqa: PTH112 - a Path raises where a name is too long or a parent is closed
             found = _images_below(argument, told)
         elif not os.path.lexists(argument) and glob.has_magic(argument):
             # A shell on Windows hands the glob on unexpanded.
             found = _matching(argument)
             if not found:
-                raise UsageError(f"no file matches {argument!r}; check the spelling and the folder")
+                raise UsageError(f"no file matches {argument!r}", "check the spelling and the folder")
         else:
             found = [argument]
         paths.extend(found)
@@ -89,8 +90,8 @@ def _images_below(folder: str, told: Told | None) -> list[str]:
             continue
         (found if _ending(path) in SUFFIXES else others).append(path)
     if not found:
-        advice = _advice(min(others)) if others else ""
-        raise UsageError(f"{folder} holds no image; looked for {', '.join(sorted(SUFFIXES))}{advice}")
+        found_instead, remedy = _advice(min(others)) if others else ("", "")
+        raise UsageError(f"{folder} holds no image; looked for {', '.join(sorted(SUFFIXES))}{found_instead}", remedy)
     if others and told is not None:
         kinds = Counter(sorted(_ending(path) or "without ending" for path in others))
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_KINDS))
@@ -100,7 +101,7 @@ def _images_below(folder: str, told: Told | None) -> list[str]:
 
 def _files_below(folder: str) -> Iterator[str]:
     def unreadable(error: OSError) -> None:
-        raise UsageError(f"{error.filename} cannot be listed ({error.strerror}); check its permissions") from error
+        raise UsageError(f"{error.filename} cannot be listed ({error.strerror})", "check its permissions") from error
 
     # Folders of data are often links; one that leads back is entered once.
     entered = {_identity(folder)}
@@ -118,7 +119,7 @@ def _identity(folder: str) -> tuple[int, int]:
     try:
         status = os.stat(folder)  # noqa: PTH116 - a Path raises where a name is too long
     except OSError as error:
-        raise UsageError(f"{folder} cannot be listed ({error.strerror}); check its permissions") from error
+        raise UsageError(f"{folder} cannot be listed ({error.strerror})", "check its permissions") from error
     return status.st_dev, status.st_ino
 
 
@@ -126,14 +127,14 @@ def _ending(path: str) -> str:
     return os.path.splitext(path)[1].lower()  # noqa: PTH122 - keeps the spelling
 
 
-def _advice(path: str) -> str:
-    """What to do with the files that are there instead, by the first of them."""
+def _advice(path: str) -> tuple[str, str]:
+    """What the first of the files that are there instead is, and what to do with it."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123 - keeps the spelling
             known = looks_like(stream.read(HEAD_BYTES))
     except OSError:
         known = None
-    return f"; {path} is {known[0]}: {known[1]}" if known else ""
+    return (f"; {path} is {known[0]}", known[1]) if known else ("", "")
 
 
 def find_bundle(option: str | None, told: Told | None = None) -> Path | None:
@@ -154,7 +155,7 @@ def find_bundle(option: str | None, told: Told | None = None) -> Path | None:
     newest = max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.as_posix()))
     if told is not None and len(found) > 1:
         others = ", ".join(path.name for path in found if path != newest)
-        told(f"using {newest}, the newest in {BUNDLES} (others: {others}); --bundle DIR takes another")
+        told(f"using {newest}, the newest in {BUNDLES} (others: {others}); choose another with `bundle`")
     return newest
 
 
@@ -173,8 +174,8 @@ def choose_bundle(option: str | None) -> Path:
 def no_bundle() -> UsageError:
     """The error that says that there is no bundle, and how to make one."""
     return UsageError(
-        f"no bundle: {BUNDLES.absolute()} holds none; make one with: bt-export --precision fp32, "
-        f"or name one with --bundle DIR or ${BUNDLE_VARIABLE}"
+        f"no bundle: {BUNDLES.absolute()} holds none",
+        f"make one with bt-export, or name one with `bundle` or ${BUNDLE_VARIABLE}",
     )
 
 
@@ -188,16 +189,16 @@ def _named_bundle(folder: Path) -> Path:
         return folder
     whole = next((parent for parent in list(folder.parents)[:2] if (parent / MANIFEST).is_file()), None)
     if whole is not None and folder.exists():
-        raise UsageError(f"{folder} is a part of a bundle; name the whole: --bundle {whole}")
+        raise UsageError(f"{folder} is a part of a bundle", f"name all of it: `bundle='{whole}'`")
     if folder.suffix in _KERAS_SUFFIXES:
-        place = BUNDLES / folder.stem
-        raise UsageError(f"{folder} is a Keras model; make a bundle of it: bt-export {folder} --bundle {place}")
+        raise UsageError(
+            f"{folder} is a Keras model", f"make a bundle of it with: bt-export {shlex.quote(str(folder))}"
+        )
     if folder.is_dir() and (inside := _bundles_in(folder)):
         names = ", ".join(path.name for path in inside)
-        raise UsageError(f"{folder} holds the bundles {names}; name one of them: --bundle {inside[0]}")
+        raise UsageError(f"{folder} holds the bundles {names}", f"name one of them, as in `bundle='{inside[0]}'`")
     if not folder.exists():
-        aside = left_aside(folder)
         beside = ", ".join(map(str, _bundles_in(folder.parent)))
-        others = f", or take one that is there: {beside}" if beside else ""
-        raise UsageError(f"there is no bundle {folder}; {aside}make it with: bt-export --bundle {folder}{others}")
+        others = f", or use one that is there: {beside}" if beside else ""
+        raise UsageError(f"there is no bundle {folder}", f"{how_to_get(folder)}{others}")
     return folder

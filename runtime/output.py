@@ -262,8 +262,7 @@ def _writing() -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            f"the output cannot be written ({error.strerror or error}); free some space, or name another "
-            "place with --output FILE"
+            f"the output cannot be written ({error.strerror or error})", "free some space, or choose another `output`"
         ) from error
 
 

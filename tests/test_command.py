@@ -1,5 +1,6 @@
 """All commands report errors alike: one line, the exit code of the contract, a traceback on request."""
 
+import pickle
 from typing import Any
 
 import click
@@ -8,7 +9,7 @@ from click.testing import CliRunner
 
 from braintumor import NOTICE, __version__, errors
 from braintumor.command import EPILOG, Command, debug_option, version_option
-from braintumor.errors import BraintumorError, UnavailableError, UnsupportedLayerError
+from braintumor.errors import BraintumorError, UnavailableError, UnsupportedLayerError, UsageError
 from braintumor.optional import require
 
 
@@ -30,6 +31,26 @@ def test_every_error_is_one_line_and_its_exit_code(name: str) -> None:
     done = run(error)
     shown = str(error).replace("\n", " ")
     assert (done.exit_code, done.stdout, done.stderr) == (kind.exit_code, "", f"Error: {shown}\n")
+
+
+def test_the_remedy_follows_the_message() -> None:
+    error = UsageError("3 < 4", "use 4")
+    assert (str(error), error.message, error.remedy) == ("3 < 4; use 4", "3 < 4", "use 4")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+    layer = UnsupportedLayerError("top", "GRU", "mask")
+    assert str(pickle.loads(pickle.dumps(layer))) == str(layer)  # noqa: S301 - our own
+
+
+def test_parameters_are_shown_as_the_options_that_set_them() -> None:
+    @click.command(cls=Command, sets={"folder": "bundle"})
+    @click.option("--batch-size", "-b", type=int)
+    @click.option("--limit", "limit_s", type=float)
+    @click.option("--bundle")
+    def command(**_: object) -> None:
+        raise UsageError("`limit_s` is short", "try `batch_size=8`, `folder='a b'`, `engine='x'`, `new_classes=True`")
+
+    done = CliRunner().invoke(command, [])
+    assert done.stderr == "Error: --limit is short; try --batch-size 8, --bundle a b, engine x, new classes\n"
 
 
 def test_debug_adds_the_traceback_and_its_causes() -> None:
@@ -72,7 +93,7 @@ def test_all_well_is_exit_code_0() -> None:
 def test_help_tells_the_exit_codes_and_the_notice() -> None:
     text = " ".join(run(None, "--help").output.split())
     assert NOTICE in text
-    assert "0 all well, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable" in text
+    assert "0 success, 1 internal error, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable" in text
     assert __version__ in run(None, "--version").output
 
 

@@ -73,16 +73,17 @@ def read_manifest(path: Path | None = None) -> tuple[ManifestRow, ...]:
         data = source.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"{source} cannot be read ({error.strerror}); name a CSV with the columns file,label,split,phash, or "
-            "leave --manifest away for the package's own"
+            f"{source} cannot be read ({error.strerror})",
+            "name a CSV with the columns file,label,split,phash, or leave `manifest` out for the package's own",
         ) from error
     try:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
         rows = tuple(_row(values) for values in csv.DictReader(io.StringIO(text)))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise IntegrityError(
-            f"{source} is not a manifest ({type(error).__name__}: {error}); expected is CSV with the columns "
-            "file,label,split,phash; leave --manifest away for the package's own"
+            f"{source} is not a manifest ({type(error).__name__}: {error}); must be CSV with the columns "
+            "file,label,split,phash",
+            "correct it, or leave `manifest` out for the package's own",
         ) from error
     check_manifest(rows, source)
     return rows

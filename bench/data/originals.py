@@ -37,8 +37,8 @@ def origin_of(member: Member) -> Mapping[str, Any]:
     origin: Mapping[str, Any] = member.details["source"]
     if "sha256" not in origin:
         raise UnavailableError(
-            f"{member.name} does not say which .keras file it was exported from, so that Keras cannot be asked; name "
-            "another bundle with --reference BUNDLE, or --reference none"
+            f"{member.name} does not say which .keras file it was exported from, so that Keras cannot be asked",
+            "name another bundle as `reference`, or use `reference='none'`",
         )
     return origin
 
@@ -52,7 +52,8 @@ def _source(member: Member, folders: Sequence[Path]) -> Path:
     searched = ", ".join(str(folder) for folder in folders)
     raise UnavailableError(
         f"the model that {member.name} was exported from, {origin['file']} with SHA-256 "
-        f"{wanted[:16]}…, is not in {searched}; name its folder with --models DIR"
+        f"{wanted[:16]}…, is not in {searched}",
+        "name its folder with `models`",
     )
 
 

@@ -27,9 +27,7 @@ INT8_MAX: Final = 127
 INT8_OPSET: Final = 19
 """Lower opsets have no half-precision scales; at 21 ONNX Runtime does not load every quantised backbone."""
 
-_OTHER_MODEL: Final = (
-    "the quantisation plan was made for another model; make a new one: bt-export --precision int8 --calibrate DATA"
-)
+_OTHER_MODEL: Final = ("the quantisation plan was made for another model", "search a new one with `calibrate`")
 # Where the output channels are in a weight.
 _CONV_AXIS: Final = 0
 _MATMUL_AXIS: Final = 1

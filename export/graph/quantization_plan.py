@@ -153,7 +153,7 @@ def plan_beside(model: Path, source_sha256: str) -> QuantisationPlan | None:
     return plan if plan.source_sha256 == source_sha256 else None
 
 
-_AGAIN: Final = "make a new one: bt-export --precision int8 --calibrate DATA"
+_AGAIN: Final = "search a new one with `calibrate`"
 
 
 def _names(values: Sequence[object]) -> tuple[str, ...]:

@@ -60,12 +60,12 @@ class Quantisation:
         Raises:
             UsageError: Something of a search, and no images to search on.
         """
-        searched = {"--validate": self.validate, "--save-plans": self.save_plans}
-        given = [option for option, value in searched.items() if value is not None]
+        searched = {"`validate`": self.validate, "`save_plans`": self.save_plans}
+        given = [name for name, value in searched.items() if value is not None]
         if given and self.calibrate is None:
             raise UsageError(
-                f"{' and '.join(given)}: without --calibrate nothing is searched, the plans beside the models are "
-                "taken; name training images with --calibrate, or leave it out"
+                f"{' and '.join(given)} without `calibrate`: nothing is searched, plans beside the models are used",
+                "name training images with `calibrate`, or leave it out",
             )
 
 
@@ -122,8 +122,9 @@ def _found(member: MemberOptions) -> QuantisationPlan:
     if plan is None or member.size not in {None, plan.size}:
         raise UsageError(
             f"{member.path} has no quantisation plan beside it ({member.path.stem}{PLAN_SUFFIX}, made for this very "
-            "file); search one on real training images: bt-export --precision int8 --calibrate FOLDER --validate "
-            "FOLDER, or --calibrate FILE.npz of bt-data prepare"
+            "file)",
+            "search one on real training images: name a folder of them with `calibrate` and another with `validate`, "
+            "or a file of bt-data prepare with `calibrate`",
         )
     return plan
 
@@ -132,7 +133,8 @@ def _validation(asked: Quantisation, classes: tuple[str, ...]) -> LabelledImages
     source = asked.validate or asked.calibrate
     if source is None or (asked.validate is None and source.is_dir()):
         raise UsageError(
-            f"{source} calibrates; the search needs other images to judge by: name them with --validate FOLDER"
+            f"{source} calibrates; the search needs other images to validate with",
+            "name a folder of them with `validate`",
         )
     return validation_set(source, classes)
 

@@ -101,7 +101,7 @@ def _make_private(folder: Path) -> None:
     """What others can write is not loaded later on."""
     if any((parent / MANIFEST).exists() for parent in (folder, *folder.absolute().parents)):
         raise UsageError(
-            f"{folder} is part of a bundle, and a bundle holds no plans; name another folder with --out DIR"
+            f"{folder} is part of a bundle, and a bundle holds no plans", "choose another folder with `out`"
         )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

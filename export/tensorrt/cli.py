@@ -17,7 +17,7 @@ _ENGINES = ("tensorrt-rtx", "tensorrt")
 _HARDWARE = ("none", "same", "ampere+")
 
 
-@click.command(cls=Command, epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG, sets={"capabilities": "capability"})
 @click.argument("bundle", metavar="[BUNDLE]", required=False)
 @click.option(
     "--engine",

@@ -203,7 +203,8 @@ def _running(path: Path) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300]
         raise ParityError(
             f"{path.name} does not run in {ENGINE} at the batch sizes "
-            f"{', '.join(map(str, IMAGES_BY_BATCH))} ({reason}): report it with the .keras file"
+            f"{', '.join(map(str, IMAGES_BY_BATCH))} ({reason})",
+            "report it with the .keras file",
         ) from error
 
 
@@ -214,8 +215,8 @@ def _half_value(path: Path, images: NDArray[np.uint8]) -> float:
     # A NaN compares false, and so fails.
     if not value <= HALF_MAX:
         raise ParityError(
-            f"{path.name} at fp16 overflows: {name} reaches {value:.3g}; half precision ends at {HALF_MAX:g}: "
-            "try --precision fp32"
+            f"{path.name} at fp16 overflows: {name} reaches {value:.3g}; half precision ends at {HALF_MAX:g}",
+            "try `precision='fp32'`",
         )
     return value
 
@@ -236,10 +237,11 @@ def _require(verification: Verification, path: Path, precision: Precision) -> No
         f"batch {size}: max |Δp| {figures.max_abs_difference:.3g}, {figures.flips} of {figures.images} labels differ"
         for size, figures in verification.by_batch.items()
     )
-    advice = "try --precision fp32" if precision != "fp32" else "report it with the .keras file"
+    advice = "try `precision='fp32'`" if precision != "fp32" else "report it with the .keras file"
     raise ParityError(
         f"{path.name} at {precision} does not answer what {verification.reference} answers on "
         f"{'phantoms' if verification.images == 'phantoms' else 'images'} ({found}; "
         f"between batch sizes {verification.max_abs_batch_difference:.3g}); allowed is max |Δp| "
-        f"{verification.tolerance:g} and no other label: {advice}"
+        f"{verification.tolerance:g} and no other label",
+        advice,
     )

@@ -24,7 +24,7 @@ from braintumor.runtime.image.geometry import Geometry, fitted
 
 __all__ = ["Reference", "VerificationImages", "reference_for", "reference_source"]
 
-_NOT_INSTALLED: Final = "Keras is not installed here; where it is: bt-export --verify BUNDLE"
+_NOT_INSTALLED: Final = "Keras is not installed here"
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,8 @@ def _target(member: Member, path: Path, sha256: str) -> Target:
     if plan is None or plan.sha256 != quantisation["plan_sha256"]:
         raise UnavailableError(
             f"{member.name} was quantised by a plan that is not beside {path} (SHA-256 "
-            f"{quantisation['plan_sha256'][:12]}…); put it there, as --save-plans wrote it"
+            f"{quantisation['plan_sha256'][:12]}…)",
+            "put it there, as `save_plans` wrote it",
         )
     return Target(precision, plan, quantisation["rest"])
 

@@ -43,7 +43,8 @@ def verify_bundle(
     """
     if not keras_is_installed():
         raise UnavailableError(
-            "--verify asks Keras, which is not installed here; install it with: pip install 'braintumor[export]'"
+            "verifying a bundle needs Keras, which is not installed here",
+            "install it with: pip install 'braintumor[export]'",
         )
     bundle = load_bundle(folder)
     figures = {}

@@ -122,12 +122,10 @@ def _input_geometry(model: Any, path: str, size: tuple[int, int] | None) -> tupl
         raise ModelError(f"{wanted}; the model takes {(height, width, channels)}")
     if size is not None:
         if height not in {None, size[0]} or width not in {None, size[1]}:
-            raise ModelError(
-                f"{path} takes {height}x{width} pixels; --size {size[0]}x{size[1]} does not fit: leave --size out"
-            )
+            raise ModelError(f"{path} takes {height}x{width} pixels, not {size[0]}x{size[1]}", "leave `size` out")
         height, width = size
     if height is None or width is None:
-        raise ModelError(f"{path} takes images of any size; choose the one it was trained at: --size 224x224")
+        raise ModelError(f"{path} takes images of any size", "give the one it was trained at with `size='224x224'`")
     return height, width, channels
 
 

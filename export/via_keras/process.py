@@ -78,7 +78,7 @@ def raise_refusal(result: Mapping[str, Any]) -> None:
         ModelError: It is refused for another reason.
     """
     if "error" in result:
-        raise ModelError(result["error"]) if result["loads"] else KerasLoadError(result["error"])
+        raise (ModelError if result["loads"] else KerasLoadError)(result["error"], result["remedy"])
 
 
 def _talk(worker: "subprocess.Popen[str]", request: str) -> str:

@@ -6,7 +6,7 @@
 takes nothing down, and nobody else imports it. When standard input ends, so does the worker: it does not outlive a
 parent that was killed. Written into FOLDER:
 
-    result.json      `KerasFacts` of a conversion, {} of answers, or {"error": …, "loads": Keras loads the model}
+    result.json      `KerasFacts` of a conversion, {} of answers, or {"error", "remedy", "loads": Keras loads it}
     core.onnx        convert: the network, [batch, channels, height, width] as Keras takes it → its own output
     answers.npy      answer: float32 [n, classes], what Keras gave for FOLDER/images.npy, uint8 [n, height, width]
 """
@@ -73,7 +73,7 @@ def main(job: str, folder: Path, request: Mapping[str, Any]) -> None:
     try:
         result = _convert(folder, **request) if job == "convert" else _answer(folder, **request)
     except BraintumorError as error:
-        result = {"error": str(error), "loads": not isinstance(error, KerasLoadError)}
+        result = {"error": error.message, "remedy": error.remedy, "loads": not isinstance(error, KerasLoadError)}
     (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
 

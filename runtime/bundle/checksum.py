@@ -35,8 +35,8 @@ def check_checksum(details: Mapping[str, Any], where: str) -> None:
     """
     if CHECKSUM in details and details[CHECKSUM] != _checksum(details):
         raise IntegrityError(
-            f"{where} was changed after it was written: it does not fit its own checksum; copy it again from where "
-            "it was made. One of other classes, weights or names is made by bt-export (--classes, --vote, --name)"
+            f"{where} was changed after it was written: it does not match its own checksum",
+            "copy it again from where it was made; to change classes, weights or the name, export it again",
         )
 
 

@@ -24,11 +24,12 @@ from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.head import Crop
 from braintumor.runtime.image.resize import Resize
 
-__all__ = ["MANIFEST", "Bundle", "Member", "left_aside", "listed_files", "load_bundle", "member_of"]
+__all__ = ["MANIFEST", "Bundle", "Member", "how_to_get", "listed_files", "load_bundle", "member_of"]
 
 MANIFEST: Final = "bundle.json"
 _MAX_MANIFEST_BYTES: Final = 1 << 22
 _REMEDY: Final = "export it again with bt-export, or copy it again from where it was made"
+_PLAIN_FILES: Final = "copy the bundle with its contents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,55 +186,43 @@ def member_of(entry: Mapping[str, Any], path: Path, sha256: str, probe: Path | N
     )
 
 
-def left_aside(folder: Path) -> str:
-    """Where the bundle is that lay in a folder when an export into it was killed between two renames; "" if none is.
+def how_to_get(folder: Path) -> str:
+    """How to get a bundle into a folder that has none.
 
-    Half a sentence for a message that says that there is no bundle.
+    An export into it that was killed between two renames has left the one that was there before beside it.
     """
     found = sorted(folder.parent.glob(f".{glob.escape(folder.name)}-old-*/bundle/{MANIFEST}"))
-    if not found:
-        return ""
-    return f"what was there before an export that was cut off is {found[-1].parent}: move it back, or "
+    if found:
+        return f"an export was cut off: move the bundle that it was replacing back from {found[-1].parent}"
+    return "make one with bt-export"
 
 
 def _read_manifest(root: Path) -> bytes:
     path = root / MANIFEST
     try:
         if path.is_symlink():
-            raise IntegrityError(f"{path} is a link; a bundle holds plain files: copy the bundle with its contents")
+            raise IntegrityError(f"{path} is a link; a bundle holds plain files", _PLAIN_FILES)
         if not path.is_file():
-            raise IntegrityError(
-                f"{root} is no bundle: there is no {MANIFEST}; {left_aside(root)}make one with: bt-export --bundle "
-                f"{_folder_hint(root)}"
-            )
+            raise IntegrityError(f"{root} is not a bundle: it has no {MANIFEST}", how_to_get(root))
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise IntegrityError(
-                f"{path} has {path.stat().st_size} bytes; allowed are {_MAX_MANIFEST_BYTES}: export the bundle again"
-            )
+            raise IntegrityError(f"{path} has {path.stat().st_size} bytes; must be <= {_MAX_MANIFEST_BYTES}", _REMEDY)
         return path.read_bytes()
     except OSError as error:
-        raise IntegrityError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
-
-
-def _folder_hint(root: Path) -> str:
-    """The folder as one would type it in a command."""
-    try:
-        return str(root.relative_to(Path.cwd()))
-    except ValueError:
-        return str(root)
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error})", "check its permissions") from error
 
 
 def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
     try:
         found = _plain_files(root)
     except OSError as error:
-        raise IntegrityError(f"{root} cannot be listed ({error.strerror or error}); check its permissions") from error
+        raise IntegrityError(
+            f"{root} cannot be listed ({error.strerror or error})", "check its permissions"
+        ) from error
     if missing := sorted(listed.keys() - found):
-        raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists; {_REMEDY}")
+        raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists", _REMEDY)
     if extra := sorted(found - listed.keys()):
         raise IntegrityError(
-            f"{root} holds {', '.join(extra)}, which its {MANIFEST} does not list; a bundle holds nothing else: "
-            "take it out"
+            f"{root} holds {', '.join(extra)}, which its {MANIFEST} does not list", "remove it from the folder"
         )
     for name, entry in listed.items():
         _check_file(root / name, entry)
@@ -245,11 +234,11 @@ def _plain_files(root: Path) -> set[str]:
     for path in root.rglob("*"):
         name = PurePosixPath(path.relative_to(root)).as_posix()
         if path.is_symlink():
-            raise IntegrityError(f"{path} is a link; a bundle holds plain files: copy the bundle with its contents")
+            raise IntegrityError(f"{path} is a link; a bundle holds plain files", _PLAIN_FILES)
         if path.is_dir() or name == MANIFEST:
             continue
         if not path.is_file():
-            raise IntegrityError(f"{path} is neither a file nor a folder; take it out of the bundle")
+            raise IntegrityError(f"{path} is neither a file nor a folder", "remove it from the bundle")
         names.add(name)
     return names
 
@@ -258,24 +247,22 @@ def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
     try:
         size_bytes = path.stat().st_size
         if size_bytes != entry["size_bytes"]:
-            raise IntegrityError(
-                f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}; {_REMEDY}"
-            )
+            raise IntegrityError(f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}", _REMEDY)
         digest = sha256_of(path)
         if digest != entry["sha256"]:
             raise IntegrityError(
-                f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…; {_REMEDY}"
+                f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…", _REMEDY
             )
     except OSError as error:
-        raise IntegrityError(f"{path} cannot be read ({error.strerror or error}); {_REMEDY}") from error
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error})", _REMEDY) from error
 
 
 def _check_model(path: Path) -> None:
     try:
         if _points_elsewhere(path):
-            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data); {_REMEDY}")
+            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data)", _REMEDY)
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path} is no readable ONNX file ({error}); {_REMEDY}") from error
+        raise IntegrityError(f"{path} is not a readable ONNX file ({error})", _REMEDY) from error
 
 
 def _points_elsewhere(path: Path) -> bool:

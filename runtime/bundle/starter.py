@@ -118,8 +118,8 @@ def _export(folder: Path, models: Sequence[Path], progress: ProgressCallback) ->
         export = getattr(quietly_imported(module), function)
     except ImportError as error:
         raise UnavailableError(
-            f"there is no bundle, and this installation cannot export the models that come with it ({error}); "
-            "install what that needs with: pip install 'braintumor[cpu]', or name a bundle with --bundle DIR"
+            f"there is no bundle, and this installation cannot export the models that come with it ({error})",
+            "install what the export needs with: pip install 'braintumor[cpu]', or give another `bundle`",
         ) from error
     export(folder, models, progress)
 

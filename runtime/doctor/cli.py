@@ -1,11 +1,16 @@
-"""`bt-doctor`: what this machine can run, and what mends it where it cannot."""
+"""`bt-doctor`: what this machine can run, and how to fix it where it cannot."""
 
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
-from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.command import EPILOG, Command, debug_option, in_options, version_option
 from braintumor.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from braintumor.runtime.doctor.diagnose import Diagnosis
 
 __all__ = ["main"]
 
@@ -31,10 +36,25 @@ def doctor(*, as_json: bool, limit_s: float) -> None:
     from braintumor.runtime.doctor.diagnose import diagnose
     from braintumor.runtime.doctor.render import write_json, write_tables
 
-    diagnosis = diagnose(limit_s=limit_s)
+    diagnosis = _as_typed(diagnose(limit_s=limit_s))
     (write_json if as_json else write_tables)(diagnosis, sys.stdout)
     if not diagnosis.usable:
-        raise UnavailableError("no engine is usable on this machine; what mends each is listed above")
+        raise UnavailableError("no engine is usable on this machine", "see above how to fix each")
+
+
+def _as_typed(diagnosis: "Diagnosis") -> "Diagnosis":
+    """The same with options of `bt-infer` in what is to be done."""
+    from braintumor.runtime.cli import infer
+
+    def typed(text: str) -> str:
+        return in_options(text, infer)
+
+    return replace(
+        diagnosis,
+        engines=tuple(replace(engine, remedy=typed(engine.remedy)) for engine in diagnosis.engines),
+        libraries=tuple(replace(library, remedy=typed(library.remedy)) for library in diagnosis.libraries),
+        bundle=replace(diagnosis.bundle, reason=typed(diagnosis.bundle.reason)),
+    )
 
 
 def main() -> None:

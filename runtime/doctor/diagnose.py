@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from braintumor import __version__
 from braintumor.cache import cache_folder
-from braintumor.errors import OutputError
+from braintumor.errors import DeviceError, OutputError
 from braintumor.runtime.doctor.isolate import Outcome, probe
 from braintumor.runtime.doctor.libraries import (
     LIBRARIES,
@@ -45,8 +45,6 @@ _CUDA_LIBRARY: Final = re.compile(
     r"\blib(?:cudnn|cublas|cudart|cufft|curand|nvrtc|nvinfer)\w*\.so[\d.]*|\b(?:cudnn|cublas|cudart|cufft|nvinfer)\w*\.dll"
 )
 _DRIVER: Final = "install NVIDIA's driver (on Ubuntu: sudo ubuntu-drivers install), then restart the machine"
-# As `runtime/engines/openvino.py` says it.
-_NO_DEVICE: Final = "needs OpenVINO's device"
 # Each is a process that may load a few hundred megabytes.
 _PROBES_AT_A_TIME: Final = 4
 
@@ -176,8 +174,12 @@ def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
         libraries=tuple(libraries.values()),
         engines=engines,
         cache=_cache(),
-        bundle=BundleFinding(bundle.result().ok, bundle.result().reason, bundle.result().facts),
+        bundle=_bundle(bundle.result()),
     )
+
+
+def _bundle(outcome: Outcome) -> BundleFinding:
+    return BundleFinding(outcome.ok, "; ".join(filter(None, (outcome.reason, outcome.remedy))), outcome.facts)
 
 
 def decisive(engine: str, libraries: Mapping[str, LibraryFinding]) -> LibraryFinding | None:
@@ -218,7 +220,7 @@ def _cause(device: str, outcome: Outcome, library: LibraryFinding | None, gpus: 
     if absent := _absent(device, gpus):
         return absent
     if library is None:
-        return outcome.reason, ""
+        return outcome.reason, outcome.remedy
     if library.reason:
         return library.reason, library.remedy
     return _failure(device, outcome, library)
@@ -242,10 +244,8 @@ def _failure(device: str, outcome: Outcome, library: LibraryFinding) -> tuple[st
         return "the NVIDIA driver is too old for the installed CUDA libraries", "install a newer NVIDIA driver"
     if device == "cuda" and (lacking := _CUDA_LIBRARY.search(said)):
         return f"the library {lacking[0]} does not load", f"pip install --upgrade 'braintumor[{extra}]'"
-    if device == "gpu" and _NO_DEVICE in outcome.reason:
-        # The engine's own words name the driver that it wants.
-        reason, _, remedy = outcome.reason.partition(": ")
-        return reason, remedy
+    if outcome.error == DeviceError.__name__ and device == "gpu":
+        return outcome.reason, outcome.remedy
     return outcome.reason, reinstall(known, extra, library.installed)
 
 

@@ -28,6 +28,7 @@ class Outcome:
         ok: It was done.
         reason: Why not; "" when it was.
         error: The class of the exception, "crash" or "hang"; "" when it was done.
+        remedy: How to fix it, when the error was one of ours that says so.
         missing: The module that was not found, when that was the error.
         facts: What the task found.
         log: The end of what was printed on standard error.
@@ -36,6 +37,7 @@ class Outcome:
     ok: bool
     reason: str = ""
     error: str = ""
+    remedy: str = ""
     missing: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     log: str = ""
@@ -83,7 +85,9 @@ def _outcome(answer: bytes, status: int | None, limit_s: float, log: str) -> Out
     if found["ok"]:
         return Outcome(ok=True, facts=found["facts"], log=log)
     reason = found["reason"] or found["error"]
-    return Outcome(ok=False, reason=reason, error=found["error"], missing=found["missing"], log=log)
+    return Outcome(
+        ok=False, reason=reason, error=found["error"], remedy=found["remedy"], missing=found["missing"], log=log
+    )
 
 
 def _ended(status: int) -> str:

@@ -188,7 +188,7 @@ def _gpu_problem(library: Library, present: Mapping[str, str], nvidia: Nvidia) -
     known = [gpu.compute_capability for gpu in nvidia.gpus if gpu.compute_capability]
     if allowed and known and not set(known) & set(allowed):
         reason = f"it builds for the compute capabilities {', '.join(allowed)}; this machine has {', '.join(known)}"
-        return reason, "bt-infer --engine tensorrt or --engine onnxruntime-cuda"
+        return reason, "use `engine='tensorrt'` or `engine='onnxruntime-cuda'`"
     return "", ""
 
 

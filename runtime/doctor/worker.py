@@ -3,7 +3,7 @@
     python -m braintumor.runtime.doctor.worker TASK ARGUMENT...
 
 answers with one JSON object on standard output: {"ok": true, "facts": {…}} or {"ok": false, "error": class,
-"missing": module or null, "reason": text}. What a library prints goes to standard error.
+"missing": module or null, "reason": text, "remedy": text}. What a library prints goes to standard error.
 """
 
 import base64
@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from braintumor.errors import BraintumorError, UsageError
 from braintumor.optional import quietly_imported
 
 __all__ = ["PROBE_MODEL", "TASKS", "main"]
@@ -72,7 +73,6 @@ def _openvino_devices() -> Mapping[str, Any]:
 
 def _bundle() -> Mapping[str, Any]:
     """The bundle that `bt-infer` would take here, verified."""
-    from braintumor.errors import UsageError
     from braintumor.runtime.bundle.load import load_bundle
     from braintumor.runtime.bundle.starter import exported_starter
     from braintumor.runtime.inputs import find_bundle
@@ -98,8 +98,9 @@ def _answer(task: str, *arguments: str) -> Mapping[str, Any]:
         return {"ok": True, "facts": TASKS[task](*arguments)}
     except Exception as error:  # noqa: BLE001 - whatever a broken library raises is what was to be found out
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        reason = " ".join(str(error).split())
-        return {"ok": False, "error": type(error).__name__, "missing": missing, "reason": reason}
+        message, remedy = (error.message, error.remedy) if isinstance(error, BraintumorError) else (str(error), "")
+        reason = " ".join(message.split())
+        return {"ok": False, "error": type(error).__name__, "missing": missing, "reason": reason, "remedy": remedy}
 
 
 def main() -> None:

@@ -48,10 +48,10 @@ class KerasEngine(Closing):
         source = member.details["source"]
         if sha256_of(model) != source["sha256"]:
             raise IntegrityError(
-                f"{model} is not the file that {member.name} was exported from (SHA-256 {source['sha256'][:16]}…); "
-                "name the folder of that file with --models DIR, or export the bundle again"
+                f"{model} is not the file that {member.name} was exported from (SHA-256 {source['sha256'][:16]}…)",
+                "name the folder of that file with `models`, or export the bundle again",
             )
-        purpose = "judging by Keras (a bundle can be the reference, too: --reference BUNDLE)"
+        purpose = "comparing with Keras (a bundle can be the `reference`, too)"
         # Keras without TensorFlow says so in a traceback of its own: TensorFlow is asked for first.
         tensorflow = require("tensorflow", extra="export", purpose=purpose)
         self._keras: Any = require("keras", extra="export", purpose=purpose)

@@ -63,8 +63,8 @@ class OnnxRuntimeCpuEngine(Closing):
             # ONNX Runtime's own exceptions share no public base class but this one.
             kind = OutOfMemoryError if _is_out_of_memory(error) else UnavailableError
             raise kind(
-                f"{self.name} failed on {len(images)} images with {self._path} ({_one_line(error)}); try a smaller "
-                "--batch-size, or another --engine"
+                f"{self.name} failed on {len(images)} images with {self._path} ({_one_line(error)})",
+                "try a smaller `batch_size`, or another `engine`",
             ) from error
 
     def close(self) -> None:
@@ -75,13 +75,12 @@ class OnnxRuntimeCpuEngine(Closing):
         remedy = f"pip uninstall onnxruntime onnxruntime-gpu && pip install 'braintumor[{self.extra}]'"
         if not hasattr(ort, "InferenceSession"):
             # onnxruntime and onnxruntime-gpu share a folder: removing one leaves the other in ruins.
-            raise UnavailableError(
-                f"the engine {self.name} needs onnxruntime, whose installation is broken: {remedy}"
-            )
+            raise UnavailableError(f"the engine {self.name} needs onnxruntime, whose installation is broken", remedy)
         if self.provider not in ort.get_available_providers():
             raise UnavailableError(
                 f"the engine {self.name} needs {self.provider}; the installed onnxruntime {ort.__version__} has "
-                f"{', '.join(ort.get_available_providers())}: {remedy}"
+                f"{', '.join(ort.get_available_providers())}",
+                remedy,
             )
 
     def _load(self, ort: Any, member: Member, device: int, threads: int | None) -> Any:
@@ -182,16 +181,17 @@ def _create(ort: Any, path: Path, options: Any, providers: list[Any]) -> Any:
     except Exception as error:
         # ONNX Runtime's own exceptions share no public base class but this one.
         raise IntegrityError(
-            f"{path} does not load in onnxruntime {ort.__version__} ({_one_line(error)}); export the bundle again "
-            "with bt-export, or install a newer onnxruntime"
+            f"{path} does not load in onnxruntime {ort.__version__} ({_one_line(error)})",
+            "export the bundle again with bt-export, or install a newer onnxruntime",
         ) from error
     wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
     actual = session.get_providers()[0]
     if actual != wanted:
         # Asked here, before a graph that was optimised for the wrong device can get into the cache.
         raise UnavailableError(
-            f"{wanted} was asked for; ONNX Runtime fell back to {actual}, which means that no NVIDIA GPU, or no "
-            "fitting CUDA and cuDNN, was found: look at nvidia-smi, or use --engine onnxruntime-cpu"
+            f"ONNX Runtime fell back from {wanted} to {actual}, which means that it found no NVIDIA GPU, or no "
+            "matching CUDA and cuDNN",
+            "look at nvidia-smi, or use `engine='onnxruntime-cpu'`",
         )
     return session
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.cache import cached, content_key
-from braintumor.errors import IntegrityError, OutputError, UnavailableError
+from braintumor.errors import DeviceError, IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, Port, check_ports
@@ -50,7 +50,7 @@ class OpenVinoCpuEngine(Closing):
 
     name = "openvino-cpu"
     device = "CPU"
-    remedy = "use --engine onnxruntime-cpu"
+    remedy = "use `engine='onnxruntime-cpu'`"
     # Precision of a member → what the device computes it in, where it can; else float32.
     natively: ClassVar[Mapping[str, tuple[str, str]]] = {"bf16": ("BF16", "bf16")}
 
@@ -71,9 +71,7 @@ class OpenVinoCpuEngine(Closing):
         compiled = self._compiled("LATENCY")
         actual = str(compiled.get_property(_PRECISION).to_string())
         if actual != precision:
-            raise UnavailableError(
-                f"the engine {self.name} was asked to compute in {precision} and computes in {actual}"
-            )
+            raise UnavailableError(f"the engine {self.name} computes in {actual}, not in {precision} as requested")
         check_ports(member, _ports(compiled.inputs, INPUT), _ports(compiled.outputs, OUTPUT))
         self._request: Any = compiled.create_infer_request()
         # Made when the first large batch comes.
@@ -106,8 +104,8 @@ class OpenVinoCpuEngine(Closing):
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise UnavailableError(
-                f"{self.name} failed on {len(images)} images ({reason}); try a smaller --batch-size, or another "
-                "--engine"
+                f"{self.name} failed on {len(images)} images ({reason})",
+                "try a smaller `batch_size`, or another `engine`",
             ) from error
         # A copy: the tensors are the requests' own and are written again by the next batch.
         result: NDArray[np.float32] = np.concatenate([request.get_output_tensor(0).data for request in requests])
@@ -131,9 +129,7 @@ class OpenVinoCpuEngine(Closing):
         available = self._core.available_devices
         if device not in available:
             found = ", ".join(available) or "none"
-            raise UnavailableError(
-                f"the engine {self.name} needs OpenVINO's device {device}; it has {found}: {self.remedy}"
-            )
+            raise DeviceError(f"the engine {self.name} needs OpenVINO's device {device}; it has {found}", self.remedy)
 
     def _native(self, precision: str) -> str:
         capability, native = self.natively.get(precision, ("", _FLOAT32))
@@ -192,7 +188,7 @@ class OpenVinoGpuEngine(OpenVinoCpuEngine):
     device = "GPU"
     remedy = (
         "install the driver of the Intel GPU (on Linux the packages intel-opencl-icd and libze1, and the user in the "
-        "group render), or use --engine openvino-cpu"
+        "group render), or use `engine='openvino-cpu'`"
     )
     natively: ClassVar[Mapping[str, tuple[str, str]]] = {"fp16": ("FP16", "f16")}
 

@@ -242,7 +242,7 @@ def test_unlabelled_folders_and_broken_bundles_are_told_with_their_codes(
     code, output = run(small_bundle, partial)
     assert (code, "named after no class" in output) == (2, True)
     code, output = run(tmp_path, phantom_classes)
-    assert (code, "is no bundle" in output) == (4, True)
+    assert (code, "is not a bundle" in output) == (4, True)
     shutil.rmtree(partial)
     shutil.copytree(phantom_classes, partial)
     (next((partial / "glioma").iterdir())).write_bytes(b"no image")

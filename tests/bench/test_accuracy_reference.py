@@ -51,7 +51,7 @@ def test_what_was_loaded_beside_answers_as_what_was_loaded_alone_and_is_asked_on
 
 
 def test_an_original_that_is_missing_is_told_before_the_deployed_is_asked(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="--models"):
+    with pytest.raises(UnavailableError, match="`models`"):
         References(options(tmp_path), answers).begin(bundle)
 
 

@@ -200,7 +200,7 @@ def test_a_keras_file_that_is_nowhere_is_skipped_with_the_reason(small_bundle: P
     assert [one.kind for one in result.contenders] == ["bundle"]
     (skipped,) = result.skipped
     assert "plain.keras" in skipped.reason
-    assert "--models DIR" in skipped.reason
+    assert "`models`" in skipped.reason
 
 
 @pytest.mark.parametrize(
@@ -265,4 +265,4 @@ def test_more_images_than_there_are_is_refused(run: Callable[..., tuple[int, str
 
 def test_a_bundle_that_is_none_is_refused(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     code, text = run(bundle=tmp_path)
-    assert (code, "is no bundle" in text) == (4, True)
+    assert (code, "is not a bundle" in text) == (4, True)

@@ -80,7 +80,7 @@ def test_an_error_of_ours_comes_back_as_itself(small_bundle: Path, tmp_path: Pat
     missing = tmp_path / "missing.png"
     with pytest.raises(InputError, match="no such file"):
         ContenderProcess(ours(small_bundle), [missing])
-    with pytest.raises(IntegrityError, match="is no bundle"):
+    with pytest.raises(IntegrityError, match="is not a bundle"):
         ContenderProcess(ours(tmp_path), [missing])
 
 

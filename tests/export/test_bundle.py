@@ -110,7 +110,7 @@ def test_a_folder_of_someone_elses_is_refused_and_untouched(write: Write, place:
         (place / "bundle.json").write_text(manifest)
     before = names(place)
     with pytest.raises(
-        OutputError, match=r"(thesis.txt|bundle.json), which is no part of a bundle and would be lost"
+        OutputError, match=r"(thesis.txt|bundle.json), which is not part of a bundle and would be lost"
     ):
         write(place)
     assert names(place) == before
@@ -121,7 +121,7 @@ def test_a_folder_of_someone_elses_is_refused_and_untouched(write: Write, place:
 def test_a_bundle_with_a_foreign_file_in_it_is_refused_and_untouched(write: Write, place: Path, name: str):
     write(place / "one")
     (place / "one" / name).write_text("mine")
-    with pytest.raises(OutputError, match=f"{name}, which is no part"):
+    with pytest.raises(OutputError, match=f"{name}, which is not part"):
         write(place / "one", name="new")
     assert (place / "one" / name).read_text() == "mine"
 
@@ -147,7 +147,7 @@ def test_a_file_or_a_link_in_the_place_is_refused(write: Write, place: Path, kin
 def test_a_link_inside_an_older_bundle_is_refused(write: Write, place: Path):
     write(place / "one")
     (place / "one" / "link").symlink_to(place)
-    with pytest.raises(OutputError, match="link, which is no part"):
+    with pytest.raises(OutputError, match="link, which is not part"):
         write(place / "one")
 
 

@@ -88,14 +88,12 @@ def test_what_was_searched_is_saved_and_makes_the_same_model_without_images(
 
 
 def test_a_folder_cannot_both_calibrate_and_judge(small_keras: Keras, folders: tuple[Path, Path]) -> None:
-    with pytest.raises(UsageError, match="judge by: name them with --validate FOLDER"):
+    with pytest.raises(UsageError, match="`validate`"):
         plans_for([options(small_keras())], CLASSES, Quantisation(folders[0], count=300), IMAGES, lambda _: None)
 
 
 def test_a_model_without_a_plan_is_told_how_to_get_one(small_keras: Keras) -> None:
-    with pytest.raises(
-        UsageError, match=r"has no quantisation plan beside it \(bare\.int8\.json.*--calibrate FOLDER"
-    ):
+    with pytest.raises(UsageError, match=r"has no quantisation plan beside it \(bare\.int8\.json.*`calibrate`"):
         plans_for([options(small_keras("bare"))], CLASSES, Quantisation(), IMAGES, lambda _: None)
 
 

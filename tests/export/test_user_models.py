@@ -120,7 +120,7 @@ def test_a_model_of_any_size_takes_the_size_that_was_chosen(export: Export, smal
 
 
 def test_a_model_of_any_size_asks_for_one(refusal: Refusal, small_keras: Keras):
-    assert "--size 224x224" in refusal(small_keras(size=(None, None)))
+    assert "`size='224x224'`" in refusal(small_keras(size=(None, None)))
 
 
 def test_a_size_that_the_model_has_anyway_may_be_named(export: Export, small_keras: Keras):
@@ -128,7 +128,7 @@ def test_a_size_that_the_model_has_anyway_may_be_named(export: Export, small_ker
 
 
 def test_a_size_that_does_not_fit_is_refused(refusal: Refusal, small_keras: Keras):
-    assert "takes 32x32 pixels; --size 64x64 does not fit" in refusal(small_keras(), size=(64, 64))
+    assert "takes 32x32 pixels, not 64x64" in refusal(small_keras(), size=(64, 64))
 
 
 def test_a_model_with_one_free_side_takes_its_size(export: Export, tmp_path: Path):
@@ -138,7 +138,7 @@ def test_a_model_with_one_free_side_takes_its_size(export: Export, tmp_path: Pat
 
 @pytest.mark.parametrize("classes", [3, 10])
 def test_another_number_of_classes_than_was_named_is_refused(refusal: Refusal, small_keras: Keras, classes: int):
-    assert f"gives {classes} values an image, and --classes names 4" in refusal(small_keras(classes=classes))
+    assert f"gives {classes} values an image, and `classes` lists 4" in refusal(small_keras(classes=classes))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -176,7 +176,7 @@ def test_a_regression_model_is_refused(refusal: Refusal, tmp_path: Path):
     model = save(tmp_path, lambda x: tail(scaled(x), units=1, activation=None))
     message = refusal(model, classes_stated=False)
     assert "gives 1 value an image" in message
-    assert "--classes A,B, where B is the one that 1 stands for" in message
+    assert "with `classes`, last the one that 1 stands for" in message
 
 
 def test_a_segmentation_model_is_refused(refusal: Refusal, tmp_path: Path):
@@ -318,7 +318,7 @@ def test_weights_that_are_not_finite_are_told_as_such_whatever_becomes_of_them(
 
 def test_a_model_without_scaling_says_which_option_to_give(refusal: Refusal, small_keras: Keras):
     message = refusal(small_keras(scaling=False))
-    assert all(f"--preprocess {mode} (" in message for mode in PREPROCESSES)
+    assert all(f"{mode} (" in message for mode in PREPROCESSES)
     assert "The verification cannot notice a wrong choice" in message
     assert "bt-bench accuracy" in message
 
@@ -337,7 +337,7 @@ def test_scaling_inside_may_be_stated(export: Export, small_keras: Keras):
 
 @pytest.mark.parametrize("mode", ["torch", "caffe"])
 def test_scaling_of_three_colours_is_refused_for_one_grey_channel(refusal: Refusal, small_keras: Keras, mode: str):
-    assert f"--preprocess {mode} scales three" in refusal(small_keras(scaling=False), preprocess=mode)
+    assert f"`preprocess='{mode}'` scales three" in refusal(small_keras(scaling=False), preprocess=mode)
 
 
 @pytest.mark.parametrize("first", ["Rescaling", "BatchNormalization", "Normalization"])

@@ -186,5 +186,5 @@ def test_a_plan_that_is_damaged_where_its_hash_does_not_tell_is_built_again(
 
 
 def test_a_gpu_that_is_not_there_is_said(engine: str, bundle: Bundle) -> None:
-    with pytest.raises(UnavailableError, match="cuda:99 was asked for; this machine has cuda:0"):
+    with pytest.raises(UnavailableError, match="got device cuda:99; this machine has cuda:0"):
         ENGINES[engine](load_bundle(bundle.folder).members[0], device=99)

@@ -63,7 +63,7 @@ def test_bt_export_marks_other_models_as_not_verified(light: Path, tmp_path: Pat
     assert not member.details["parity"]["against_keras"]
     answered = run(light, tmp_path / "cache", tmp_path, "bt-infer", SCAN, "--engine", "onnxruntime-cpu")
     assert answered.returncode == 0
-    assert "not verified against Keras: own; where Keras is installed: bt-export --verify " in answered.stderr
+    assert "not verified against Keras: own" in answered.stderr
     refused = run(light, tmp_path / "cache", tmp_path, "bt-export", "--verify", "bundles/fp16", own)
     assert refused.returncode == 5
     assert "Keras" in refused.stderr.splitlines()[-1]

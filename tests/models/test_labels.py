@@ -42,13 +42,13 @@ def test_an_order_is_read_with_aliases_and_blanks():
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("", "0 different names in 0"),
-        ("glioma", "1 different names in 1"),
-        ("glioma,no,normal", "2 different names in 3"),
+        ("", "0 different names of 0"),
+        ("glioma", "1 different names of 1"),
+        ("glioma,no,normal", "2 different names of 3"),
     ],
 )
 def test_fewer_than_two_or_equal_names_are_refused(text: str, found: str):
-    with pytest.raises(UsageError, match=f"{found}; needed are two or more"):
+    with pytest.raises(UsageError, match=found):
         parse_classes(text)
 
 
@@ -74,8 +74,8 @@ def test_the_order_of_the_public_folders_goes_by_a_name():
         ("meningoma", "meningoma: did you mean meningioma?"),
         ("Pitutary", "pitutary: did you mean pituitary?"),
         ("no_tumour", "no_tumour: did you mean no_tumor (healthy)?"),
-        ("tumour", "tumour is not a class that is known here"),
-        ("metastasis", "metastasis is not a class that is known here"),
+        ("tumour", "tumour is not a known class"),
+        ("metastasis", "metastasis is not a known class"),
     ],
 )
 def test_an_unknown_name_is_questioned(name: str, words: str):
@@ -83,8 +83,8 @@ def test_an_unknown_name_is_questioned(name: str, words: str):
     with pytest.raises(UsageError) as refused:
         parse_classes(text)
     assert words in str(refused.value)
-    assert "; a is not a class that is known here" in str(refused.value)
-    assert "--new-classes" in str(refused.value)
+    assert "; a is not a known class" in str(refused.value)
+    assert "new_classes" in refused.value.remedy
     assert parse_classes(text, new=True) == ("glioma", name.lower(), "a", "healthy")
 
 
@@ -101,5 +101,5 @@ def test_the_way_back_undoes_the_permutation(source: list[str], target: list[str
 
 
 def test_members_that_know_other_classes_cannot_share_a_bundle():
-    with pytest.raises(UsageError, match="must know the same classes"):
+    with pytest.raises(UsageError, match=r"a,b,c,d .* glioma,healthy"):
         class_permutation(("a", "b", "c", "d"), CLASSES)

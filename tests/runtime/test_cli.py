@@ -180,9 +180,9 @@ def test_an_output_never_replaces_an_image_or_a_part_of_the_bundle(
 def test_a_bundle_that_is_not_there_is_a_usage_error_and_a_folder_of_bundles_names_them(
     copied: Path, scans: list[Path], tmp_path: Path
 ) -> None:
-    assert "bt-export --bundle" in refused(infer(scans[0], "--bundle", tmp_path / "nowhere"), 2)
+    assert "bt-export" in refused(infer(scans[0], "--bundle", tmp_path / "nowhere"), 2)
     told = refused(infer(scans[0], "--bundle", copied.parent), 2)
-    assert f"name one of them: --bundle {copied.parent / copied.name}" in told
+    assert f"--bundle {copied.parent / copied.name}" in told
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell with pipes")

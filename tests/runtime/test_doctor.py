@@ -218,7 +218,7 @@ def test_a_bundle_is_found_and_a_damaged_one_is_explained(copied: Path, monkeypa
 @pytest.mark.parametrize(
     ("name", "present", "cards", "reason", "remedy"),
     [
-        ("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, H200, "this machine has 9.0", "--engine onnxruntime-cuda"),
+        ("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, H200, "this machine has 9.0", "onnxruntime-cuda"),
         ("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, OLD_DRIVER, "535.183.01 is too old", "driver 580 or newer"),
         ("tensorrt", {"tensorrt-cu13": "10.3.0"}, A4000, "10.3.0 is too old; wanted is 10.12", "install --upgrade"),
         ("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, A4000, "", ""),
@@ -387,7 +387,7 @@ def test_tensorrt_for_rtx_on_a_gpu_that_it_does_not_build_for_names_an_engine_th
     outcome = Outcome(ok=False, reason="does not build for SM90", error="UnavailableError")
     finding = engine_finding("tensorrt-rtx", outcome, library, H200)
     assert "this machine has 9.0" in finding.reason
-    assert finding.remedy == "bt-infer --engine tensorrt or --engine onnxruntime-cuda"
+    assert finding.remedy == "use `engine='tensorrt'` or `engine='onnxruntime-cuda'`"
 
 
 def test_help_loads_no_numpy() -> None:

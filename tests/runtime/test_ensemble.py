@@ -273,7 +273,7 @@ def test_an_answer_that_is_not_finite_is_an_error_record(
     assert [record.status for record in records] == ["ok", "error", "ok"]
     assert records[1].error is not None
     assert "m0, m1 gave no finite probabilities" in records[1].error["message"]
-    assert "--precision fp32" in records[1].error["message"]
+    assert "precision='fp32'" in records[1].error["message"]
     json.loads(records[1].to_json(), parse_constant=pytest.fail)
 
 

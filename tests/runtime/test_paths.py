@@ -79,7 +79,7 @@ def test_hidden_files_in_a_folder_are_no_scans() -> None:
 @pytest.mark.usefixtures("here")
 def test_an_empty_argument_is_not_the_working_directory() -> None:
     touch("private.png")
-    with pytest.raises(UsageError, match="a PATH is empty"):
+    with pytest.raises(UsageError, match="a path is empty"):
         expand([""], [])
 
 
@@ -111,9 +111,9 @@ def test_the_bundle_is_the_option_then_the_variable_then_the_newest(monkeypatch:
     monkeypatch.setenv(BUNDLE_VARIABLE, "bundles/old")
     assert choose_bundle(None) == Path("bundles/old")
     assert choose_bundle("bundles/new") == newest
-    with pytest.raises(UsageError, match=r"there is no bundle nowhere; make it with: bt-export --bundle nowhere"):
+    with pytest.raises(UsageError, match=r"there is no bundle nowhere; make one with bt-export"):
         choose_bundle("nowhere")
-    with pytest.raises(UsageError, match=r"bundles holds the bundles .*new, old; name one of them"):
+    with pytest.raises(UsageError, match=r"bundles holds the bundles .*new, old"):
         choose_bundle("bundles")
 
 
@@ -121,11 +121,11 @@ def test_the_bundle_is_the_option_then_the_variable_then_the_newest(monkeypatch:
 @pytest.mark.parametrize(
     ("named", "advice"),
     [
-        ("bundles/one/bundle.json", r"is a part of a bundle; name the whole: --bundle bundles/one$"),
-        ("bundles/one/net/model.onnx", r"is a part of a bundle; name the whole: --bundle bundles/one$"),
-        ("bundles/one/net", r"is a part of a bundle; name the whole: --bundle bundles/one$"),
-        ("bundles/tow", r"bt-export --bundle bundles/tow, or take one that is there: bundles/one, bundles/two$"),
-        ("net.keras", r"is a Keras model; make a bundle of it: bt-export net.keras --bundle bundles/net$"),
+        ("bundles/one/bundle.json", r"is a part of a bundle; .*bundles/one'`$"),
+        ("bundles/one/net/model.onnx", r"is a part of a bundle; .*bundles/one'`$"),
+        ("bundles/one/net", r"is a part of a bundle; .*bundles/one'`$"),
+        ("bundles/tow", r"no bundle bundles/tow; .*bundles/one, bundles/two$"),
+        ("net.keras", r"is a Keras model; .*bt-export net.keras$"),
     ],
 )
 def test_a_path_that_is_not_a_bundle_is_answered_with_one_that_is(named: str, advice: str) -> None:
@@ -138,7 +138,7 @@ def test_a_path_that_is_not_a_bundle_is_answered_with_one_that_is(named: str, ad
 
 @pytest.mark.usefixtures("here")
 def test_no_bundle_at_all_comes_with_the_commands_that_help() -> None:
-    with pytest.raises(UsageError, match=rf"bt-export .*--bundle DIR or \${BUNDLE_VARIABLE}"):
+    with pytest.raises(UsageError, match=rf"bt-export.*`bundle` or \${BUNDLE_VARIABLE}"):
         choose_bundle(None)
 
 
@@ -157,7 +157,7 @@ def test_what_is_left_out_of_a_folder_is_told() -> None:
 def test_a_folder_of_another_kind_of_images_says_what_to_do_with_them(here: Path) -> None:
     touch("f/notes.txt")
     (here / "f" / "1.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
-    with pytest.raises(UsageError, match=r"f holds no image; .*1\.dcm is a DICOM file: export the slice"):
+    with pytest.raises(UsageError, match=r"f holds no image; .*1\.dcm is a DICOM file; export the slice"):
         expand(["f"], [])
 
 

@@ -155,7 +155,7 @@ def test_a_stream_that_cannot_take_more_is_an_output_error(form: str) -> None:
         def write(self, _text: str) -> int:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\).*--output FILE"):
+    with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\).*`output`"):
         RENDERERS[form](Full(), BUNDLE, 5).write(record())
 
 

@@ -55,7 +55,7 @@ def test_our_manifest_has_the_published_supports() -> None:
 @pytest.mark.parametrize("text", ["", "file,label\na,b\n", "file,label,split,phash\nx.png,dog,train,0\n"])
 def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.csv"
-    with pytest.raises(UsageError, match="leave --manifest away"):
+    with pytest.raises(UsageError, match="`manifest`"):
         read_manifest(path)
     path.write_text(text)
     with pytest.raises(IntegrityError, match=r"other\.csv"):
@@ -115,7 +115,7 @@ def test_wrong_class_folders_are_named(tmp_path: Path, copy: tuple[Path, Path]) 
 
 def test_a_copy_that_the_manifest_knows_nothing_of_is_refused(copy: tuple[Path, Path]) -> None:
     folder, _ = copy
-    with pytest.raises(UsageError, match=r"none of the 144 images .*phantom-3.*--manifest"):
+    with pytest.raises(UsageError, match=r"none of the 144 images .*phantom-3.*`manifest`"):
         prepare(folder, read_manifest())
 
 
@@ -168,7 +168,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, parts: Any) -> None:
     save_dataset(path, only)
     with pytest.raises(IntegrityError, match=r"has no \w+ image of"):
         load_dataset(path)
-    with pytest.raises(OutputError, match="--out"):
+    with pytest.raises(OutputError, match="`out`"):
         save_dataset(tmp_path / "data.npz" / "below.npz", parts)
 
 

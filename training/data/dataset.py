@@ -80,7 +80,7 @@ def save_dataset(path: Path, parts: dict[Split, Dataset]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}; name another file with --out") from error
+        raise OutputError(f"{path} cannot be written: {error}", "choose another `out`") from error
 
 
 def load_dataset(path: Path) -> dict[Split, Dataset]:

@@ -111,5 +111,5 @@ def same_images(answers: Mapping[str, Answers]) -> None:
     for name, other in others:
         if other.files != reference.files or not np.array_equal(other.labels, reference.labels):
             raise IntegrityError(
-                f"{first} and {name} were evaluated on different images; evaluate both with the same --data file"
+                f"{first} and {name} were evaluated on different images", "evaluate both with the same `data`"
             )

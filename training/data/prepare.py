@@ -158,8 +158,8 @@ def prepare(folder: Path, rows: Sequence[ManifestRow], *, tick: Callable[[], Non
     if len(finds.foreign) == len(files):
         raise UsageError(
             f"none of the {len(files)} images below {folder} has a name of the manifest (here {_few(finds.foreign)}; "
-            f"there {_few([row.file for row in rows])}); name the manifest of this copy with --manifest, or get the "
-            "data set with bt-data fetch"
+            f"there {_few([row.file for row in rows])})",
+            "name the manifest of this copy with `manifest`, or get the data set with bt-data fetch",
         )
     parts: dict[Split, Dataset] = {}
     for split in SPLITS:

@@ -54,8 +54,9 @@ def read_parts(path: Path) -> dict[str, Split]:
             return {row["file"]: _PARTS[row["part"]] for row in csv.DictReader(stream)}
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
         raise UsageError(
-            f"{path} does not say which file is train and which is dev ({type(error).__name__}: {error}); it must be "
-            "CSV with the columns file,part; leave --tumour-parts away for a split of our own"
+            f"{path} does not say which file is train and which is dev ({type(error).__name__}: {error}); must be "
+            "CSV with the columns file,part",
+            "correct it, or leave `tumour_parts` out for a split of our own",
         ) from error
 
 
@@ -86,13 +87,13 @@ def read_tumours(
             images[path.name] = resize(pixels, PREPARED_SIZE, PREPARED_SIZE)
         tick()
     if not images:
-        raise UsageError(f"{folder} has no image that can be read; name a folder of slices with a tumour")
+        raise UsageError(f"{folder} has no image that can be read", "name a folder of slices with a tumour")
     parts = dict(known) if known is not None else _split(images)
     if strange := [name for name in images if name not in parts]:
-        raise UsageError(f"{len(strange)} images, {strange[0]} first, are in no part; leave --tumour-parts away")
+        raise UsageError(f"{len(strange)} images, {strange[0]} first, are in no part", "leave `tumour_parts` out")
     found = {split: _dataset(images, parts, split) for split in TUMOUR_SPLITS}
     if empty := [split for split, data in found.items() if not len(data)]:
-        raise UsageError(f"{folder}: no image for {', '.join(empty)} among {len(images)}; give more slices")
+        raise UsageError(f"{folder}: no image for {', '.join(empty)} among {len(images)}", "give more slices")
     return Tumours(found, tuple(unreadable))
 
 

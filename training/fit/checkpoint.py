@@ -97,11 +97,12 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.path).free + sum((self.path / name).stat().st_size for name in self.kept())
         except OSError as error:
-            raise OutputError(f"{self.path} cannot be made: {error}; name another folder with --out") from error
+            raise OutputError(f"{self.path} cannot be made: {error}", "choose another `out`") from error
         if free < needed_bytes:
             raise OutputError(
                 f"{self.path} has room for {free / 1e9:.1f} GB; checkpoints of this model need "
-                f"{needed_bytes / 1e9:.1f} GB; name a folder on another disk with --out"
+                f"{needed_bytes / 1e9:.1f} GB",
+                "choose an `out` on another disk",
             )
 
     def save_state(self, position: Position, state: Arrays) -> None:
@@ -178,7 +179,7 @@ class RunFolder:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return [stored[f"arr_{number}"] for number in range(len(stored.files))]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise IntegrityError(f"{path} is damaged ({error}); start afresh with --restart") from error
+            raise IntegrityError(f"{path} is damaged ({error})", "start again with `restart`") from error
 
 
 def _cell(value: float) -> str:

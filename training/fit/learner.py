@@ -98,7 +98,7 @@ class Learner:
         variables = (*self.model.variables, *self.optimizer.variables)
         shapes = [tuple(item.shape) for item in variables]
         if shapes != [value.shape for value in values]:
-            raise ModelError(f"the saved state does not fit {self._recipe.model}; start afresh with --restart")
+            raise ModelError(f"the saved state does not fit {self._recipe.model}", "start again with `restart`")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
@@ -144,7 +144,7 @@ def _start_from(model: Any, path: Path) -> None:
     values = load_keras_file(path).get_weights()
     if [value.shape for value in values] != [tuple(item.shape) for item in model.weights]:
         raise ModelError(
-            f"{path} has {len(values)} weights of other shapes than {model.name} ({len(model.weights)}); give "
-            f"--initial a file of {model.name}, or grow a smaller one of its family first: bt-train grow"
+            f"{path} has {len(values)} weights of other shapes than {model.name} ({len(model.weights)})",
+            f"choose as `initial` a file of {model.name}, or grow a smaller one of its family with bt-train grow",
         )
     model.set_weights(values)

@@ -19,6 +19,7 @@ from braintumor.training.recipe import Recipe
 __all__ = ["claim", "read_record"]
 
 _FILE: Final = "run.json"
+_RESTART: Final = "start again with `restart`"
 _WANTED: Final = ("recipe", "command", "begun", "versions")
 
 
@@ -35,9 +36,9 @@ def read_record(folder: Path) -> Mapping[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         missing = [name for name in _WANTED if name not in found]
     except (OSError, ValueError, TypeError) as error:
-        raise IntegrityError(f"{path} is damaged ({error}); start afresh with --restart") from error
+        raise IntegrityError(f"{path} is damaged ({error})", _RESTART) from error
     if missing or not isinstance(found, dict):
-        raise IntegrityError(f"{path} says nothing of {', '.join(missing)}; start afresh with --restart")
+        raise IntegrityError(f"{path} does not say {', '.join(missing)}", _RESTART)
     return found
 
 
@@ -55,7 +56,9 @@ def claim(folder: RunFolder, recipe: Recipe) -> None:
         other = [name for name in wanted if begun.get(name) != wanted[name]]
         if other:
             told = "; ".join(f"{name} {begun.get(name)} there, {wanted[name]} now" for name in other)
-            raise UsageError(f"{folder.path} holds a run of another recipe ({told}); use another --out or --restart")
+            raise UsageError(
+                f"{folder.path} holds a run of another recipe ({told})", "use another `out`, or `restart`"
+            )
         return
     keras = keras_module()
     about: dict[str, Any] = {

@@ -64,7 +64,9 @@ def train(
     """
     images = sum(len(parts[split]) for split in _LEARNING if split in parts)
     if images < recipe.batch_size:
-        raise UsageError(f"{images} training images are fewer than --batch-size {recipe.batch_size}")
+        raise UsageError(
+            f"{images} training images are fewer than a batch of {recipe.batch_size}", "reduce `batch_size`"
+        )
     folder.create(needed_bytes=model_spec(recipe.model).parameters * 4 * _COPIES)
     claim(folder, recipe)
     keras_module().utils.set_random_seed(recipe.seed)
@@ -181,8 +183,9 @@ class _Run:
         kept = " and ".join(self._folder.kept())
         what = f"{self._folder.path} keeps {kept} from before" if kept else "there is no checkpoint yet"
         raise DivergedError(
-            f"{why}; {what}; try --restart with a lower --learning-rate (now {self._recipe.peak_learning_rate:g}) or "
-            "--precision float32"
+            f"{why}; {what}",
+            f"try `restart` with a lower `learning_rate` (now {self._recipe.peak_learning_rate:g}) or "
+            "`precision='float32'`",
         )
 
     def _end_epoch(self, learner: Learner, rate: float) -> None:

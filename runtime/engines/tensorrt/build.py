@@ -32,7 +32,8 @@ DTYPES: Final = MappingProxyType({"FLOAT": "float32", "HALF": "float16"})
 _HARDWARE: Final[Mapping[str, str]] = MappingProxyType(
     {"none": "NONE", "same": "SAME_COMPUTE_CAPABILITY", "ampere+": "AMPERE_PLUS"}
 )
-_ANOTHER_ENGINE: Final = "use --engine onnxruntime-cuda or --engine onnxruntime-cpu"
+_EXPORT_AGAIN: Final = "export the bundle again with bt-export"
+_ANOTHER_ENGINE: Final = "use `engine='onnxruntime-cuda'` or `engine='onnxruntime-cpu'`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,11 @@ class BuildOptions:
     def __post_init__(self) -> None:
         """Refuse what neither library has (UsageError)."""
         if odd := [name for name in self.capabilities if not _CAPABILITY.fullmatch(name)]:
-            raise UsageError(f"compute capability {odd[0]!r}: SM and its digits are allowed; write SM86 for 8.6, say")
+            raise UsageError(f"compute capability {odd[0]!r}: must be SM and digits", "write SM86 for 8.6")
         if len(set(self.capabilities)) < len(self.capabilities):
-            raise UsageError(f"a compute capability stands twice in {','.join(self.capabilities)}; name each once")
+            raise UsageError(
+                f"a compute capability is listed twice in {','.join(self.capabilities)}", "list each once"
+            )
         if self.hardware_compatibility not in _HARDWARE:
             raise UsageError(
                 f"no hardware compatibility is called {self.hardware_compatibility!r}; "
@@ -160,26 +163,29 @@ def _require(library: Library, options: BuildOptions, on: Gpu | None) -> tuple[s
     if not library.names_capabilities:
         if options.capabilities:
             raise UsageError(
-                f"{library.title} builds for the GPU that is here, not for {', '.join(options.capabilities)}; leave "
-                "the compute capabilities out, or use the engine tensorrt-rtx"
+                f"{library.title} builds for the GPU that is here, not for {', '.join(options.capabilities)}",
+                "leave `capabilities` out, or use `engine='tensorrt-rtx'`",
             )
         if on is None:
-            raise UnavailableError(f"{library.title} builds only where a GPU is; use the engine tensorrt-rtx")
+            raise UnavailableError(f"{library.title} builds only where a GPU is", "use `engine='tensorrt-rtx'`")
         return (on.capability,)
     if options.version_compatible or options.hardware_compatibility != "none":
         raise UsageError(
-            f"{library.title} has no version or hardware compatibility; name the compute capabilities instead, or "
-            "use the engine tensorrt"
+            f"{library.title} has no version or hardware compatibility",
+            "give `capabilities` instead, or use `engine='tensorrt'`",
         )
     wanted = options.capabilities or ((on.capability,) if on else ())
     allowed = library.capabilities
     if not wanted:
-        raise UsageError(f"name the compute capabilities to build for; allowed are {', '.join(allowed)}")
+        raise UsageError(
+            f"no compute capability to build for; allowed are {', '.join(allowed)}", "give `capabilities`"
+        )
     if odd := [name for name in wanted if name not in allowed]:
         kind = UsageError if options.capabilities else UnavailableError
         raise kind(
             f"{library.title} {library.version} does not build for {', '.join(odd)}; it builds for "
-            f"{', '.join(allowed)}: use the engine tensorrt or onnxruntime-cuda for other GPUs"
+            f"{', '.join(allowed)}",
+            "for other GPUs use `engine='tensorrt'` or `engine='onnxruntime-cuda'`",
         )
     return wanted
 
@@ -202,12 +208,10 @@ def _parsed(library: Library, builder: Any, logger: Any, model: Path, complaints
     if not parser.parse_from_file(str(model)):
         if parser.num_errors:
             said = parser_complaints(parser)
-            raise UnavailableError(f"{library.title} {library.version} refuses {model}: {said}; {_ANOTHER_ENGINE}")
+            raise UnavailableError(f"{library.title} {library.version} refuses {model}: {said}", _ANOTHER_ENGINE)
         raise complaints.failure(f"{library.title} {library.version} does not read {model}", _ANOTHER_ENGINE)
     if not network.num_inputs or not network.num_outputs:
-        raise IntegrityError(
-            f"{model} is no ONNX model with inputs and outputs; export the bundle again with bt-export"
-        )
+        raise IntegrityError(f"{model} is not an ONNX model with inputs and outputs", _EXPORT_AGAIN)
     return network, parser
 
 
@@ -228,8 +232,8 @@ def _config(library: Library, builder: Any, options: BuildOptions, capabilities:
     level = _HARDWARE[options.hardware_compatibility]
     if not hasattr(trt.HardwareCompatibilityLevel, level):
         raise UsageError(
-            f"{library.title} {library.version} has no hardware compatibility {options.hardware_compatibility!r}; "
-            "leave it out"
+            f"{library.title} {library.version} has no hardware compatibility {options.hardware_compatibility!r}",
+            "leave it out",
         )
     config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)
     return config
@@ -243,15 +247,14 @@ def _add_profile(builder: Any, config: Any, network: Any, profile: BatchProfile,
         if batch != -1:
             raise IntegrityError(
                 f"{model} takes batches of {batch} only, and a plan of its profile any of {profile.smallest} to "
-                f"{profile.largest}; export the bundle again with bt-export"
+                f"{profile.largest}",
+                _EXPORT_AGAIN,
             )
         optimisation.set_shape(
             tensor.name, *((count, *sizes) for count in (profile.smallest, profile.best, profile.largest))
         )
     if config.add_optimization_profile(optimisation) < 0:
-        raise UnavailableError(
-            f"{model} does not take the batch profile {profile}; export the bundle again with bt-export"
-        )
+        raise UnavailableError(f"{model} does not take the batch profile {profile}", _EXPORT_AGAIN)
 
 
 def _timing_cache(config: Any, timing: bytes) -> Any:

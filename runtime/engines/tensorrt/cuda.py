@@ -12,7 +12,7 @@ from braintumor.runtime.engines.tensorrt.log import is_out_of_memory
 
 __all__ = ["Gpu", "find_gpu", "gpu_failures"]
 
-_REMEDY: Final = "look at nvidia-smi and bt-doctor, or use --engine onnxruntime-cpu"
+_REMEDY: Final = "look at nvidia-smi and bt-doctor, or use `engine='onnxruntime-cpu'`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ def find_gpu(index: int, *, extra: str) -> Gpu:
         reason = "none is there" if error == runtime.cudaError_t.cudaSuccess else error.name
         if error == runtime.cudaError_t.cudaErrorInsufficientDriver:
             reason += f": its driver is missing, or too old for CUDA {runtime.CUDART_VERSION // 1000}"
-        raise UnavailableError(f"no NVIDIA GPU can be used here ({reason}); {_REMEDY}")
+        raise UnavailableError(f"no NVIDIA GPU can be used here ({reason})", _REMEDY)
     if index >= count:
         known = ", ".join(f"cuda:{one}" for one in range(count))
-        raise UnavailableError(f"cuda:{index} was asked for; this machine has {known}")
+        raise UnavailableError(f"got device cuda:{index}; this machine has {known}")
     # The larger of the two, which a machine without a GPU need not load.
     core = require("cuda.core", extra=extra, purpose="an engine of TensorRT's")
     with gpu_failures(f"cuda:{index} was opened"):
@@ -80,9 +80,9 @@ def gpu_failures(doing: str) -> Iterator[None]:
         said = " ".join(str(error).split())
         if is_out_of_memory(said):
             raise OutOfMemoryError(
-                f"the GPU's memory is full while {doing} ({said}); use a smaller --batch-size"
+                f"the GPU's memory is full while {doing} ({said})", "use a smaller `batch_size`"
             ) from error
-        raise UnavailableError(f"the GPU failed while {doing} ({said}); {_REMEDY}") from error
+        raise UnavailableError(f"the GPU failed while {doing} ({said})", _REMEDY) from error
 
 
 def _is_cuda_s(error: Exception) -> bool:

@@ -30,7 +30,7 @@ __all__ = ["TensorRtEngine", "TensorRtRtxEngine"]
 
 _LOG: Final = logging.getLogger("braintumor")
 _COMPILED_KIND: Final = "tensorrt-compiled"
-_REMEDY: Final = "try a smaller --batch-size, or another --engine"
+_REMEDY: Final = "try a smaller `batch_size`, or another `engine`"
 
 
 class TensorRtEngine(Closing):

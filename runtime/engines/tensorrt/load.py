@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
+from braintumor.errors import DeviceError, IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.base import INPUT, Port, check_ports
 from braintumor.runtime.engines.tensorrt.build import DTYPES
@@ -18,8 +18,7 @@ from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 __all__ = ["LoadedPlan", "load_plan"]
 
 _LOG: Final = logging.getLogger("braintumor")
-_REMEDY: Final = "look at nvidia-smi and bt-doctor, or use --engine onnxruntime-cpu"
-_CUDA_S: Final = ("cudaError", "NVIDIA driver")
+_REMEDY: Final = "look at nvidia-smi and bt-doctor, or use `engine='onnxruntime-cpu'`"
 # Of EngineInvalidityDiagnostics → the error and what it means.
 _INVALID: Final[Mapping[str, tuple[type[IntegrityError] | type[UnavailableError], str]]] = MappingProxyType(
     {
@@ -83,8 +82,8 @@ def _loaded(library: Library, member: Member, plan: bytes, facts: PlanFacts, com
     if engine is None:
         failure = complaints.failure(f"the plan of {member.path} does not load", _REMEDY)
         # What is neither memory nor CUDA is the plan, and the next one may load: the caller builds it.
-        ours = isinstance(failure, OutOfMemoryError) or any(words in str(failure) for words in _CUDA_S)
-        raise failure if ours else IntegrityError(str(failure))
+        ours = isinstance(failure, OutOfMemoryError | DeviceError)
+        raise failure if ours else IntegrityError(failure.message, failure.remedy)
     _require_member(engine, member, facts)
     if library.names_capabilities:
         config, cache = _runtime_config(trt, engine, compiled)
@@ -111,7 +110,7 @@ def _require_valid(library: Library, runtime: Any, member: Member, plan: bytes) 
     for name, (kind, meaning) in _INVALID.items():
         if diagnostics & bits.get(name, 0):
             raise kind(
-                f"{library.title} {library.version} does not take the plan of {member.path}: {meaning}; {_REMEDY}"
+                f"{library.title} {library.version} does not take the plan of {member.path}: {meaning}", _REMEDY
             )
     # Without a reason: loading it will say more.
 

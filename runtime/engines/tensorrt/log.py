@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from braintumor.errors import OutOfMemoryError, UnavailableError
+from braintumor.errors import DeviceError, OutOfMemoryError, UnavailableError
 
 __all__ = ["Complaints", "cleared", "is_out_of_memory", "parser_complaints"]
 
@@ -39,6 +39,7 @@ _OUT_OF_MEMORY: Final = (
     "gpu memory allocation",
 )
 _NO_DRIVER: Final = ("cudaError 35", "driver version is insufficient")
+_DRIVERLESS: Final = "there is no NVIDIA driver, or one that is too old"
 _SHOWN: Final = 2
 
 
@@ -76,8 +77,12 @@ class Complaints:
             remedy: What to type or do.
         """
         said, self.lines[:] = cleared(self.lines), []
-        kind = OutOfMemoryError if is_out_of_memory(said) else UnavailableError
-        return kind(f"{what} ({said or 'it does not say why'}); {remedy}")
+        kind: type[UnavailableError] = UnavailableError
+        if is_out_of_memory(said):
+            kind = OutOfMemoryError
+        elif said == _DRIVERLESS or "cudaError" in said:
+            kind = DeviceError
+        return kind(f"{what} ({said or 'it does not say why'})", remedy)
 
 
 def cleared(lines: Iterable[str]) -> str:
@@ -89,7 +94,7 @@ def cleared(lines: Iterable[str]) -> str:
         if reason and reason not in found and not any(noise in line for noise in (*_NOISE, *_NO_DRIVER)):
             found.append(reason)
     if not found and any(words in line for line in said for words in _NO_DRIVER):
-        return "there is no NVIDIA driver, or one that is too old"
+        return _DRIVERLESS
     return "; ".join(found[:_SHOWN])
 
 

@@ -139,7 +139,7 @@ def test_write_core_fills_in_the_size(keras: Any, same_answers: Callable[..., Co
     conv = next(node for node in core.model.graph.node if node.op_type == "Conv")
     pads = next(list(item.ints) for item in conv.attribute if item.name == "pads")
     assert pads == [1, 1, 2, 1]
-    with pytest.raises(ModelError, match="--size"):
+    with pytest.raises(ModelError, match="`size"):
         written(model)
 
 

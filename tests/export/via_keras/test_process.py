@@ -63,7 +63,7 @@ def test_convert_is_not_fooled_by_files_named_after_its_libraries(
 
 
 def test_convert_passes_on_a_refusal_and_keeps_nothing(small_keras: Keras, own_empty_cache: Path):
-    with pytest.raises(ModelError, match="--size 64x64 does not fit"):
+    with pytest.raises(ModelError, match="32x32 pixels, not 64x64"):
         convert(open_archive(small_keras()), (64, 64), tool_versions(Route("keras")))
     assert not files_in(own_empty_cache)
 

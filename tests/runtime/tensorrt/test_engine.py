@@ -190,5 +190,5 @@ def test_a_machine_without_a_gpu_is_told_so_and_what_to_do(member: Member) -> No
     runtime = pytest.importorskip("cuda.bindings.runtime")
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("this machine has a GPU")
-    with pytest.raises(UnavailableError, match=r"no NVIDIA GPU can be used here .*--engine onnxruntime-cpu"):
+    with pytest.raises(UnavailableError, match=r"no NVIDIA GPU can be used here .*engine='onnxruntime-cpu'"):
         TensorRtRtxEngine(member)

@@ -213,7 +213,7 @@ def test_the_gpu_is_described(cuda: Cuda) -> None:
     [
         ((Error.cudaErrorInsufficientDriver, None), 0, "its driver is missing, or too old for CUDA 13"),
         ((Error.cudaSuccess, 0), 0, "none is there"),
-        ((Error.cudaSuccess, 2), 2, "cuda:2 was asked for; this machine has cuda:0, cuda:1"),
+        ((Error.cudaSuccess, 2), 2, "got device cuda:2; this machine has cuda:0, cuda:1"),
     ],
 )
 def test_a_gpu_that_cannot_be_used_is_said(

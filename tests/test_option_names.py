@@ -1,0 +1,49 @@
+"""The library names parameters, in messages and remedies; only command lines name options."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_FOLDERS = ("braintumor", "models", "runtime", "export", "training")
+_LIBRARY_OF_BENCH = ("bench/data", "bench/metrics", "bench/latency/runners")
+# Declare options, or are scripts.
+_COMMAND_LINES = frozenset({"cli.py", "options.py", "command.py", "gpu_recipe.py", "throughput.py"})
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+_OF_OTHER_PROGRAMS = ("pip install", "--extra-index-url", "--query-gpu=", "--format=csv", "install --upgrade")
+
+
+def options_named(source: str) -> list[int]:
+    """Lines of the strings that name an option of a command; documentation may."""
+    tree = ast.parse(source)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
+        if _OPTION.search(node.value) and not any(text in node.value for text in _OF_OTHER_PROGRAMS)
+    ]
+
+
+def test_the_library_names_parameters_and_only_command_lines_options() -> None:
+    files = [path for folder in (*_FOLDERS, *_LIBRARY_OF_BENCH) for path in (ROOT / folder).rglob("*.py")]
+    library = [path for path in files if path.name not in _COMMAND_LINES]
+    assert len(library) > 100
+    found = [f"{path}:{line}" for path in library for line in options_named(path.read_text(encoding="utf-8"))]
+    assert not found, f"say `parameter` instead, a command line puts its option there: {', '.join(found)}"
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ('raise E(f"{path} is wrong; try --batch-size 8")', [1]),
+        ('"""Says --size."""\nx = "`size`"', []),
+        ('x = "pip install --upgrade x"', []),
+        ('x = ("a",\n"--vote")', [2]),
+    ],
+)
+def test_a_named_option_is_found(source: str, lines: list[int]) -> None:
+    assert options_named(source) == lines
