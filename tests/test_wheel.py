@@ -94,7 +94,7 @@ def test_its_metadata_names_the_extras_the_commands_and_the_licence(
     assert set(metadata.get_all("Provides-Extra", [])) == set(configuration["options.extras_require"])
     assert metadata["Requires-Python"] == ">=3.11"
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert {line.split(">")[0] for line in required} == {"click", "numpy", "pillow", "rich"}
+    assert {line.split(">")[0] for line in required} == {"click", "msgspec", "numpy", "pillow", "rich"}
     assert "bt-infer = braintumor.runtime.cli:main" in commands
     assert "bt-export = braintumor.export.cli:main" in commands
     assert any(name.endswith("LICENSE") for name in contents(wheel))
