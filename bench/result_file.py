@@ -4,20 +4,29 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
+from braintumor.bench.document import encode
 from braintumor.files import atomic_text, output_error
 
-__all__ = ["Kept", "told_when_interrupted"]
+__all__ = ["Kept", "Unfinished", "told_when_interrupted"]
+
+
+class Unfinished(Protocol):
+    """A result that says how far its run went."""
+
+    @property
+    def unfinished(self) -> str | None:
+        """Where the run was cut short, in words; None for a whole one."""
+        ...
 
 
 class Kept:
     """The JSON file of a command, if one was asked for.
 
-    Its schema has a key "unfinished": null, or in words where the run was cut short. A file of an earlier run stays
-    until the first of the new figures are there.
+    A file of an earlier run stays until the first of the new figures are there.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -33,16 +42,16 @@ class Kept:
         if path is not None and self._is_file:
             _probe(path)
 
-    def write(self, told: Mapping[str, Any]) -> None:
+    def write(self, result: Unfinished) -> None:
         """Replace what the file holds.
 
         Raises:
             OutputError: The disk is full, or the folder has gone.
         """
-        if self._path is None or (told["unfinished"] and not self._is_file):
+        if self._path is None or (result.unfinished and not self._is_file):
             return
         with atomic_text(self._path) as stream:
-            json.dump(told, stream, indent=1, allow_nan=False)
+            json.dump(encode(result), stream, indent=1, allow_nan=False)
             stream.write("\n")
         self._is_written = True
 

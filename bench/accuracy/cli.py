@@ -28,7 +28,8 @@ from braintumor.runtime.engines.registry import AUTO, ENGINES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from braintumor.bench.accuracy.evaluate import AccuracyOptions, Judgement
+    from braintumor.bench.accuracy.evaluate import Judgement
+    from braintumor.bench.accuracy.options import AccuracyOptions
     from braintumor.bench.data.labelled import LabelledImages
     from braintumor.bench.result_file import Kept
     from braintumor.runtime.bundle.load import Bundle
@@ -94,7 +95,7 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     Accepted is a bundle that is shown to lose less than --margin points of accuracy; the verdict is written into it.
     Exit code 3 when one is refused.
     """
-    from braintumor.bench.accuracy.evaluate import AccuracyOptions
+    from braintumor.bench.accuracy.options import AccuracyOptions
     from braintumor.bench.result_file import Kept
     from braintumor.runtime.bundle.load import load_bundle
 
@@ -125,7 +126,6 @@ def _is_refused(
     from braintumor.bench.accuracy.evaluate import judge
     from braintumor.bench.accuracy.render import judgement_lines
     from braintumor.bench.accuracy.summary import acceptance, accuracy_result, images_summary
-    from braintumor.bench.document import encode
 
     command = typed_command()
     summary = images_summary(images)
@@ -134,7 +134,7 @@ def _is_refused(
         last = judgements[-1]
         with bar.away():
             click.echo("\n".join(judgement_lines(last.result, last.bundle, images.classes)) + "\n")
-        file.write(encode(accuracy_result(judgements, summary, options, command, bundles[len(judgements) :])))
+        file.write(accuracy_result(judgements, summary, options, command, bundles[len(judgements) :]))
         if record:
             _record(last.bundle, acceptance(last.result, summary, command))
 

@@ -144,7 +144,7 @@ class ImagesSummary:
 
 @dataclass(frozen=True, slots=True)
 class AccuracySettings:
-    """What was asked, as far as it moves the figures; see `braintumor.bench.accuracy.evaluate.AccuracyOptions`."""
+    """What was asked, as far as it moves the figures; see `braintumor.bench.accuracy.options.AccuracyOptions`."""
 
     batch_size: int
     policy: Policy

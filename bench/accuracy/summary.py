@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from braintumor.bench.accuracy.evaluate import AccuracyOptions, Judgement, unseen
+from braintumor.bench.accuracy.evaluate import Judgement, unseen
+from braintumor.bench.accuracy.options import AccuracyOptions
 from braintumor.bench.accuracy.result import (
     AccuracyResult,
     AccuracySettings,

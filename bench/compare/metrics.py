@@ -1,16 +1,22 @@
 """The figures of a file of `bt-bench` or pytest-benchmark, under names that stay the same from run to run."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from braintumor.bench.report.format import named
-from braintumor.errors import IntegrityError, UsageError
+from braintumor.bench.accuracy.result import AccuracyResult
+from braintumor.bench.compare.pytest_benchmark import BenchmarkFile
+from braintumor.bench.document import read_document
+from braintumor.bench.latency.result import LatencyResult
+from braintumor.bench.metrics.environment import Environment
+from braintumor.bench.perf.scaling_result import ScalingResult
+from braintumor.bench.report.naming import named
+from braintumor.bench.report.result import Report
+from braintumor.errors import IntegrityError
 
-__all__ = ["READERS", "Quantity", "Reading", "Readings", "read_readings"]
+__all__ = ["Quantity", "Reading", "Readings", "read_readings"]
 
 PYTEST: Final = "pytest --benchmark-json"
 
@@ -88,6 +94,22 @@ class Readings:
     unfinished: str = ""
 
 
+Document = AccuracyResult | LatencyResult | Report | ScalingResult | BenchmarkFile
+
+_KINDS: Final[Mapping[str, type[Document]]] = MappingProxyType(
+    {
+        "": BenchmarkFile,
+        "braintumor.accuracy/1": AccuracyResult,
+        "braintumor.latency/1": LatencyResult,
+        "braintumor.report/1": Report,
+        "braintumor.scaling/1": ScalingResult,
+    }
+)
+_WANTED: Final = (
+    "name what bt-bench accuracy, latency (--json FILE) or report, or pytest --benchmark-json FILE, has written"
+)
+
+
 def read_readings(path: Path) -> Readings:
     """Read a file.
 
@@ -95,107 +117,91 @@ def read_readings(path: Path) -> Readings:
         UsageError: It is not there.
         IntegrityError: It is no JSON, of no schema that is known here, or lacks what its schema promises.
     """
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} is not there; {_WANTED}") from error
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path} is no readable JSON ({error}); {_WANTED}") from error
-    schema = str(told.get("schema", PYTEST if "benchmarks" in told else None)) if isinstance(told, dict) else "none"
-    if schema not in READERS:
-        raise IntegrityError(f"{path} is of schema {schema!r}, allowed are {', '.join(READERS)}; {_WANTED}")
-    try:
-        found = READERS[schema](told)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise IntegrityError(
-            f"{path} is no whole {schema} ({type(error).__name__}: {error}); measure again"
-        ) from error
+    found = _readings(read_document(path, _KINDS, _WANTED))
     if not found.readings:
         raise IntegrityError(f"{path} holds no figure; measure again")
-    for one in found.readings:
-        if one.quantity.judged == "ratio" and not (isinstance(one.value, float) and 0 < one.value < float("inf")):
-            raise IntegrityError(f"{path}: {one.name} is {one.value}, not a figure above 0; measure again")
     return found
 
 
-_WANTED: Final = (
-    "name what bt-bench accuracy, latency (--json FILE) or report, or pytest --benchmark-json FILE, has written"
-)
+def _readings(document: Document) -> Readings:
+    if isinstance(document, AccuracyResult):
+        return _accuracy(document)
+    if isinstance(document, LatencyResult):
+        return _latency(document)
+    if isinstance(document, ScalingResult):
+        return _scaling(document)
+    return _report(document) if isinstance(document, Report) else _pytest(document)
 
 
-def _pytest(told: Mapping[str, Any]) -> Readings:
-    readings = tuple(
-        Reading(str(entry["fullname"]), TIME, 1000 * float(entry["stats"]["median"])) for entry in told["benchmarks"]
-    )
-    about = told.get("machine_info", {})
-    cpu = about.get("cpu", {})
-    machine = f"{cpu['brand_raw']}, {cpu['count']} cores" if {"brand_raw", "count"} <= cpu.keys() else ""
-    python = {"python": str(about["python_version"])} if "python_version" in about else {}
-    return Readings(PYTEST, readings, machine, python)
+def _pytest(found: BenchmarkFile) -> Readings:
+    readings = tuple(Reading(one.fullname, TIME, 1000 * one.stats.median) for one in found.benchmarks)
+    cpu, python = found.machine_info.cpu, found.machine_info.python_version
+    machine = f"{cpu.brand_raw}, {cpu.count} cores" if cpu.brand_raw and cpu.count else ""
+    return Readings(PYTEST, readings, machine, {"python": python} if python else {})
 
 
-def _latency(told: Mapping[str, Any]) -> Readings:
-    images = told["images"]
-    machine, libraries = _environment(told)
-    data = f"{images['count']} images ({images['source']})"
-    if images["decided"] != images["count"]:
-        data += f", decisions on {images['decided']}"
-    return Readings(told["schema"], tuple(_latency_readings(told)), machine, libraries, data, _cut(told))
+def _latency(found: LatencyResult) -> Readings:
+    images = found.images
+    data = f"{images.count} images ({images.source})"
+    if images.decided != images.count:
+        data += f", decisions on {images.decided}"
+    machine, libraries = _environment(found.environment)
+    readings = tuple(_latency_readings(found))
+    return Readings(found.schema, readings, machine, libraries, data, found.unfinished or "")
 
 
-def _latency_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
-    for one in told["contenders"]:
-        key = one["key"]
-        yield Reading(f"{key}, cold start, p50", TIME, float(one["cold_start"]["p50_ms"]))
-        for times in one["batches"]:
-            at = f"{key}, batch {times['batch']}"
-            yield Reading(f"{at}, p50", TIME, float(times["p50_ms"]))
-            yield Reading(f"{at}, p95", TIME, float(times["p95_ms"]))
-            yield Reading(f"{at}, rate", RATE, float(times["images_per_s"]))
-            if times["peak_rss_mb"] is not None:
-                yield Reading(f"{at}, peak memory", MEMORY, float(times["peak_rss_mb"]))
-        if one["decisions"] is not None and one["decisions"]["accuracy"] is not None:
-            yield Reading(f"{key}, accuracy", ACCURACY, float(one["decisions"]["accuracy"]))
+def _latency_readings(found: LatencyResult) -> Iterator[Reading]:
+    for one in found.contenders:
+        yield Reading(f"{one.key}, cold start, p50", TIME, one.cold_start.p50_ms)
+        for times in one.batches:
+            at = f"{one.key}, batch {times.batch}"
+            yield Reading(f"{at}, p50", TIME, times.p50_ms)
+            yield Reading(f"{at}, p95", TIME, times.p95_ms)
+            yield Reading(f"{at}, rate", RATE, times.images_per_s)
+            if times.peak_rss_mb is not None:
+                yield Reading(f"{at}, peak memory", MEMORY, times.peak_rss_mb)
+        if one.decisions is not None and one.decisions.accuracy is not None:
+            yield Reading(f"{one.key}, accuracy", ACCURACY, one.decisions.accuracy)
 
 
-def _accuracy(told: Mapping[str, Any]) -> Readings:
-    images = told["images"]
-    machine, libraries = _environment(told)
-    data = f"{images['count']} images (SHA-256 {images['sha256'][:12]})"
-    return Readings(told["schema"], tuple(_accuracy_readings(told)), machine, libraries, data, _cut(told))
+def _accuracy(found: AccuracyResult) -> Readings:
+    machine, libraries = _environment(found.environment)
+    data = f"{found.images.count} images (SHA-256 {found.images.sha256[:12]})"
+    readings = tuple(_accuracy_readings(found))
+    return Readings(found.schema, readings, machine, libraries, data, found.unfinished or "")
 
 
-def _accuracy_readings(told: Mapping[str, Any]) -> Iterator[Reading]:
-    for one in named(told)["bundles"]:
-        key, scores = one["key"], one["scores"]
-        yield Reading(f"{key}, verdict", VERDICT, str(one["verdict"]["status"]))
-        yield Reading(f"{key}, accuracy", ACCURACY, float(scores["accuracy"]))
-        if one["near_duplicate_free"] is not None:
-            free = float(one["near_duplicate_free"]["accuracy"])
-            yield Reading(f"{key}, accuracy without near-duplicates", ACCURACY, free)
-        for kind in ("sick_called_healthy", "healthy_called_sick"):
-            if scores[kind] is not None:
-                yield Reading(f"{key}, {kind.replace('_', ' ')}", COUNT, float(scores[kind]["count"]))
-        if (beside := one["comparison"]) is not None:
-            yield Reading(f"{key}, flips", COUNT, float(beside["flips"]["count"]))
-            if beside["max_abs_difference"] is not None:
-                yield Reading(f"{key}, max |Δp|", DIFFERENCE, float(beside["max_abs_difference"]))
+def _accuracy_readings(found: AccuracyResult) -> Iterator[Reading]:
+    for named_one in named(found):
+        key, one, scores = named_one.key, named_one.result, named_one.result.scores
+        yield Reading(f"{key}, verdict", VERDICT, one.verdict.status)
+        yield Reading(f"{key}, accuracy", ACCURACY, scores.accuracy)
+        if one.near_duplicate_free is not None:
+            yield Reading(f"{key}, accuracy without near-duplicates", ACCURACY, one.near_duplicate_free.accuracy)
+        if scores.sick_called_healthy is not None:
+            yield Reading(f"{key}, sick called healthy", COUNT, scores.sick_called_healthy.count)
+        if scores.healthy_called_sick is not None:
+            yield Reading(f"{key}, healthy called sick", COUNT, scores.healthy_called_sick.count)
+        if one.comparison is not None:
+            yield Reading(f"{key}, flips", COUNT, one.comparison.flips.count)
+            if one.comparison.max_abs_difference is not None:
+                yield Reading(f"{key}, max |Δp|", DIFFERENCE, one.comparison.max_abs_difference)
         # In passing, with nothing beside it: no measurement of speed, and not judged as one.
-        yield Reading(f"{key}, rate in passing", PASSING, scores["images"] / float(one["inference_s"]))
+        yield Reading(f"{key}, rate in passing", PASSING, scores.images / one.inference_s)
 
 
-def _scaling(told: Mapping[str, Any]) -> Readings:
-    machine, libraries = _environment(told)
+def _scaling(found: ScalingResult) -> Readings:
+    machine, libraries = _environment(found.environment)
     readings = []
-    for point in told["points"]:
-        at = f"{told['bundle']} on {told['engine']}, {point['images']} images, {point['threads']} threads"
-        readings.append(Reading(f"{at}, whole process", TIME, 1000.0 * point["wall_s"]))
-        readings.append(Reading(f"{at}, peak memory", MEMORY, float(point["peak_rss_mb"])))
-    return Readings(told["schema"], tuple(readings), machine, libraries)
+    for point in found.points:
+        at = f"{found.bundle} on {found.engine}, {point.images} images, {point.threads} threads"
+        readings.append(Reading(f"{at}, whole process", TIME, 1000.0 * point.wall_s))
+        readings.append(Reading(f"{at}, peak memory", MEMORY, point.peak_rss_mb))
+    return Readings(found.schema, tuple(readings), machine, libraries)
 
 
-def _report(told: Mapping[str, Any]) -> Readings:
-    parts = [READERS[part["schema"]](part) for part in (told["accuracy"], told["latency"]) if part is not None]
+def _report(found: Report) -> Readings:
+    parts = [_readings(part) for part in (found.accuracy, found.latency) if part is not None]
     readings = tuple(
         Reading(f"{part.schema.partition('.')[2].partition('/')[0]}: {one.name}", one.quantity, one.value)
         for part in parts
@@ -203,29 +209,12 @@ def _report(told: Mapping[str, Any]) -> Readings:
     )
     data = "; ".join(part.data for part in parts)
     cut = ", ".join(part.unfinished for part in parts if part.unfinished)
-    return Readings(told["schema"], readings, parts[0].machine, parts[0].libraries, data, cut)
+    return Readings(found.schema, readings, parts[0].machine, parts[0].libraries, data, cut)
 
 
-def _cut(told: Mapping[str, Any]) -> str:
-    return str(told["unfinished"] or "")
-
-
-def _environment(told: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
+def _environment(about: Environment) -> tuple[str, Mapping[str, str]]:
     """The machine as a line, and the versions of what is installed."""
-    about = told["environment"]
-    machine = about["machine"]
-    parts = [f"{machine['cpu']}, {machine['usable_cores']} cores", *(gpu["name"] for gpu in about["nvidia"]["gpus"])]
-    libraries = {name: version for name, version in about["libraries"].items() if version is not None}
-    return ", ".join(parts), {**libraries, "python": machine["python"]}
-
-
-READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Readings]]] = MappingProxyType(
-    {
-        "braintumor.accuracy/1": _accuracy,
-        "braintumor.latency/1": _latency,
-        "braintumor.report/1": _report,
-        "braintumor.scaling/1": _scaling,
-        PYTEST: _pytest,
-    }
-)
-"""Schema → reader. To understand another file, add one."""
+    machine = about.machine
+    parts = [f"{machine.cpu}, {machine.usable_cores} cores", *(gpu.name for gpu in about.nvidia.gpus)]
+    libraries = {name: version for name, version in about.libraries.items() if version is not None}
+    return ", ".join(parts), {**libraries, "python": machine.python}

@@ -58,7 +58,6 @@ def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | Non
     timed, from the files to the votes. Exit code 5 when an engine that was named cannot be used, or would run
     elsewhere.
     """
-    from braintumor.bench.document import encode
     from braintumor.bench.latency.measure import measure_latency
     from braintumor.bench.latency.options import LatencyOptions
     from braintumor.bench.latency.render import latency_lines
@@ -72,9 +71,9 @@ def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | Non
         result = measure_latency(
             options,
             told=lambda line: click.echo(line, err=True),
-            kept=lambda so_far: file.write(encode(so_far)),
+            kept=file.write,
         )
-    file.write(encode(result))
+    file.write(result)
     for line in latency_lines(result):
         click.echo(line)
     if sys.stderr.isatty():

@@ -68,10 +68,12 @@ class ColdStart(Samples):
     """From the start of a process to its first answer, to one image; each started when the one before had ended.
 
     Attributes:
+        p50_ms: Median; above 0.
         filling_ms: The process before those, of a contender that fills a cache at its first start on a machine (it
             may have been filled already); None for one that keeps nothing.
     """
 
+    p50_ms: Positive
     filling_ms: float | None
 
 

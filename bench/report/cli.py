@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -25,6 +25,8 @@ from braintumor.command import EPILOG, Command, debug_option
 from braintumor.errors import UsageError
 
 __all__ = ["report"]
+
+Part = TypeVar("Part")
 
 
 @click.command(cls=Command, epilog=EPILOG)
@@ -58,30 +60,34 @@ def report(
     stays in accuracy.json and latency.json, to go on from. Exit code 3 when one is refused.
     """
     begun = time.perf_counter()
-    from braintumor.bench.report.measure import judging, timing
-    from braintumor.bench.report.parts import read_part
+    from braintumor.bench.accuracy.result import AccuracyResult
+    from braintumor.bench.latency.result import LatencyResult
+    from braintumor.bench.report.measure import ReportOptions, judging, timing
     from braintumor.bench.report.result import Report
     from braintumor.bench.report.write import KeptParts, check_writable, write_report
 
     if not bundles and accuracy_file is None and latency_file is None:
         raise UsageError("a report needs bundles to measure, or --accuracy FILE or --latency FILE")
     check_writable(out)
-    asked["data"] = data_source(asked["data"])
+    accuracy = _read(accuracy_file, "accuracy", AccuracyResult)
+    latency = _read(latency_file, "latency", LatencyResult)
     command = typed_command()
-    parts = {
-        "accuracy": read_part(accuracy_file, "accuracy") if accuracy_file else None,
-        "latency": read_part(latency_file, "latency") if latency_file else None,
-    }
+    options = ReportOptions(bundles=bundles, command=command, **{**asked, "data": data_source(asked["data"])})
     # All that can be refused is refused before the first is measured.
-    to_judge = judging(bundles, command, asked) if bundles and parts["accuracy"] is None else None
-    to_time = timing(bundles, command, asked) if bundles and parts["latency"] is None else None
+    to_judge = judging(options) if bundles and accuracy is None else None
+    to_time = timing(options) if bundles and latency is None else None
     kept = KeptParts(out, command)
     with kept.told_when_cut_short():
-        known = {} if to_judge is None else to_judge.measure(_tell, kept.keeping("accuracy"))
+        known = {} if to_judge is None else to_judge.measure(_tell, kept.accuracy.keeping())
         if to_time is not None:
-            to_time.measure(_tell, kept.keeping("latency"), known)
-    parts |= kept.parts
-    found = Report(parts["accuracy"], parts["latency"], command, kept.seconds, time.perf_counter() - begun)
+            to_time.measure(_tell, kept.latency.keeping(), known)
+    found = Report.of(
+        kept.accuracy.result or accuracy,
+        kept.latency.result or latency,
+        command,
+        kept.seconds,
+        time.perf_counter() - begun,
+    )
     paths = write_report(found, out)
     kept.discard()
     for statement in found.summary:
@@ -91,6 +97,16 @@ def report(
     click.echo(", ".join(map(str, paths)))
     if found.refused:
         sys.exit(REFUSED)
+
+
+def _read(path: Path | None, part: str, kind: type[Part]) -> Part | None:
+    """What was measured before, by the command of that part."""
+    from braintumor.bench.document import read_document
+
+    if path is None:
+        return None
+    remedy = f"write it with: bt-bench {part} BUNDLE --json {path}"
+    return read_document(path, {f"braintumor.{part}/1": kind}, remedy)
 
 
 def _tell(line: str) -> None:

@@ -1,11 +1,13 @@
 """A report as a table for a README."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from braintumor import NOTICE
-from braintumor.bench.report.accuracy_view import contenders
-from braintumor.bench.report.format import interval_text, ms_text, named, percent
+from braintumor.bench.accuracy.result import AccuracyResult
+from braintumor.bench.latency.result import LatencyResult
+from braintumor.bench.metrics.classification import Scores
+from braintumor.bench.report.format import interval_text, ms_text, percent
+from braintumor.bench.report.naming import ensembles, named
 from braintumor.bench.report.result import Report
 
 __all__ = ["report_markdown"]
@@ -26,37 +28,38 @@ def _lines(report: Report) -> Iterator[str]:
     if report.latency is not None:
         yield from _speeds(report.latency)
         yield ""
-    machine = report.environment["machine"]
-    yield f"Measured on {_cell(machine['cpu'])}, {machine['usable_cores']} cores, {report.created_utc}. {NOTICE}"
+    machine = report.environment.machine
+    yield f"Measured on {_cell(machine.cpu)}, {machine.usable_cores} cores, {report.created_utc}. {NOTICE}"
 
 
-def _decisions(told: Mapping[str, Any]) -> Iterator[str]:
-    images = told["images"]
+def _decisions(accuracy: AccuracyResult) -> Iterator[str]:
     verdicts = {
-        one["key"]: f"{one['comparison']['flips']['count']} | {one['verdict']['status']}"
-        for one in named(told)["bundles"]
-        if one["comparison"] is not None
+        one.key: f"{found.flips.count} | {one.result.verdict.status}"
+        for one in named(accuracy)
+        if (found := one.result.comparison) is not None
     }
-    free = images["near_duplicate_free"]
+    free = accuracy.images.near_duplicate_free
     alone = f"the {free} without near-duplicates" if free else "without near-duplicates"
-    yield from _head([f"{images['count']} images", "accuracy [95 %]", alone, "flips", "verdict"])
-    for key, one in contenders(told).items():
-        scores, part = one["scores"], one["near_duplicate_free"]
-        unseen = "" if part is None else f"{percent(part['accuracy'])} {interval_text(part['interval'])}"
-        whole = f"{percent(scores['accuracy'])} {interval_text(scores['interval'])}"
+    yield from _head([f"{accuracy.images.count} images", "accuracy [95 %]", alone, "flips", "verdict"])
+    for key, one in ensembles(accuracy).items():
+        unseen = "" if one.near_duplicate_free is None else _share(one.near_duplicate_free)
+        whole = _share(one.scores)
         yield f"| {_cell(key)} | {whole} | {unseen} | {verdicts.get(key, ' | ')} |"
 
 
-def _speeds(told: Mapping[str, Any]) -> Iterator[str]:
-    batches = [times["batch"] for times in told["contenders"][0]["batches"]]
-    head = ["cold start", *(f"batch {batch}, p50 / p95 ms" for batch in batches), "images/s", "peak MB"]
+def _share(scores: Scores) -> str:
+    return f"{percent(scores.accuracy)} {interval_text(scores.interval)}"
+
+
+def _speeds(latency: LatencyResult) -> Iterator[str]:
+    head = ["cold start", *(f"batch {batch}, p50 / p95 ms" for batch in latency.batches), "images/s", "peak MB"]
     yield from _head(["", *head])
-    for one in told["contenders"]:
-        times = " | ".join(f"{ms_text(at['p50_ms'])} / {ms_text(at['p95_ms'])}" for at in one["batches"])
-        last = one["batches"][-1]
-        peak = "" if last["peak_rss_mb"] is None else f"{last['peak_rss_mb']:.0f}"
-        start = f"{one['cold_start']['p50_ms'] / 1000:.2f} s"
-        yield f"| {_cell(one['key'])} | {start} | {times} | {last['images_per_s']:.1f} | {peak} |"
+    for one in latency.contenders:
+        times = " | ".join(f"{ms_text(at.p50_ms)} / {ms_text(at.p95_ms)}" for at in one.batches)
+        last = one.batches[-1]
+        peak = "" if last.peak_rss_mb is None else f"{last.peak_rss_mb:.0f}"
+        start = f"{one.cold_start.p50_ms / 1000:.2f} s"
+        yield f"| {_cell(one.key)} | {start} | {times} | {last.images_per_s:.1f} | {peak} |"
 
 
 def _head(names: Sequence[str]) -> Iterator[str]:

@@ -1,17 +1,19 @@
 """What a report tells, measured now: the same as `bt-bench accuracy` and `bt-bench latency` measure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from braintumor.bench.accuracy.evaluate import KERAS, NO_REFERENCE, AccuracyOptions, Judgement, judge
+from braintumor.bench.accuracy.evaluate import Judgement, judge
+from braintumor.bench.accuracy.options import AccuracyOptions
+from braintumor.bench.accuracy.reference import KERAS, NO_REFERENCE
+from braintumor.bench.accuracy.result import AccuracyResult
 from braintumor.bench.accuracy.summary import accuracy_result, images_summary
 from braintumor.bench.data.labelled import LabelledImages, read_labelled
-from braintumor.bench.document import encode
 from braintumor.bench.latency.decisions import Known, Said
 from braintumor.bench.latency.measure import measure_latency
 from braintumor.bench.latency.options import EVERY, LatencyOptions
+from braintumor.bench.latency.result import LatencyResult
 from braintumor.bench.metrics.stability import Window
 from braintumor.bench.options import model_folders
 from braintumor.errors import UsageError
@@ -19,15 +21,45 @@ from braintumor.models.labels import usual_order
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.registry import AUTO, candidates
 
-__all__ = ["Judging", "Timing", "judging", "timing"]
+__all__ = ["Judging", "ReportOptions", "Timing", "judging", "timing"]
 
 _ROUNDS = 10
 
 Told = Callable[[str], object]
 """Is told what is being done, a line at a time."""
 
-Kept = Callable[[Mapping[str, Any]], object]
-"""Is given all that is known so far, as JSON of its schema, whenever it is more."""
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What is asked of `bt-bench report`.
+
+    Attributes:
+        bundles: Their folders.
+        data: Labelled images; None where none are named.
+        reference: "keras", "none", or the folder of a bundle.
+        models: Where originals are looked for, as they were named.
+        engines: All are timed, the first judges.
+        against: Peers.
+        batches: Batch sizes.
+        seconds: For each batch size, at most.
+        threads: CPU threads; None leaves it to the engines.
+        margin: How much accuracy may be lost, in points.
+        robustness: How many images are perturbed.
+        command: What was typed.
+    """
+
+    bundles: tuple[Path, ...]
+    data: Path | None
+    reference: str
+    models: tuple[Path, ...]
+    engines: tuple[str, ...]
+    against: tuple[str, ...]
+    batches: tuple[int, ...]
+    seconds: float
+    threads: int | None
+    margin: float
+    robustness: int
+    command: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +78,8 @@ class Judging:
     options: AccuracyOptions
     command: str
 
-    def measure(self, told: Told, kept: Kept) -> Known:
-        """Judge; what is found goes to `kept` after every bundle, schema `braintumor.accuracy/1`.
+    def measure(self, told: Told, kept: Callable[[AccuracyResult], object]) -> Known:
+        """Judge; what is found goes to `kept` after every bundle.
 
         Returns:
             The answers to all images, of each bundle on the engine that it was judged on.
@@ -56,7 +88,7 @@ class Judging:
 
         def keep(judgements: Sequence[Judgement]) -> None:
             left = self.bundles[len(judgements) :]
-            kept(encode(accuracy_result(judgements, summary, self.options, self.command, left)))
+            kept(accuracy_result(judgements, summary, self.options, self.command, left))
 
         return self._said(judge(self.bundles, self.images, self.options, _Told(told), kept=keep))
 
@@ -81,16 +113,15 @@ class Timing:
 
     options: LatencyOptions
 
-    def measure(self, told: Told, kept: Kept, known: Known) -> None:
-        """Time; what is found goes to `kept` after every batch size, schema `braintumor.latency/1`.
+    def measure(self, told: Told, kept: Callable[[LatencyResult], object], known: Known) -> None:
+        """Time; what is found goes to `kept` after every batch size.
 
         Args:
             told: Of the progress.
-            kept: Is given the JSON.
+            kept: Is given what is known so far.
             known: Answers of bundles that were judged.
         """
-        found = measure_latency(self.options, told, lambda so_far: kept(encode(so_far)), known)
-        kept(encode(found))
+        kept(measure_latency(self.options, told, kept, known))
 
 
 class _Told:
@@ -107,64 +138,53 @@ class _Told:
         """Nothing: what follows tells enough."""
 
 
-def judging(bundles: Sequence[Path], command: str, asked: Mapping[str, Any]) -> Judging:
+def judging(asked: ReportOptions) -> Judging:
     """Check what is asked, and find bundles and images, before anything is measured.
-
-    Args:
-        bundles: Their folders.
-        command: What was typed.
-        asked: Options of `bt-bench report`.
 
     Raises:
         UsageError: There are no labelled images, or what is asked cannot be done.
         IntegrityError: A bundle is not what it says it is.
     """
-    if asked["data"] is None:
+    if asked.data is None:
         raise UsageError(
             "decisions are judged on real labelled images; name them with --data, a folder with one folder a class "
             "or a file of bt-data prepare; or time only: bt-bench latency BUNDLE --json FILE, then bt-bench report "
             "--latency FILE"
         )
-    if not asked["engines"] or not asked["batches"]:
+    if not asked.engines or not asked.batches:
         raise UsageError("needed are at least one --engine and one --batch")
-    engine = AUTO if asked["engines"][0] == EVERY else asked["engines"][0]
+    engine = AUTO if asked.engines[0] == EVERY else asked.engines[0]
     candidates(engine)  # refuses a name that no engine has
-    verified = tuple(load_bundle(folder) for folder in bundles)
-    reference = asked["reference"]
+    verified = tuple(load_bundle(folder) for folder in asked.bundles)
     options = AccuracyOptions(
         engine=engine,
-        reference=reference if reference in {KERAS, NO_REFERENCE} else load_bundle(reference),
-        models=model_folders(asked["models"]),
-        threads=asked["threads"],
-        batch_size=max(asked["batches"]),
-        margin_points=asked["margin"],
-        robustness=asked["robustness"],
+        reference=asked.reference if asked.reference in {KERAS, NO_REFERENCE} else load_bundle(asked.reference),
+        models=model_folders(asked.models),
+        threads=asked.threads,
+        batch_size=max(asked.batches),
+        margin_points=asked.margin,
+        robustness=asked.robustness,
     )
-    return Judging(verified, read_labelled(asked["data"], "test", verified[0].classes), options, command)
+    return Judging(verified, read_labelled(asked.data, "test", verified[0].classes), options, asked.command)
 
 
-def timing(bundles: Sequence[Path], command: str, asked: Mapping[str, Any]) -> Timing:
+def timing(asked: ReportOptions) -> Timing:
     """Check what is asked before anything is measured.
-
-    Args:
-        bundles: Their folders.
-        command: What was typed.
-        asked: Options of `bt-bench report`.
 
     Raises:
         UsageError: What is asked cannot be measured.
     """
     return Timing(
         LatencyOptions(
-            bundles=tuple(bundles),
-            engines=asked["engines"],
-            against=asked["against"],
-            batches=asked["batches"],
-            data=asked["data"],
-            models=model_folders(asked["models"]),
-            threads=asked["threads"],
-            window=Window(min_rounds=_ROUNDS, max_s=asked["seconds"]),
+            bundles=asked.bundles,
+            engines=asked.engines,
+            against=asked.against,
+            batches=asked.batches,
+            data=asked.data,
+            models=model_folders(asked.models),
+            threads=asked.threads,
+            window=Window(min_rounds=_ROUNDS, max_s=asked.seconds),
             all_decided=True,
-            command=command,
+            command=asked.command,
         )
     )

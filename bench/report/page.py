@@ -1,9 +1,11 @@
 """A report as one HTML page: the verdict first, then what it rests on."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
+from braintumor.bench.accuracy.result import ImagesSummary
+from braintumor.bench.metrics.environment import Environment
 from braintumor.bench.report.accuracy_view import accuracy_sections
 from braintumor.bench.report.flips_view import comparison_sections
 from braintumor.bench.report.html import Markup, markup, page, paragraph, section, table
@@ -32,18 +34,18 @@ def report_page(report: Report) -> str:
 
 
 def _about(report: Report) -> str:
-    machine = report.environment["machine"]
-    images = "" if report.accuracy is None else f", {report.accuracy['images']['count']} labelled images"
+    machine = report.environment.machine
+    images = "" if report.accuracy is None else f", {report.accuracy.images.count} labelled images"
     made = dt.datetime.fromisoformat(report.created_utc)
-    return f"{made.day} {made:%B %Y, %H:%M} UTC, on {machine['cpu']} with {machine['usable_cores']} cores{images}"
+    return f"{made.day} {made:%B %Y, %H:%M} UTC, on {machine.cpu} with {machine.usable_cores} cores{images}"
 
 
 def _parts(report: Report) -> Iterator[Markup]:
     for one in report.summary:
         yield _verdict(one)
     for part in (report.accuracy, report.latency):
-        if part is not None and part["unfinished"]:
-            yield paragraph(f"Cut short {part['unfinished']}, and shown as far as it went: {part['command']}")
+        if part is not None and part.unfinished:
+            yield paragraph(f"Cut short {part.unfinished}, and shown as far as it went: {part.command}")
     if report.accuracy is not None:
         yield from accuracy_sections(report.accuracy)
         yield from comparison_sections(report.accuracy)
@@ -67,16 +69,16 @@ def _verdict(one: Statement) -> Markup:
 def _measured(report: Report) -> Iterator[Markup]:
     parts = [part for part in (report.accuracy, report.latency) if part is not None]
     for part in parts:
-        yield Markup(f"<p><code>{markup(part['command'])}</code> ({markup(part['created_utc'])})</p>")
+        yield Markup(f"<p><code>{markup(part.command)}</code> ({markup(part.created_utc)})</p>")
     yield from _duration(report)
     yield table(("machine", ""), _machine(report.environment), text_columns=2)
     if report.accuracy is not None:
-        yield table(("images", ""), _images(report.accuracy["images"]), text_columns=2)
-    for skipped in [] if report.latency is None else report.latency["skipped"]:
-        yield paragraph(f"Not timed: {skipped['name']}: {skipped['reason']}", "soft")
-    for one in [] if report.latency is None else report.latency["contenders"]:
-        if one["note"]:
-            yield paragraph(f"{one['key']}: {one['note']}", "soft")
+        yield table(("images", ""), _images(report.accuracy.images), text_columns=2)
+    for skipped in () if report.latency is None else report.latency.skipped:
+        yield paragraph(f"Not timed: {skipped.name}: {skipped.reason}", "soft")
+    for one in () if report.latency is None else report.latency.contenders:
+        if one.note:
+            yield paragraph(f"{one.key}: {one.note}", "soft")
 
 
 def _duration(report: Report) -> Iterator[Markup]:
@@ -90,34 +92,32 @@ def _duration(report: Report) -> Iterator[Markup]:
     )
 
 
-def _machine(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    machine, nvidia = environment["machine"], environment["nvidia"]
-    flags = [name for name, there in machine["cpu_flags"].items() if there]
-    memory = "unknown" if machine["memory_mb"] is None else f"{machine['memory_mb'] / 1000:.1f} GB"
-    gpus = ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in nvidia["gpus"])
-    load = environment["load"]
-    threads = ", ".join(f"{name}={value}" for name, value in environment["thread_variables"].items())
-    libraries = ", ".join(f"{name} {version}" for name, version in environment["libraries"].items() if version)
+def _machine(environment: Environment) -> list[tuple[str, str]]:
+    machine, nvidia, load = environment.machine, environment.nvidia, environment.load
+    flags = [name for name, there in machine.cpu_flags.items() if there]
+    memory = "unknown" if machine.memory_mb is None else f"{machine.memory_mb / 1000:.1f} GB"
+    gpus = ", ".join(f"{gpu.name} (driver {gpu.driver})" for gpu in nvidia.gpus)
+    threads = ", ".join(f"{name}={value}" for name, value in environment.thread_variables.items())
+    libraries = ", ".join(f"{name} {version}" for name, version in environment.libraries.items() if version)
     return [
-        ("CPU", f"{machine['cpu']}, {machine['usable_cores']} of {machine['logical_cores']} cores usable"),
+        ("CPU", f"{machine.cpu}, {machine.usable_cores} of {machine.logical_cores} cores usable"),
         ("instructions", ", ".join(flags) or "unknown"),
         ("memory", memory),
-        ("GPU", gpus or nvidia["note"]),
-        ("clock", environment["governor"] or "its governor is not told"),
+        ("GPU", gpus or nvidia.note),
+        ("clock", environment.governor or "its governor is not told"),
         ("load before", "unknown" if load is None else f"{load:.2f} processes"),
         ("thread variables", threads or "none set"),
-        ("system", f"{machine['os']}, Python {machine['python']}"),
+        ("system", f"{machine.os}, Python {machine.python}"),
         ("libraries", libraries),
     ]
 
 
-def _images(images: Mapping[str, Any]) -> list[tuple[str, str]]:
-    free = images["near_duplicate_free"]
-    reason = images["near_duplicate_free_reason"]
-    supports = ", ".join(f"{count} {name}" for name, count in images["supports"].items())
+def _images(images: ImagesSummary) -> list[tuple[str, str]]:
+    free, reason = images.near_duplicate_free, images.near_duplicate_free_reason
+    supports = ", ".join(f"{count} {name}" for name, count in images.supports.items())
     return [
-        ("source", str(images["source"])),
-        ("count", f"{images['count']}: {supports}"),
+        ("source", images.source),
+        ("count", f"{images.count}: {supports}"),
         ("without near-duplicates", str(free) if free is not None else f"unknown: {reason}"),
-        ("SHA-256", images["sha256"]),
+        ("SHA-256", images.sha256),
     ]

@@ -4,20 +4,25 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
+from braintumor.bench.accuracy.result import AccuracyResult
+from braintumor.bench.document import encode
+from braintumor.bench.latency.result import LatencyResult
 from braintumor.bench.report.markdown import report_markdown
 from braintumor.bench.report.page import report_page
 from braintumor.bench.report.result import Report
-from braintumor.bench.result_file import Kept, told_when_interrupted
+from braintumor.bench.result_file import Kept, Unfinished, told_when_interrupted
 from braintumor.errors import BraintumorError
 from braintumor.files import atomic_text, output_error
 
-__all__ = ["FILES", "KeptParts", "check_writable", "write_report"]
+__all__ = ["FILES", "KeptPart", "KeptParts", "check_writable", "write_report"]
 
 FILES: Final = ("report.html", "report.json", "report.md")
+
+Part = TypeVar("Part", bound=Unfinished)
 
 
 def check_writable(folder: Path) -> None:
@@ -48,7 +53,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     check_writable(folder)
     texts = (
         report_page(report),
-        json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n",
+        json.dumps(encode(report), indent=1, allow_nan=False) + "\n",
         report_markdown(report),
     )
     paths = [folder / name for name in FILES]
@@ -61,12 +66,45 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     return paths
 
 
-class KeptParts:
-    """What is measured for a report, on the disk as soon as it is known, and gone when the report holds it.
+class KeptPart(Generic[Part]):
+    """What is measured of one part of a report, on the disk as soon as it is known.
 
     Attributes:
-        parts: "accuracy" and "latency" → JSON of their schemas, as far as they are measured.
-        seconds: Part → how long it was measured.
+        name: "accuracy" or "latency".
+        path: Where it is kept.
+        result: As far as it is measured; None before.
+        seconds: How long it was measured.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """Keep nothing yet.
+
+        Args:
+            name: Of the part.
+            folder: Of the report.
+        """
+        self.name, self.path = name, folder / f"{name}.json"
+        self.result: Part | None = None
+        self.seconds = 0.0
+
+    def keeping(self) -> Callable[[Part], None]:
+        """Who keeps what is known of it, from now on."""
+        begun_s = time.perf_counter()
+        file = Kept(self.path)
+
+        def keep(result: Part) -> None:
+            self.result, self.seconds = result, time.perf_counter() - begun_s
+            file.write(result)
+
+        return keep
+
+
+class KeptParts:
+    """What is measured for a report, and gone from the disk when the report holds it.
+
+    Attributes:
+        accuracy: Decisions.
+        latency: Times.
     """
 
     def __init__(self, folder: Path, command: str) -> None:
@@ -76,21 +114,18 @@ class KeptParts:
             folder: Of the report.
             command: What was typed.
         """
-        self.parts: dict[str, Mapping[str, Any]] = {}
-        self.seconds: dict[str, float] = {}
-        self._folder, self._command = folder, command
+        self.accuracy = KeptPart[AccuracyResult]("accuracy", folder)
+        self.latency = KeptPart[LatencyResult]("latency", folder)
+        self._command = command
 
-    def keeping(self, part: str) -> Callable[[Mapping[str, Any]], None]:
-        """Who keeps what is known of a part."""
-        begun_s = time.perf_counter()
-        file = Kept(self._file(part))
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Part → how long it was measured, of those that were."""
+        return {part.name: part.seconds for part in self._measured}
 
-        def keep(told: Mapping[str, Any]) -> None:
-            self.parts[part] = told
-            self.seconds[part] = time.perf_counter() - begun_s
-            file.write(told)
-
-        return keep
+    @property
+    def _measured(self) -> list[KeptPart[AccuracyResult] | KeptPart[LatencyResult]]:
+        return [part for part in (self.accuracy, self.latency) if part.result is not None]
 
     @contextlib.contextmanager
     def told_when_cut_short(self) -> Iterator[None]:
@@ -99,21 +134,18 @@ class KeptParts:
             with told_when_interrupted(self._left):
                 yield
         except BraintumorError as error:
-            if not self.parts:
+            if not self._measured:
                 raise
             raise type(error)(f"{error}; {self._left()}") from error
 
     def _left(self) -> str:
-        whole = [part for part, told in self.parts.items() if not told["unfinished"]]
+        whole = [part for part in self._measured if part.result is not None and not part.result.unfinished]
         if whole:
-            again = " ".join(f"--{part} {self._file(part)}" for part in whole)
+            again = " ".join(f"--{part.name} {part.path}" for part in whole)
             return f"what was measured is kept, go on with: {self._command} {again}"
-        return " and ".join(f"{self._file(part)} holds what was measured until then" for part in self.parts)
+        return " and ".join(f"{part.path} holds what was measured until then" for part in self._measured)
 
     def discard(self) -> None:
         """Remove the files: the report holds what they held."""
-        for part in self.parts:
-            self._file(part).unlink(missing_ok=True)
-
-    def _file(self, part: str) -> Path:
-        return self._folder / f"{part}.json"
+        for part in self._measured:
+            part.path.unlink(missing_ok=True)

@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from braintumor.bench.accuracy.evaluate import AccuracyOptions, Judgement, judge
+from braintumor.bench.accuracy.evaluate import Judgement, judge
 from braintumor.bench.accuracy.gate import EarlyExit, Evidence, judged
+from braintumor.bench.accuracy.options import AccuracyOptions
+from braintumor.bench.accuracy.robustness import PERTURBATIONS
 from braintumor.bench.cli import main
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.errors import UsageError
@@ -290,7 +292,7 @@ def test_the_command_accepts_writes_the_verdict_and_bt_infer_tells_it(
     (one,) = told["bundles"]
     assert one["scores"]["correct"] == judged_bundle.acceptance["correct"]
     assert one["robustness"]["images"] == one["reference"]["robustness"]["images"] == 8
-    assert len(one["robustness"]["perturbations"]) == 4
+    assert set(one["robustness"]["perturbations"]) == set(PERTURBATIONS)
 
 
 def test_a_bundle_that_was_not_verified_against_keras_is_shown_as_such_with_the_command_that_does_it(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def cut_short(arguments: tuple[object, ...], when: Callable[[], bool], sent: sig
     process.send_signal(sent)
     _, complaint = process.communicate(timeout=60)
     return process.returncode, complaint
+
+
+@dataclass(frozen=True)
+class Part:
+    unfinished: str | None
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -148,9 +154,9 @@ def test_a_pipe_takes_the_whole_result_alone(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     file = Kept(pipe)
-    file.write({"unfinished": "before batch 2"})
+    file.write(Part("before batch 2"))
     reader = subprocess.Popen(["/bin/cat", str(pipe)], stdout=subprocess.PIPE)
-    file.write({"unfinished": None})
+    file.write(Part(None))
     assert json.loads(reader.communicate(timeout=10)[0]) == {"unfinished": None}
 
 

@@ -12,15 +12,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from braintumor import NOTICE
+from braintumor.bench.accuracy.result import AccuracyResult
 from braintumor.bench.cli import main
 from braintumor.bench.compare.compare import Limits, compare_files
-from braintumor.bench.report.format import named
+from braintumor.bench.document import decode, encode
+from braintumor.bench.latency.result import LatencyResult
 from braintumor.bench.report.markdown import report_markdown
+from braintumor.bench.report.naming import named
 from braintumor.bench.report.page import report_page
-from braintumor.bench.report.parts import read_part
 from braintumor.bench.report.result import Report
 from braintumor.bench.report.write import FILES
-from braintumor.errors import IntegrityError, UsageError
+from braintumor.errors import UsageError
 
 ENGINE = "onnxruntime-cpu"
 CHAPTERS = (
@@ -61,7 +63,12 @@ def told(measured: tuple[Path, Path]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @pytest.fixture
 def page(told: tuple[dict[str, Any], dict[str, Any]]) -> str:
-    return report_page(Report(*told))
+    return report_page(reported(*told))
+
+
+def reported(accuracy: dict[str, Any], latency: dict[str, Any] | None = None) -> Report:
+    """A report of what files hold."""
+    return Report.of(decode(accuracy, AccuracyResult), None if latency is None else decode(latency, LatencyResult))
 
 
 def flipped(accuracy: dict[str, Any], name: str, truth: str = "healthy") -> dict[str, Any]:
@@ -117,7 +124,7 @@ def test_a_verdict_is_told_by_a_word_and_a_sign_not_by_colour(told: tuple[dict[s
     accuracy, latency = told
     for status, shown in (("accepted", "✓ Accepted"), ("refused", "✗ Refused"), ("unjudged", "Not judged")):
         accuracy["bundles"][0]["verdict"]["status"] = status
-        assert f"<h3>{shown}: small on {ENGINE}</h3>" in report_page(Report(accuracy, latency))
+        assert f"<h3>{shown}: small on {ENGINE}</h3>" in report_page(reported(accuracy, latency))
 
 
 def test_two_of_one_name_are_told_apart_and_one_of_two_places_is_one(
@@ -125,15 +132,15 @@ def test_two_of_one_name_are_told_apart_and_one_of_two_places_is_one(
 ) -> None:
     first = told[0]["bundles"][0]
     other = {**first, "sha256": "f" * 64}
-    keys = [one["key"] for one in named({"bundles": [first, other, first]})["bundles"]]
-    assert keys == [f"small on {ENGINE}", f"small on {ENGINE} #2", f"small on {ENGINE}"]
-    assert named(told[0])["bundles"][0]["reference"]["key"] == keys[0]
-    shown = report_page(Report({**told[0], "bundles": [first, other]}, told[1]))
+    found = named(decode({**told[0], "bundles": [first, other, first]}, AccuracyResult))
+    assert [one.key for one in found] == [f"small on {ENGINE}", f"small on {ENGINE} #2", f"small on {ENGINE}"]
+    assert found[0].reference_key == found[0].key
+    shown = report_page(reported({**told[0], "bundles": [first, other]}, told[1]))
     assert shown.count(f": small on {ENGINE}</h3>") == shown.count(f": small on {ENGINE} #2</h3>") == 1
 
 
 def test_a_flip_has_its_picture_and_its_story(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    shown = report_page(Report(flipped(told[0], '<b>"x"&y</b>.png'), None))
+    shown = report_page(reported(flipped(told[0], '<b>"x"&y</b>.png')))
     card = re.search(r'<div class="card">.*?</div></div>', shown)
     assert card
     assert "data:image/png;base64,iVBORw0KGgo=" in card[0]
@@ -149,15 +156,14 @@ def test_what_hides_in_a_file_does_not_become_part_of_the_page(told: tuple[dict[
     accuracy, latency = flipped(told[0], attack), told[1]
     accuracy["bundles"][0]["comparison"]["flipped"][0]["png_base64"] = attack
     accuracy["bundles"][0]["verdict"]["reason"] = attack
-    accuracy["bundles"][0]["verdict"]["status"] = attack
     accuracy["bundles"][0]["name"] = attack
     latency["contenders"][0]["key"] = attack
     accuracy["images"]["source"] = latency["command"] = latency["images"]["source"] = attack
-    assert "<script" not in report_page(Report(accuracy, latency))
+    assert "<script" not in report_page(reported(accuracy, latency))
 
 
 def test_the_table_for_a_readme_is_a_table(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    text = report_markdown(Report(*told))
+    text = report_markdown(reported(*told))
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 2
     for rows in tables:
@@ -185,10 +191,10 @@ def test_a_report_is_no_worse_than_itself_and_worse_when_its_verdict_is_lost(
     accuracy, latency = told
     old, new = tmp_path / "old", tmp_path / "new"
     accuracy["bundles"][0]["verdict"]["status"] = "accepted"
-    old.write_text(json.dumps(Report(accuracy, latency).to_json()))
+    old.write_text(json.dumps(encode(reported(accuracy, latency))))
     assert compare_files(old, old).worse(Limits()) == ()
     accuracy["bundles"][0]["verdict"]["status"] = "refused"
-    new.write_text(json.dumps(Report(accuracy, latency).to_json()))
+    new.write_text(json.dumps(encode(reported(accuracy, latency))))
     assert [one.name for one in compare_files(old, new).worse(Limits())] == [f"accuracy: small on {ENGINE}, verdict"]
 
 
@@ -241,21 +247,67 @@ def test_a_bundle_is_judged_and_timed_in_one_go(small_bundle: Path, phantom_clas
     assert (small_bundle / "bundle.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        (lambda told: told.update(contenders=[]), "at least one contender"),
+        (lambda told: told["contenders"][0]["batches"].clear(), "at one batch size"),
+        (lambda told: told["contenders"][0]["batches"][1].update(p50_ms=0), "`$.contenders[0].batches[1].p50_ms`"),
+        (
+            lambda told: told["contenders"].append({**told["contenders"][0], "batches": []}),
+            "batch sizes of the first",
+        ),
+    ],
+)
+def test_times_that_cannot_be_drawn_are_refused(
+    told: tuple[dict[str, Any], dict[str, Any]],
+    damage: Callable[[dict[str, Any]], object],
+    place: str,
+    tmp_path: Path,
+) -> None:
+    damage(told[1])
+    file = tmp_path / "odd.json"
+    file.write_text(json.dumps(told[1]))
+    for command in (("report", "--latency", file, "--out", tmp_path / "report"), ("compare", file, file)):
+        done = run(*command)
+        assert (done.exit_code, place in done.output, len(done.output.splitlines())) == (4, True, 1), done.output
+
+
+def test_files_of_before_the_calibration_and_the_pictures_are_read_on(
+    told: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    accuracy, latency = flipped(told[0], "x"), told[1]
+    del accuracy["bundles"][0]["comparison"]["flipped"][0]["png_base64"]
+    for one in (accuracy["bundles"][0], accuracy["bundles"][0]["reference"]):
+        for scores in (one["scores"], *(member["scores"] for member in one["members"])):
+            del scores["reliability"]
+    del latency["contenders"][0]["decisions"]["interval"]
+    (tmp_path / "accuracy").write_text(json.dumps(accuracy))
+    (tmp_path / "latency").write_text(json.dumps(latency))
+    done = run("report", "--accuracy", tmp_path / "accuracy", "--latency", tmp_path / "latency", "--out", tmp_path)
+    assert done.exit_code in {0, 3}, done.output
+
+
 Damage = Callable[[dict[str, Any]], object]
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "place"),
     [
-        lambda told: told.update(schema="braintumor.accuracy/99"),
-        lambda told: told.pop("bundles"),
-        lambda told: told["bundles"][0]["scores"].pop("confusion"),
-        lambda told: told["bundles"][0]["scores"].update(interval=None),
-        lambda told: told["images"].update(classes=3),
+        (lambda told: told.update(schema="braintumor.accuracy/99"), "is of schema 'braintumor.accuracy/99'"),
+        (lambda told: told.pop("bundles"), "missing required field `bundles`"),
+        (lambda told: told.update(bundles=[]), "at least one bundle"),
+        (lambda told: told["bundles"][0]["scores"].pop("confusion"), "`confusion` - at `$.bundles[0].scores`"),
+        (lambda told: told["bundles"][0]["scores"]["confusion"].pop(), "must have as many columns"),
+        (lambda told: told["bundles"][0]["scores"].update(confusion=[[12]]), "must be of 4 classes"),
+        (lambda told: told["bundles"][0]["scores"].update(interval=None), "`$.bundles[0].scores.interval`"),
+        (lambda told: told["bundles"][0]["verdict"].update(status="lost"), "`$.bundles[0].verdict.status`"),
+        (lambda told: told["images"].update(classes=3), "`$.images.classes`"),
+        (lambda told: told["bundles"][0]["comparison"]["flipped"][0].update(label="x"), "must be among glioma"),
     ],
 )
 def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(
-    told: tuple[dict[str, Any], dict[str, Any]], damage: Damage, tmp_path: Path
+    told: tuple[dict[str, Any], dict[str, Any]], damage: Damage, place: str, tmp_path: Path
 ) -> None:
     accuracy = flipped(told[0], "x")
     damage(accuracy)
@@ -263,17 +315,17 @@ def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(
     file.write_text(json.dumps(accuracy))
     done = run("report", "--accuracy", file, "--out", tmp_path / "report")
     assert done.exit_code == 4, done.output
+    assert place in done.output
     assert "bt-bench accuracy BUNDLE --json" in done.output
+    assert len(done.output.splitlines()) == 1
     assert not list((tmp_path / "report").iterdir())
 
 
 def test_no_json_and_the_other_command_s_json_are_refused(measured: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no JSON")
-    for file in (tmp_path / "text", tmp_path, measured[1]):
-        with pytest.raises(IntegrityError, match="bt-bench accuracy"):
-            read_part(file, "accuracy")
-    with pytest.raises(UsageError, match=r"missing is not there.*bt-bench accuracy"):
-        read_part(tmp_path / "missing", "accuracy")
+    for file, code in ((tmp_path / "text", 4), (tmp_path, 4), (measured[1], 4), (tmp_path / "missing", 2)):
+        done = run("report", "--accuracy", file, "--out", tmp_path / "report")
+        assert (done.exit_code, "write it with: bt-bench accuracy" in done.output) == (code, True), done.output
 
 
 def test_what_cannot_be_written_is_found_before_anything_is_measured(small_bundle: Path, tmp_path: Path) -> None:
@@ -298,7 +350,7 @@ def test_an_earlier_report_stays_whole_when_one_file_cannot_be_written(
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
     assert run("report", "--out", tmp_path).exit_code == 2
     with pytest.raises(UsageError):
-        Report(None, None)
+        Report.of(None, None)
 
 
 @pytest.mark.parametrize("odd", [("--engine", "abacus"), ("--engine", ""), ("--batch", ""), ("--batch", "0")])
