@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,10 +25,13 @@ from typing import Any, Final, Literal
 import click
 
 from braintumor.bench.cli import COMMANDS
+from braintumor.bench.document import decode
 from braintumor.command import Command
 from braintumor.files import atomic_text
+from braintumor.runtime.doctor.diagnose import EngineFinding
+from braintumor.system.summary import Nvidia
 
-__all__ = ["Stage", "StageResult", "main", "run_stage", "stages"]
+__all__ = ["GpuFindings", "Stage", "StageResult", "main", "run_stage", "stages"]
 
 SCHEMA: Final = "braintumor.gpu-suite/1"
 PRECISIONS: Final = ("fp32", "fp16", "int8")
@@ -80,18 +83,31 @@ class StageResult:
     output: str | None = None
 
 
-def stages(doctor: Mapping[str, Any], out: Path, data: Path | None, bundles: Path | None) -> Iterator[Stage]:
+@dataclass(frozen=True, slots=True)
+class GpuFindings:
+    """What `bt-doctor --json` tells, as far as it decides what can run.
+
+    Attributes:
+        nvidia: NVIDIA's GPUs and driver.
+        engines: In the registry's order.
+    """
+
+    nvidia: Nvidia
+    engines: tuple[EngineFinding, ...]
+
+
+def stages(doctor: GpuFindings, out: Path, data: Path | None, bundles: Path | None) -> Iterator[Stage]:
     """What there is to do on a machine, in order.
 
     Args:
-        doctor: What `bt-doctor --json` printed.
+        doctor: What `bt-doctor` found.
         out: Where figures and exported bundles go.
         data: Real test images, as `bt-bench accuracy --data` takes them.
         bundles: Folder of bundles called fp32, fp16 and int8; None exports the shipped weights.
     """
-    engines = [engine for engine in doctor["engines"] if engine["device"] != "cpu"]
-    some = any(engine["usable"] for engine in engines)
-    idle = "" if some else f"no engine can use a GPU here: {doctor['nvidia']['note'] or 'see the engines below'}"
+    engines = [engine for engine in doctor.engines if engine.device != "cpu"]
+    some = any(engine.usable for engine in engines)
+    idle = "" if some else f"no engine can use a GPU here: {doctor.nvidia.note or 'see the engines below'}"
     tests = out / "tests.xml"
     test = (sys.executable, "-m", "pytest", "-m", "gpu", "-q", f"--junitxml={tests}", str(_ROOT / "tests"))
     yield Stage("tests", test, tests, skipped=idle)
@@ -100,11 +116,11 @@ def stages(doctor: Mapping[str, Any], out: Path, data: Path | None, bundles: Pat
         for precision, folder in found.items():
             yield _export(precision, folder, idle)
     for engine in engines:
-        unusable = "" if engine["usable"] else engine["reason"]
+        unusable = "" if engine.usable else engine.reason
         for precision, folder in found.items():
             for batch in _BATCHES:
-                yield _accuracy(engine["name"], precision, batch, folder, found["fp32"], out, data, unusable)
-            yield _latency(engine["name"], precision, folder, out, data, unusable)
+                yield _accuracy(engine.name, precision, batch, folder, found["fp32"], out, data, unusable)
+            yield _latency(engine.name, precision, folder, out, data, unusable)
 
 
 def _export(precision: str, folder: Path, idle: str) -> Stage:
@@ -182,14 +198,13 @@ def _end(*texts: str) -> str:
     return " | ".join(text.strip()[-_SHOWN:] for text in texts if text.strip())
 
 
-def _doctor() -> Mapping[str, Any]:
+def _doctor() -> object:
+    """What `bt-doctor` prints, as plain data."""
     command = _ours("runtime.doctor.cli", "--json")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found: Mapping[str, Any] = json.loads(done.stdout)
-    return found
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 
-def _summary(machine: Mapping[str, Any], results: Sequence[StageResult]) -> dict[str, Any]:
+def _summary(machine: object, results: Sequence[StageResult]) -> dict[str, Any]:
     counts = {status: sum(one.status == status for one in results) for status in ("passed", "failed", "skipped")}
     return {"schema": SCHEMA, "machine": machine, "stages": [asdict(one) for one in results], **counts}
 
@@ -206,7 +221,7 @@ def main(out: Path, data: Path | None, bundles: Path | None) -> None:
         data = Path(named)
     machine = _doctor()
     results = []
-    for stage in stages(machine, out, data and data.absolute(), bundles and bundles.absolute()):
+    for stage in stages(decode(machine, GpuFindings), out, data and data.absolute(), bundles and bundles.absolute()):
         result = run_stage(stage)
         results.append(result)
         click.echo(f"{result.status:<8} {result.name}" + (f": {result.reason}" if result.reason else ""))

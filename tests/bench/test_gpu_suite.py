@@ -3,25 +3,25 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from braintumor.bench.perf import gpu_suite
-from braintumor.bench.perf.gpu_suite import PRECISIONS, Stage, run_stage, stages
+from braintumor.bench.perf.gpu_suite import PRECISIONS, GpuFindings, Stage, run_stage, stages
+from braintumor.runtime.doctor.diagnose import EngineFinding
+from braintumor.system.summary import Nvidia
 
 
-def doctor(*, usable: bool) -> Mapping[str, Any]:
-    return {
-        "nvidia": {"note": "" if usable else "no NVIDIA GPU was found"},
-        "engines": [
-            {"name": "onnxruntime-cuda", "device": "cuda", "usable": usable, "reason": "" if usable else "no GPU"},
-            {"name": "openvino-gpu", "device": "gpu", "usable": False, "reason": "no Intel GPU"},
-            {"name": "onnxruntime-cpu", "device": "cpu", "usable": True, "reason": ""},
-        ],
-    }
+def doctor(*, usable: bool) -> GpuFindings:
+    return GpuFindings(
+        Nvidia(note="" if usable else "no NVIDIA GPU was found"),
+        (
+            EngineFinding("onnxruntime-cuda", "cuda", usable, "" if usable else "no GPU", "", {}),
+            EngineFinding("openvino-gpu", "gpu", usable=False, reason="no Intel GPU", remedy="", runs_on={}),
+            EngineFinding("onnxruntime-cpu", "cpu", usable=True, reason="", remedy="", runs_on={}),
+        ),
+    )
 
 
 @pytest.fixture(autouse=True)
