@@ -16,31 +16,10 @@ from typing import Any, Final, cast
 
 from braintumor.errors import UnavailableError
 from braintumor.hushed import hushed
+from braintumor.libraries import library_of_module
 
 __all__ = ["missing_package", "quietly_imported", "require"]
 
-# Package → the extra that installs it.
-_EXTRAS: Final = MappingProxyType(
-    {
-        "cuda": "tensorrt",
-        "h5py": "cpu",
-        "imagehash": "bench",
-        "kagglehub": "data",
-        "keras": "export",
-        "matplotlib": "bench",
-        "ml_dtypes": "cpu",
-        "onnx": "cpu",
-        "onnx_ir": "cpu",
-        "onnxruntime": "cpu",
-        "onnxslim": "export",
-        "openvino": "openvino",
-        "psutil": "bench",
-        "scipy": "bench",
-        "sklearn": "train",
-        "tensorflow": "export",
-        "tf2onnx": "export",
-    }
-)
 # Package → the module that reports for it; the package does without when that is not installed.
 _REPORTERS: Final = MappingProxyType({"openvino": "openvino_telemetry"})
 # What TensorFlow's C++ tells while it is imported, by itself or by Keras: not a word of it is about the user's files.
@@ -68,8 +47,8 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         return quietly_imported(module)
     except ImportError as error:
         raise UnavailableError(
-            f"{purpose} needs the package {module!r}, which does not load here ({error}); "
-            f"install it with: pip install 'braintumor[{extra}]'"
+            f"{purpose} needs the package {module!r}, which does not load here ({error})",
+            f"install it with: pip install 'braintumor[{extra}]'",
         ) from error
 
 
@@ -77,12 +56,12 @@ def missing_package(error: BaseException) -> UnavailableError | None:
     """What to say of an optional package that is not installed; None for any other error."""
     if not isinstance(error, ModuleNotFoundError):
         return None
-    package = (error.name or "").partition(".")[0]
-    if package not in _EXTRAS:
+    library = library_of_module(error.name or "")
+    if library is None:
         return None
+    package = library.module.partition(".")[0]
     return UnavailableError(
-        f"this needs the package {package!r}, which is not installed; install it with: "
-        f"pip install 'braintumor[{_EXTRAS[package]}]'"
+        f"this needs the package {package!r}, which is not installed", f"install it with: {library.install()}"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.export.graph.lint import require_clean
 from braintumor.files import output_error
+from braintumor.libraries import LIBRARIES
 from braintumor.runtime.bundle.load import MANIFEST, Bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
@@ -23,8 +24,6 @@ __all__ = ["PORTABLE", "BuiltEngine", "EngineOptions", "build_engines"]
 
 PORTABLE: Final = ("SM80", "SM86", "SM89", "SM120")
 """What TensorRT for RTX builds for when nobody says and no GPU is here: cards of Ampere, Ada and Blackwell."""
-
-_EXTRAS: Final = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def _target(library: Library, options: EngineOptions) -> tuple[Gpu | None, Build
     if options.build.capabilities:
         return None, options.build
     try:
-        return find_gpu(options.device, extra=_EXTRAS[options.engine]), options.build
+        return find_gpu(options.device, extra=LIBRARIES[options.engine].extra), options.build
     except UnavailableError:
         if not library.names_capabilities:
             raise

@@ -16,13 +16,13 @@ from typing import Any, Final, NamedTuple
 from braintumor import __version__
 from braintumor.cache import cache_folder
 from braintumor.errors import DeviceError, OutputError
+from braintumor.libraries import LIBRARIES
 from braintumor.runtime.doctor.isolate import Outcome, probe
 from braintumor.runtime.doctor.libraries import (
-    LIBRARIES,
+    ENGINE_LIBRARIES,
     LibraryFinding,
     installed,
     library_finding,
-    library_of,
     reinstall,
 )
 from braintumor.runtime.engines.registry import ENGINES
@@ -113,7 +113,7 @@ class Diagnosis:
         machine: Without its GPUs.
         nvidia: NVIDIA's GPUs and driver.
         openvino_devices: Device → full name, such as "GPU" for an Intel one; empty when OpenVINO does not load.
-        libraries: In the order of `LIBRARIES`.
+        libraries: In the order of `ENGINE_LIBRARIES`.
         engines: In the registry's order.
         cache: The user's.
         bundle: Found or not.
@@ -154,7 +154,9 @@ def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
         def ask(task: str, *arguments: str) -> Future[Outcome]:
             return pool.submit(probe, task, *arguments, limit_s=limit_s)
 
-        loading = {name: ask("library", library.module, library.landmark) for name, library in LIBRARIES.items()}
+        loading = {
+            name: ask("library", library.module, library.landmark) for name, library in ENGINE_LIBRARIES.items()
+        }
         answering = {name: ask("engine", name) for name in ENGINES}
         devices, bundle = ask("openvino-devices"), ask("bundle")
         cards, intel = nvidia(), has_intel_gpu()
@@ -189,9 +191,7 @@ def decisive(engine: str, libraries: Mapping[str, LibraryFinding]) -> LibraryFin
         engine: A name of the registry.
         libraries: By their keys in `LIBRARIES`.
     """
-    name = library_of(engine)
-    if name is None:
-        return None
+    name = ENGINES[engine].library
     standing = [libraries[one] for one in (name, *LIBRARIES[name].needs)]
     return next((library for library in standing if library.reason), standing[0])
 
@@ -239,11 +239,11 @@ def _failure(device: str, outcome: Outcome, library: LibraryFinding) -> tuple[st
     """Why an engine does not answer although its library and its device are there, and the remedy."""
     said = f"{outcome.log}\n{outcome.reason}"
     known = LIBRARIES[library.name]
-    extra = known.gpu_extra if device == "cuda" else known.extra
+    extra = known.extra_for(gpu=device == "cuda")
     if device == "cuda" and "driver version is insufficient" in said:
         return "the NVIDIA driver is too old for the installed CUDA libraries", "install a newer NVIDIA driver"
     if device == "cuda" and (lacking := _CUDA_LIBRARY.search(said)):
-        return f"the library {lacking[0]} does not load", f"pip install --upgrade 'braintumor[{extra}]'"
+        return f"the library {lacking[0]} does not load", known.install(extra, upgrade=True)
     if outcome.error == DeviceError.__name__ and device == "gpu":
         return outcome.reason, outcome.remedy
     return outcome.reason, reinstall(known, extra, library.installed)

@@ -7,87 +7,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from braintumor.libraries import LIBRARIES, Library
 from braintumor.runtime.doctor.isolate import Outcome
+from braintumor.runtime.engines.registry import ENGINES
 from braintumor.system.summary import Nvidia
 
-__all__ = ["LIBRARIES", "Library", "LibraryFinding", "installed", "library_finding", "library_of", "reinstall"]
+__all__ = ["ENGINE_LIBRARIES", "LibraryFinding", "installed", "library_finding", "reinstall"]
 
 # CUDA major version → the first driver that serves it (NVIDIA, "CUDA Toolkit Release Notes", table of drivers).
 _DRIVERS: Final[Mapping[int, int]] = MappingProxyType({12: 525, 13: 580})
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
-    """One library, as the package index and Python know it.
-
-    Attributes:
-        module: What is imported.
-        landmark: A name that a whole installation of the module has.
-        distributions: Packages that bring the module; the names of engines begin with the library's key.
-        minimum: The oldest version that serves.
-        extra: Of this package, that installs it.
-        gpu_extra: The same for its engines on an NVIDIA GPU.
-        exclusive: Its distributions overwrite each other's files: only one may be installed.
-        options: For pip, where the package index alone does not do.
-        compute_capabilities: Of the GPUs that it builds for; empty when it does not restrict them.
-        needs: Keys of other libraries, without which its engines do not run.
-    """
-
-    module: str
-    landmark: str
-    distributions: tuple[str, ...]
-    minimum: str
-    extra: str
-    gpu_extra: str
-    exclusive: bool = False
-    options: str = ""
-    compute_capabilities: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-
-    @property
-    def for_gpus_only(self) -> bool:
-        """Nothing of it runs without an NVIDIA GPU."""
-        return bool(self.needs) or self.module.startswith("cuda.")
-
-
-_CUDA: Final = ("cuda", "cuda-core")
-
-LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
-    {
-        "onnxruntime": Library(
-            module="onnxruntime",
-            landmark="InferenceSession",
-            distributions=("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
-            minimum="1.20",
-            extra="cpu",
-            gpu_extra="gpu",
-            exclusive=True,
-        ),
-        "openvino": Library("openvino", "Core", ("openvino",), "2025.1", "openvino", "openvino"),
-        "tensorrt": Library(
-            module="tensorrt",
-            landmark="Builder",
-            distributions=("tensorrt-cu13", "tensorrt-cu12", "tensorrt"),
-            minimum="10.12",
-            extra="tensorrt",
-            gpu_extra="tensorrt",
-            options="--extra-index-url https://pypi.nvidia.com ",
-            needs=_CUDA,
-        ),
-        "tensorrt-rtx": Library(
-            module="tensorrt_rtx",
-            landmark="Builder",
-            distributions=("tensorrt-rtx-cu13", "tensorrt-rtx"),
-            minimum="1.7",
-            extra="rtx",
-            gpu_extra="rtx",
-            compute_capabilities=("7.5", "8.0", "8.6", "8.9", "12.0", "12.1"),
-            needs=_CUDA,
-        ),
-        "cuda": Library("cuda.bindings.runtime", "cudaGetDeviceCount", ("cuda-bindings",), "13", "rtx", "rtx"),
-        "cuda-core": Library("cuda.core", "Device", ("cuda-core",), "1.2", "rtx", "rtx"),
-    }
+_NEEDED: Final = {name for entry in ENGINES.values() for name in (entry.library, *LIBRARIES[entry.library].needs)}
+ENGINE_LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
+    {name: library for name, library in LIBRARIES.items() if name in _NEEDED}
 )
+"""What the engines of the registry stand on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +44,6 @@ class LibraryFinding:
     remedy: str = ""
 
 
-def library_of(engine: str) -> str | None:
-    """The library that an engine's name begins with; None for one that is not listed."""
-    fitting = [name for name in LIBRARIES if engine == name or engine.startswith(f"{name}-")]
-    return max(fitting, key=len, default=None)
-
-
 def installed(library: Library) -> dict[str, str]:
     """Distribution → version, of those that are installed; "unknown" where the metadata is damaged."""
     found = {}
@@ -132,7 +61,7 @@ def installed(library: Library) -> dict[str, str]:
 def reinstall(library: Library, extra: str, present: Mapping[str, str]) -> str:
     """The command that replaces what is there."""
     clean = f"pip uninstall -y {' '.join(present)} && " if present else ""
-    return f"{clean}pip install {library.options}'braintumor[{extra}]'"
+    return f"{clean}{library.install(extra)}"
 
 
 def library_finding(name: str, present: Mapping[str, str], outcome: Outcome, nvidia: Nvidia) -> LibraryFinding:
@@ -146,7 +75,7 @@ def library_finding(name: str, present: Mapping[str, str], outcome: Outcome, nvi
     """
     library = LIBRARIES[name]
     wants_gpu = bool(nvidia.gpus) or any(one.endswith("-gpu") for one in present)
-    extra = library.gpu_extra if wants_gpu else library.extra
+    extra = library.extra_for(gpu=wants_gpu)
     loads = outcome.ok and bool(outcome.facts["whole"])
     if library.exclusive and len(present) > 1:
         reason = f"{' and '.join(present)} are all installed and overwrite each other's files; keep one"
@@ -159,9 +88,8 @@ def library_finding(name: str, present: Mapping[str, str], outcome: Outcome, nvi
         return LibraryFinding(name, present, loads, reason, reinstall(library, extra, present))
     version = str(outcome.facts["version"] or next(iter(present.values()), "unknown"))
     if _numbers(version) < _numbers(library.minimum):
-        upgrade = f"pip install --upgrade {library.options}'braintumor[{extra}]'"
-        reason = f"version {version} is too old; wanted is {library.minimum} or newer"
-        return LibraryFinding(name, present, loads, reason, upgrade)
+        reason = f"version {version} is too old; must be {library.minimum} or newer"
+        return LibraryFinding(name, present, loads, reason, library.install(extra, upgrade=True))
     return LibraryFinding(name, present, loads, *_gpu_problem(library, present, nvidia))
 
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from braintumor.errors import BraintumorError, UnavailableError, UsageError
+from braintumor.libraries import LIBRARIES
 
 if TYPE_CHECKING:
     # `bt-infer --help` lists the names; it must not load NumPy for that.
@@ -20,31 +21,30 @@ class EngineEntry(NamedTuple):
     Attributes:
         target: "module:class" of its factory.
         device: "cpu", "cuda" or "gpu" (a GPU of another make): the kind of device that it uses, and no other.
-        libraries: What it needs, as it is installed: another version may be faster, or slower.
+        library: What it stands on, a key of `braintumor.libraries.LIBRARIES`.
     """
 
     target: str
     device: str
-    libraries: tuple[str, ...] = ()
+    library: str
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """What is installed for it: another version may be faster, or slower."""
+        return LIBRARIES[self.library].distributions
 
 
-_ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
-_TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
-_RTX = ("tensorrt-rtx", "tensorrt-rtx-cu13")
+_ROOM = "braintumor.runtime.engines"
 
 # Best guess first: "auto" measures those that are usable, and takes the first where it cannot measure.
 ENGINES: Mapping[str, EngineEntry] = MappingProxyType(
     {
-        "tensorrt": EngineEntry("braintumor.runtime.engines.tensorrt.engine:TensorRtEngine", "cuda", _TENSORRT),
-        "tensorrt-rtx": EngineEntry("braintumor.runtime.engines.tensorrt.engine:TensorRtRtxEngine", "cuda", _RTX),
-        "onnxruntime-cuda": EngineEntry(
-            "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCudaEngine", "cuda", _ONNXRUNTIME
-        ),
-        "onnxruntime-cpu": EngineEntry(
-            "braintumor.runtime.engines.onnxruntime:OnnxRuntimeCpuEngine", "cpu", _ONNXRUNTIME
-        ),
-        "openvino-cpu": EngineEntry("braintumor.runtime.engines.openvino:OpenVinoCpuEngine", "cpu", ("openvino",)),
-        "openvino-gpu": EngineEntry("braintumor.runtime.engines.openvino:OpenVinoGpuEngine", "gpu", ("openvino",)),
+        "tensorrt": EngineEntry(f"{_ROOM}.tensorrt.engine:TensorRtEngine", "cuda", "tensorrt"),
+        "tensorrt-rtx": EngineEntry(f"{_ROOM}.tensorrt.engine:TensorRtRtxEngine", "cuda", "tensorrt-rtx"),
+        "onnxruntime-cuda": EngineEntry(f"{_ROOM}.onnxruntime:OnnxRuntimeCudaEngine", "cuda", "onnxruntime"),
+        "onnxruntime-cpu": EngineEntry(f"{_ROOM}.onnxruntime:OnnxRuntimeCpuEngine", "cpu", "onnxruntime"),
+        "openvino-cpu": EngineEntry(f"{_ROOM}.openvino:OpenVinoCpuEngine", "cpu", "openvino"),
+        "openvino-gpu": EngineEntry(f"{_ROOM}.openvino:OpenVinoGpuEngine", "gpu", "openvino"),
     }
 )
 

@@ -106,7 +106,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
 
             return make
 
-        entries = {name: EngineEntry(f"nowhere:{name}", "cpu") for name in names}
+        entries = {name: EngineEntry(f"nowhere:{name}", "cpu", "onnxruntime") for name in names}
         for module in ("engines.registry", "engine_selection"):
             monkeypatch.setattr(f"braintumor.runtime.{module}.ENGINES", entries)
         monkeypatch.setattr("braintumor.runtime.members.engine_factory", factory)
@@ -209,7 +209,11 @@ def test_what_may_change_the_choice_is_measured_again(
     chosen(single)
     told: list[Choice] = []
     if change == "libraries":
-        monkeypatch.setattr("braintumor.runtime.engine_selection.machine", lambda _names: {"onnxruntime": "9.9"})
+        newer = "9.9"
+        monkeypatch.setattr(
+            "braintumor.runtime.engine_selection.machine",
+            lambda names: {"libraries": dict.fromkeys(names, newer), "gpus": []},
+        )
     options: Any = {"threads": 1} if change == "threads" else {}
     Ensemble.load(half if change == "bundle" else single, told=told.append, **options).close()
     assert len(told) == 1

@@ -17,9 +17,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from braintumor.libraries import LIBRARIES
 from braintumor.runtime.doctor.diagnose import decisive, engine_finding
 from braintumor.runtime.doctor.isolate import Outcome, probe
-from braintumor.runtime.doctor.libraries import LIBRARIES, LibraryFinding, installed, library_finding, library_of
+from braintumor.runtime.doctor.libraries import ENGINE_LIBRARIES, LibraryFinding, installed, library_finding
 from braintumor.runtime.doctor.worker import PROBE_MODEL
 from braintumor.runtime.engines.registry import ENGINES
 from braintumor.system.summary import Gpu, Nvidia, nvidia
@@ -110,8 +111,8 @@ def test_a_library_that_answers_wrongly_is_not_usable(plant: Callable[[str, str]
     )
     plant(
         "sitecustomize",
-        "import types\nimport braintumor.runtime.engines.registry as r\n"
-        "r.ENGINES = types.MappingProxyType({'onnxruntime-cpu': r.EngineEntry('wrong:Wrong', 'cpu')})\n",
+        "import braintumor.runtime.engines.registry as r\n"
+        "r.ENGINES = {'onnxruntime-cpu': r.EngineEntry('wrong:Wrong', 'cpu', 'onnxruntime')}\n",
     )
     outcome = probe("engine", "onnxruntime-cpu", limit_s=LIMIT_S)
     assert (outcome.ok, outcome.error) == (False, "ArithmeticError")
@@ -220,7 +221,7 @@ def test_a_bundle_is_found_and_a_damaged_one_is_explained(copied: Path, monkeypa
     [
         ("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, H200, "this machine has 9.0", "onnxruntime-cuda"),
         ("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, OLD_DRIVER, "535.183.01 is too old", "driver 580 or newer"),
-        ("tensorrt", {"tensorrt-cu13": "10.3.0"}, A4000, "10.3.0 is too old; wanted is 10.12", "install --upgrade"),
+        ("tensorrt", {"tensorrt-cu13": "10.3.0"}, A4000, "10.3.0 is too old; must be 10.12", "install --upgrade"),
         ("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, A4000, "", ""),
         ("tensorrt", {"tensorrt-cu12": "10.13.0"}, OLD_DRIVER, "", ""),
     ],
@@ -354,27 +355,22 @@ def test_versions_and_extras_are_those_of_setup_cfg() -> None:
     for library in LIBRARIES.values():
         wanted = extras[library.extra]
         assert any(f"{name}>={library.minimum}\n" in f"{wanted}\n" for name in library.distributions), library
-        assert library.gpu_extra in extras
+        assert library.extra_for(gpu=True) in extras
 
 
-def test_engines_are_matched_with_the_library_they_stand_on() -> None:
-    assert {library_of(name) for name in ENGINES} >= {"onnxruntime", "openvino"}
-    assert all(library_of(name) in LIBRARIES for name in ENGINES)
-    assert (library_of("tensorrt-rtx"), library_of("tensorrt"), library_of("numpy")) == (
-        "tensorrt-rtx",
-        "tensorrt",
-        None,
-    )
+def test_every_engine_stands_on_a_library_of_the_table_and_the_doctor_looks_at_it() -> None:
+    assert {entry.library for entry in ENGINES.values()} <= set(ENGINE_LIBRARIES)
+    assert list(ENGINE_LIBRARIES) == ["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "cuda", "cuda-core"]
 
 
 @pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
 @pytest.mark.parametrize("lacking", [None, "own", "cuda", "cuda-core"])
 def test_an_engine_of_tensorrt_s_names_whichever_library_is_amiss(engine: str, lacking: str | None) -> None:
-    own = library_of(engine) or ""
+    own = ENGINES[engine].library
     amiss = own if lacking == "own" else lacking
     libraries = {
         name: LibraryFinding(name, {}, name != amiss, f"{name} is missing" if name == amiss else "", "pip install it")
-        for name in LIBRARIES
+        for name in ENGINE_LIBRARIES
     }
     outcome = Outcome(ok=False, reason="it does not answer", error="UnavailableError")
     finding = engine_finding(engine, outcome, decisive(engine, libraries), A4000)

@@ -7,45 +7,16 @@ too; TensorRT builds for the GPU that it finds, and times kernels on it.
 import importlib
 import importlib.util
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from braintumor.errors import UnavailableError, UsageError
+from braintumor.libraries import LIBRARIES
 
-__all__ = ["LIBRARIES", "Library", "LibraryEntry", "load_library", "require_installed"]
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryEntry:
-    """One of the two, as it is installed.
-
-    Attributes:
-        module: What is imported.
-        title: As NVIDIA calls it.
-        minimum: The oldest version whose API is used here.
-        remedy: The command that installs it.
-    """
-
-    module: str
-    title: str
-    minimum: tuple[int, int]
-    remedy: str
+__all__ = ["Library", "load_library", "require_installed"]
 
 
-LIBRARIES: Final[Mapping[str, LibraryEntry]] = MappingProxyType(
-    {
-        "tensorrt": LibraryEntry(
-            "tensorrt",
-            "TensorRT",
-            (10, 12),
-            "pip install --extra-index-url https://pypi.nvidia.com 'braintumor[tensorrt]'",
-        ),
-        "tensorrt-rtx": LibraryEntry("tensorrt_rtx", "TensorRT for RTX", (1, 7), "pip install 'braintumor[rtx]'"),
-    }
-)
-"""By the name of the engine that stands on it."""
+_NAMES: Final = ("tensorrt", "tensorrt-rtx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +58,8 @@ def require_installed(name: str) -> None:
         UsageError: It is no key.
         UnavailableError: It is not installed.
     """
-    if name not in LIBRARIES:
-        raise UsageError(f"no library for plans is called {name!r}; allowed are {', '.join(LIBRARIES)}")
+    if name not in _NAMES:
+        raise UsageError(f"no library for plans is called {name!r}; allowed are {', '.join(_NAMES)}")
     module = LIBRARIES[name].module
     try:
         found = importlib.util.find_spec(module) is not None
@@ -117,12 +88,13 @@ def load_library(name: str) -> Library:
         raise _does_not_load(name, error) from error
     version = str(getattr(trt, "__version__", ""))
     if not hasattr(trt, "Builder") or not version:
-        raise UnavailableError(f"the engine {name} needs {entry.title}, whose installation is broken: {entry.remedy}")
-    if _numbers(version) < entry.minimum:
-        wanted = ".".join(map(str, entry.minimum))
         raise UnavailableError(
-            f"the engine {name} needs {entry.title} {wanted} or newer; found is {version}: "
-            f"{entry.remedy.replace('install', 'install --upgrade', 1)}"
+            f"the engine {name} needs {entry.title}, whose installation is broken", entry.install()
+        )
+    if _numbers(version) < _numbers(entry.minimum):
+        raise UnavailableError(
+            f"the engine {name} needs {entry.title} {entry.minimum} or newer, got {version}",
+            entry.install(upgrade=True),
         )
     return Library(name, entry.title, trt, version)
 
@@ -130,7 +102,8 @@ def load_library(name: str) -> Library:
 def _does_not_load(name: str, why: object) -> UnavailableError:
     entry = LIBRARIES[name]
     return UnavailableError(
-        f"the engine {name} needs {entry.title}, which does not load here ({why}); install it with: {entry.remedy}"
+        f"the engine {name} needs {entry.title}, which does not load here ({why})",
+        f"install it with: {entry.install()}",
     )
 
 

@@ -150,7 +150,7 @@ def test_a_missing_library_comes_with_its_command(monkeypatch: pytest.MonkeyPatc
         ),
         ("raise FileNotFoundError('nvinfer_11.dll')", r"nvinfer_11\.dll"),
         ("__version__ = '11.4.0'", "installation is broken"),
-        ("__version__ = '10.3.0'\nclass Builder: ...", "10.12 or newer; found is 10.3.0: pip install --upgrade"),
+        ("__version__ = '10.3.0'\nclass Builder: ...", "10.12 or newer, got 10.3.0; pip install --upgrade"),
     ],
 )
 def test_half_installed_libraries_are_told_apart(
