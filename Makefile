@@ -77,6 +77,7 @@ $(OTHERS:%=$(RUNS)/%.planned): $(RUNS)/%.planned: $(SHIPPED)/%.keras
 docs: $(VENV)/docs.installed .typecheck
 	$(BIN)/python docs/scripts/rooms.py
 	$(BIN)/python docs/scripts/schemas.py
+	$(BIN)/python docs/scripts/answer.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 release: $(VENV)/dev.installed

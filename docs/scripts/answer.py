@@ -5,7 +5,6 @@ python docs/scripts/answer.py BUNDLE
 
 import base64
 import html
-import subprocess
 import sys
 from pathlib import Path
 
@@ -42,21 +41,19 @@ def _line(line: str, x: int, y: int) -> str:
     return f'<text x="{x}" y="{y}" fill="{colour}" xml:space="preserve"{length}>{html.escape(line)}</text>'
 
 
-def main(bundle: str) -> None:
-    """Run the command, and draw what it printed."""
-    command = ["bt-infer", "examples/scan.png", "--bundle", bundle, "--engine", "onnxruntime-cpu"]
-    done = subprocess.run(
-        [Path(sys.executable).with_name(command[0]), *command[1:], "--format", "table"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=True,
-    )
-    lines = ["$ bt-infer examples/scan.png", *done.stdout.rstrip().splitlines()]
-    drawn = draw((ROOT / "examples" / "scan.png").read_bytes(), lines)
-    (ROOT / "docs" / "images" / "answer.svg").write_text(drawn, encoding="utf-8", newline="\n")
+def shown() -> list[str]:
+    """The command and its output, as the quickstart shows them."""
+    quickstart = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    _, _, output = quickstart.partition("<!-- demo -->")[2].partition("$ bt-infer")
+    lines = output.partition("```")[0].rstrip().splitlines()
+    return ["$ bt-infer examples/scan.png", *lines[1:]]
+
+
+def main(target: Path = ROOT / "docs" / "images" / "answer.svg") -> None:
+    """Draw it."""
+    drawn = draw((ROOT / "examples" / "scan.png").read_bytes(), shown())
+    target.write_text(drawn, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*(Path(argument) for argument in sys.argv[1:]))

@@ -100,6 +100,12 @@ def test_the_pages_made_from_the_golden_files_are_current(tmp_path: Path) -> Non
         )
 
 
+def test_the_picture_of_an_answer_is_current(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "docs" / "scripts" / "answer.py", tmp_path / "answer.svg"], check=True)
+    drawn = (tmp_path / "answer.svg").read_bytes()
+    assert drawn == (ROOT / "docs" / "images" / "answer.svg").read_bytes(), "run: python docs/scripts/answer.py"
+
+
 @pytest.mark.parametrize("name", ["prediction", "bundle"])
 def test_formats_explains_every_key(name: str) -> None:
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
