@@ -57,8 +57,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, shipped_model: Path, own
     shutil.copytree(ROOT / "examples", folder / "examples")
     shutil.copy(ROOT / "examples" / "scan.png", folder / "scan.png")
     shutil.copy(shipped_model, folder / "mine.keras")
-    for beside in (".answers.json", ".int8.json"):
-        shutil.copy(shipped_model.with_suffix(beside), folder / f"mine{beside}")
+    shutil.copy(shipped_model.with_suffix(".answers.json"), folder / "mine.answers.json")
     for index, pixels in enumerate(phantoms(4 * len(CLASSES), 96, 80, seed=3)):
         path = folder / "images" / CLASSES[index % len(CLASSES)] / f"{index:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
