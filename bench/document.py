@@ -1,7 +1,7 @@
 """Results as JSON and back by their types alone: a field of a result is a key of docs/bench-json.md.
 
-A file that does not fit is refused in one line with the place in the document: "Expected `float`, got `str` - at
-`$.bundles[0].scores.accuracy`". Keys that a type does not know are passed over: a newer version may add some.
+A file that does not fit is refused in one line with the place in the document: "Expected 'float', got 'str' - at
+'$.bundles[0].scores.accuracy'". Keys that a type does not know are passed over: a newer version may add some.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def decode(data: object, kind: type[Result]) -> Result:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise IntegrityError(f"not a {kind.__name__}: {error}") from error
+        raise IntegrityError(f"not a {kind.__name__}: {_quoted(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,13 @@ def read_document(path: Path, kinds: Mapping[str, type[Result]], remedy: str) ->
         if schema in kinds:
             return msgspec.json.decode(data, type=kinds[schema])
     except FileNotFoundError as error:
-        raise UsageError(f"{path} is not there; {remedy}") from error
+        raise UsageError(f"{path} is not there", remedy) from error
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"{path} cannot be read: {error}; {remedy}") from error
+        raise IntegrityError(f"{path} cannot be read: {_quoted(error)}", remedy) from error
     allowed = ", ".join(name or "none" for name in kinds)
-    raise IntegrityError(f"{path} is of schema {schema or 'none'!r}, not {allowed}; {remedy}")
+    raise IntegrityError(f"{path} is of schema {schema or 'none'!r}, not {allowed}", remedy)
+
+
+def _quoted(error: Exception) -> str:
+    """What msgspec says, with names in quotes: in our messages backticks stand for parameters."""
+    return str(error).replace("`", "'")

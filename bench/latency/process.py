@@ -119,7 +119,7 @@ class ContenderProcess(Closing):
         if "error" in reply:
             failure = decode(reply, Failure)
             error: type[BraintumorError] = getattr(errors, failure.type, BraintumorError)
-            raise error(failure.error)
+            raise error(failure.error, failure.remedy)
         return decode(reply, kind)
 
     def close(self) -> None:

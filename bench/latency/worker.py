@@ -90,11 +90,13 @@ class Failure:
     """What went wrong.
 
     Attributes:
-        error: In one line.
+        error: What was found.
+        remedy: How to fix it.
         type: Name of the class of `braintumor.errors`.
     """
 
     error: str
+    remedy: str
     type: str
 
 
@@ -148,7 +150,7 @@ def main() -> None:
         for line in sys.stdin:
             _reply(channel, serve(contender, images, decode(json.loads(line), Request)))
     except BraintumorError as error:
-        _reply(channel, Failure(str(error), type(error).__name__))
+        _reply(channel, Failure(error.message, error.remedy, type(error).__name__))
 
 
 def _own_channel() -> TextIO:

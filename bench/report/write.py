@@ -136,7 +136,7 @@ class KeptParts:
         except BraintumorError as error:
             if not self._measured:
                 raise
-            raise type(error)(f"{error}; {self._left()}") from error
+            raise type(error)(str(error), self._left()) from error
 
     def _left(self) -> str:
         whole = [part for part in self._measured if part.result is not None and not part.result.unfinished]

@@ -71,7 +71,7 @@ def test_a_file_that_is_not_the_original_is_never_asked(small_bundle: Path, smal
 
 
 def test_originals_that_are_nowhere_are_named(small_bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"plain.*--models DIR"):
+    with pytest.raises(UnavailableError, match=r"plain.*name its folder with `models`"):
         keras_ensemble(load_bundle(small_bundle), [tmp_path])
 
 

@@ -59,13 +59,13 @@ def test_keys_of_a_newer_version_are_passed_over_and_what_has_a_default_may_lack
     [
         (
             {"parts": [{"name": "a", "ratio": 1}, {"name": 5, "ratio": 1}]},
-            r"`str`, got `int` - at `\$.parts\[1\].name`",
+            r"'str', got 'int' - at '\$.parts\[1\].name'",
         ),
-        ({"parts": [{"name": "a", "ratio": 0}]}, r"`float` > 0.0 - at `\$.parts\[0\].ratio`"),
-        ({"parts": [{"name": "a", "ratio": 1, "count": -1}]}, r"`int` >= 0 - at `\$.parts\[0\].count`"),
-        ({"parts": [{"name": "a"}]}, r"missing required field `ratio` - at `\$.parts\[0\]`"),
+        ({"parts": [{"name": "a", "ratio": 0}]}, r"'float' > 0.0 - at '\$.parts\[0\].ratio'"),
+        ({"parts": [{"name": "a", "ratio": 1, "count": -1}]}, r"'int' >= 0 - at '\$.parts\[0\].count'"),
+        ({"parts": [{"name": "a"}]}, r"missing required field 'ratio' - at '\$.parts\[0\]'"),
         ({"parts": []}, "there must be a part"),
-        ({"ends": {"x": [0]}}, r"`array` of length 2.* - at `\$.ends\[...\]`"),
+        ({"ends": {"x": [0]}}, r"'array' of length 2.* - at '\$.ends\[...\]'"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line_with_its_place(

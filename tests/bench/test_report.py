@@ -252,7 +252,7 @@ def test_a_bundle_is_judged_and_timed_in_one_go(small_bundle: Path, phantom_clas
     [
         (lambda told: told.update(contenders=[]), "at least one contender"),
         (lambda told: told["contenders"][0]["batches"].clear(), "at one batch size"),
-        (lambda told: told["contenders"][0]["batches"][1].update(p50_ms=0), "`$.contenders[0].batches[1].p50_ms`"),
+        (lambda told: told["contenders"][0]["batches"][1].update(p50_ms=0), "'$.contenders[0].batches[1].p50_ms'"),
         (
             lambda told: told["contenders"].append({**told["contenders"][0], "batches": []}),
             "batch sizes of the first",
@@ -295,14 +295,14 @@ Damage = Callable[[dict[str, Any]], object]
     ("damage", "place"),
     [
         (lambda told: told.update(schema="braintumor.accuracy/99"), "is of schema 'braintumor.accuracy/99'"),
-        (lambda told: told.pop("bundles"), "missing required field `bundles`"),
+        (lambda told: told.pop("bundles"), "missing required field 'bundles'"),
         (lambda told: told.update(bundles=[]), "at least one bundle"),
-        (lambda told: told["bundles"][0]["scores"].pop("confusion"), "`confusion` - at `$.bundles[0].scores`"),
+        (lambda told: told["bundles"][0]["scores"].pop("confusion"), "'confusion' - at '$.bundles[0].scores'"),
         (lambda told: told["bundles"][0]["scores"]["confusion"].pop(), "must have as many columns"),
         (lambda told: told["bundles"][0]["scores"].update(confusion=[[12]]), "must be of 4 classes"),
-        (lambda told: told["bundles"][0]["scores"].update(interval=None), "`$.bundles[0].scores.interval`"),
-        (lambda told: told["bundles"][0]["verdict"].update(status="lost"), "`$.bundles[0].verdict.status`"),
-        (lambda told: told["images"].update(classes=3), "`$.images.classes`"),
+        (lambda told: told["bundles"][0]["scores"].update(interval=None), "'$.bundles[0].scores.interval'"),
+        (lambda told: told["bundles"][0]["verdict"].update(status="lost"), "'$.bundles[0].verdict.status'"),
+        (lambda told: told["images"].update(classes=3), "'$.images.classes'"),
         (lambda told: told["bundles"][0]["comparison"]["flipped"][0].update(label="x"), "must be among glioma"),
     ],
 )

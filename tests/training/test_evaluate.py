@@ -156,7 +156,7 @@ def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: P
 
 def test_a_manifest_of_other_images_is_refused(runs: Path) -> None:
     others = [row if row.split != "test" else replace(row, file=f"x{row.file}") for row in read_manifest()]
-    with pytest.raises(IntegrityError, match=r"703 of the 703 test images of EfficientNetV2M .*--manifest"):
+    with pytest.raises(IntegrityError, match=r"703 of the 703 test images of EfficientNetV2M .*as `manifest`"):
         make_report(runs, tuple(others))
 
 
