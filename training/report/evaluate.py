@@ -1,10 +1,11 @@
 """Figures of one model on one set of images: those of `bt-bench accuracy`, and the names of what is wrong."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from braintumor.bench.document import field_values
 from braintumor.bench.metrics.classification import Scores, scores
 from braintumor.bench.metrics.intervals import Share
 from braintumor.errors import IntegrityError
@@ -73,4 +74,4 @@ def evaluate(answers: Answers) -> Evaluation:
         )
         for number in np.flatnonzero(decided != answers.labels)
     )
-    return Evaluation(errors=errors, **{item.name: getattr(found, item.name) for item in fields(found)})
+    return Evaluation(errors=errors, **field_values(found))
