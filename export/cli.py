@@ -42,7 +42,7 @@ _MAX_SIDE_PX = 4096
 # Exit code where --check finds another bundle.
 _DIFFERENT = 3
 
-_PER_MODEL = "Once for all models, or once for each in order."
+_PER_MODEL = "Once for all models, or once per model in order."
 
 Value = TypeVar("Value")
 
@@ -54,34 +54,34 @@ Value = TypeVar("Value")
     type=click.Choice(_PRECISIONS),
     default="fp16",
     show_default=True,
-    help="Of all members; mixed is int8 for those that gain by it.",
+    help="Precision of all models; mixed uses int8 only for those that it makes faster.",
 )
 @click.option(
     "--bundle",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write there.  [default: bundles/PRECISION]",
+    help="Folder of the bundle.  [default: bundles/PRECISION]",
 )
 @click.option("--name", help="Name of the bundle.  [default: that of its folder]")
-@click.option("--vote", metavar="W,W,...", help="One weight a model in the soft vote.  [default: equal]")
+@click.option("--vote", metavar="W,W,...", help="One weight per model in the soft vote.  [default: equal]")
 @click.option(
     "--temperature",
     type=click.FloatRange(0.05, 20),
-    help="Of the vote; above 1 is less sure.  [default: what bt-train calibrate fitted for these models, or 1]",
+    help="Temperature of the vote; above 1 is less sure.  [default: what bt-train calibrate fitted, or 1]",
 )
 @click.option(
     "--classes",
     metavar="A,B,...",
     multiple=True,
-    help="Order of a model's outputs; kaggle is that of folders glioma, meningioma, notumor, pituitary in Keras. "
+    help="Order of a model's outputs; kaggle is the folder order glioma, meningioma, notumor, pituitary in Keras. "
     f"{_PER_MODEL}",
 )
-@click.option("--new-classes", is_flag=True, help="Take names in --classes that are not known here as they are.")
+@click.option("--new-classes", is_flag=True, help="Keep unknown names in --classes as they are.")
 @click.option(
     "--preprocess",
     type=click.Choice(PREPROCESSES),
     multiple=True,
-    help=f"Scaling that a model needs outside itself. {_PER_MODEL}  [default: the model scales inside]",
+    help=f"Scaling of the pixels, where the model does not do it. {_PER_MODEL}  [default: the model scales inside]",
 )
 @click.option("--size", metavar="HxW", multiple=True, help=f"Input size, for a model that takes any. {_PER_MODEL}")
 @click.option(
@@ -96,7 +96,7 @@ Value = TypeVar("Value")
     "--crop",
     type=click.Choice(CROPS),
     multiple=True,
-    help=f"What is cut off before: all around the head, or nothing. {_PER_MODEL}  [default: as the file says]",
+    help=f"What is cut off first: everything around the head, or nothing. {_PER_MODEL}  [default: as the file says]",
 )
 @click.option(
     "--images",
@@ -108,23 +108,25 @@ Value = TypeVar("Value")
     "--calibrate",
     metavar="DIR|NPZ",
     type=click.Path(path_type=Path),
-    help="For int8: real training images, a folder a class, or a file of bt-data prepare."
+    help="For int8: real training images, one folder per class, or a file of bt-data prepare."
     "  [default: the plans beside the models]",
 )
 @click.option(
     "--validate",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="For int8: other images, by which the search judges.  [default: the validation part of the NPZ]",
+    help="For int8: other images, to validate the search with.  [default: the validation part of the NPZ]",
 )
 @click.option(
-    "--rest", type=click.Choice(_RESTS), help="For int8: precision of what is not quantised.  [default: fp32]"
+    "--rest",
+    type=click.Choice(_RESTS),
+    help="For int8: precision of the layers not quantised.  [default: fp32]",
 )
 @click.option(
     "--save-plans",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="For int8: keep what was searched, to export again without images.",
+    help="For int8: save the plans, to export again without images.",
 )
 @click.option(
     "--timeout",
@@ -133,21 +135,21 @@ Value = TypeVar("Value")
     type=click.FloatRange(min=0, min_open=True),
     default=600,
     show_default=True,
-    help="Give a model up that takes longer; a search for int8 is not counted.",
+    help="Time limit per model, without a search for int8.",
 )
 @click.option(
     "--verify",
     "verified",
     metavar="BUNDLE",
     type=click.Path(path_type=Path),
-    help="Export nothing: compare a bundle with Keras, which must be installed, and write the figures into it.",
+    help="Export nothing: compare a bundle with Keras and write the figures into it.",
 )
 @click.option(
     "--check",
     "checked",
     metavar="BUNDLE",
     type=click.Path(path_type=Path),
-    help="Export a bundle's members again, and say whether the same files come out.",
+    help="Export a bundle again and say whether the same files come out.",
 )
 @debug_option
 @version_option
@@ -303,7 +305,8 @@ def _for_each(option: str, values: Sequence[Value], count: int, default: Value) 
         return [values[0] if values else default] * count
     if len(values) != count:
         raise UsageError(
-            f"{option} stands {len(values)} times for {count} models; give it once for all, or once for each in order"
+            f"{option} is given {len(values)} times for {count} models",
+            "give it once for all, or once per model in order",
         )
     return list(values)
 
@@ -312,7 +315,8 @@ def _size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
     if not all(side.isdecimal() and 1 <= int(side) <= _MAX_SIDE_PX for side in (height, width)):
         raise UsageError(
-            f"--size {text!r} is no size; give height and width in pixels, 1 to {_MAX_SIDE_PX}, as in --size 224x224"
+            f"--size {text!r} is not a size; must be height and width in pixels, 1 to {_MAX_SIDE_PX}",
+            "write it as in --size 224x224",
         )
     return int(height), int(width)
 

@@ -121,7 +121,7 @@ def _through_keras(archive: KerasArchive, size: tuple[int, int] | None, why: Uns
     except (RuntimeError, checker.ValidationError, shape_inference.InferenceError) as error:
         told = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{archive.path}: {route.reason}, and what Keras and tf2onnx write for it is no valid ONNX ({told}); "
+            f"{archive.path}: {route.reason}, and what Keras and tf2onnx write for it is not a valid ONNX ({told}); "
             f"{_OTHER_LAYER}"
         ) from error
 

@@ -98,13 +98,11 @@ def _load_weights(model: Any, spec: ModelSpec, path: Path) -> None:
 
 def _check(spec: ModelSpec, height: int, width: int, channels: int, dropout: float) -> None:
     if min(height, width) < spec.min_size:
-        raise UsageError(
-            f"{spec.name} was asked for at {height}x{width}; its smallest input is {spec.min_size}x{spec.min_size}"
-        )
+        raise UsageError(f"the input of {spec.name} must be >= {spec.min_size}x{spec.min_size}, got {height}x{width}")
     if channels not in {1, 3}:
-        raise UsageError(f"{channels} input channels were asked for; allowed are 1 (grey) and 3 (RGB)")
+        raise UsageError(f"input channels must be 1 (grey) or 3 (RGB), got {channels}")
     if not 0 <= dropout < 1:
-        raise UsageError(f"dropout {dropout} was asked for; allowed is 0 up to but not including 1")
+        raise UsageError(f"`dropout` must be >= 0 and < 1, got {dropout}")
 
 
 def _scaling(keras: Any, preprocess: SpecPreprocess) -> Any:

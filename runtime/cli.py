@@ -25,7 +25,7 @@ __all__ = ["main"]
 # Names only: what renders them loads NumPy, and --help must not.
 _FORMATS = ("table", "json", "jsonl", "csv")
 _POLICIES = ("full", "early-exit")
-_ENGINE_HELP = "What executes; auto measures once what is fastest here."
+_ENGINE_HELP = "Library that runs the models; auto tests once which is fastest."
 # A progress bar for more than a few images.
 _PROGRESS_FROM = 9
 
@@ -43,20 +43,25 @@ _TEXT = ("", "txt", "log", "ndjson")
     help="Bundle to use.  [default: $BRAINTUMOR_BUNDLE, the newest in ./bundles, or the models that come with the "
     "package, exported at the first run]",
 )
-@click.option("--no-starter", is_flag=True, help="Never export the models that come with the package.")
+@click.option("--no-starter", is_flag=True, help="Do not export the models that come with the package.")
 @click.option("--engine", type=click.Choice((AUTO, *ENGINES)), default=AUTO, show_default=True, help=_ENGINE_HELP)
-@click.option("--device", metavar="cuda:N", help="Which GPU, for an engine that uses one.")
+@click.option("--device", metavar="cuda:N", help="GPU to use, for an engine that runs on one.")
 @click.option(
     "--policy",
     type=click.Choice(_POLICIES),
     default=_POLICIES[0],
     show_default=True,
-    help="early-exit leaves out the members that cannot change an image's label.",
+    help="early-exit skips models that can no longer change an image's label.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the engine's choice]")
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="[default: table at a terminal, otherwise jsonl]")
-@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there, when all is done.")
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Save the answers to FILE (.csv, .json, .jsonl, .txt).",
+)
 @debug_option
 @version_option
 def infer(  # noqa: PLR0913 - one parameter an option of the command

@@ -39,7 +39,7 @@ def asked_number(what: str, value: Any) -> int:
     except TypeError:
         number = 0
     if number < 1:
-        raise UsageError(f"{what} {value!r} was asked for; allowed is a whole number of 1 or more")
+        raise UsageError(f"`{what}` must be a whole number >= 1, got {value!r}")
     return number
 
 

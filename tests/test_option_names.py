@@ -13,7 +13,7 @@ _LIBRARY_OF_BENCH = ("bench/data", "bench/metrics", "bench/latency/runners")
 # Declare options, or are scripts.
 _COMMAND_LINES = frozenset({"cli.py", "options.py", "command.py", "gpu_recipe.py", "throughput.py"})
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-_OF_OTHER_PROGRAMS = ("pip install", "--extra-index-url", "--query-gpu=", "--format=csv", "install --upgrade")
+_OF_OTHER_PROGRAMS = ("pip install", "--extra-index-url", "--query-gpu=", "--format=csv", "--upgrade")
 
 
 def options_named(source: str) -> list[int]:

@@ -25,19 +25,24 @@ _TRAIN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--out", type=_PATH, default=Path("runs"), show_default=True, help="Folder of the runs."),
     click.option("--size", default="128", show_default=True, help="Pixels; 96,128 shares the run, small first."),
     click.option("--epochs", default=_D.epochs, show_default=True, help="Length of the schedule."),
-    click.option("--minutes", type=float, help="Wall-clock budget a model, to which the schedule adapts."),
-    click.option("--batch-size", default=_D.batch_size, show_default=True, help="Images a step."),
+    click.option("--minutes", type=float, help="Time budget per model; the schedule adapts to it."),
+    click.option("--batch-size", default=_D.batch_size, show_default=True, help="Images per step."),
     click.option("--learning-rate", default=_D.peak_learning_rate, show_default=True, help="Top of the one-cycle."),
-    click.option("--weight-decay", default=_D.weight_decay, show_default=True, help="Of AdamW."),
+    click.option("--weight-decay", default=_D.weight_decay, show_default=True, help="Weight decay of AdamW."),
     click.option("--dropout", default=_D.dropout, show_default=True, help="Before the last layer."),
     click.option("--label-smoothing", default=_D.label_smoothing, show_default=True, help="0 to below 1."),
     click.option("--ema", default=_D.ema, show_default=True, help="Momentum of averaged weights; 0 for none."),
-    click.option("--patience", default=_D.patience, show_default=True, help="Worse epochs until it stops; 0 never."),
+    click.option(
+        "--patience",
+        default=_D.patience,
+        show_default=True,
+        help="Worse epochs before it stops; 0 for never.",
+    ),
     click.option(
         "--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True
     ),
     click.option("--initial", help="A .keras file to start from, or imagenet (needs a network once)."),
-    click.option("--seed", default=_D.seed, show_default=True, help="Of all that is random."),
+    click.option("--seed", default=_D.seed, show_default=True, help="Random seed."),
     click.option("--rotation", default=_D.augmentation.rotation_deg, show_default=True, help="Degrees."),
     click.option("--zoom", default=_D.augmentation.zoom, show_default=True, help="Relative change of size."),
     click.option("--shift", default=_D.augmentation.shift, show_default=True, help="Part of the image."),
@@ -220,7 +225,7 @@ def ship(*, model: Path, data: Path, target: Path) -> None:
 @main.command(cls=Command, epilog=EPILOG)
 @click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_data_option
-@click.option("--vote", metavar="W,W,...", help="One weight a model in the soft vote.  [default: equal]")
+@click.option("--vote", metavar="W,W,...", help="One weight per model in the soft vote.  [default: equal]")
 @debug_option
 def calibrate(*, models: tuple[Path, ...], data: Path, vote: str | None) -> None:
     """Fit the temperature of the vote of MODELS on validation images, and write it beside them for bt-export."""

@@ -47,7 +47,7 @@ def load_keras_file(path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"{path} is not there; name a .keras file")
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
-        raise ModelError(f"{path} is no Keras file, or only a part of one; save it again with Keras 3")
+        raise ModelError(f"{path} is not a Keras file, or only a part of one; save it again with Keras 3")
     keras = keras_module()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -58,7 +58,7 @@ def load_keras_file(path: Path) -> Any:
     shape, classes = tuple(model.input_shape), model.output_shape[-1]
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 1 or classes != len(CLASSES):  # noqa: PLR2004
         raise ModelError(
-            f"{path} takes {shape} and gives {classes} values; wanted are [batch, n, n, 1] and {len(CLASSES)}"
+            f"{path} takes {shape} and gives {classes} values; must be [batch, n, n, 1] and {len(CLASSES)}"
         )
     return model
 

@@ -48,7 +48,7 @@ class Augmentation:
         ):
             value = getattr(self, name)
             if not 0 <= value <= limit:
-                raise UsageError(f"augmentation {name} {value} was asked for; allowed is 0 to {limit}")
+                raise UsageError(f"augmentation `{name}` must be 0 to {limit}, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,9 @@ class Recipe:
         """Check the ranges."""
         smallest = model_spec(self.model).min_size
         if not self.sizes or min(self.sizes) < smallest:
-            raise UsageError(f"sizes {self.sizes} were asked for; {self.model} takes {smallest} px and more")
+            raise UsageError(f"sizes of {self.model} must be >= {smallest} px, got {self.sizes}")
         if self.minutes is not None and self.minutes <= 0:
-            raise UsageError(f"{self.minutes} minutes were asked for; allowed is more than 0")
+            raise UsageError(f"`minutes` must be > 0, got {self.minutes}")
         if self.precision not in get_args(Precision):
             raise UsageError(f"precision {self.precision!r}; allowed are {', '.join(get_args(Precision))}")
         if self.crop not in CROPS:
@@ -134,11 +134,11 @@ def _check_ranges(recipe: Recipe) -> None:
     for name in (item.name for item in fields(recipe)):
         value = getattr(recipe, name)
         if name in at_least_one and value < 1:
-            raise UsageError(f"{name} {value} was asked for; allowed is 1 and more")
+            raise UsageError(f"{name} must be >= 1, got {value}")
         if name in not_negative and value < 0:
-            raise UsageError(f"{name} {value} was asked for; allowed is 0 and more")
+            raise UsageError(f"{name} must be >= 0, got {value}")
         if name in below_one and not 0 <= value < 1:
-            raise UsageError(f"{name} {value} was asked for; allowed is 0 up to but not including 1")
+            raise UsageError(f"{name} must be >= 0 and < 1, got {value}")
 
 
 def recipe_from_json(data: dict[str, Any]) -> Recipe:

@@ -36,9 +36,9 @@ def parse_json(raw: str | bytes, path: Path, what: str) -> dict[str, Any]:
     except RecursionError as error:
         raise ModelError(f"{path} is damaged: {what} is nested too deeply; save or copy it again") from error
     except ValueError as error:
-        raise ModelError(f"{path} is damaged: {what} is no JSON ({error}); save or copy it again") from error
+        raise ModelError(f"{path} is damaged: {what} is not JSON ({error}); save or copy it again") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path} is damaged: {what} is no JSON object; save or copy it again")
+        raise ModelError(f"{path} is damaged: {what} is not a JSON object; save or copy it again")
     return found
 
 

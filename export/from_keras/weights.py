@@ -76,7 +76,7 @@ class WeightFile:
         """
         if self._half:
             raise ModelError(
-                f"{self.path} keeps its weights in {', '.join(sorted(self._half))}; needed are weights in float32, "
+                f"{self.path} keeps its weights in {', '.join(sorted(self._half))}; must be float32, "
                 "as the policies float32, mixed_float16 and mixed_bfloat16 keep them: build it under one of them, "
                 "set_weights, and save it again"
             )

@@ -74,7 +74,7 @@ def require_clean(path: Path) -> None:
         model = onnx.load(str(path))
     except Exception as error:
         # protobuf's own exception is no public class in all its implementations.
-        raise ModelError(f"{path} is no ONNX model ({error}); export the bundle again with bt-export") from error
+        raise ModelError(f"{path} is not an ONNX model ({error}); export the bundle again with bt-export") from error
     if findings := lint(model):
         shown = "; ".join(str(finding) for finding in findings[:3])
         more = f"; and {len(findings) - 3} more" if len(findings) > 3 else ""  # noqa: PLR2004 - as many as are shown

@@ -42,7 +42,7 @@ def at_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProt
         return _half(model, frozenset())
     if precision == "bf16":
         return _bfloat16_weights(model)
-    raise ValueError(f"{precision} is no floating-point precision")
+    raise ValueError(f"{precision} is not a floating-point precision")
 
 
 def half_around_int8(model: onnx.ModelProto) -> onnx.ModelProto:

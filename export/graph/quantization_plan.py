@@ -119,7 +119,7 @@ def read_plan(path: Path) -> QuantisationPlan:
             findings=dict(found["findings"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} is no quantisation plan ({type(error).__name__}: {error}); {_AGAIN}") from error
+        raise ModelError(f"{path} is not a quantisation plan ({type(error).__name__}: {error}); {_AGAIN}") from error
 
 
 def require_structure(plan: QuantisationPlan, structure: Structure, path: Path) -> None:
@@ -158,7 +158,7 @@ _AGAIN: Final = "search a new one with `calibrate`"
 
 def _names(values: Sequence[object]) -> tuple[str, ...]:
     if not isinstance(values, list):
-        raise TypeError(f"{values!r} is no list of names")
+        raise TypeError(f"{values!r} is not a list of names")
     return tuple(str(value) for value in values)
 
 

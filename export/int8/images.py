@@ -40,7 +40,7 @@ def calibration_set(source: Path, classes: Sequence[str] = CLASSES, count: int =
         InputError: An image cannot be read.
     """
     if not MIN_COUNT <= count <= MAX_COUNT:
-        raise UsageError(f"{count} calibration images were asked for; allowed are {MIN_COUNT} to {MAX_COUNT}")
+        raise UsageError(f"calibration images must be {MIN_COUNT} to {MAX_COUNT}, got {count}")
     listed = read_labelled(source, "train", classes)
     _refuse_held_out(listed.names, source)
     found = listed.stratified(count)

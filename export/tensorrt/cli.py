@@ -24,7 +24,7 @@ _HARDWARE = ("none", "same", "ampere+")
     type=click.Choice(_ENGINES),
     default=_ENGINES[0],
     show_default=True,
-    help="Whose plans; tensorrt needs the GPU that it builds for.",
+    help="Engine of the plans; tensorrt needs the GPU that it builds for.",
 )
 @click.option(
     "--batch",
@@ -39,13 +39,13 @@ _HARDWARE = ("none", "same", "ampere+")
     help="For tensorrt-rtx: compute capabilities of the GPUs.  [default: that of the GPU here; without one "
     "SM80,SM86,SM89,SM120]",
 )
-@click.option("--version-compatible", is_flag=True, help="For tensorrt: newer versions of it load the plans, too.")
+@click.option("--version-compatible", is_flag=True, help="For tensorrt: newer versions load the plans as well.")
 @click.option(
     "--hardware-compatibility",
     type=click.Choice(_HARDWARE),
     default=_HARDWARE[0],
     show_default=True,
-    help="For tensorrt: other GPUs of the same compute capability, or all from Ampere on, load the plans, too.",
+    help="For tensorrt: other GPUs of the same compute capability, or all from Ampere on, load the plans as well.",
 )
 @click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the GPU.")
 @click.option(
@@ -54,7 +54,7 @@ _HARDWARE = ("none", "same", "ampere+")
     type=click.Path(path_type=Path),
     default=Path("plans"),
     show_default=True,
-    help="Write there.",
+    help="Folder of the plans.",
 )
 @debug_option
 @version_option

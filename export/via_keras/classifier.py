@@ -57,7 +57,7 @@ def load_classifier(keras: Any, path: str) -> tuple[Any, str]:
         raise ModelError(f"{path} was saved before it was built, so it has no input and no weights; train it first")
     if half := sorted({str(weight.dtype) for weight in model.weights} & {"float16", "bfloat16"}):
         raise ModelError(
-            f"{path} keeps its weights in {', '.join(half)}; needed are weights in float32, as the policies float32, "
+            f"{path} keeps its weights in {', '.join(half)}; must be float32, as the policies float32, "
             "mixed_float16 and mixed_bfloat16 keep them: build it under one of them, set_weights, and save it again"
         )
     if broken := [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]:

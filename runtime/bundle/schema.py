@@ -198,4 +198,4 @@ def _check_path(name: str, where: str) -> None:
 
 def _check_distinct(values: list[str], field: str, where: str) -> None:
     if twice := sorted({value for value in values if values.count(value) > 1}):
-        raise IntegrityError(f"{where}: {field} {', '.join(twice)} stands twice among the members")
+        raise IntegrityError(f"{where}: {field} {', '.join(twice)} is listed twice among the members")

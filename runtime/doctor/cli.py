@@ -24,12 +24,12 @@ __all__ = ["main"]
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="For each library and engine that is tried out.",
+    help="Time limit for each library and engine.",
 )
 @debug_option
 @version_option
 def doctor(*, as_json: bool, limit_s: float) -> None:
-    """Tell what this machine has, which engines are usable, why the others are not, and what to type.
+    """Show what this machine has, which engines are usable, why the others are not, and how to fix them.
 
     Exit code 0 when at least one engine answers, 5 when none does.
     """

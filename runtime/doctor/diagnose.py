@@ -250,7 +250,7 @@ def _failure(device: str, outcome: Outcome, library: LibraryFinding) -> tuple[st
 
 
 def _nothing_to_mend(make: str) -> str:
-    return f"nothing to mend: this machine has no {make} GPU; bt-infer takes the fastest engine that is usable"
+    return f"nothing to fix: this machine has no {make} GPU; bt-infer uses the fastest engine that works"
 
 
 def _cache() -> CacheFinding:

@@ -30,7 +30,7 @@ def write_tables(diagnosis: Diagnosis, stream: TextIO) -> None:
         facts.add_row(name, Text(value))
     console.print(facts)
     findings = Table(box=None, pad_edge=False)
-    for column in ("", "state", "runs on / version", "what is amiss"):
+    for column in ("", "state", "runs on / version", "problem"):
         findings.add_column(column, overflow="fold")
     for engine in diagnosis.engines:
         runs_on = ", ".join(engine.runs_on.values())

@@ -78,8 +78,8 @@ def candidates(name: str, device: str | None = None) -> Sequence[str]:
     entry = _entry(name)
     if name not in fitting:
         raise UsageError(
-            f"the engine {name} runs on {entry.device}, but the device {device} was asked for; leave one of the two "
-            f"out, or use the engine {', '.join(fitting)}"
+            f"the engine {name} runs on {entry.device}, got device {device}",
+            f"leave one of the two out, or use the engine {', '.join(fitting)}",
         )
     return (name,)
 

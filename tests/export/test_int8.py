@@ -135,7 +135,7 @@ def test_a_damaged_plan_is_not_taken_for_none(small_keras: Keras, tmp_path: Path
     model = tmp_path / "small.keras"
     model.write_bytes(small_keras().read_bytes())
     (tmp_path / f"small{PLAN_SUFFIX}").write_text('{"schema": "braintumor.quantisation-plan/1"')
-    with pytest.raises(ModelError, match="is no quantisation plan"):
+    with pytest.raises(ModelError, match="is not a quantisation plan"):
         plans_for([options(model)], CLASSES, Quantisation(), IMAGES, lambda _: None)
 
 

@@ -75,5 +75,5 @@ def test_a_file_with_findings_is_refused_and_the_first_ones_are_named(make_graph
     onnx.save(quantising(make_graph), path)
     require_clean(path)
     path.write_bytes(b"\x00not onnx")
-    with pytest.raises(ModelError, match="is no ONNX model"):
+    with pytest.raises(ModelError, match="is not an ONNX model"):
         require_clean(path)

@@ -65,14 +65,14 @@ def test_an_unknown_backbone_is_answered_with_those_that_are_known():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"height": 31}, "asked for at 31x224; its smallest input is 32x32"),
-        ({"width": 16}, "asked for at 224x16"),
-        ({"height": -5}, "asked for at -5x224"),
-        ({"height": 0}, "asked for at 0x224"),
-        ({"channels": 2}, "2 input channels"),
-        ({"dropout": 1.0}, "dropout 1.0"),
-        ({"dropout": -0.1}, "dropout -0.1"),
-        ({"dropout": float("nan")}, "dropout nan"),
+        ({"height": 31}, ">= 32x32, got 31x224"),
+        ({"width": 16}, "got 224x16"),
+        ({"height": -5}, "got -5x224"),
+        ({"height": 0}, "got 0x224"),
+        ({"channels": 2}, "channels .* got 2"),
+        ({"dropout": 1.0}, "dropout.*got 1.0"),
+        ({"dropout": -0.1}, "dropout.*got -0.1"),
+        ({"dropout": float("nan")}, "dropout.*got nan"),
     ],
 )
 def test_options_out_of_range_are_refused_before_anything_is_built(options: dict[str, Any], words: str):

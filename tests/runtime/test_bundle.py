@@ -158,10 +158,10 @@ def test_fields_of_a_newer_writer_are_carried_along(copied: Path) -> None:
         (member(size_bytes=7), [" bytes", "says 7", "bt-export"]),
         (member(size_bytes=-1), ["says -1"]),
         (member(sha256="0" * 64), ["SHA-256", "0000000000000000", "bt-export"]),
-        (lambda manifest: manifest["members"].append(manifest["members"][0]), ["name a stands twice"]),
+        (lambda manifest: manifest["members"].append(manifest["members"][0]), ["name a is listed twice"]),
         (
             lambda manifest: manifest["members"].append({**manifest["members"][0], "name": "b"}),
-            [f"file {MODEL} stands twice"],
+            [f"file {MODEL} is listed twice"],
         ),
     ],
 )

@@ -252,7 +252,7 @@ def test_a_whole_library_is_held_against_the_gpu(
             "driver is too old",
             "newer NVIDIA driver",
         ),
-        ("", Nvidia(note="no NVIDIA GPU was found: x"), "no NVIDIA GPU", "nothing to mend"),
+        ("", Nvidia(note="no NVIDIA GPU was found: x"), "no NVIDIA GPU", "nothing to fix"),
         ("", Nvidia(note="on the bus", driverless=True), "on the bus", "install NVIDIA's driver"),
     ],
 )
@@ -268,8 +268,8 @@ def test_the_deepest_cause_of_a_dead_gpu_engine_is_named(log: str, cards: Nvidia
 @pytest.mark.parametrize(
     ("intel", "library", "reason", "remedy"),
     [
-        (False, "", "no Intel GPU was found", "nothing to mend: this machine has no Intel GPU"),
-        (False, "it is not installed", "no Intel GPU was found", "nothing to mend: this machine has no Intel GPU"),
+        (False, "", "no Intel GPU was found", "nothing to fix: this machine has no Intel GPU"),
+        (False, "it is not installed", "no Intel GPU was found", "nothing to fix: this machine has no Intel GPU"),
         (
             True,
             "",

@@ -60,7 +60,7 @@ def test_another_label_where_the_lead_was_clear_departs() -> None:
         ({"sha256": "0"}, "64 hexadecimal digits"),
         ({"sha256": "0" * 64}, "SHA-256"),
         ({"file": "../probe.raw"}, "leaves the bundle"),
-        ({"file": "a/model.onnx"}, "file a/model.onnx stands twice"),
+        ({"file": "a/model.onnx"}, "file a/model.onnx is listed twice"),
         ({"file": "a/other.raw"}, "lacks a/other.raw"),
         ({"size_bytes": None}, "'size_bytes' is NoneType"),
     ],

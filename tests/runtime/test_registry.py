@@ -31,7 +31,7 @@ def test_a_wanted_device_leaves_only_engines_that_use_it() -> None:
 
 
 def test_an_engine_and_a_device_that_do_not_go_together_are_a_usage_error() -> None:
-    with pytest.raises(UsageError, match=r"onnxruntime-cpu runs on cpu, but the device cuda.*onnxruntime-cuda"):
+    with pytest.raises(UsageError, match=r"onnxruntime-cpu runs on cpu, got device cuda.*onnxruntime-cuda"):
         candidates("onnxruntime-cpu", "cuda")
 
 

@@ -128,5 +128,5 @@ def test_models_with_different_images_do_not_meet() -> None:
 
 
 def test_one_model_is_no_vote() -> None:
-    with pytest.raises(UsageError, match="a vote of a was asked for; it takes two models"):
+    with pytest.raises(UsageError, match="two models or more, got a"):
         choose_vote({"a": _answers(8)})

@@ -278,7 +278,7 @@ def test_command_mistakes_are_explained(tmp_path: Path, small_keras: Any) -> Non
     assert (data.exit_code, "bt-data prepare" in data.output) == (2, True)
     help_text = runner.invoke(main, ["--help"]).output
     assert all(name in help_text for name in (*_NAMES, "all", "report", "evaluate", "ship"))
-    with pytest.raises(ModelError, match="wanted are"):
+    with pytest.raises(ModelError, match="must be"):
         keras_file.load_keras_file(small_keras(channels=3))
     with pytest.raises(UsageError):
         make_report(tmp_path, read_manifest())

@@ -223,7 +223,7 @@ def test_a_start_that_is_no_keras_file_is_refused(tmp_path: Path, parts: Any) ->
     with pytest.raises(UsageError, match=r"none\.keras is not there"):
         _run(Recipe(**{**QUICK_VALUES, "initial": str(none)}), parts, tmp_path / "a")
     torn.write_bytes(b"PK\x03\x04 but no more")
-    with pytest.raises(ModelError, match=r"torn\.keras is no Keras file, or only a part of one"):
+    with pytest.raises(ModelError, match=r"torn\.keras is not a Keras file, or only a part of one"):
         _run(Recipe(**{**QUICK_VALUES, "initial": str(torn)}), parts, tmp_path / "b")
 
 

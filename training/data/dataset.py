@@ -93,7 +93,7 @@ def load_dataset(path: Path) -> dict[Split, Dataset]:
     if not path.is_file():
         raise UsageError(f"{path} is not there; make it from a copy of the data set: bt-data prepare FOLDER")
     if not zipfile.is_zipfile(path):
-        raise IntegrityError(f"{path} is no .npz archive, or only a part of one; run: bt-data prepare FOLDER")
+        raise IntegrityError(f"{path} is not an .npz archive, or only a part of one; run: bt-data prepare FOLDER")
     try:
         # Opened here: NumPy leaves the file open when it is no archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:

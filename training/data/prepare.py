@@ -191,7 +191,7 @@ def _files_by_class(folder: Path) -> list[tuple[str, Path]]:
             f"{folder} has no image in a folder for {', '.join(missing)}; the folders with images are called "
             f"{', '.join(sorted(counts)) or 'nothing: there are none'}"
             + (f" ({_few(others)} are not known)" if others else "")
-            + f"; wanted are {', '.join(CLASSES)} (or notumor for healthy), at any depth"
+            + f"; must be {', '.join(CLASSES)} (or notumor for healthy), at any depth"
         )
     return [(label, path) for label, path in files if label in CLASSES]
 

@@ -45,7 +45,7 @@ def grow_file(small: Path, into: str, target: Path, seed: int) -> Growth:
         UsageError: `target` is not named `.keras`.
     """
     if target.suffix != ".keras":
-        raise UsageError(f"{target} was asked for; a Keras model is written to a file that ends in .keras")
+        raise UsageError(f"the file of a Keras model must end in .keras, got {target}")
     keras = keras_module()
     source = load_keras_file(small)
     keras.utils.set_random_seed(seed)

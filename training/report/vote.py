@@ -153,9 +153,7 @@ def choose_vote(validation: Mapping[str, Answers]) -> Choice:
         IntegrityError: The images are not the same.
     """
     if len(validation) < 2:  # noqa: PLR2004 - a vote
-        raise UsageError(
-            f"a vote of {', '.join(validation) or 'no model'} was asked for; it takes two models and more"
-        )
+        raise UsageError(f"a vote needs two models or more, got {', '.join(validation) or 'none'}")
     same_images(validation)
     others = [equal_vote(members) for members in subsets(tuple(validation))]
     equal = others[-1]

@@ -118,7 +118,7 @@ def differences(facts: PlanFacts, request: PlanRequest) -> list[str]:
     if facts.driver not in {None, request.gpu.driver}:
         found.append(f"it was built with the driver {facts.driver}, and here is {request.gpu.driver}")
     if facts.profile != request.profile:
-        found.append(f"it is for batches of {facts.profile}, and wanted is {request.profile}")
+        found.append(f"it is for batches of {facts.profile}, and {request.profile} is needed")
     return found
 
 
