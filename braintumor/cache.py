@@ -9,17 +9,30 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
+from braintumor import __version__
 from braintumor.errors import OutputError
 from braintumor.files import sha256_of
 from braintumor.lock import locked
 from braintumor.work_folder import sweep, work_folder
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "cached", "content_key", "discard", "found_in_cache", "sweep_cache"]
+__all__ = [
+    "CACHE_VARIABLE",
+    "cache_folder",
+    "cached",
+    "content_key",
+    "discard",
+    "forget",
+    "found_in_cache",
+    "remembered",
+    "sweep_cache",
+]
 
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
 _LOCK = ".lock"
+_FOUND: Final = "found.json"
 _ABANDONED_S = 24 * 3600
 # Of putting an entry where others are doing the same.
 _ATTEMPTS = 5
@@ -100,6 +113,43 @@ def cached(
                 _seal(work)
             _publish(work, entry, whole)
     return entry
+
+
+def remembered(kind: str, parts: Mapping[str, object], find: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What `find` gave when it was last asked under the same circumstances.
+
+    An entry that is damaged is found again; without a usable cache everything is.
+
+    Args:
+        kind: A name for findings of one sort, such as "engine-choice".
+        parts: All that it depends on.
+        find: Gives plain data. When it raises, nothing is kept.
+    """
+    found: Mapping[str, Any] | None = None
+
+    def build(folder: Path) -> None:
+        nonlocal found
+        found = find()
+        (folder / _FOUND).write_text(json.dumps(found), encoding="utf-8")
+
+    try:
+        entry = cached(kind, _remembered_key(parts), build)
+        if found is None:
+            found = json.loads((entry / _FOUND).read_bytes())
+    except OutputError:
+        # No place to keep it, which costs time only.
+        if found is None:
+            found = find()
+    return found
+
+
+def forget(kind: str, parts: Mapping[str, object]) -> None:
+    """Let `remembered` find it again."""
+    discard(kind, _remembered_key(parts))
+
+
+def _remembered_key(parts: Mapping[str, object]) -> str:
+    return content_key({"version": __version__, **parts})
 
 
 def sweep_cache() -> None:

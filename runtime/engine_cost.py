@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from braintumor.remember import remembered
+from braintumor.cache import remembered
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engines.base import Engine
 from braintumor.runtime.image.geometry import Geometry

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from braintumor.cache import forget, remembered
 from braintumor.errors import BraintumorError, IntegrityError, UnavailableError
 from braintumor.progress import ProgressCallback, Step, silent
-from braintumor.remember import forget, remembered
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.bundle.probe import Probe, departure, probes_of
 from braintumor.runtime.engines.closing import Closing

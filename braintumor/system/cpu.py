@@ -1,26 +1,41 @@
-"""What the CPU can do, as a key for what is compiled for it."""
+"""The CPU's name and what it can do: a key for what is compiled for it."""
 
 import functools
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["cpu_features", "saturates_int8"]
+__all__ = ["computes_bfloat16", "cpu_features", "cpu_model", "saturates_int8"]
 
 
-@functools.cache
 def cpu_features() -> str:
     """The CPU's instruction sets, as far as the platform tells; two equal texts run the same code."""
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as stream:
-            for line in stream:
-                if line.startswith(("flags", "Features")):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return f"{platform.machine()} {platform.processor()}"
+    found = _cpuinfo()
+    return found.get("flags") or found.get("Features") or f"{platform.machine()} {platform.processor()}"
+
+
+def cpu_model() -> str:
+    """The name of the CPU's model, as far as the platform tells."""
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def computes_bfloat16() -> bool:
+    """Whether the CPU is known to have instructions for bfloat16."""
+    return bool(set(cpu_features().split()) & {"avx512_bf16", "amx_bf16"})
 
 
 def saturates_int8() -> bool:
     """Whether int8 products are known to be summed in 16 bits here, where they overflow: x86 without VNNI or AMX."""
     features = set(cpu_features().split())
     return "avx2" in features and not features & {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+@functools.cache
+def _cpuinfo() -> Mapping[str, str]:
+    """Name → value, of the first CPU in Linux's /proc/cpuinfo; empty on other systems."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    first = text.partition("\n\n")[0].splitlines()
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first)}

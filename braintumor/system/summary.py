@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from braintumor.system.cpu import cpu_features
+from braintumor.system.cpu import cpu_features, cpu_model
 
 __all__ = ["CPU_FLAGS", "Gpu", "Machine", "Nvidia", "has_intel_gpu", "machine", "nvidia"]
 
@@ -27,7 +27,6 @@ CPU_FLAGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """Instruction sets that move the engines' speed → their names in /proc/cpuinfo, any of which will do."""
 
-_CPUINFO: Final = Path("/proc/cpuinfo")
 _PCI: Final = Path("/sys/bus/pci/devices")
 _NVIDIA_VENDOR: Final = "0x10de"
 _INTEL_VENDOR: Final = "0x8086"
@@ -101,7 +100,7 @@ def machine() -> Machine:
     return Machine(
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        cpu=_cpu_model(),
+        cpu=cpu_model(),
         logical_cores=logical,
         usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical,
         cpu_flags=_cpu_flags(),
@@ -168,11 +167,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-
-
-def _cpu_model() -> str:
-    named = re.search(r"^model name\s*:\s*(.+)$", _text(_CPUINFO), re.MULTILINE)
-    return named[1].strip() if named else platform.processor() or platform.machine()
 
 
 def _cpu_flags() -> dict[str, bool]:

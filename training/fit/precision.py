@@ -2,9 +2,9 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
+from braintumor.system.cpu import computes_bfloat16
 from braintumor.training.recipe import Precision
 
 __all__ = ["compute_policy", "jit_setting"]
@@ -32,9 +32,4 @@ def _cpu_has_bfloat16() -> bool:
     # Other systems than Linux have no such file: float32 is right everywhere, only slower.
     if sys.platform != "linux" or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         return False
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    flags = {word for line in text.splitlines() if line.startswith("flags") for word in line.split()}
-    return bool(flags & {"avx512_bf16", "amx_bf16"})
+    return computes_bfloat16()
