@@ -1,0 +1,24 @@
+"""Every room gives its public names, and loads nothing before one is used."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+ROOMS = ("runtime", "runtime.bundle", "runtime.image", "runtime.engines", "models", "export")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_gives_all_that_it_lists(room: str) -> None:
+    package = importlib.import_module(f"braintumor.{room}")
+    assert package.__all__
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        package.nothing  # noqa: B018 - it is what raises
+
+
+def test_importing_a_room_loads_no_library() -> None:
+    code = f"import sys; {'; '.join(f'import braintumor.{room}' for room in ROOMS)}; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
