@@ -157,7 +157,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, parts: Any) -> None:
     with pytest.raises(UsageError, match="bt-data prepare"):
         load_dataset(path)
     path.write_text("file,label\n")
-    with pytest.raises(IntegrityError, match=r"no \.npz archive.*bt-data prepare"):
+    with pytest.raises(IntegrityError, match=r"not an \.npz archive.*bt-data prepare"):
         load_dataset(path)
     save_dataset(path, parts)
     whole = path.read_bytes()

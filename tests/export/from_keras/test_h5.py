@@ -228,9 +228,9 @@ FAULTS: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     ),
     "config_of_bytes": (lambda file: file.attrs.__setitem__("model_config", b"\xff\xfe"), "model_config"),
     "config_no_text": (lambda file: file.attrs.__setitem__("model_config", np.ones(3)), "does not hold one text"),
-    "config_no_json": (lambda file: file.attrs.__setitem__("model_config", "{"), "no JSON"),
+    "config_no_json": (lambda file: file.attrs.__setitem__("model_config", "{"), "not JSON"),
     "config_too_deep": (lambda file: file.attrs.__setitem__("model_config", "[" * 9000), "nested too deeply"),
-    "config_no_object": (lambda file: file.attrs.__setitem__("model_config", "[]"), "no JSON object"),
+    "config_no_object": (lambda file: file.attrs.__setitem__("model_config", "[]"), "not a JSON object"),
 }  # fmt: skip
 
 
