@@ -24,7 +24,8 @@ def caution_lines(bundle: Bundle) -> Iterator[str]:
     """What was taken for granted at its export: parity with Keras, and class orders that nobody stated."""
     if bundle.unverified:
         yield (
-            f"not verified against Keras: {', '.join(bundle.unverified)}; bt-export does it where Keras is installed"
+            f"not verified against Keras: {', '.join(bundle.unverified)}; where Keras is installed, "
+            "bt-export --verify BUNDLE does it"
         )
     for member in bundle.members:
         if member.name in bundle.assumed:

@@ -10,8 +10,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _FOLDERS = ("braintumor", "models", "runtime", "export", "training")
 _LIBRARY_OF_BENCH = ("bench/data", "bench/metrics", "bench/latency/runners")
-# Declare options, or are scripts.
-_COMMAND_LINES = frozenset({"cli.py", "options.py", "command.py", "gpu_recipe.py", "throughput.py"})
+# Declare options, write lines for the terminal, or are scripts.
+_COMMAND_LINES = frozenset(
+    {"bundle_lines.py", "cli.py", "command.py", "gpu_recipe.py", "options.py", "throughput.py"}
+)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 _OF_OTHER_PROGRAMS = ("pip install", "--extra-index-url", "--query-gpu=", "--format=csv", "--upgrade")
 
