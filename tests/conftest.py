@@ -38,7 +38,10 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One cache for the whole run, so that a model that two tests need is converted once."""
-    folder = tmp_path_factory.mktemp("cache")
+    base = tmp_path_factory.getbasetemp()
+    # The processes of pytest-xdist have folders below that of the run.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BRAINTUMOR_CACHE", str(folder))
         patch.delenv("BRAINTUMOR_DATA", raising=False)

@@ -49,7 +49,7 @@ def test_sources_are_found_by_their_hash_whatever_they_are_called(
 
 
 def test_a_source_that_is_nowhere_is_named(small_bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"plain\.keras with SHA-256 [0-9a-f]{16}…, is not in .*--models DIR"):
+    with pytest.raises(UnavailableError, match=r"plain\.keras with SHA-256 [0-9a-f]{16}…, is not in .*`models`"):
         keras_sources(load_bundle(small_bundle), [tmp_path])
 
 

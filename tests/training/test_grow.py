@@ -86,7 +86,7 @@ def test_another_family_is_refused(pair: tuple[Any, Any], small: Any):
 
 
 def test_a_target_of_another_name_is_refused_before_anything_is_read(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"a file that ends in \.keras"):
+    with pytest.raises(UsageError, match=r"must end in \.keras"):
         grow_file(tmp_path / "none.keras", "EfficientNetV2M", tmp_path / "grown.h5", seed=0)
 
 
