@@ -89,7 +89,6 @@ def prepare(
     they are not healthy.
     """
     from braintumor.bench.data.manifest import SPLITS, TEST_SUPPORTS, read_manifest
-    from braintumor.files import atomic_text
     from braintumor.training.data import prepare as room
     from braintumor.training.data.dataset import save_dataset
 
@@ -105,8 +104,7 @@ def prepare(
         found = room.prepare(folder, rows, tick=tick)
     parts = found.parts | (_tumours(tumour_only, tumour_parts) if tumour_only else {})
     if findings:
-        with atomic_text(findings) as stream:
-            json.dump(found.to_json(), stream, indent=1, ensure_ascii=False)
+        _write_json(findings, found.to_json())
     for line in found.findings():
         click.echo(line, err=True)
     for split in SPLITS:

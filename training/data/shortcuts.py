@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from braintumor.bench.metrics.classification import HEALTHY
 from braintumor.bench.metrics.intervals import Share
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import UsageError
 from braintumor.models.labels import canonical_label
 from braintumor.optional import require
-from braintumor.runtime.image.decode import SUFFIXES, read_grey
+from braintumor.training.data.slices import read_slices
 
 __all__ = [
-    "HEALTHY",
     "Cue",
     "Cues",
     "ShortcutAudit",
@@ -35,9 +35,6 @@ __all__ = [
     "pixel_cues",
     "read_folder",
 ]
-
-HEALTHY: Final = "healthy"
-"""The class that the others are told from; "notumor" and the like go by this name."""
 
 _FOLDS: Final = 5
 _TREES: Final = 60
@@ -155,20 +152,12 @@ def read_folder(folder: Path, *, tick: Callable[[], None] = lambda: None) -> tup
     Returns:
         The cues, the class of each image, and the files that are not images, with the reason.
     """
-    rows: list[dict[str, tuple[float, ...]]] = []
-    names, labels, unreadable = [], [], []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        try:
-            pixels = read_grey(path).pixels
-            rows.append(file_cues(path) | pixel_cues(pixels))
-        except InputError as error:
-            unreadable.append(str(error))
-        else:
-            names.append(path.name)
-            labels.append(canonical_label(path.parent.name))
-        tick()
+    rows, names, labels = [], [], []
+    unreadable: list[str] = []
+    for path, pixels in read_slices(folder, unreadable, tick):
+        rows.append(file_cues(path) | pixel_cues(pixels))
+        names.append(path.name)
+        labels.append(canonical_label(path.parent.name))
     return columns(rows, names), labels, unreadable
 
 

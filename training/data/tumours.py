@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.data.manifest import TUMOUR_SPLITS, Split
-from braintumor.errors import InputError, UsageError
-from braintumor.runtime.image.decode import SUFFIXES, read_grey
-from braintumor.runtime.image.head import padded_to_square
-from braintumor.runtime.image.resize import resize
+from braintumor.errors import UsageError
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.hashing import distances, phash
 from braintumor.training.data.prepare import PREPARED_SIZE
+from braintumor.training.data.slices import read_slices, squared
 from braintumor.training.data.targets import ANY_TUMOUR
 
 __all__ = ["Tumours", "read_parts", "read_tumours"]
@@ -74,18 +72,8 @@ def read_tumours(
     Raises:
         UsageError: No image, a name that `known` lacks, or a part without images.
     """
-    images: dict[str, NDArray[np.uint8]] = {}
-    unreadable = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        try:
-            pixels = padded_to_square(read_grey(path).pixels)
-        except InputError as error:
-            unreadable.append(str(error))
-        else:
-            images[path.name] = resize(pixels, PREPARED_SIZE, PREPARED_SIZE)
-        tick()
+    unreadable: list[str] = []
+    images = {path.name: squared(pixels) for path, pixels in read_slices(folder, unreadable, tick)}
     if not images:
         raise UsageError(f"{folder} has no image that can be read", "name a folder of slices with a tumour")
     parts = dict(known) if known is not None else _split(images)

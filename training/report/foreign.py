@@ -1,6 +1,6 @@
 """How models do on collections that they were not made from: tumours found, healthy slices kept."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.metrics.intervals import Share
-from braintumor.errors import InputError, UsageError
+from braintumor.errors import UsageError
 from braintumor.models.labels import CLASSES, canonical_label
-from braintumor.runtime.image.decode import SUFFIXES, read_grey
-from braintumor.runtime.image.head import padded_to_square
-from braintumor.runtime.image.resize import resize
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.predictions import Answers
-from braintumor.training.data.prepare import PREPARED_SIZE
+from braintumor.training.data.slices import read_slices, squared
 from braintumor.training.data.targets import ANY_TUMOUR, HEALTHY
 from braintumor.training.keras_io import answers_to, crop_of, load_keras_file
 from braintumor.training.report.vote import Vote, soft_vote
@@ -62,20 +59,13 @@ def read_collection(folder: Path, *, tick: Callable[[], None] = lambda: None) ->
     Raises:
         UsageError: No image can be read.
     """
-    images: list[NDArray[np.uint8]] = []
-    labels, names, unreadable = [], [], []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        try:
-            pixels = padded_to_square(read_grey(path).pixels)
-        except InputError as error:
-            unreadable.append(str(error))
-        else:
-            images.append(resize(pixels, PREPARED_SIZE, PREPARED_SIZE))
-            names.append(path.relative_to(folder).as_posix())
-            labels.append(HEALTHY if _is_healthy(path.relative_to(folder)) else ANY_TUMOUR)
-        tick()
+    images, labels, names = [], [], []
+    unreadable: list[str] = []
+    for path, pixels in read_slices(folder, unreadable, tick):
+        place = path.relative_to(folder)
+        images.append(squared(pixels))
+        names.append(place.as_posix())
+        labels.append(HEALTHY if _is_healthy(place) else ANY_TUMOUR)
     if not images:
         raise UsageError(f"{folder} has no image that can be read; name a folder of slices")
     data = Dataset(np.stack(images), np.array(labels, np.int64), tuple(names))
@@ -114,5 +104,5 @@ def _figures(answers: Answers) -> ForeignFigures:
     return ForeignFigures(sensitivity=_share(~healthy[sick]), specificity=_share(healthy[~sick]))
 
 
-def _share(right: Sequence[bool] | NDArray[np.bool_]) -> Share | None:
-    return Share.of(int(np.sum(right)), len(right)) if len(right) else None
+def _share(right: NDArray[np.bool_]) -> Share | None:
+    return Share.of(int(right.sum()), len(right)) if len(right) else None
