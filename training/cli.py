@@ -42,6 +42,8 @@ _TRAIN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True
     ),
     click.option("--initial", help="A .keras file to start from, or imagenet (needs a network once)."),
+    click.option("--teacher", "teachers", multiple=True, help="A .keras file to learn from too; can be given again."),
+    click.option("--distillation", default=_D.distillation, show_default=True, help="Teachers' part of a target."),
     click.option("--seed", default=_D.seed, show_default=True, help="Random seed."),
     click.option("--rotation", default=_D.augmentation.rotation_deg, show_default=True, help="Degrees."),
     click.option("--zoom", default=_D.augmentation.zoom, show_default=True, help="Relative change of size."),
@@ -126,7 +128,8 @@ def recipe_from_options(model: str, options: dict[str, Any]) -> Recipe:
         sizes = tuple(int(part) for part in options["size"].split(","))
     except ValueError:
         raise click.UsageError(f"--size {options['size']!r} is not a list of pixels such as 96,128") from None
-    same = ("epochs", "minutes", "batch_size", "weight_decay", "dropout", "label_smoothing", "ema", "patience")
+    same: tuple[str, ...] = ("epochs", "minutes", "batch_size", "weight_decay", "dropout", "label_smoothing", "ema")
+    same += ("patience", "teachers", "distillation")
     values = {name: options[name] for name in (*same, "precision", "initial", "seed", "crop", "batchnorm_momentum")}
     augmentation = Augmentation(
         rotation_deg=options["rotation"],

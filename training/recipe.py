@@ -76,6 +76,8 @@ class Recipe:
         precision: See `Precision`.
         crop: What is cut off before an image is resized, see `braintumor.runtime.image.head`.
         initial: Path of a `.keras` file or "imagenet" to start from; None for random weights.
+        teachers: Paths of `.keras` files whose mean probabilities soften the targets; none for no distillation.
+        distillation: Part of a target that the teachers give, 0 to 1.
         augmentation: Random changes of the training images.
     """
 
@@ -98,6 +100,8 @@ class Recipe:
     precision: Precision = "auto"
     crop: Crop = "head"
     initial: str | None = None
+    teachers: tuple[str, ...] = ()
+    distillation: float = 0.5
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -109,6 +113,8 @@ class Recipe:
             raise UsageError(f"`minutes` must be > 0, got {self.minutes}")
         if self.precision not in get_args(Precision):
             raise UsageError(f"precision {self.precision!r}; allowed are {', '.join(get_args(Precision))}")
+        if not 0 <= self.distillation <= 1:
+            raise UsageError(f"`distillation` must be 0 to 1, got {self.distillation}")
         if self.crop not in CROPS:
             raise UsageError(f"crop {self.crop!r}; allowed are {', '.join(CROPS)}")
         _check_ranges(self)
@@ -124,7 +130,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data for `run.json`."""
-        return asdict(self) | {"sizes": list(self.sizes)}
+        return asdict(self) | {"sizes": list(self.sizes), "teachers": list(self.teachers)}
 
 
 def _check_ranges(recipe: Recipe) -> None:
@@ -146,5 +152,6 @@ def recipe_from_json(data: dict[str, Any]) -> Recipe:
     known = {item.name for item in fields(Recipe)}
     values = {name: value for name, value in data.items() if name in known}
     values["sizes"] = tuple(values["sizes"])
+    values["teachers"] = tuple(values.get("teachers", ()))
     values["augmentation"] = Augmentation(**values["augmentation"])
     return Recipe(**values)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from braintumor.training.fit import learner
+from braintumor.training.fit import distill, learner
 
 HERE = Path(__file__).parent
 
@@ -35,6 +35,7 @@ def parts(small: ModuleType) -> Any:
 def small_network(small: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every backbone becomes a CNN of three layers; BatchNorm, Dropout and the loss are the real ones."""
     monkeypatch.setattr(learner, "build_classifier", small.build)
+    monkeypatch.setattr(distill, "build_classifier", small.build)
 
 
 @pytest.fixture(scope="session")

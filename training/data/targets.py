@@ -14,6 +14,7 @@ __all__ = [
     "allowed_accuracy",
     "allowed_cross_entropy",
     "label_losses",
+    "names_one_class",
     "target_rows",
 ]
 
@@ -40,6 +41,12 @@ def target_rows(labels: NDArray[np.int64], smoothing: float) -> NDArray[np.float
     any_tumour[0, HEALTHY] = 0
     rows: NDArray[np.float32] = np.concatenate([known, any_tumour]).astype(np.float32)[labels]
     return rows
+
+
+def names_one_class(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether a target row names one class, bool [n]; False for a tumour of unknown type."""
+    single: NDArray[np.bool_] = rows.sum(axis=-1) <= _SEVERAL
+    return single
 
 
 def allowed_cross_entropy(keras: Any) -> Any:

@@ -12,6 +12,7 @@ from braintumor.models.build import build_classifier
 from braintumor.models.catalog import model_spec
 from braintumor.training.data.data_loader import Batch
 from braintumor.training.data.targets import allowed_accuracy, allowed_cross_entropy
+from braintumor.training.fit.distill import Teachers
 from braintumor.training.fit.fused import fuse
 from braintumor.training.fit.precision import compute_policy, jit_setting
 from braintumor.training.keras_io import load_keras_file
@@ -64,11 +65,15 @@ class Learner:
             jit_compile=jit_setting(keras),
         )
         self.optimizer.build(self.model.trainable_variables)
+        self._teachers = (
+            Teachers(recipe.teachers, size, recipe.crop, recipe.distillation) if recipe.teachers else None
+        )
 
     def step(self, batch: Batch, learning_rate: float) -> StepResult:
         """One gradient step."""
         self.optimizer.learning_rate.assign(learning_rate)
-        logs = self.model.train_on_batch(batch.images, batch.targets, batch.sample_weights, return_dict=True)
+        targets = self._teachers.soften(batch.images, batch.targets) if self._teachers else batch.targets
+        logs = self.model.train_on_batch(batch.images, targets, batch.sample_weights, return_dict=True)
         return StepResult(loss=float(logs["loss"]), accuracy=float(logs["accuracy"]))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

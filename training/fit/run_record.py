@@ -51,8 +51,9 @@ def claim(folder: RunFolder, recipe: Recipe) -> None:
     """
     record = read_record(folder.path)
     if record:
-        begun = record["recipe"]
         wanted = json.loads(json.dumps(recipe.to_json()))
+        # Runs of earlier versions had no teachers.
+        begun = {"teachers": [], "distillation": wanted["distillation"], **record["recipe"]}
         other = [name for name in wanted if begun.get(name) != wanted[name]]
         if other:
             told = "; ".join(f"{name} {begun.get(name)} there, {wanted[name]} now" for name in other)
