@@ -1,31 +1,19 @@
-"""What all tests share: a cache of their own, small Keras models, the real images where they are."""
+"""Fixtures that tests of more than one folder use: a cache of their own, small Keras models, the real images."""
 
-import csv
-import hashlib
-import json
 import os
 import signal
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
-from braintumor.bench.data.phantoms import phantoms
+from braintumor.cache import CACHE_VARIABLE
 from braintumor.models.catalog import ENSEMBLE
-from braintumor.models.labels import CLASSES
 from braintumor.runtime.engines.signal_stack import signal_stack_kept
-from braintumor.runtime.image.decode import DECODE_VERSION
-
-ROOT = Path(__file__).resolve().parents[1]
-SHARED_DATA = ROOT.parent / "shared" / "data"
-PRETRAINED = ROOT / "models" / "pretrained"
-
-GREY_LEVELS = (30, 90, 150, 210)
+from tests.support.images import extract_split, write_grey_levels, write_phantoms
+from tests.support.keras_models import grey_level_classifier, small_classifier
+from tests.support.paths import PRETRAINED
 
 # Programs that a shell starts in the background ignore Ctrl-C, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,10 +31,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BRAINTUMOR_CACHE", str(folder))
+        patch.setenv(CACHE_VARIABLE, str(folder))
         patch.delenv("BRAINTUMOR_DATA", raising=False)
         patch.delenv("BRAINTUMOR_BUNDLE", raising=False)
         yield folder
+
+
+@pytest.fixture
+def own_cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for one test."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture(autouse=True)
@@ -71,69 +66,7 @@ def shipped_models() -> list[Path]:
 @pytest.fixture(scope="session")
 def test_split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 703 real test images, as <class>/<file>; skips where the data is not."""
-    return _extract_split(tmp_path_factory, "test")
-
-
-@pytest.fixture(scope="session")
-def val_split(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The 702 real validation images, as <class>/<file>; skips where the data is not."""
-    return _extract_split(tmp_path_factory, "val")
-
-
-def _extract_split(factory: pytest.TempPathFactory, split: str) -> Path:
-    archive, manifest = SHARED_DATA / "brain-mri-224.zip", SHARED_DATA / "manifest.csv"
-    if not archive.is_file():
-        pytest.skip(f"the real images are not at {SHARED_DATA}")
-    folder = factory.mktemp(split)
-    with manifest.open(newline="") as stream, zipfile.ZipFile(archive) as images:
-        for row in csv.DictReader(stream):
-            if row["split"] == split:
-                target = folder / row["file"]
-                target.parent.mkdir(exist_ok=True)
-                target.write_bytes(images.read(f"brain-mri-224/{row['file']}"))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def forged() -> Callable[..., Path]:
-    """Writes a bundle of ONNX files (name → bytes), with fitting hashes, as a forger would."""
-
-    def write(folder: Path, models: Mapping[str, bytes], *, side: int, weights: Sequence[float]) -> Path:
-        members = []
-        for (name, raw), weight in zip(models.items(), weights, strict=True):
-            path = folder / name / "model.onnx"
-            path.parent.mkdir(parents=True)
-            path.write_bytes(raw)
-            members.append(
-                {
-                    "name": name,
-                    "weight": weight,
-                    "height": side,
-                    "width": side,
-                    "resize": "antialias",
-                    "precision": "fp32",
-                    "file": f"{name}/model.onnx",
-                    "sha256": hashlib.sha256(raw).hexdigest(),
-                    "size_bytes": len(raw),
-                    "source": {},
-                    "opset": 18,
-                    "tools": {},
-                    "parity": {},
-                }
-            )
-        manifest = {
-            "schema": "braintumor.bundle/1",
-            "name": folder.name,
-            "classes": list(CLASSES),
-            "decode_version": DECODE_VERSION,
-            "fusion": "soft-vote",
-            "members": members,
-            "command": "by hand",
-        }
-        (folder / "bundle.json").write_text(json.dumps(manifest))
-        return folder
-
-    return write
+    return extract_split(tmp_path_factory.mktemp("test"), "test")
 
 
 @pytest.fixture(scope="session")
@@ -141,11 +74,7 @@ def phantom_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., lis
     """Writes phantoms as PNG files: so many, of this height and width."""
 
     def write(count: int, height: int, width: int, *, seed: int) -> list[Path]:
-        folder = tmp_path_factory.mktemp("scans")
-        paths = [folder / f"scan{index:02}.png" for index in range(count)]
-        for path, pixels in zip(paths, phantoms(count, height, width, seed=seed), strict=True):
-            Image.fromarray(pixels).save(path)
-        return paths
+        return write_phantoms(tmp_path_factory.mktemp("scans"), count, height, width, seed=seed)
 
     return write
 
@@ -173,90 +102,20 @@ def small_keras(tmp_path_factory: pytest.TempPathFactory) -> KerasFactory:
         if key not in made:
             path = folder / str(len(made)) / f"{name}.keras"
             path.parent.mkdir(exist_ok=True)
-            _small_classifier(size, channels, scaling, head, classes, seed).save(path)
+            small_classifier(size, channels, scaling, head, classes, seed).save(path)
             made[key] = path
         return made[key]
 
     return make
 
 
-def _small_classifier(
-    size: tuple[int | None, int | None], channels: int, scaling: bool, head: str, classes: int, seed: int
-) -> Any:
-    """Convolution + BatchNorm + SiLU, a squeeze-excite block, a pre-activation BatchNorm as in DenseNet, a head."""
-    import keras
-
-    layers = keras.layers
-    keras.utils.set_random_seed(seed)
-    image = keras.Input((*size, channels), name="image")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0)(image) if scaling else image
-    if channels == 1:
-        x = layers.Concatenate()([x, x, x])
-    x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(x)
-    x = layers.Activation("swish")(layers.BatchNormalization()(x))
-    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
-    x = layers.Activation("swish")(layers.BatchNormalization()(x))
-    squeezed = layers.Reshape((1, 1, 16))(layers.GlobalAveragePooling2D()(x))
-    squeezed = layers.Conv2D(4, 1, activation="swish")(squeezed)
-    x = layers.Multiply()([x, layers.Conv2D(16, 1, activation="sigmoid")(squeezed)])
-    dense = layers.Conv2D(16, 3, padding="same")(layers.Activation("relu")(layers.BatchNormalization()(x)))
-    x = layers.Concatenate()([x, dense])
-    x = layers.GlobalAveragePooling2D()(layers.Activation("relu")(layers.BatchNormalization()(x)))
-    activation = None if head == "logits" else head
-    model = keras.Model(image, layers.Dense(classes, activation=activation, name="answer")(x), name="small")
-    _decide(model, seed, scaling)
-    return model
-
-
-def _decide(model: Any, seed: int, scaling: bool) -> None:
-    """Give BatchNorms trained-looking statistics and the head enough contrast to tell phantoms apart."""
-    import keras
-
-    rng = np.random.default_rng(seed)
-    size = tuple(side or 32 for side in model.inputs[0].shape[1:3])
-    images = np.repeat(phantoms(64, *size)[..., np.newaxis], model.inputs[0].shape[-1], axis=-1).astype(np.float32)
-    seen = images if scaling else images / 127.5 - 1
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for layer in norms:
-        shape = layer.gamma.shape
-        layer.momentum = 0.0
-        layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
-        layer.beta.assign(rng.normal(0, 0.3, shape))
-    # With momentum 0 a pass in training mode leaves the phantoms' own statistics behind. A network whose layers
-    # shrink the signal would need a huge head, which makes rounding errors visible that no trained network shows.
-    model(seen, training=True)
-    for layer in norms:
-        layer.momentum = 0.99
-    features = keras.Model(model.input, model.layers[-2].output)(seen)
-    spread: NDArray[np.float32] = np.asarray(features)
-    # Along the features' main directions, for the same reason.
-    directions = np.linalg.svd(spread - spread.mean(axis=0), full_matrices=False)[2]
-    kernel = directions[:4].T @ rng.normal(size=(4, model.outputs[0].shape[-1]))
-    logits = spread @ kernel
-    kernel *= 3.0 / logits.std(axis=0)
-    bias = -(spread @ kernel).mean(axis=0)
-    model.get_layer("answer").set_weights([kernel, bias])
-
-
 @pytest.fixture(scope="session")
 def grey_level_keras(tmp_path_factory: pytest.TempPathFactory) -> KerasFactory:
     """Builds classifiers of x/255 that tell images by their mean: that of output i is nearest to level i."""
 
-    def make(*, levels: Sequence[int] = GREY_LEVELS, head: str = "softmax", channels: int = 3) -> Path:
-        import keras
-
-        layers = keras.layers
-        image = keras.Input((32, 32, channels))
-        answer = layers.Dense(len(levels), activation=None if head == "logits" else head)
-        model = keras.Model(image, answer(layers.GlobalAveragePooling2D()(image)))
-        # The nearest level wins: -s (x - k)^2 without what all have, which would only cost digits.
-        near = np.array(levels) / 255
-        sharpness = 2.5 / (near[1] - near[0]) ** 2
-        kernel, bias = 2 * sharpness * near, -sharpness * near**2
-        kernel = np.repeat(((kernel - kernel.mean()) / channels)[np.newaxis], channels, 0)
-        answer.set_weights([kernel.astype(np.float32), (bias - bias.mean()).astype(np.float32)])
+    def make(**options: Any) -> Path:
         path = tmp_path_factory.mktemp("grey") / "grey.keras"
-        model.save(path)
+        grey_level_classifier(**options).save(path)
         return path
 
     return make
@@ -266,14 +125,7 @@ def grey_level_keras(tmp_path_factory: pytest.TempPathFactory) -> KerasFactory:
 def grey_level_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Writes noisy images of these folders' mean grey levels, in their order, as <folder>/<number>.png."""
 
-    def write(names: Sequence[str], *, count: int = 3, levels: Sequence[int] = GREY_LEVELS) -> Path:
-        folder = tmp_path_factory.mktemp("levels")
-        rng = np.random.default_rng(0)
-        for name, level in zip(names, levels, strict=True):
-            (folder / name).mkdir()
-            for index in range(count):
-                pixels = np.clip(rng.normal(level, 12, (32, 32)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / name / f"{index:03}.png")
-        return folder
+    def write(names: Any, *, count: int = 3, **options: Any) -> Path:
+        return write_grey_levels(tmp_path_factory.mktemp("levels"), names, count=count, **options)
 
     return write

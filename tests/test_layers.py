@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.paths import ROOT
+
 FOLDERS = ("bench", "export", "models", "runtime", "training")
 
 # Module to plant → what it imports, and a part of the name of the one contract that this breaks.

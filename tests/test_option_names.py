@@ -2,11 +2,10 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.paths import ROOT
 
 _FOLDERS = ("braintumor", "models", "runtime", "export", "training")
 _LIBRARY_OF_BENCH = ("bench/data", "bench/metrics", "bench/latency/runners")

@@ -3,14 +3,13 @@
 import ast
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 
 import braintumor
 from braintumor import errors
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("braintumor", "bench", "export", "models", "runtime", "training")
 MODULES = sorted(path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 

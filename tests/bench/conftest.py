@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from braintumor.bench.data.phantoms import phantoms
-from braintumor.export.member import MemberOptions, VerificationImages
-from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export.member import MemberOptions
 from braintumor.models.labels import CLASSES
+from tests.support.bundles import export_members
+from tests.support.images import write_phantom_classes
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +29,10 @@ def small_bundle(small_sources: tuple[Path, Path], tmp_path_factory: pytest.Temp
         MemberOptions(foreign, "foreign", 2.0, CLASSES[::-1], preprocess="tf"),
     )
     folder = tmp_path_factory.mktemp("bundles") / "small"
-    images = VerificationImages((), 64)
-    return export_bundle(ExportOptions(members, "fp32", folder, "small", images, "bt-export")).folder
+    return export_members(folder, members)
 
 
 @pytest.fixture(scope="session")
 def phantom_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three phantoms a class, as <class>/<file>.png."""
-    folder = tmp_path_factory.mktemp("classes")
-    for index, pixels in enumerate(phantoms(3 * len(CLASSES), 96, 80, seed=3)):
-        path = folder / CLASSES[index % len(CLASSES)] / f"{index:02}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    return folder
+    return write_phantom_classes(tmp_path_factory.mktemp("classes"), 3)

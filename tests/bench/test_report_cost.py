@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 from braintumor.bench.cli import main
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.models.labels import CLASSES
+from tests.support.paths import BIN
 
 IMAGES = 704
 ENGINE = "onnxruntime-cpu"
@@ -34,12 +34,11 @@ def test_a_report_takes_at_most_a_tenth_more_than_its_inferences(
     shipped_model: Path, many: Path, tmp_path: Path
 ) -> None:
     """The whole process, its start and the loading of Keras included; the promise holds for three members as well."""
-    commands = Path(sys.executable).parent
     bundle = tmp_path / "fp32"
-    subprocess.run([commands / "bt-export", shipped_model, "--precision", "fp32", "--bundle", bundle], check=True)
+    subprocess.run([BIN / "bt-export", shipped_model, "--precision", "fp32", "--bundle", bundle], check=True)
     options = ("--data", many, "--models", shipped_model.parent, "--engine", ENGINE, "--batch", "32")
     start = time.perf_counter()
-    done = subprocess.run([commands / "bt-bench", "report", bundle, *options, "--out", tmp_path], check=False)
+    done = subprocess.run([BIN / "bt-bench", "report", bundle, *options, "--out", tmp_path], check=False)
     wall_s = time.perf_counter() - start
     assert done.returncode in {0, 3}
     told = json.loads((tmp_path / "report.json").read_bytes())

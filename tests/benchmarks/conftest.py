@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from braintumor.bench.metrics.ratio import Ratio, paired_ratio
 from braintumor.bench.metrics.timing import timed_ms
 from braintumor.runtime.ensemble import Ensemble
+from tests.support.bundles import forge_bundle
 
 SIDE_PX = 96
 _WIDE = (32, 64, 128)
@@ -20,10 +21,10 @@ _PADDING_BYTES = 24 << 20
 
 
 @pytest.fixture(scope="session")
-def bundle(forged: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two members, each as large as a shipped one (so that reading and hashing it is real work)."""
     models = {name: network(seed=index).SerializeToString() for index, name in enumerate(("a", "b"))}
-    return forged(tmp_path_factory.mktemp("bundles") / "fast", models, side=SIDE_PX, weights=(1.0, 2.0))
+    return forge_bundle(tmp_path_factory.mktemp("bundles") / "fast", models, side=SIDE_PX, weights=(1.0, 2.0))
 
 
 def network(*, seed: int) -> onnx.ModelProto:

@@ -4,19 +4,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from braintumor.bench.data.phantoms import phantoms
 from braintumor.models.labels import CLASSES
+from tests.support.images import write_phantom_classes
+from tests.support.paths import BIN, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 _BLOCK = re.compile(
@@ -58,10 +55,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, shipped_model: Path, own
     shutil.copy(ROOT / "examples" / "scan.png", folder / "scan.png")
     shutil.copy(shipped_model, folder / "mine.keras")
     shutil.copy(shipped_model.with_suffix(".answers.json"), folder / "mine.answers.json")
-    for index, pixels in enumerate(phantoms(4 * len(CLASSES), 96, 80, seed=3)):
-        path = folder / "images" / CLASSES[index % len(CLASSES)] / f"{index:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
+    write_phantom_classes(folder / "images", 4)
     shutil.copytree(folder / "images" / CLASSES[0], folder / "scans")
     export(folder, shipped_model, "fp32", own_cache)
     return folder

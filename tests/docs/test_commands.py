@@ -14,7 +14,9 @@ from pathlib import Path
 import click
 import pytest
 
-from .conftest import PAGES, ROOT, Block, blocks
+from tests.support.paths import ROOT
+
+from .conftest import PAGES, Block, blocks
 
 # Programs of others that the pages may use.
 OTHERS = frozenset({"cp", "eval", "find", "git", "python", "python3", "source"})

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import braintumor
+from tests.support.paths import ROOT
 
-from .conftest import PAGES, ROOT
+from .conftest import PAGES
 
 FOLDERS = "bench|braintumor|docs|examples|export|models|notebooks|runtime|tests|training"
 NAMED = re.compile(rf"`((?:{FOLDERS})/[\w/.]+)`")

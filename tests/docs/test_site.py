@@ -16,8 +16,7 @@ import pytest
 import braintumor
 from braintumor import errors
 from braintumor.models.labels import CLASSES
-
-from .conftest import BIN, ROOT
+from tests.support.paths import BIN, ROOT
 
 # Attributes by which a page makes a browser load something by itself; a link to click is not one.
 LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}

@@ -20,8 +20,7 @@ from braintumor.export.graph.quantization_plan import (
     write_plan,
 )
 from braintumor.export.graph.structure import Structure, network_structure
-
-PRETRAINED = Path(__file__).resolve().parents[2] / "models" / "pretrained"
+from tests.support.paths import PRETRAINED
 
 PLAN = QuantisationPlan(
     source_sha256="ab" * 32,

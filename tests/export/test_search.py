@@ -9,7 +9,6 @@ import onnx
 import pytest
 
 from braintumor.bench.data.phantoms import phantoms
-from braintumor.cache import CACHE_VARIABLE
 from braintumor.export.graph.groups import node_groups
 from braintumor.export.graph.qdq import quantized, weighted_nodes
 from braintumor.export.graph.session import answers
@@ -43,12 +42,6 @@ def subjects(small_keras: Callable[..., Path]) -> list[Subject]:
 def labels(subjects: list[Subject]) -> Any:
     """What the FP32 vote says, so that every flip is an error."""
     return vote(subjects, [onnx.load(str(subject.model)) for subject in subjects]).argmax(axis=1)
-
-
-@pytest.fixture
-def own_cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture

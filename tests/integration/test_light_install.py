@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from braintumor.runtime.bundle.load import load_bundle
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SCAN = ROOT / "examples" / "scan.png"
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
+from tests.support.paths import BIN, ROOT
 
 # Read by every Python that the commands start: tells of itself, and of each attempt to reach another machine.
 WATCH = """

@@ -1,16 +1,13 @@
 """The promises about start-up and memory, as ratios within one run."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from braintumor.bench.perf.memory import measure_growth
 from braintumor.bench.perf.startup import compare_startup
-
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
+from tests.support.paths import BIN, ROOT
 
 
 @pytest.fixture(scope="module")

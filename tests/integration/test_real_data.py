@@ -11,6 +11,7 @@ import pytest
 
 from braintumor.bench.metrics.parity import parity
 from braintumor.models.labels import CLASSES
+from tests.support.paths import BIN
 
 SUPPORTS = {"glioma": 158, "healthy": 199, "meningioma": 183, "pituitary": 163}
 
@@ -61,15 +62,15 @@ def test_bt_infer_decides_what_keras_decides_on_the_703(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BRAINTUMOR_DATA", str(files[0].parents[1]))
-    bin_folder, bundle = Path(sys.executable).parent, tmp_path / precision
-    export = [bin_folder / "bt-export", "--precision", precision, "--bundle", bundle]
+    bundle = tmp_path / precision
+    export = [BIN / "bt-export", "--precision", precision, "--bundle", bundle]
     subprocess.run(export, check=True, capture_output=True, cwd=tmp_path)
     members = json.loads((bundle / "bundle.json").read_bytes())["members"]
     assert [member["source"]["file"] for member in members] == [path.name for path in shipped_models]
     assert {member["parity"]["images"] for member in members} == {"real"}
 
     output = tmp_path / "answers.csv"
-    infer = [bin_folder / "bt-infer", files[0].parents[1], "--bundle", bundle, "--output", output]
+    infer = [BIN / "bt-infer", files[0].parents[1], "--bundle", bundle, "--output", output]
     subprocess.run(infer, check=True, capture_output=True)
     with output.open(newline="") as stream:
         rows = {row["path"]: row for row in csv.DictReader(stream)}

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import SCAN
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes by signal")
 
-SCAN = Path(__file__).resolve().parents[2] / "examples" / "scan.png"
 
 # Prints each step and, at the first, waits until there is a file of a name, if one is given.
 SCRIPT = """

@@ -12,13 +12,12 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from braintumor.cache import CACHE_VARIABLE
-from braintumor.export.member import MemberOptions, VerificationImages
-from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export.member import MemberOptions
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Member, load_bundle
 from braintumor.runtime.engines.base import Engine
 from braintumor.runtime.engines.registry import engine_factory
+from tests.support.bundles import export_members, forge_bundle
 
 IMAGES = 12
 
@@ -35,9 +34,7 @@ def exported(
             MemberOptions(small_keras(m, size=shapes[m][0], seed=shapes[m][1]), m, weight, CLASSES)
             for m, weight in weights.items()
         )
-        folder = tmp_path_factory.mktemp("bundles") / name
-        options = ExportOptions(members, precision, folder, name, VerificationImages((), 64), "bt-export a.keras")
-        return export_bundle(options).folder
+        return export_members(tmp_path_factory.mktemp("bundles") / name, members, precision)
 
     return make
 
@@ -75,12 +72,6 @@ def gpu_engine() -> Callable[..., Iterator[tuple[Member, Engine]]]:
                 yield member, engine
 
     return loaded
-
-
-@pytest.fixture
-def own_cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -135,7 +126,7 @@ Handmade = Callable[..., Path]
 
 
 @pytest.fixture
-def handmade(forged: Callable[..., Path], tmp_path: Path) -> Handmade:
+def handmade(tmp_path: Path) -> Handmade:
     """Writes a bundle of the given ONNX models with fitting hashes, as a forger would."""
 
     def make(*models: onnx.ModelProto | bytes, name: str = "handmade", weights: tuple[float, ...] = ()) -> Path:
@@ -143,7 +134,7 @@ def handmade(forged: Callable[..., Path], tmp_path: Path) -> Handmade:
             f"m{index}": model if isinstance(model, bytes) else model.SerializeToString()
             for index, model in enumerate(models)
         }
-        return forged(tmp_path / name, raw, side=16, weights=weights or (1.0,) * len(models))
+        return forge_bundle(tmp_path / name, raw, side=16, weights=weights or (1.0,) * len(models))
 
     return make
 

@@ -24,8 +24,8 @@ from braintumor.runtime.doctor.libraries import ENGINE_LIBRARIES, LibraryFinding
 from braintumor.runtime.doctor.worker import PROBE_MODEL
 from braintumor.runtime.engines.registry import ENGINES
 from braintumor.system.summary import Gpu, Nvidia, nvidia
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = ("-P", "-c", "from braintumor.runtime.doctor.cli import main; main()")
 LIMIT_S = 120.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts and links")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
 from braintumor.runtime.image.decode import read_grey
+from tests.support.paths import SCAN
 
 LEVELS = np.random.default_rng(7).integers(0, 256, (24, 20), dtype=np.uint8)
 GREY = Image.fromarray(LEVELS)
@@ -242,13 +243,12 @@ def test_importing_and_reading_a_png_loads_no_other_decoder() -> None:
         "read_grey(sys.argv[1])\n"
         "print(sorted(m for m in sys.modules if m.endswith('ImagePlugin') or m in ('tensorflow', 'scipy')))"
     )
-    scan = Path(__file__).parents[2] / "examples" / "scan.png"
-    run = subprocess.run([sys.executable, "-c", script, scan], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", script, SCAN], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == str([PngImagePlugin.__name__])
 
 
 def test_the_example_scan() -> None:
-    found = read_grey(Path(__file__).parents[2] / "examples" / "scan.png")
+    found = read_grey(SCAN)
     assert (found.pixels.shape, found.format, found.bits, found.frames) == ((256, 256), "PNG", 8, 1)
     assert found.pixels[128].max() > 200
     assert not found.pixels[:8].any()

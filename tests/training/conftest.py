@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from braintumor.training.fit import distill, learner
+from tests.support.images import real_images
 
 HERE = Path(__file__).parent
 
@@ -41,8 +42,4 @@ def small_network(small: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def shared_zip() -> Path:
     """The archive of the real images; skips where it is not."""
-    root = HERE.parents[1]
-    path = root.parent / "shared" / "data" / "brain-mri-224.zip"
-    if not path.exists():
-        pytest.skip("the real images are not here")
-    return path
+    return real_images()

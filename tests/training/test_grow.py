@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from braintumor.errors import ModelError, UsageError
 from braintumor.training.cli import main
 from braintumor.training.fit.net2net import grow, grow_file
+from tests.support.paths import PRETRAINED
 
 SIZE = 48
 
@@ -92,7 +93,7 @@ def test_a_target_of_another_name_is_refused_before_anything_is_read(tmp_path: P
 
 @pytest.mark.slow
 def test_the_command_writes_a_file_that_training_can_begin_with(tmp_path: Path):
-    shipped = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "EfficientNetV2S.keras"
+    shipped = PRETRAINED / "EfficientNetV2S.keras"
     target = tmp_path / "EfficientNetV2M.keras"
     done = CliRunner().invoke(main, ["grow", str(shipped), "--into", "EfficientNetV2M", "--to", str(target)])
     assert done.exit_code == 0, done.output

@@ -11,9 +11,8 @@ import pytest
 
 from braintumor.bench.data.recorded import answers_path
 from braintumor.export.graph.quantization_plan import plan_beside
+from tests.support.paths import PRETRAINED, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-PRETRAINED = ROOT / "models" / "pretrained"
 SHIPPED = sorted(PRETRAINED.glob("*.keras"))
 
 

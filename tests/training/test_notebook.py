@@ -16,8 +16,9 @@ from braintumor.models.labels import CLASSES
 from braintumor.training.data.dataset import Dataset, save_dataset
 from braintumor.training.data.hashing import phash
 from braintumor.training.data.predictions import predictions_csv
+from tests.support.paths import ROOT
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "Brain_Tumor_Ensemble.ipynb"
+NOTEBOOK = ROOT / "notebooks" / "Brain_Tumor_Ensemble.ipynb"
 
 _EXECUTE = """
 import sys, nbformat, nbclient

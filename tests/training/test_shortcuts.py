@@ -12,9 +12,10 @@ from PIL import Image
 from braintumor.errors import UsageError
 from braintumor.training.data.cli import main
 from braintumor.training.data.shortcuts import audit_shortcuts, file_cues, name_pattern, pixel_cues, read_folder
+from tests.support.paths import SHARED_DATA
 
 COUNT = 12
-ORIGINAL_FILES = Path(__file__).resolve().parents[3] / "shared" / "data" / "original-files.csv"
+ORIGINAL_FILES = SHARED_DATA / "original-files.csv"
 
 
 @pytest.fixture

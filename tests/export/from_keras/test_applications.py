@@ -6,15 +6,15 @@ The table of docs/keras-applications.md is written with BRAINTUMOR_UPDATE_TABLES
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from braintumor.export.from_keras import Core
+from tests.support.paths import ROOT
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "keras-applications.md"
+DOCUMENT = ROOT / "docs" / "keras-applications.md"
 SIZES = (64, 224) if os.environ.get("BRAINTUMOR_UPDATE_TABLES") else (64,)
 
 FAMILIES = (

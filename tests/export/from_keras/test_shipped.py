@@ -14,10 +14,9 @@ import onnx
 import pytest
 
 from braintumor.export.from_keras import open_archive, write_core
+from tests.support.paths import PRETRAINED
 
 from .conftest import TOLERANCE, onnx_answers, pixels
-
-PRETRAINED = Path(__file__).resolve().parents[3] / "models" / "pretrained"
 
 NODES = {"DenseNet121": 373, "EfficientNetV2S": 506, "EfficientNetV2M": 729, "InceptionResNetV2": 582}
 
