@@ -6,14 +6,14 @@ A tour, in the order of the data:
 - `braintumor.training`: how the weights come to be.
 - `braintumor.export`: `.keras` → ONNX in FP32, FP16, BF16 or INT8, verified against Keras, packed as a bundle;
   TensorRT plans from it.
-- `braintumor.runtime`: a bundle and images in, records out. Never imports TensorFlow.
+- `braintumor.runtime`: a bundle and images in, predictions out. Never imports TensorFlow.
 - `braintumor.bench`: the gate: accuracy with intervals, flips, a verdict; latency beside peers; the report.
 - `braintumor.errors`: every error that is raised on purpose, with its exit code.
 
 The embedding API:
 
     with braintumor.Ensemble.load("bundles/fp16") as ensemble:
-        record = ensemble.predict("scan.png")
+        prediction = ensemble.predict("scan.png")
 
 Research use only. Not a medical device.
 """

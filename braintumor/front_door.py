@@ -4,17 +4,17 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["opened"]
+__all__ = ["lazy_getattr"]
 
 
-def opened(room: str, **names: tuple[str, ...]) -> Callable[[str], Any]:
+def lazy_getattr(room: str, **names: tuple[str, ...]) -> Callable[[str], Any]:
     """The `__getattr__` of a room's `__init__.py`.
 
     Args:
         room: The package, its `__name__`.
         names: Module of the room → public names that it has; none may be a module's.
     """
-    modules = {name: module for module, its_own in names.items() for name in its_own}
+    modules = {name: module for module, public in names.items() for name in public}
 
     def attribute(name: str) -> Any:
         if name not in modules:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from braintumor.front_door import opened
+from braintumor.front_door import lazy_getattr
 
 if TYPE_CHECKING:
     from braintumor.export.bundle import write_bundle
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportOptions", "MemberOptions", "export_bundle", "write_bundle"]
 
-__getattr__ = opened(
+__getattr__ = lazy_getattr(
     __name__,
     bundle=("write_bundle",),
     member=("MemberOptions",),

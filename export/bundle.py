@@ -15,7 +15,7 @@ from typing import Any, Final
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.files import output_error, sha256_of
 from braintumor.runtime.bundle.acceptance import IDENTITY, IDENTITY_VERSION, identity, manifest_text
-from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.checksum import with_checksum
 from braintumor.runtime.bundle.load import MANIFEST, Bundle, listed_files, load_bundle
 from braintumor.runtime.bundle.schema import FUSION, SCHEMA, parse_bundle
 from braintumor.runtime.image.decode import DECODE_VERSION
@@ -75,7 +75,7 @@ def write_bundle(
                 "acceptance": None,
                 "command": command,
             }
-            _write(work / MANIFEST, manifest_text(sealed(details)).encode())
+            _write(work / MANIFEST, manifest_text(with_checksum(details)).encode())
             bundle = load_bundle(work)
             _set_mode(work)
             _swap(work, folder)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from braintumor.front_door import opened
+from braintumor.front_door import lazy_getattr
 
 if TYPE_CHECKING:
     from braintumor.models.build import build_classifier
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASSES", "ModelSpec", "build_classifier", "model_spec", "parse_classes"]
 
-__getattr__ = opened(
+__getattr__ = lazy_getattr(
     __name__,
     build=("build_classifier",),
     catalog=("model_spec",),

@@ -15,9 +15,9 @@ __all__ = [
     "TEMPERATURES",
     "VOTE_FILE",
     "VoteCalibration",
+    "apply_temperature",
     "parse_vote",
     "read_vote_calibration",
-    "tempered",
     "vote_calibration_text",
 ]
 
@@ -55,7 +55,7 @@ def _shares(weights: Mapping[str, float]) -> dict[str, float]:
     return {key: weight / total for key, weight in weights.items()}
 
 
-def tempered(vote: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.floating[Any]]:
+def apply_temperature(vote: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.floating[Any]]:
     """Calibrate votes: softmax(ln p / T), temperature scaling (Guo et al. 2017, arXiv:1706.04599).
 
     The order of classes stays, but close ones may become equal by rounding: a label is taken from the vote before.

@@ -18,7 +18,7 @@ from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
     from braintumor.runtime.ensemble import Ensemble
-    from braintumor.runtime.prediction import Policy, Record
+    from braintumor.runtime.prediction import Policy, Prediction
 
 __all__ = ["main"]
 
@@ -100,12 +100,12 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
         _loaded(folder, engine=engine, device=device, threads=threads, policy=policy) as ensemble,
     ):
         renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
-        records = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)
+        predictions = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)
         failed = partly = 0
-        for record in _with_progress(records, len(sources), hidden=stream.isatty()):
-            renderer.write(record)
-            failed += record.status == "error"
-            partly += (record.input.frames or 1) > 1
+        for prediction in _with_progress(predictions, len(sources), hidden=stream.isatty()):
+            renderer.write(prediction)
+            failed += prediction.status == "error"
+            partly += (prediction.input.frames or 1) > 1
         renderer.finish()
         cautions = list(caution_lines(ensemble.bundle)) if form != "table" else []
     for line in cautions:
@@ -190,10 +190,10 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         yield stream
 
 
-def _with_progress(records: "Iterable[Record]", total: int, *, hidden: bool) -> "Iterator[Record]":
-    """Show a bar on standard error, unless the records themselves scroll past at the terminal."""
+def _with_progress(predictions: "Iterable[Prediction]", total: int, *, hidden: bool) -> "Iterator[Prediction]":
+    """Show a bar on standard error, unless the predictions themselves scroll past at the terminal."""
     if hidden or total < _PROGRESS_FROM or not sys.stderr.isatty():
-        yield from records
+        yield from predictions
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -201,8 +201,8 @@ def _with_progress(records: "Iterable[Record]", total: int, *, hidden: bool) -> 
     console = Console(stderr=True)
     with Progress("images", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("images", total=total)
-        for record in records:
-            yield record
+        for prediction in predictions:
+            yield prediction
             progress.advance(task)
 
 

@@ -1,7 +1,7 @@
 """What each member costs on its engine: decides in which order they run for an early exit.
 
 Measured, since neither a file's size nor its operations tell what an engine makes of it. Remembered, so that the
-order, and with it what a record says of an undecided rest, is the same at every later start.
+order, and with it what a prediction says of an undecided rest, is the same at every later start.
 """
 
 import statistics

@@ -10,13 +10,13 @@ from braintumor.cache import forget, remembered
 from braintumor.errors import BraintumorError, IntegrityError, UnavailableError
 from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.bundle.probe import Probe, departure, probes_of
+from braintumor.runtime.bundle.probe import Probe, probe_mismatch, probes_of
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.registry import ENGINES, none_usable
 from braintumor.runtime.members import Members, load_members
 from braintumor.system.machine import machine
 
-__all__ = ["Choice", "Told", "load_fastest"]
+__all__ = ["ChoiceCallback", "EngineChoice", "load_fastest"]
 
 _KIND: Final = "engine-choice"
 # Enough for a median; more where batches are short.
@@ -25,7 +25,7 @@ _SECONDS_EACH: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """What was measured.
 
     Attributes:
@@ -39,7 +39,7 @@ class Choice:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-Told = Callable[[Choice], object]
+ChoiceCallback = Callable[[EngineChoice], object]
 """Is told of a measurement, when there was one."""
 
 
@@ -49,7 +49,7 @@ def load_fastest(
     *,
     device: int,
     threads: int | None,
-    told: Told | None = None,
+    told: ChoiceCallback | None = None,
     progress: ProgressCallback = silent,
 ) -> Members:
     """Load a bundle on the fastest of some engines.
@@ -122,7 +122,7 @@ class _Trial(Closing):
         probes: Sequence[Probe],
         device: int,
         threads: int | None,
-        told: Told | None,
+        told: ChoiceCallback | None,
         progress: ProgressCallback,
     ) -> None:
         self._bundle, self._probes = bundle, probes
@@ -132,7 +132,7 @@ class _Trial(Closing):
         self._loaded: dict[str, Members] = {}
 
     def run(self, names: Sequence[str]) -> dict[str, Any]:
-        """Measure; returns a `Choice` as plain data."""
+        """Measure; returns a `EngineChoice` as plain data."""
         refused: dict[str, BraintumorError] = {}
         promising = _promising(names)
         for name in names:
@@ -151,7 +151,7 @@ class _Trial(Closing):
         if len(self._loaded) > 1:
             self._step("timing them in turns", len(promising) + 1, len(promising))
         speeds = self._speeds()
-        choice = Choice(
+        choice = EngineChoice(
             max(speeds, key=speeds.__getitem__), speeds, {name: str(error) for name, error in refused.items()}
         )
         if len(speeds) > 1 and self._told is not None:
@@ -175,7 +175,7 @@ class _Trial(Closing):
 
     def _require_faithful(self, members: Members) -> None:
         for member, engine, probe in zip(self._bundle.members, members.engines, self._probes, strict=True):
-            if why := departure(engine.infer(probe.images), probe, member.precision):
+            if why := probe_mismatch(engine.infer(probe.images), probe, member.precision):
                 raise UnavailableError(
                     f"{engine.info.name} does not answer as the bundle says: {member.name}: {why}",
                     "name an `engine` to use it all the same",
@@ -195,7 +195,7 @@ class _Trial(Closing):
                     geometry: probe.images for geometry, probe in zip(members.geometries, self._probes, strict=True)
                 }
                 begun = time.perf_counter()
-                members.ask(images)
+                members.infer(images)
                 times_s[name].append(time.perf_counter() - begun)
             rounds += 1
         return {name: batch / statistics.median(times) for name, times in times_s.items()}

@@ -1,4 +1,4 @@
-"""An ensemble, loaded: images in, records out."""
+"""An ensemble, loaded: images in, predictions out."""
 
 import contextlib
 import os
@@ -17,17 +17,17 @@ from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.bundle.starter import default_bundle
 from braintumor.runtime.early_exit import running_order
 from braintumor.runtime.engine_cost import member_costs_ms
-from braintumor.runtime.engine_selection import Told, load_fastest
+from braintumor.runtime.engine_selection import ChoiceCallback, load_fastest
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.registry import AUTO, candidates
-from braintumor.runtime.halving import Halving
 from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.image.geometry import Geometry
-from braintumor.runtime.image.loading import Prepared, Source, elapsed_ms, prepared
-from braintumor.runtime.members import Answers, Images, Members
-from braintumor.runtime.prediction import MemberAnswer, Policy, Record
+from braintumor.runtime.image.loading import PreparedImage, Source, elapsed_ms, prepare_image
+from braintumor.runtime.members import Images, MemberPredictions, Members
+from braintumor.runtime.oom_batch_splitter import OomBatchSplitter
+from braintumor.runtime.prediction import MemberPrediction, Policy, Prediction
 from braintumor.runtime.requested import asked_device, asked_number, asked_sources, asked_threads
-from braintumor.runtime.verdict import Verdict, verdicts
+from braintumor.runtime.vote_result import VoteResult, vote_results
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Ensemble", "Source"]
 
@@ -46,7 +46,7 @@ class Ensemble(Closing):
     Attributes:
         bundle: What was loaded.
         engine: What it really runs on.
-        policy: Whether all members are asked.
+        policy: Whether all members run.
     """
 
     def __init__(self, bundle: Bundle, members: Members, order: Sequence[int] | None = None) -> None:
@@ -55,17 +55,17 @@ class Ensemble(Closing):
         Args:
             bundle: Where they come from.
             members: Closed with the ensemble.
-            order: In which they run until the label is certain; None to ask all at once.
+            order: In which they run until the label is certain; None to run all at once.
         """
         self.bundle = bundle
         self.engine = members.engines[0].info
         self.policy: Policy = "full" if order is None else "early-exit"
         self._order = order
         self._members = members
-        self._halving = Halving()
+        self._splitter = OomBatchSplitter()
         self._closed = False
         self._process = os.getpid()
-        # Engines answer one batch at a time, some of them wrongly when asked for two.
+        # Engines answer one batch at a time, some of them wrongly when given two.
         self._turn = threading.Lock()
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
         if bundle.acceptance is not None:
@@ -88,7 +88,7 @@ class Ensemble(Closing):
         device: str | None = None,
         threads: int | None = None,
         policy: Policy = "full",
-        told: Told | None = None,
+        told: ChoiceCallback | None = None,
         progress: ProgressCallback = silent,
     ) -> Self:
         """Verify a bundle and load its members.
@@ -128,18 +128,18 @@ class Ensemble(Closing):
             raise
         return cls(verified, members, running_order(members.shares.tolist(), costs_ms))
 
-    def predict(self, source: Source) -> Record:
+    def predict(self, source: Source) -> Prediction:
         """Answer one image.
 
         Raises:
-            InputError: The image cannot be read. (`predict_many` gives a record instead.)
+            InputError: The image cannot be read. (`predict_many` gives a prediction with the error instead.)
             UsageError: The ensemble is closed, or was loaded by another process.
         """
         self._require_open()
         image = self._prepare(source)
         if image.error is not None:
             raise image.error
-        return self._answer([image])[0]
+        return self._predict_batch([image])[0]
 
     def predict_many(
         self,
@@ -147,11 +147,11 @@ class Ensemble(Closing):
         *,
         batch_size: int = DEFAULT_BATCH_SIZE,
         decode_threads: int | None = None,
-    ) -> Iterator[Record]:
+    ) -> Iterator[Prediction]:
         """Answer any number of images, in order, as they come.
 
         The next batch is decoded in threads while the members work; memory does not grow with the number of
-        images. An image that cannot be read gives a record with status "error", and the rest go on.
+        images. An image that cannot be read gives a prediction with status "error", and the rest go on.
 
         Args:
             sources: Read lazily.
@@ -164,17 +164,17 @@ class Ensemble(Closing):
         """
         self._require_open()
         threads = asked_threads("decode_threads", decode_threads)
-        return self._answers(
+        return self._predictions(
             asked_sources(sources),
             asked_number("batch_size", batch_size),
             threads or min(_MAX_DECODE_THREADS, os.cpu_count() or 1),
         )
 
-    def _answers(self, sources: Iterable[Source], batch_size: int, threads: int) -> Iterator[Record]:
+    def _predictions(self, sources: Iterable[Source], batch_size: int, threads: int) -> Iterator[Prediction]:
         groups = prepared_groups(sources, self._prepare, group_size=batch_size, threads=threads)
         with contextlib.closing(groups):  # type: ignore[type-var]  # a generator has close()
             for group in groups:
-                yield from self._answer(group)
+                yield from self._predict_batch(group)
 
     def probabilities(self, images: Images) -> NDArray[np.float32]:
         """Each member's softmax for a batch that is decoded already; all members, whatever the policy.
@@ -189,10 +189,10 @@ class Ensemble(Closing):
             UsageError: The ensemble is closed.
         """
         with self._my_turn():
-            return self._halving.ask(self._members.ask, images).probabilities
+            return self._splitter.infer(self._members.infer, images).probabilities
 
-    def ask(self, images: Images) -> Answers:
-        """What the members say of a batch that is decoded already, asked as the policy says.
+    def member_predictions(self, images: Images) -> MemberPredictions:
+        """The members' predictions for a batch that is decoded already, of those that the policy runs.
 
         Args:
             images: For every geometry in `geometries`, uint8 [batch, height, width].
@@ -203,12 +203,12 @@ class Ensemble(Closing):
         order = self._order
         with self._my_turn():
             if order is None:
-                return self._halving.ask(self._members.ask, images)
-            return self._halving.ask(lambda part: self._members.ask_until_decided(part, order), images)
+                return self._splitter.infer(self._members.infer, images)
+            return self._splitter.infer(lambda part: self._members.infer_until_decided(part, order), images)
 
     @property
     def members(self) -> Members:
-        """What answers, in the bundle's order; closed with the ensemble."""
+        """The members, in the bundle's order; closed with the ensemble."""
         return self._members
 
     @property
@@ -227,7 +227,7 @@ class Ensemble(Closing):
 
     @contextlib.contextmanager
     def _my_turn(self) -> Iterator[None]:
-        """While no other thread asks the members, or closes them."""
+        """While no other thread runs the members, or closes them."""
         # Before the lock: a fork inherits one that its owner, a thread of the parent, never gives back.
         self._require_open()
         with self._turn:
@@ -243,61 +243,61 @@ class Ensemble(Closing):
         if self._closed:
             raise UsageError(f"the ensemble {self.bundle.name!r} is closed; load it again with Ensemble.load")
 
-    def _prepare(self, source: Source) -> Prepared:
-        return prepared(source, set(self.geometries))
+    def _prepare(self, source: Source) -> PreparedImage:
+        return prepare_image(source, set(self.geometries))
 
-    def _answer(self, group: Sequence[Prepared]) -> list[Record]:
-        good = [image for image in group if image.error is None]
-        if not good:
-            return [self._error_record(image, image.error) for image in group]
+    def _predict_batch(self, images: Sequence[PreparedImage]) -> list[Prediction]:
+        readable = [image for image in images if image.error is None]
+        if not readable:
+            return [self._failed_prediction(image, image.error) for image in images]
         start = time.perf_counter()
-        answers = self.ask(
-            {geometry: np.stack([image.pixels[geometry] for image in good]) for geometry in set(self.geometries)}
+        predictions = self.member_predictions(
+            {geometry: np.stack([image.pixels[geometry] for image in readable]) for geometry in set(self.geometries)}
         )
-        found = iter(verdicts(answers, self.bundle.weights, self.bundle.temperature))
-        timing_ms = {"inference": elapsed_ms(start) / len(good), "batch": float(len(good))}
+        results = iter(vote_results(predictions, self.bundle.weights, self.bundle.temperature))
+        timing_ms = {"inference": elapsed_ms(start) / len(readable), "batch": float(len(readable))}
         return [
-            self._error_record(image, image.error)
+            self._failed_prediction(image, image.error)
             if image.error is not None
-            else self._record(image, next(found), timing_ms)
-            for image in group
+            else self._prediction(image, next(results), timing_ms)
+            for image in images
         ]
 
-    def _record(self, image: Prepared, verdict: Verdict, timing_ms: Mapping[str, float]) -> Record:
+    def _prediction(self, image: PreparedImage, result: VoteResult, timing_ms: Mapping[str, float]) -> Prediction:
         members = [
             (member, row)
-            for member, row, asked in zip(self.bundle.members, verdict.members, verdict.asked, strict=True)
-            if asked
+            for member, row, ran in zip(self.bundle.members, result.members, result.ran, strict=True)
+            if ran
         ]
-        if odd := [member.name for member, row in members if not np.isfinite(row).all()]:
+        if non_finite := [member.name for member, row in members if not np.isfinite(row).all()]:
             error = BraintumorError(
-                f"{', '.join(odd)} gave no finite probabilities for this image at precision "
+                f"{', '.join(non_finite)} gave no finite probabilities for this image at precision "
                 f"{self.bundle.precision} on {self.engine.name}",
                 "export it with `precision='fp32'`",
             )
-            return self._error_record(image, error)
-        return Record(
+            return self._failed_prediction(image, error)
+        return Prediction(
             input=image.image,
             status="ok",
-            # Copies: who changes one record must not change the provenance of the next.
+            # Copies: who changes one prediction must not change the provenance of the next.
             bundle=dict(self._bundle_info),
             engine=dict(self._engine_info),
-            label=self.bundle.classes[verdict.label],
-            probabilities=self._by_class(verdict.vote),
-            margin=verdict.margin,
-            entropy_nats=verdict.entropy_nats,
+            label=self.bundle.classes[result.label],
+            probabilities=self._by_class(result.vote),
+            margin=result.margin,
+            entropy_nats=result.entropy_nats,
             policy=self.policy,
             members_run=len(members),
-            bounds=None if verdict.bounds is None else dict(zip(self.bundle.classes, verdict.bounds, strict=True)),
+            bounds=None if result.bounds is None else dict(zip(self.bundle.classes, result.bounds, strict=True)),
             members=tuple(
-                MemberAnswer(member.name, self.bundle.classes[int(row.argmax())], self._by_class(row))
+                MemberPrediction(member.name, self.bundle.classes[int(row.argmax())], self._by_class(row))
                 for member, row in members
             ),
             timing_ms={"decode": image.decode_ms, **timing_ms},
         )
 
-    def _error_record(self, image: Prepared, error: BraintumorError | InputError | None) -> Record:
-        return Record(
+    def _failed_prediction(self, image: PreparedImage, error: BraintumorError | InputError | None) -> Prediction:
+        return Prediction(
             input=image.image,
             status="error",
             bundle=dict(self._bundle_info),

@@ -32,7 +32,7 @@ Told = Callable[[str], object]
 def expand(arguments: Sequence[str], stdin: Iterable[str], told: Told | None = None) -> list[str]:
     """The files that the arguments stand for, in their order; within a folder or a glob sorted by name.
 
-    A file named on its own is kept whatever it is, even when it is missing: its record will say so.
+    A file named on its own is kept whatever it is, even when it is missing: its prediction will say so.
 
     Args:
         arguments: Files, folders (searched recursively for image files, through links, too), globs, or "-" for a list

@@ -1,4 +1,4 @@
-"""The members of a bundle on their engines: all of them asked, or as many as the vote needs."""
+"""The members of a bundle on their engines: all of them run, or as many as the vote needs."""
 
 import contextlib
 from collections import deque
@@ -11,41 +11,41 @@ from numpy.typing import NDArray
 from braintumor.errors import BraintumorError
 from braintumor.runtime.bundle.load import Bundle, Member
 from braintumor.runtime.early_exit import UNDECIDED, leaders
-from braintumor.runtime.engines.base import Engine, Waiting, started
+from braintumor.runtime.engines.base import Engine, PendingResult, submit
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.registry import engine_factory
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.vote import vote_shares
 
-__all__ = ["Answers", "Asks", "Images", "Members", "load_members"]
+__all__ = ["Images", "InferBatch", "MemberPredictions", "Members", "load_members"]
 
 Images = Mapping[Geometry, NDArray[np.uint8]]
 """A batch in every geometry that the members need: uint8 [batch, height, width]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What the members said of a batch.
+class MemberPredictions:
+    """The members' predictions for a batch.
 
     Attributes:
-        probabilities: float32 [members, batch, classes] in the bundle's orders; 0 where a member was not asked.
-        asked: bool [members, batch].
+        probabilities: float32 [members, batch, classes] in the bundle's orders; 0 where a member did not run.
+        ran: bool [members, batch].
     """
 
     probabilities: NDArray[np.float32]
-    asked: NDArray[np.bool_]
+    ran: NDArray[np.bool_]
 
 
-Asks = Callable[[Images], Answers]
-"""Puts a batch to members."""
+InferBatch = Callable[[Images], MemberPredictions]
+"""Runs members on a batch."""
 
 
 class Members(Closing):
     """Engines, one a member, in the bundle's order.
 
     Attributes:
-        engines: What answers.
-        geometries: What each takes.
+        engines: One a member.
+        geometries: Of the input of each.
         shares: float32 [members], of the vote.
     """
 
@@ -55,23 +55,23 @@ class Members(Closing):
         self.shares = vote_shares([member.weight for member in members])
         self._class_count = members[0].class_count
 
-    def ask(self, images: Images) -> Answers:
-        """Ask all. Engines that can work at the same time do."""
-        waiting: deque[Waiting] = deque()
+    def infer(self, images: Images) -> MemberPredictions:
+        """Run all members. Engines that can work at the same time do."""
+        pending: deque[PendingResult] = deque()
         try:
             for engine, geometry in zip(self.engines, self.geometries, strict=True):
-                waiting.append(started(engine, images[geometry]))
-            probabilities = np.stack([waiting.popleft()() for _ in self.engines])
+                pending.append(submit(engine, images[geometry]))
+            probabilities = np.stack([pending.popleft()() for _ in self.engines])
         except BaseException:
             # What was started is waited for: an engine takes no second batch before.
-            for wait in waiting:
+            for result in pending:
                 with contextlib.suppress(BraintumorError):
-                    wait()
+                    result()
             raise
-        return Answers(probabilities, np.ones(probabilities.shape[:2], np.bool_))
+        return MemberPredictions(probabilities, np.ones(probabilities.shape[:2], np.bool_))
 
-    def ask_until_decided(self, images: Images, order: Sequence[int]) -> Answers:
-        """Ask one after the other, each about those images only whose vote is still open.
+    def infer_until_decided(self, images: Images, order: Sequence[int]) -> MemberPredictions:
+        """Run one member after the other, each on those images only whose vote is still open.
 
         Args:
             images: The batch.
@@ -79,20 +79,20 @@ class Members(Closing):
         """
         batch = len(images[self.geometries[0]])
         probabilities = np.zeros((len(self.engines), batch, self._class_count), np.float32)
-        asked = np.zeros((len(self.engines), batch), np.bool_)
+        ran = np.zeros((len(self.engines), batch), np.bool_)
         undecided = np.arange(batch)
         for position, index in enumerate(order, start=1):
             pixels = images[self.geometries[index]]
             probabilities[index, undecided] = self.engines[index].infer(
                 pixels if len(undecided) == batch else pixels[undecided]
             )
-            asked[index, undecided] = True
-            ran, others = list(order[:position]), list(order[position:])
-            found = leaders(probabilities[ran][:, undecided], self.shares[ran], self.shares[others])
-            undecided = undecided[found == UNDECIDED]
+            ran[index, undecided] = True
+            done, to_come = list(order[:position]), list(order[position:])
+            labels = leaders(probabilities[done][:, undecided], self.shares[done], self.shares[to_come])
+            undecided = undecided[labels == UNDECIDED]
             if not undecided.size:
                 break
-        return Answers(probabilities, asked)
+        return MemberPredictions(probabilities, ran)
 
     def close(self) -> None:
         """Free the engines. May be called twice."""

@@ -1,4 +1,4 @@
-"""Records as text: a table for a person; JSON, JSON lines and CSV for a program. All of them stream."""
+"""Predictions as text: a table for a person; JSON, JSON lines and CSV for a program. All of them stream."""
 
 import contextlib
 import csv
@@ -13,8 +13,8 @@ from braintumor import NOTICE
 from braintumor.errors import OutputError
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.bundle_lines import caution_lines, verdict_line
-from braintumor.runtime.engine_selection import Choice
-from braintumor.runtime.prediction import Record
+from braintumor.runtime.engine_selection import EngineChoice
+from braintumor.runtime.prediction import Prediction
 
 __all__ = [
     "RENDERERS",
@@ -36,10 +36,10 @@ _BLOCK_BAR_COLUMNS = 30
 
 
 class Renderer(Protocol):
-    """Writes records one by one."""
+    """Writes predictions one by one."""
 
-    def write(self, record: Record) -> None:
-        """Write one record."""
+    def write(self, prediction: Prediction) -> None:
+        """Write one prediction."""
         ...
 
     def finish(self) -> None:
@@ -54,9 +54,9 @@ class JsonLines:
         del bundle, expected
         self._stream = stream
 
-    def write(self, record: Record) -> None:
+    def write(self, prediction: Prediction) -> None:
         """Write one line, at once: a program may be reading it."""
-        _put(self._stream, record.to_json() + "\n")
+        _put(self._stream, prediction.to_json() + "\n")
 
     def finish(self) -> None:
         """Nothing follows."""
@@ -70,9 +70,9 @@ class JsonArray:
         self._stream = stream
         self._lead = "["
 
-    def write(self, record: Record) -> None:
+    def write(self, prediction: Prediction) -> None:
         """Write one element."""
-        text = json.dumps(record.to_dict(), allow_nan=False, indent=2)  # ASCII, as `Record.to_json`
+        text = json.dumps(prediction.to_dict(), allow_nan=False, indent=2)  # ASCII, as `Prediction.to_json`
         _put(self._stream, f"{self._lead}\n{text}")
         self._lead = ","
 
@@ -113,24 +113,24 @@ class Csv:
             ]
         )
 
-    def write(self, record: Record) -> None:
+    def write(self, prediction: Prediction) -> None:
         """Write one row."""
         self._writer.writerow(
             [
-                record.input.path or "",
-                record.status,
-                record.label or "",
-                *(record.probabilities.get(name, "") for name in self._classes),
-                "" if record.margin is None else record.margin,
-                "" if record.entropy_nats is None else record.entropy_nats,
-                record.policy,
-                record.members_run,
-                *(("", "") if record.bounds is None or record.label is None else record.bounds[record.label]),
-                record.input.sha256 or "",
-                record.input.frames or "",
-                record.bundle["sha256"],
-                record.engine["name"],
-                record.error["message"] if record.error else "",
+                prediction.input.path or "",
+                prediction.status,
+                prediction.label or "",
+                *(prediction.probabilities.get(name, "") for name in self._classes),
+                "" if prediction.margin is None else prediction.margin,
+                "" if prediction.entropy_nats is None else prediction.entropy_nats,
+                prediction.policy,
+                prediction.members_run,
+                *_label_bounds(prediction),
+                prediction.input.sha256 or "",
+                prediction.input.frames or "",
+                prediction.bundle["sha256"],
+                prediction.engine["name"],
+                prediction.error["message"] if prediction.error else "",
             ]
         )
 
@@ -155,15 +155,15 @@ class Table:
             label = f"{'label':<{self._name_columns}}"
             self._line(f"{'image':<{_PATH_COLUMNS}}  {label}  {'vote':<{_ROW_BAR_COLUMNS}}{heads}")
 
-    def write(self, record: Record) -> None:
+    def write(self, prediction: Prediction) -> None:
         """Write one block or line."""
-        self._engine = record.engine
-        if record.error is not None:
-            self._line(click.style(f"{_path(record)}  error  {record.error['message']}", fg="red"))
+        self._engine = prediction.engine
+        if prediction.error is not None:
+            self._line(click.style(f"{_path(prediction)}  error  {prediction.error['message']}", fg="red"))
         elif self._detailed:
-            self._block(record)
+            self._block(prediction)
         else:
-            self._row(record)
+            self._row(prediction)
 
     def finish(self) -> None:
         """Write what answered, and the notice."""
@@ -175,29 +175,29 @@ class Table:
             self._line(click.style(line, fg="yellow"))
         self._line(NOTICE)
 
-    def _row(self, record: Record) -> None:
-        path = _path(record)
+    def _row(self, prediction: Prediction) -> None:
+        path = _path(prediction)
         if len(path) > _PATH_COLUMNS:
             path = self._signs.cut(path, _PATH_COLUMNS)
-        values = zip(record.probabilities.values(), self._columns, strict=True)
+        values = zip(prediction.probabilities.values(), self._columns, strict=True)
         cells = "".join(f"{100 * value:>{size - 2}.1f} %" for value, size in values)
-        bar = self._signs.bar(max(record.probabilities.values()), _ROW_BAR_COLUMNS)
-        note = "" if record.bounds is None else f"  of {record.members_run} members"
-        if (record.input.frames or 1) > 1:
-            note += f"  first of {record.input.frames} frames"
-        self._line(f"{path:<{_PATH_COLUMNS}}  {record.label or '':<{self._name_columns}}  {bar}{cells}{note}")
+        bar = self._signs.bar(max(prediction.probabilities.values()), _ROW_BAR_COLUMNS)
+        note = "" if prediction.bounds is None else f"  of {prediction.members_run} members"
+        if (prediction.input.frames or 1) > 1:
+            note += f"  first of {prediction.input.frames} frames"
+        self._line(f"{path:<{_PATH_COLUMNS}}  {prediction.label or '':<{self._name_columns}}  {bar}{cells}{note}")
 
-    def _block(self, record: Record) -> None:
-        image = record.input
-        self._line(f"{_path(record)}  {image.format} {image.width} x {image.height}")
-        for name, value in record.probabilities.items():
+    def _block(self, prediction: Prediction) -> None:
+        image = prediction.input
+        self._line(f"{_path(prediction)}  {image.format} {image.width} x {image.height}")
+        for name, value in prediction.probabilities.items():
             line = f"  {name:<{self._name_columns}} {self._signs.bar(value, _BLOCK_BAR_COLUMNS)} {100 * value:5.1f} %"
-            self._line(click.style(line, bold=True) if name == record.label else line)
-        self._line(f"  label {record.label}, {_certainty(record)}")
-        for answer in record.members:
-            percent = 100 * answer.probabilities[answer.label]
-            self._line(f"  {answer.name} says {answer.label} ({percent:.1f} %)")
-        decode, inference = record.timing_ms["decode"], record.timing_ms["inference"]
+            self._line(click.style(line, bold=True) if name == prediction.label else line)
+        self._line(f"  label {prediction.label}, {_certainty(prediction)}")
+        for member in prediction.members:
+            percent = 100 * member.probabilities[member.label]
+            self._line(f"  {member.name} says {member.label} ({percent:.1f} %)")
+        decode, inference = prediction.timing_ms["decode"], prediction.timing_ms["inference"]
         self._line(f"  decoded in {decode:.1f} ms, answered in {inference:.1f} ms")
         if (image.frames or 1) > 1:
             self._line(f"  only the first of {image.frames} frames was read")
@@ -266,25 +266,31 @@ def _writing() -> Iterator[None]:
         ) from error
 
 
-def _certainty(record: Record) -> str:
-    if record.bounds is None or record.label is None:
-        return f"margin {record.margin:.3f}, entropy {record.entropy_nats:.3f} nats"
-    lower, upper = record.bounds[record.label]
+def _label_bounds(prediction: Prediction) -> tuple[float | str, float | str]:
+    if prediction.bounds is None or prediction.label is None:
+        return "", ""
+    return prediction.bounds[prediction.label]
+
+
+def _certainty(prediction: Prediction) -> str:
+    if prediction.bounds is None or prediction.label is None:
+        return f"margin {prediction.margin:.3f}, entropy {prediction.entropy_nats:.3f} nats"
+    lower, upper = prediction.bounds[prediction.label]
     return (
-        f"certain after {record.members_run} members, whose vote this is; all would give "
+        f"certain after {prediction.members_run} members, whose vote this is; all would give "
         f"{100 * lower:.1f} to {100 * upper:.1f} %"
     )
 
 
-def choice_line(choice: Choice) -> str:
+def choice_line(choice: EngineChoice) -> str:
     """What "auto" measured, in one line."""
     speeds = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])
     shown = ", ".join(f"{name} {speed:.3g} images/s" for name, speed in speeds)
     return f"engine {choice.engine} is the fastest here and is remembered for this bundle ({shown})"
 
 
-def _path(record: Record) -> str:
-    path = record.input.path or "(memory)"
+def _path(prediction: Prediction) -> str:
+    path = prediction.input.path or "(memory)"
     # A name may hold line ends, or bytes that command the terminal.
     return path if path.isprintable() else ascii(path)
 

@@ -7,17 +7,17 @@ from typing import Any, Final, Literal
 
 from braintumor import NOTICE
 
-__all__ = ["SCHEMA", "ImageInfo", "MemberAnswer", "Policy", "Record"]
+__all__ = ["SCHEMA", "ImageInfo", "MemberPrediction", "Policy", "Prediction", "Record"]
 
 SCHEMA: Final = "braintumor.prediction/1"
 
 Policy = Literal["full", "early-exit"]
-"""Whether all members are asked, or as many as it takes until no other can change the label."""
+"""Whether all members run, or as many as it takes until no other can change the label."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The image that was asked about.
+    """The image that a prediction is about.
 
     Attributes:
         path: As it was given; None for an image that came as an array or as bytes.
@@ -41,8 +41,8 @@ class ImageInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberAnswer:
-    """What one member of the ensemble said.
+class MemberPrediction:
+    """The prediction of one member of the ensemble.
 
     Attributes:
         name: The member.
@@ -56,8 +56,8 @@ class MemberAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The answer to one image.
+class Prediction:
+    """The prediction for one image.
 
     Attributes:
         input: The image.
@@ -74,7 +74,7 @@ class Record:
         members_run: How many ran on this image.
         bounds: Class → lowest and highest probability that the full vote may give it; None where all members ran,
             and `probabilities` is the full vote.
-        members: Each member's own answer, of those that ran, in the bundle's order.
+        members: The predictions of the members that ran, in the bundle's order.
         timing_ms: "decode" of this image; "inference": its share of its batch, in which "batch" images were.
         error: "type" and "message", when status is "error".
     """
@@ -90,16 +90,16 @@ class Record:
     policy: Policy = "full"
     members_run: int = 0
     bounds: Mapping[str, tuple[float, float]] | None = None
-    members: tuple[MemberAnswer, ...] = ()
+    members: tuple[MemberPrediction, ...] = ()
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     error: Mapping[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as plain data, ready for JSON, with its schema and the notice."""
+        """The prediction as plain data, ready for JSON, with its schema and the notice."""
         image = {name: getattr(self.input, name) for name in ImageInfo.__slots__}
         members = [
-            {"name": answer.name, "label": answer.label, "probabilities": dict(answer.probabilities)}
-            for answer in self.members
+            {"name": member.name, "label": member.label, "probabilities": dict(member.probabilities)}
+            for member in self.members
         ]
         return {
             "schema": SCHEMA,
@@ -121,5 +121,9 @@ class Record:
         }
 
     def to_json(self) -> str:
-        """The record as one line of JSON, in ASCII: safe in every encoding, for file names that are no text, too."""
+        """The prediction as one line of JSON, in ASCII: safe for all encodings, even with file names that are not text."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+
+Record = Prediction
+"""The name of `Prediction` before 0.1.0; it goes with the release after that."""

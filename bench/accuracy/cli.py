@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from braintumor.bench.data.labelled import LabelledImages
     from braintumor.bench.result_file import Kept
     from braintumor.runtime.bundle.load import Bundle
-    from braintumor.runtime.engine_selection import Choice
+    from braintumor.runtime.engine_selection import EngineChoice
     from braintumor.runtime.prediction import Policy
 
 __all__ = ["accuracy"]
@@ -168,7 +168,7 @@ def _record(judged: "Bundle", verdict: dict[str, Any] | None) -> None:
     write_acceptance(judged.folder / MANIFEST, present.details, verdict)
 
 
-def _tell(choice: "Choice") -> None:
+def _tell(choice: "EngineChoice") -> None:
     from braintumor.runtime.output import choice_line
 
     click.echo(choice_line(choice), err=True)

@@ -21,9 +21,9 @@ from braintumor.bench.data.study import near_duplicate_free, of_the_study
 from braintumor.bench.document import field_values
 from braintumor.bench.metrics.classification import Scores, decided, label_name, scores
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.engine_selection import Told
+from braintumor.runtime.engine_selection import ChoiceCallback
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.verdict import verdicts
+from braintumor.runtime.vote_result import vote_results
 
 __all__ = ["Judged", "Judgement", "judge", "unseen"]
 
@@ -70,7 +70,7 @@ def judge(
     images: LabelledImages,
     options: AccuracyOptions,
     progress: Progress,
-    told: Told | None = None,
+    told: ChoiceCallback | None = None,
     kept: Callable[[Sequence[Judgement]], object] | None = None,
 ) -> list[Judgement]:
     """Judge bundles one after the other; the reference of several is asked once.
@@ -79,7 +79,7 @@ def judge(
         bundles: Verified.
         images: Whose classes are those of the bundles, in any order.
         options: What is asked.
-        progress: Told how it goes on.
+        progress: ChoiceCallback how it goes on.
         told: Is told when "auto" had to measure.
         kept: Is given all judgements so far, whenever there is one more.
 
@@ -109,7 +109,7 @@ def _judgement(
     options: AccuracyOptions,
     progress: Progress,
     references: References[Judged],
-    told: Told | None,
+    told: ChoiceCallback | None,
 ) -> Judgement:
     with Ensemble.load(
         bundle, engine=options.engine, device=options.device, threads=options.threads, told=told
@@ -229,12 +229,12 @@ def _early_exit(
         order = [images.classes.index(name) for name in bundle.classes]
         for batch in images.batches(set(ensemble.geometries), options.batch_size):
             start = time.perf_counter()
-            answers = ensemble.ask(batch)
+            answers = ensemble.member_predictions(batch)
             inference_s += time.perf_counter() - start
-            run += int(answers.asked.sum())
-            found = verdicts(answers, bundle.weights)
+            run += int(answers.ran.sum())
+            found = vote_results(answers, bundle.weights)
             labels += [order[one.label] for one in found]
-            progress.tick(answers.asked.shape[1])
+            progress.tick(answers.ran.shape[1])
     differing = int((np.array(labels) != decided(full.answers.vote)).sum())
     count = len(images)
     return EarlyExit(count, len(bundle.members), run / count, differing, inference_s, full.answers.inference_s)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.originals import keras_sources
 from braintumor.models.labels import class_permutation
-from braintumor.models.vote_calibration import tempered
+from braintumor.models.vote_calibration import apply_temperature
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engines.base import EngineInfo
 from braintumor.runtime.engines.keras import KerasEngine
@@ -120,5 +120,5 @@ def ask(ensemble: Ensemble, images: LabelledImages, batch_size: int, tick: Calla
 
 def vote_of(bundle: Bundle, members: NDArray[np.float32]) -> NDArray[np.float32]:
     """float32 [n, classes]: the vote of float32 [members, n, classes]."""
-    vote: NDArray[np.float32] = tempered(soft_vote(members, bundle.weights), bundle.temperature)
+    vote: NDArray[np.float32] = apply_temperature(soft_vote(members, bundle.weights), bundle.temperature)
     return vote

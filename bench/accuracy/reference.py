@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 from braintumor.bench.accuracy.predict import keras_ensemble
 from braintumor.bench.data.originals import keras_sources, origin_of
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.engine_selection import Told
+from braintumor.runtime.engine_selection import ChoiceCallback
 from braintumor.runtime.ensemble import Ensemble
 
 __all__ = ["KERAS", "NO_REFERENCE", "ReferenceOptions", "References"]
@@ -44,7 +44,7 @@ class References(Generic[Answered]):
     """The references of bundles."""
 
     def __init__(
-        self, options: ReferenceOptions, ask: Callable[[Ensemble], Answered], told: Told | None = None
+        self, options: ReferenceOptions, ask: Callable[[Ensemble], Answered], told: ChoiceCallback | None = None
     ) -> None:
         """Load nothing yet.
 

@@ -21,7 +21,7 @@ from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.image.decode import SUFFIXES, read_grey
-from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.geometry import Geometry, apply_geometry
 
 __all__ = ["DATA_VARIABLE", "LabelledImages", "read_labelled"]
 
@@ -74,7 +74,7 @@ class LabelledImages:
         Raises:
             InputError: A file cannot be read.
         """
-        return np.stack([fitted(self.read(index), geometry) for index in range(len(self))])
+        return np.stack([apply_geometry(self.read(index), geometry) for index in range(len(self))])
 
     def batches(
         self, geometries: Collection[Geometry], batch_size: int
@@ -91,7 +91,7 @@ class LabelledImages:
 
         def prepare(index: int) -> dict[Geometry, NDArray[np.uint8]]:
             grey = self.read(index)
-            return {geometry: fitted(grey, geometry) for geometry in geometries}
+            return {geometry: apply_geometry(grey, geometry) for geometry in geometries}
 
         threads = min(_MAX_DECODE_THREADS, os.cpu_count() or 1)
         for group in prepared_groups(range(len(self)), prepare, group_size=batch_size, threads=threads):

@@ -17,7 +17,7 @@ from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.export.member import ExportedMember
 from braintumor.files import sha256_of
 from braintumor.runtime.bundle.load import Member, member_of
-from braintumor.runtime.bundle.probe import departure, probe_of
+from braintumor.runtime.bundle.probe import probe_mismatch, probe_of
 from braintumor.runtime.engines.registry import ENGINES, engine_factory
 
 __all__ = ["Candidate", "Choice", "choose"]
@@ -141,7 +141,7 @@ def _asked(stack: contextlib.ExitStack, name: str, exported: ExportedMember) -> 
     probe = probe_of(member)
     loaded = stack.enter_context(engine_factory(name)(member, threads=None, device=0))
     assert probe is not None  # noqa: S101 - narrows the type: every export has one
-    if why := departure(loaded.infer(probe.images), probe, member.precision):
+    if why := probe_mismatch(loaded.infer(probe.images), probe, member.precision):
         raise UnavailableError(f"{name} does not answer as {member.name} was verified: {why}")
     return lambda: loaded.infer(probe.images)
 

@@ -20,7 +20,7 @@ from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.network import keras_is_installed
 from braintumor.runtime.image.decode import read_grey
-from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.geometry import Geometry, apply_geometry
 
 __all__ = ["Reference", "VerificationImages", "reference_for", "reference_source"]
 
@@ -48,7 +48,7 @@ class VerificationImages:
         """The images at a model's size: uint8 [n, height, width]."""
         if not self.paths:
             return _phantoms(self.count, geometry.height, geometry.width)
-        return np.stack([fitted(read_grey(path).pixels, geometry) for path in self.paths])
+        return np.stack([apply_geometry(read_grey(path).pixels, geometry) for path in self.paths])
 
 
 @functools.lru_cache(maxsize=4)

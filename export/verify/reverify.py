@@ -15,7 +15,7 @@ from braintumor.files import atomic_text
 from braintumor.models.labels import class_permutation
 from braintumor.models.outputs import class_probabilities
 from braintumor.runtime.bundle.acceptance import manifest_text
-from braintumor.runtime.bundle.checksum import CHECKSUM, sealed
+from braintumor.runtime.bundle.checksum import CHECKSUM, with_checksum
 from braintumor.runtime.bundle.load import MANIFEST, Bundle, Member, load_bundle
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def verify_bundle(
     for entry in details["members"]:
         entry["parity"] = figures[entry["name"]]
     if CHECKSUM in details:
-        details = sealed(details)
+        details = with_checksum(details)
     with atomic_text(manifest) as stream:
         stream.write(manifest_text(details))
     return load_bundle(folder)

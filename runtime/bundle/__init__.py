@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from braintumor.front_door import opened
+from braintumor.front_door import lazy_getattr
 
 if TYPE_CHECKING:
     from braintumor.runtime.bundle.load import Bundle, Member, load_bundle
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bundle", "Member", "default_bundle", "load_bundle"]
 
-__getattr__ = opened(
+__getattr__ = lazy_getattr(
     __name__,
     load=("Bundle", "Member", "load_bundle"),
     starter=("default_bundle",),

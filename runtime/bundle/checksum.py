@@ -13,12 +13,12 @@ from typing import Any, Final
 from braintumor.errors import IntegrityError
 from braintumor.runtime.bundle.acceptance import ACCEPTANCE
 
-__all__ = ["CHECKSUM", "check_checksum", "sealed"]
+__all__ = ["CHECKSUM", "check_checksum", "with_checksum"]
 
 CHECKSUM: Final = "checksum"
 
 
-def sealed(details: Mapping[str, Any]) -> dict[str, Any]:
+def with_checksum(details: Mapping[str, Any]) -> dict[str, Any]:
     """What a `bundle.json` says, and its checksum."""
     return {**details, CHECKSUM: _checksum(details)}
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from braintumor.runtime.bundle.load import Bundle, Member
 
-__all__ = ["TOLERANCES", "Probe", "departure", "probe_of", "probes_of"]
+__all__ = ["TOLERANCES", "Probe", "probe_mismatch", "probe_of", "probes_of"]
 
 TOLERANCES: Final[Mapping[str, float]] = MappingProxyType({"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": 0.5})
 """The largest |Δp| from the probe's answers, by precision.
@@ -54,7 +54,7 @@ def probes_of(bundle: Bundle) -> tuple[Probe, ...]:
     return found if usable else ()
 
 
-def departure(answers: NDArray[np.float32], probe: Probe, precision: str) -> str:
+def probe_mismatch(answers: NDArray[np.float32], probe: Probe, precision: str) -> str:
     """How an engine's answers depart from the probe by more than its precision excuses; "" when they do not.
 
     A label must stay where the expected margin exceeds the tolerance: a smaller one may be lost by rounding.

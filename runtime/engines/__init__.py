@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from braintumor.front_door import opened
+from braintumor.front_door import lazy_getattr
 
 if TYPE_CHECKING:
     from braintumor.runtime.engines.base import Engine, EngineInfo
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "Engine", "EngineInfo", "engine_factory"]
 
-__getattr__ = opened(
+__getattr__ = lazy_getattr(
     __name__,
     base=("Engine", "EngineInfo"),
     registry=("ENGINES", "engine_factory"),

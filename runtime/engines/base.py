@@ -15,20 +15,20 @@ from braintumor.runtime.bundle.load import Member
 __all__ = [
     "INPUT",
     "OUTPUT",
+    "AsyncEngine",
     "Engine",
     "EngineFactory",
     "EngineInfo",
+    "PendingResult",
     "Port",
-    "Submits",
-    "Waiting",
     "check_ports",
-    "started",
+    "submit",
 ]
 
 INPUT: Final = "image"
 OUTPUT: Final = "probabilities"
 
-Waiting = Callable[[], NDArray[np.float32]]
+PendingResult = Callable[[], NDArray[np.float32]]
 """Waits for what was started, and returns it: float32 [batch, classes]. Called once."""
 
 
@@ -84,10 +84,10 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Submits(Protocol):
+class AsyncEngine(Protocol):
     """An engine that can work while its caller goes on, as one with a CUDA stream of its own does."""
 
-    def submit(self, images: NDArray[np.uint8]) -> Waiting:
+    def submit(self, images: NDArray[np.uint8]) -> PendingResult:
         """Start classifying a batch; the next one may be started when this one was waited for.
 
         Args:
@@ -96,9 +96,9 @@ class Submits(Protocol):
         ...
 
 
-def started(engine: Engine, images: NDArray[np.uint8]) -> Waiting:
+def submit(engine: Engine, images: NDArray[np.uint8]) -> PendingResult:
     """Start an engine that can be started; any other works when its answer is asked for."""
-    if isinstance(engine, Submits):
+    if isinstance(engine, AsyncEngine):
         return engine.submit(images)
     return functools.partial(engine.infer, images)
 

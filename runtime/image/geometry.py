@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from braintumor.runtime.image.head import Crop, crop_to_head
 from braintumor.runtime.image.resize import Resize, resize
 
-__all__ = ["Geometry", "fitted"]
+__all__ = ["Geometry", "apply_geometry"]
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -29,7 +29,7 @@ class Geometry(NamedTuple):
     crop: Crop = "none"
 
 
-def fitted(pixels: Pixels, geometry: Geometry) -> Pixels:
+def apply_geometry(pixels: Pixels, geometry: Geometry) -> Pixels:
     """An image as a member wants it: uint8 [height, width] of uint8 [H, W]; possibly read-only."""
     cut = crop_to_head(pixels) if geometry.crop == "head" else pixels
     return resize(cut, geometry.height, geometry.width, geometry.resize)

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from braintumor.errors import InputError
 from braintumor.runtime.image.decode import grey_from_array, read_grey
-from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.geometry import Geometry, apply_geometry
 from braintumor.runtime.prediction import ImageInfo
 
-__all__ = ["Prepared", "Source", "elapsed_ms", "prepared"]
+__all__ = ["PreparedImage", "Source", "elapsed_ms", "prepare_image"]
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 """An image: a path, a file's bytes, or uint8 [height, width] or [height, width, 3]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedImage:
     """One decoded image in every geometry that was asked for, or why there is none.
 
     Attributes:
@@ -37,15 +37,15 @@ class Prepared:
     error: InputError | None = None
 
 
-def prepared(source: Source, geometries: Iterable[Geometry]) -> Prepared:
+def prepare_image(source: Source, geometries: Iterable[Geometry]) -> PreparedImage:
     """Decode and resize; an image that cannot be read comes back with its error."""
     start = time.perf_counter()
     try:
         image, grey = _read(source)
     except InputError as error:
-        return Prepared(ImageInfo(path=_path(source)), elapsed_ms(start), {}, error)
-    pixels = {geometry: fitted(grey, geometry) for geometry in geometries}
-    return Prepared(image, elapsed_ms(start), pixels)
+        return PreparedImage(ImageInfo(path=_path(source)), elapsed_ms(start), {}, error)
+    pixels = {geometry: apply_geometry(grey, geometry) for geometry in geometries}
+    return PreparedImage(image, elapsed_ms(start), pixels)
 
 
 def elapsed_ms(start: float) -> float:

@@ -21,7 +21,7 @@ from braintumor.bench.data.labelled import LabelledImages
 from braintumor.errors import UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.acceptance import manifest_text
-from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.checksum import with_checksum
 from braintumor.runtime.bundle.load import MANIFEST, Bundle, load_bundle
 from braintumor.runtime.cli import infer
 
@@ -301,7 +301,7 @@ def test_a_bundle_that_was_not_verified_against_keras_is_shown_as_such_with_the_
     bundle = trained.tampered(honest, tmp_path / "light", "a", lambda _: None)
     details = json.loads((bundle.folder / MANIFEST).read_text())
     details["members"][1]["parity"]["against_keras"] = False
-    (bundle.folder / MANIFEST).write_text(manifest_text(sealed(details)))
+    (bundle.folder / MANIFEST).write_text(manifest_text(with_checksum(details)))
     assert load_bundle(bundle.folder).unverified == ("b",)
     line = "not verified against Keras: b; where Keras is installed, bt-export --verify BUNDLE does it"
     judgement = bench(bundle.folder, "--data", data, "--reference", "none", "--robustness", 0, "--no-record")

@@ -18,7 +18,7 @@ from braintumor.bench.metrics.environment import environment
 from braintumor.bench.perf.scaling import main, write_images
 from braintumor.bench.perf.scaling_result import Point, ScalingResult, line
 from braintumor.errors import UsageError
-from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.checksum import with_checksum
 
 
 def scaling(*points: Point) -> ScalingResult:
@@ -118,7 +118,7 @@ def test_points_of_another_bundle_are_not_mixed_in(
     assert run("--counts", "5", "--threads", "1", "--json", str(output))[0] == 0
     other = Path(shutil.copytree(small_bundle, tmp_path / "other"))
     manifest = other / "bundle.json"
-    manifest.write_text(json.dumps(sealed({**json.loads(manifest.read_text()), "name": "other"})))
+    manifest.write_text(json.dumps(with_checksum({**json.loads(manifest.read_text()), "name": "other"})))
     code, text = run("--counts", "5", "--threads", "1", "--json", str(output), bundle=other)
     assert (code, "holds another bundle, engine, machine or other images" in text) == (2, True), text
 

@@ -17,7 +17,7 @@ from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.image.decode import read_grey, resize
-from braintumor.runtime.image.loading import prepared
+from braintumor.runtime.image.loading import prepare_image
 from braintumor.runtime.members import load_members
 from braintumor.runtime.vote import soft_vote
 
@@ -45,7 +45,9 @@ def test_batch_assembly(benchmark: Any, scans: list[Path], ensemble: Ensemble) -
     geometries = ensemble.geometries
 
     def assemble() -> Any:
-        groups = prepared_groups(scans, lambda path: prepared(path, set(geometries)), group_size=BATCH, threads=2)
+        groups = prepared_groups(
+            scans, lambda path: prepare_image(path, set(geometries)), group_size=BATCH, threads=2
+        )
         return [np.stack([image.pixels[geometries[0]] for image in group]) for group in groups]
 
     (batch,) = benchmark(assemble)
@@ -72,8 +74,8 @@ def test_bundle_verification(benchmark: Any, bundle: Path) -> None:
 
 def test_record_making(benchmark: Any, ensemble: Ensemble, scans: list[Path]) -> None:
     """From decoded images to records, the members' work included."""
-    group = [prepared(path, set(ensemble.geometries)) for path in scans]
-    records = benchmark(ensemble._answer, group)
+    group = [prepare_image(path, set(ensemble.geometries)) for path in scans]
+    records = benchmark(ensemble._predict_batch, group)
     assert [record.status for record in records] == ["ok"] * len(scans)
 
 

@@ -23,7 +23,7 @@ from braintumor.runtime.bundle.load import listed_files, load_bundle
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.image.decode import read_grey
-from braintumor.runtime.image.loading import Prepared, prepared
+from braintumor.runtime.image.loading import PreparedImage, prepare_image
 from braintumor.runtime.members import load_members
 from braintumor.runtime.vote import soft_vote
 
@@ -40,8 +40,8 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def group(ensemble: Ensemble, scans: list[Path]) -> list[Prepared]:
-    return [prepared(path, set(ensemble.geometries)) for path in scans]
+def group(ensemble: Ensemble, scans: list[Path]) -> list[PreparedImage]:
+    return [prepare_image(path, set(ensemble.geometries)) for path in scans]
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core decodes one image at a time")
@@ -61,11 +61,11 @@ def test_a_batch_costs_little_more_than_decoding_its_images(
     geometries = set(ensemble.geometries)
 
     def assemble() -> None:
-        for found in prepared_groups(scans, lambda p: prepared(p, geometries), group_size=BATCH, threads=1):
+        for found in prepared_groups(scans, lambda p: prepare_image(p, geometries), group_size=BATCH, threads=1):
             for geometry in geometries:
                 np.stack([image.pixels[geometry] for image in found])
 
-    ratio = in_turns(lambda: [prepared(path, geometries) for path in scans], assemble)
+    ratio = in_turns(lambda: [prepare_image(path, geometries) for path in scans], assemble)
     print(f"assembling takes {ratio.median:.3f} of decoding alone")
     assert ratio.median < 1.15
 
@@ -111,19 +111,19 @@ def test_verifying_a_bundle_costs_little_more_than_hashing_its_bytes(in_turns: I
 
 
 def test_records_cost_little_beside_decoding_their_images(
-    in_turns: InTurns, ensemble: Ensemble, scans: list[Path], group: list[Prepared]
+    in_turns: InTurns, ensemble: Ensemble, scans: list[Path], group: list[PreparedImage]
 ) -> None:
     stacked = {g: np.stack([image.pixels[g] for image in group]) for g in set(ensemble.geometries)}
 
     def bare() -> None:
         for path in scans:
-            prepared(path, set(ensemble.geometries))
-        ensemble.ask(stacked)
+            prepare_image(path, set(ensemble.geometries))
+        ensemble.member_predictions(stacked)
 
     def whole() -> None:
         for path in scans:
-            prepared(path, set(ensemble.geometries))
-        for record in ensemble._answer(group):
+            prepare_image(path, set(ensemble.geometries))
+        for record in ensemble._predict_batch(group):
             record.to_json()
 
     ratio = in_turns(bare, whole)
@@ -149,7 +149,7 @@ def test_decoding_hides_behind_the_members(in_turns: InTurns, ensemble: Ensemble
 
     def one_after_the_other() -> None:
         for start in range(0, len(many), BATCH):
-            ensemble._answer([prepared(path, geometries) for path in many[start : start + BATCH]])
+            ensemble._predict_batch([prepare_image(path, geometries) for path in many[start : start + BATCH]])
 
     ratio = in_turns(one_after_the_other, lambda: list(ensemble.predict_many(many, batch_size=BATCH)))
     print(f"streaming takes {ratio.median:.3f} of decoding first")

@@ -77,7 +77,7 @@ def test_a_planted_request_is_noticed(planted: str) -> None:
 
 def test_the_reference_shows_the_embedding_api(site: Path) -> None:
     page = (site / "api.html").read_text(encoding="utf-8")
-    for name in ("Ensemble.load", "Ensemble.predict_many", "Record", "load_bundle", "export_bundle"):
+    for name in ("Ensemble.load", "Ensemble.predict_many", "Prediction", "load_bundle", "export_bundle"):
         assert f'{name}"' in page
     assert braintumor.Ensemble.__doc__
     assert braintumor.Ensemble.__doc__.splitlines()[0] in page

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from braintumor.errors import IntegrityError, UsageError
-from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.checksum import with_checksum
 from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 from braintumor.runtime.inputs import choose_bundle
 
@@ -27,7 +27,7 @@ def rewritten(bundle: Path, change: Change) -> Path:
     path = bundle / MANIFEST
     manifest = json.loads(path.read_bytes())
     change(manifest)
-    path.write_text(json.dumps(sealed(manifest)))
+    path.write_text(json.dumps(with_checksum(manifest)))
     return bundle
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.runtime.bundle.acceptance import write_acceptance
-from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.checksum import with_checksum
 from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 from braintumor.runtime.bundle_lines import verdict_line
 
@@ -59,7 +59,7 @@ def test_a_bundle_that_was_changed_after_it_was_judged_is_refused(copied: Path) 
     manifest = json.loads((copied / MANIFEST).read_text())
     manifest["members"][0]["weight"] = 5.0
     # With a checksum that fits, as a forger would write it.
-    (copied / MANIFEST).write_text(json.dumps(sealed(manifest)))
+    (copied / MANIFEST).write_text(json.dumps(with_checksum(manifest)))
     with pytest.raises(IntegrityError, match="changed after it was judged"):
         load_bundle(copied)
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from braintumor.cache import CACHE_VARIABLE
 from braintumor.errors import IntegrityError, UnavailableError
-from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.checksum import with_checksum
 from braintumor.runtime.bundle.load import Member
-from braintumor.runtime.engine_selection import Choice
+from braintumor.runtime.engine_selection import EngineChoice
 from braintumor.runtime.engines.base import EngineInfo
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.registry import EngineEntry
@@ -115,8 +115,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     return replace
 
 
-def chosen(bundle: Path) -> tuple[str, list[Choice]]:
-    told: list[Choice] = []
+def chosen(bundle: Path) -> tuple[str, list[EngineChoice]]:
+    told: list[EngineChoice] = []
     with Ensemble.load(bundle, told=told.append) as ensemble:
         return ensemble.engine.name, told
 
@@ -207,7 +207,7 @@ def test_what_may_change_the_choice_is_measured_again(
 ) -> None:
     install("slow", "right")
     chosen(single)
-    told: list[Choice] = []
+    told: list[EngineChoice] = []
     if change == "libraries":
         newer = "9.9"
         monkeypatch.setattr(
@@ -226,7 +226,7 @@ def test_a_bundle_without_a_probe_takes_the_first_that_is_usable(
     manifest = json.loads((old / "bundle.json").read_bytes())
     for member in manifest["members"]:
         (old / member.pop("probe")["file"]).unlink()
-    (old / "bundle.json").write_text(json.dumps(sealed(manifest)))
+    (old / "bundle.json").write_text(json.dumps(with_checksum(manifest)))
     install("gone", "slow", "right")
     assert chosen(old) == ("slow", [])
 

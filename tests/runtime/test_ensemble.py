@@ -23,8 +23,8 @@ from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.image.decode import read_grey
-from braintumor.runtime.image.geometry import fitted
-from braintumor.runtime.prediction import Record
+from braintumor.runtime.image.geometry import apply_geometry
+from braintumor.runtime.prediction import Prediction
 from braintumor.runtime.requested import asked_threads
 
 
@@ -34,7 +34,7 @@ def ensemble(three: Path) -> Iterator[Ensemble]:
         yield loaded
 
 
-def votes(records: list[Record]) -> NDArray[np.float64]:
+def votes(records: list[Prediction]) -> NDArray[np.float64]:
     return np.array([list(record.probabilities.values()) for record in records])
 
 
@@ -361,7 +361,7 @@ def test_two_ensembles_work_in_two_threads(three: Path, ensemble: Ensemble, scan
 
 def test_members_are_given_exactly_the_pixels_of_the_one_decoder(ensemble: Ensemble, scans: list[Path]) -> None:
     grey = read_grey(scans[2]).pixels
-    pixels = {geometry: fitted(grey, geometry)[np.newaxis] for geometry in ensemble.geometries}
+    pixels = {geometry: apply_geometry(grey, geometry)[np.newaxis] for geometry in ensemble.geometries}
     members = ensemble.probabilities(pixels)
     record = ensemble.predict(scans[2])
     assert members.shape == (3, 1, 4)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braintumor.bench.data.phantoms import phantoms
-from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.geometry import Geometry, apply_geometry
 from braintumor.runtime.image.head import crop_to_head
 from braintumor.runtime.image.resize import resize
 
@@ -55,5 +55,5 @@ def test_crop_to_head_gives_a_square(height: int, width: int, seed: int) -> None
 
 def test_fitted_crops_before_it_resizes() -> None:
     image = np.pad(phantoms(1, 90, 90)[0], ((10, 30), (0, 0)))
-    assert np.array_equal(fitted(image, Geometry(32, 32)), resize(image, 32, 32))
-    assert np.array_equal(fitted(image, Geometry(32, 32, crop="head")), resize(crop_to_head(image), 32, 32))
+    assert np.array_equal(apply_geometry(image, Geometry(32, 32)), resize(image, 32, 32))
+    assert np.array_equal(apply_geometry(image, Geometry(32, 32, crop="head")), resize(crop_to_head(image), 32, 32))

@@ -10,7 +10,7 @@ import pytest
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import UsageError
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.prediction import Record
+from braintumor.runtime.prediction import Prediction
 
 SURE, OPEN, NOT_A_NUMBER = 250, 12, 0
 """Grey levels of images for which the members of `small_graph` are sure, torn, or give NaN."""
@@ -20,7 +20,7 @@ def flat(*levels: int) -> list[np.ndarray]:
     return [np.full((16, 16), level, np.uint8) for level in levels]
 
 
-def answered(bundle: Path, images: list[np.ndarray], policy: Any, **options: Any) -> list[Record]:
+def answered(bundle: Path, images: list[np.ndarray], policy: Any, **options: Any) -> list[Prediction]:
     with Ensemble.load(bundle, engine="onnxruntime-cpu", policy=policy) as ensemble:
         return list(ensemble.predict_many(images, **options))
 
@@ -59,9 +59,9 @@ def test_the_label_is_that_of_the_full_vote_in_every_batch(three: Path, batch_si
 def test_a_batch_that_is_decided_leaves_the_last_member_alone(bundle: Path) -> None:
     with Ensemble.load(bundle, engine="onnxruntime-cpu", policy="early-exit") as ensemble:
         batch = np.stack(flat(SURE, SURE))
-        answers = ensemble.ask(dict.fromkeys(ensemble.geometries, batch))
-    assert answers.asked.sum(axis=0).tolist() == [2, 2]
-    assert (answers.probabilities[~answers.asked] == 0).all()
+        predictions = ensemble.member_predictions(dict.fromkeys(ensemble.geometries, batch))
+    assert predictions.ran.sum(axis=0).tolist() == [2, 2]
+    assert (predictions.probabilities[~predictions.ran] == 0).all()
 
 
 def test_an_answer_that_is_no_number_is_no_label(bundle: Path) -> None:

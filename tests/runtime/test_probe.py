@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from braintumor.errors import IntegrityError
-from braintumor.runtime.bundle.checksum import sealed
+from braintumor.runtime.bundle.checksum import with_checksum
 from braintumor.runtime.bundle.load import MANIFEST, load_bundle
-from braintumor.runtime.bundle.probe import Probe, departure, probe_of, probes_of
+from braintumor.runtime.bundle.probe import Probe, probe_mismatch, probe_of, probes_of
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 
 ROWS = np.array([[0.7, 0.1, 0.1, 0.1], [0.26, 0.25, 0.25, 0.24]], np.float32)
@@ -26,27 +26,27 @@ def test_every_exported_member_has_one_that_its_file_answers(three: Path) -> Non
         assert probe is not None
         assert probe.images.shape == (8, member.height, member.width)
         with OnnxRuntimeCpuEngine(member) as engine:
-            assert departure(engine.infer(probe.images), probe, member.precision) == ""
+            assert probe_mismatch(engine.infer(probe.images), probe, member.precision) == ""
 
 
 def test_what_rounding_may_move_is_no_departure() -> None:
-    assert departure(ROWS + np.float32(5e-5), PROBE, "fp32") == ""
+    assert probe_mismatch(ROWS + np.float32(5e-5), PROBE, "fp32") == ""
     # The second image's lead is smaller than what fp16 is allowed: its label may move.
     close = ROWS.copy()
     close[1] = [0.25, 0.26, 0.25, 0.24]
-    assert departure(close, PROBE, "fp16") == ""
-    assert "off; at fp32" in departure(close, PROBE, "fp32")
+    assert probe_mismatch(close, PROBE, "fp16") == ""
+    assert "off; at fp32" in probe_mismatch(close, PROBE, "fp32")
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
 def test_what_is_no_number_departs(odd: float) -> None:
-    assert "off" in departure(np.full_like(ROWS, odd), PROBE, "int8")
+    assert "off" in probe_mismatch(np.full_like(ROWS, odd), PROBE, "int8")
 
 
 def test_another_label_where_the_lead_was_clear_departs() -> None:
     turned = ROWS.copy()
     turned[0] = [0.38, 0.42, 0.1, 0.1]
-    assert departure(turned, PROBE, "int8") == "it gives 1 of 2 probe images another label"
+    assert probe_mismatch(turned, PROBE, "int8") == "it gives 1 of 2 probe images another label"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_another_label_where_the_lead_was_clear_departs() -> None:
 def test_a_probe_that_is_not_what_it_says_is_refused(copied: Path, change: dict[str, Any], words: str) -> None:
     manifest = json.loads((copied / MANIFEST).read_bytes())
     manifest["members"][0]["probe"].update(change)
-    (copied / MANIFEST).write_text(json.dumps(sealed(manifest)))
+    (copied / MANIFEST).write_text(json.dumps(with_checksum(manifest)))
     with pytest.raises(IntegrityError, match=words):
         load_bundle(copied)
 

@@ -14,7 +14,7 @@ from braintumor import NOTICE
 from braintumor.errors import OutputError
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.output import RENDERERS
-from braintumor.runtime.prediction import ImageInfo, MemberAnswer, Record
+from braintumor.runtime.prediction import ImageInfo, MemberPrediction, Prediction
 
 CLASSES = ("glioma", "healthy", "meningioma", "pituitary")
 BUNDLE = Bundle("demo", Path("/b"), "ab" * 32, CLASSES, (), {})  # without members it is of no one precision
@@ -22,28 +22,28 @@ SHARES = (0.7, 0.1, 0.15, 0.05)
 ODD_NAMES = ['a,"b".png', "two\nlines.png", "ü — 脑.png", "caf\udce9.png", "=1+1.png", "\x1b[2Jclear.png", "x" * 99]
 
 
-def record(path: str | None = "scan.png", *, failed: bool = False, frames: int = 1) -> Record:
+def record(path: str | None = "scan.png", *, failed: bool = False, frames: int = 1) -> Prediction:
     common: dict[str, Any] = {
         "bundle": {"name": "demo", "sha256": "ab" * 32, "precision": "fp32"},
         "engine": {"name": "e", "provider": "p", "device": "cpu", "version": "onnxruntime 1"},
         "input": ImageInfo(path, "cd" * 32, "PNG", 80, 96, 8, 0, frames),
     }
     if failed:
-        return Record(status="error", error={"type": "InputError", "message": "damaged"}, **common)
+        return Prediction(status="error", error={"type": "InputError", "message": "damaged"}, **common)
     chances = dict(zip(CLASSES, SHARES, strict=True))
-    return Record(
+    return Prediction(
         status="ok",
         label="glioma",
         probabilities=chances,
         margin=0.55,
         entropy_nats=0.914,
-        members=(MemberAnswer("net", "glioma", chances),),
+        members=(MemberPrediction("net", "glioma", chances),),
         timing_ms={"decode": 1.0, "inference": 2.0, "batch": 1.0},
         **common,
     )
 
 
-def rendered(form: str, records: Sequence[Record], *, encoding: str = "utf-8") -> str:
+def rendered(form: str, records: Sequence[Prediction], *, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, newline="")
     renderer = RENDERERS[form](stream, BUNDLE, len(records))
@@ -54,7 +54,7 @@ def rendered(form: str, records: Sequence[Record], *, encoding: str = "utf-8") -
     return raw.getvalue().decode(encoding)
 
 
-def early(path: str) -> Record:
+def early(path: str) -> Prediction:
     bounds = dict(zip(CLASSES, ((0.6, 0.9), (0.0, 0.3), (0.1, 0.4), (0.0, 0.3)), strict=True))
     return replace(record(path), policy="early-exit", members_run=2, bounds=bounds, margin=None, entropy_nats=None)
 

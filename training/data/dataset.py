@@ -12,7 +12,7 @@ import numpy as np
 from braintumor.bench.data.manifest import SPLITS, TUMOUR_SPLITS, Split
 from braintumor.errors import IntegrityError, OutputError, UsageError
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.image.geometry import Geometry, fitted
+from braintumor.runtime.image.geometry import Geometry, apply_geometry
 from braintumor.runtime.image.head import Crop
 from braintumor.training.data.targets import ANY_TUMOUR
 
@@ -43,7 +43,7 @@ class Dataset:
         """The same at size x size pixels, by the crop and the resize that the runtime uses."""
         if crop == "none" and self.images.shape[1:] == (size, size):
             return self
-        images = [fitted(image, Geometry(size, size, crop=crop)) for image in self.images]
+        images = [apply_geometry(image, Geometry(size, size, crop=crop)) for image in self.images]
         return Dataset(np.stack(images) if images else self.images, self.labels, self.files)
 
     def joined(self, other: "Dataset | None") -> "Dataset":

@@ -61,7 +61,7 @@ def reliability(answers: Answers, temperature: float) -> Reliability:
 def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Softmax(ln p / T): float64 [n, 4], with probabilities of 0 as 1e-12."""
     floored = np.maximum(probabilities, _FLOOR)
-    return vote_calibration.tempered(floored, temperature).astype(np.float64, copy=False)
+    return vote_calibration.apply_temperature(floored, temperature).astype(np.float64, copy=False)
 
 
 def fit_temperature(validation: Answers) -> float:

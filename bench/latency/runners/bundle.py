@@ -11,10 +11,10 @@ from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import UnavailableError
 from braintumor.models.labels import class_permutation, usual_order
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.image.loading import Prepared, prepared
+from braintumor.runtime.image.loading import PreparedImage, prepare_image
 from braintumor.runtime.members import Images
 from braintumor.runtime.prediction import Policy
-from braintumor.runtime.verdict import verdicts
+from braintumor.runtime.vote_result import vote_results
 
 __all__ = ["BundleContender"]
 
@@ -58,9 +58,9 @@ class BundleContender:
         decoded = now_ms()
         batch = self._batch(images)
         assembled = now_ms()
-        answers = self._ensemble.ask(batch)
+        answers = self._ensemble.member_predictions(batch)
         computed = now_ms()
-        found = list(verdicts(answers, self._ensemble.bundle.weights))
+        found = list(vote_results(answers, self._ensemble.bundle.weights))
         voted = now_ms()
         times = zip(self._info.members, (one.took_ms for one in self._timed), strict=True)
         return Answered(
@@ -76,17 +76,17 @@ class BundleContender:
 
     def compute(self, images: Images) -> object:
         """The members' part of an answer."""
-        return self._ensemble.ask(images)
+        return self._ensemble.member_predictions(images)
 
-    def _decoded(self, paths: Sequence[Path]) -> list[Prepared]:
+    def _decoded(self, paths: Sequence[Path]) -> list[PreparedImage]:
         geometries = set(self._ensemble.geometries)
-        images = [prepared(path, geometries) for path in paths]
+        images = [prepare_image(path, geometries) for path in paths]
         for image in images:
             if image.error is not None:
                 raise image.error
         return images
 
-    def _batch(self, images: Sequence[Prepared]) -> Images:
+    def _batch(self, images: Sequence[PreparedImage]) -> Images:
         return {
             geometry: np.stack([image.pixels[geometry] for image in images])
             for geometry in set(self._ensemble.geometries)

@@ -12,7 +12,7 @@ from braintumor.bench.metrics.timing import now_ms
 from braintumor.models.labels import class_permutation, usual_order
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.image.decode import read_grey
-from braintumor.runtime.image.geometry import fitted
+from braintumor.runtime.image.geometry import apply_geometry
 from braintumor.runtime.vote import soft_vote
 
 __all__ = ["PlainPeer"]
@@ -43,7 +43,7 @@ class PlainPeer(ABC):
         """
         begun = now_ms()
         grey = [read_grey(path).pixels for path in paths]
-        pixels = {geometry: [fitted(image, geometry) for image in grey] for geometry in set(self._geometries)}
+        pixels = {geometry: [apply_geometry(image, geometry) for image in grey] for geometry in set(self._geometries)}
         decoded = now_ms()
         batch = {geometry: np.stack(images) for geometry, images in pixels.items()}
         assembled = now_ms()

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.metrics.timing import now_ms
-from braintumor.runtime.engines.base import Engine, EngineInfo, Submits, Waiting
+from braintumor.runtime.engines.base import AsyncEngine, Engine, EngineInfo, PendingResult
 from braintumor.runtime.engines.closing import Closing
 
 __all__ = ["TimedEngine", "timed_engine"]
@@ -41,10 +41,10 @@ class TimedEngine(Closing):
 class _TimedSubmitting(TimedEngine):
     """One that can work while its caller goes on."""
 
-    def submit(self, images: NDArray[np.uint8]) -> Waiting:
+    def submit(self, images: NDArray[np.uint8]) -> PendingResult:
         """As the engine, timed to the moment when the answer was waited for."""
         engine = self._engine
-        assert isinstance(engine, Submits)  # noqa: S101 - `timed_engine` has looked
+        assert isinstance(engine, AsyncEngine)  # noqa: S101 - `timed_engine` has looked
         start = now_ms()
         wait = engine.submit(images)
 
@@ -58,4 +58,4 @@ class _TimedSubmitting(TimedEngine):
 
 def timed_engine(engine: Engine) -> TimedEngine:
     """Time an engine; what it can do, the timed one can."""
-    return _TimedSubmitting(engine) if isinstance(engine, Submits) else TimedEngine(engine)
+    return _TimedSubmitting(engine) if isinstance(engine, AsyncEngine) else TimedEngine(engine)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from braintumor.cache import content_key
 from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
-from braintumor.runtime.engines.base import EngineInfo, Waiting
+from braintumor.runtime.engines.base import EngineInfo, PendingResult
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.tensorrt.calls import library_calls
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
@@ -34,7 +34,7 @@ _REMEDY: Final = "try a smaller `batch_size`, or another `engine`"
 
 
 class TensorRtEngine(Closing):
-    """A member as a plan of TensorRT's. It follows `Submits`."""
+    """A member as a plan of TensorRT's. It follows `AsyncEngine`."""
 
     name: ClassVar[str] = "tensorrt"
     extra: ClassVar[str] = "tensorrt"
@@ -68,8 +68,8 @@ class TensorRtEngine(Closing):
         """
         return self.submit(images)()
 
-    def submit(self, images: NDArray[np.uint8]) -> Waiting:
-        """Start classifying on this engine's stream; see `braintumor.runtime.engines.base.Submits`.
+    def submit(self, images: NDArray[np.uint8]) -> PendingResult:
+        """Start classifying on this engine's stream; see `braintumor.runtime.engines.base.AsyncEngine`.
 
         Raises:
             OutOfMemoryError: The GPU's memory is full.

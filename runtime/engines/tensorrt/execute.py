@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import UnavailableError
-from braintumor.runtime.engines.base import INPUT, OUTPUT, Waiting
+from braintumor.runtime.engines.base import INPUT, OUTPUT, PendingResult
 from braintumor.runtime.engines.tensorrt.cuda import gpu_failures
 from braintumor.runtime.engines.tensorrt.cuda_buffers import Lane
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile, Part, parts
@@ -43,7 +43,7 @@ class PlanRuns:
         """Batch sizes that are replayed as CUDA graphs."""
         return tuple(sorted(rung for rung, launch in self._launches.items() if launch is not None))
 
-    def submit(self, images: NDArray[np.uint8]) -> Waiting:
+    def submit(self, images: NDArray[np.uint8]) -> PendingResult:
         """Start the first part of a batch; the others follow when it is waited for.
 
         They need not be started before: parts of the largest batch size fill a GPU.

@@ -13,7 +13,7 @@ import pytest
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member, load_bundle
-from braintumor.runtime.engines.base import Submits
+from braintumor.runtime.engines.base import AsyncEngine
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.tensorrt import engine as tensorrt
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
@@ -86,7 +86,7 @@ def test_it_answers_what_onnx_runtime_answers(machine: Machine, three: Path, cou
     for member in load_bundle(three).members:
         images = phantoms(count, member.height, member.width, seed=3)
         with OnnxRuntimeCpuEngine(member) as expected, TensorRtRtxEngine(member) as engine:
-            assert isinstance(engine, Submits)
+            assert isinstance(engine, AsyncEngine)
             for _ in range(2):
                 assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 1e-6
     assert [facts.profile for facts in machine.loaded] == [BatchProfile(1, 8, 32)] * 3

@@ -1,19 +1,19 @@
-"""When a device's memory does not hold a batch: the same images in halves."""
+"""Batches split in halves when a device's memory does not hold them."""
 
 import logging
 
 import numpy as np
 
 from braintumor.errors import OutOfMemoryError
-from braintumor.runtime.members import Answers, Asks, Images
+from braintumor.runtime.members import Images, InferBatch, MemberPredictions
 
-__all__ = ["Halving"]
+__all__ = ["OomBatchSplitter"]
 
 _LOG = logging.getLogger("braintumor")
 
 
-class Halving:
-    """Asks in batches that fit, and remembers what fitted.
+class OomBatchSplitter:
+    """Runs batches in parts that fit into memory, and remembers the size that fitted.
 
     Attributes:
         limit: Images that go through the members together; None while every batch has fitted.
@@ -22,23 +22,27 @@ class Halving:
     def __init__(self) -> None:
         self.limit: int | None = None
 
-    def ask(self, ask: Asks, images: Images) -> Answers:
-        """What `ask` answers to a batch, put together from parts where the whole does not fit.
+    def infer(self, infer_batch: InferBatch, images: Images) -> MemberPredictions:
+        """The predictions for a batch, put together from parts where the whole does not fit.
 
         A batch that does not fit is halved, with a warning on the logger "braintumor", until it does; later batches
         begin with what fitted.
+
+        Args:
+            infer_batch: Runs the members on a batch, or on a part of it.
+            images: The batch.
 
         Raises:
             OutOfMemoryError: Not even one image fits.
         """
         count = len(next(iter(images.values())))
         limit = count if self.limit is None else min(self.limit, count)
-        parts: list[Answers] = []
+        parts: list[MemberPredictions] = []
         start = 0
         while start < count:
             part = {geometry: pixels[start : start + limit] for geometry, pixels in images.items()}
             try:
-                parts.append(ask(part))
+                parts.append(infer_batch(part))
             except OutOfMemoryError as error:
                 if limit == 1:
                     raise
@@ -48,7 +52,7 @@ class Halving:
                 start += limit
         if len(parts) == 1:
             return parts[0]
-        return Answers(
+        return MemberPredictions(
             np.concatenate([part.probabilities for part in parts], axis=1),
-            np.concatenate([part.asked for part in parts], axis=1),
+            np.concatenate([part.ran for part in parts], axis=1),
         )

@@ -12,8 +12,8 @@ import pytest
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import OutOfMemoryError
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.runtime.halving import Halving
-from braintumor.runtime.members import Answers, Images
+from braintumor.runtime.members import Images, MemberPredictions
+from braintumor.runtime.oom_batch_splitter import OomBatchSplitter
 
 GEOMETRY = (2, 2, "bilinear")
 
@@ -25,13 +25,13 @@ class Room:
         self.images = images
         self.seen: list[int] = []
 
-    def __call__(self, images: Images) -> Answers:
+    def __call__(self, images: Images) -> MemberPredictions:
         pixels = images[GEOMETRY]
         self.seen.append(len(pixels))
         if len(pixels) > self.images:
             raise OutOfMemoryError(f"{len(pixels)} images do not fit")
         answers = np.repeat(pixels[None, :, 0, :1].astype(np.float32), 4, axis=2)
-        return Answers(np.concatenate([answers, answers + 100]), np.ones((2, len(pixels)), np.bool_))
+        return MemberPredictions(np.concatenate([answers, answers + 100]), np.ones((2, len(pixels)), np.bool_))
 
 
 def batch(count: int) -> Images:
@@ -49,18 +49,18 @@ def batch(count: int) -> Images:
 )
 def test_every_image_is_answered_at_its_place(room: int, count: int, seen: Sequence[int]) -> None:
     members = Room(room)
-    answers = Halving().ask(members, batch(count))
+    answers = OomBatchSplitter().infer(members, batch(count))
     assert members.seen == seen
-    assert answers.asked.shape == (2, count)
+    assert answers.ran.shape == (2, count)
     np.testing.assert_array_equal(answers.probabilities[0, :, 0], np.arange(count))
     np.testing.assert_array_equal(answers.probabilities[1, :, 0], np.arange(count) + 100)
 
 
 def test_what_fitted_is_remembered_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    halving, members = Halving(), Room(4)
+    splitter, members = OomBatchSplitter(), Room(4)
     with caplog.at_level(logging.WARNING, "braintumor"):
-        halving.ask(members, batch(8))
-        halving.ask(members, batch(8))
+        splitter.infer(members, batch(8))
+        splitter.infer(members, batch(8))
     assert members.seen == [8, 4, 4, 4, 4]
     assert [record.getMessage() for record in caplog.records] == [
         "8 images do not fit; going on with 4 images at a time"
@@ -69,7 +69,7 @@ def test_what_fitted_is_remembered_and_said_once(caplog: pytest.LogCaptureFixtur
 
 def test_when_one_image_does_not_fit_that_is_an_error() -> None:
     with pytest.raises(OutOfMemoryError, match="1 images do not fit"):
-        Halving().ask(Room(0), batch(4))
+        OomBatchSplitter().infer(Room(0), batch(4))
 
 
 _STARVED = """
