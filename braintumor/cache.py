@@ -1,4 +1,8 @@
-"""The user's cache: derived files that can always be made again, keyed by content, never shared."""
+"""The user's cache: derived files that can always be made again, keyed by content, never shared.
+
+CACHE = Cache("keras-to-onnx")
+entry = CACHE.build(content_key({"model": sha256, "version": 2}), lambda folder: convert(model, folder))
+"""
 
 import contextlib
 import hashlib
@@ -11,35 +15,28 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor import __version__
 from braintumor.errors import OutputError
 from braintumor.files import sha256_of
 from braintumor.lock import locked
 from braintumor.work_folder import sweep, work_folder
 
-__all__ = [
-    "CACHE_VARIABLE",
-    "cache_folder",
-    "cached",
-    "content_key",
-    "discard",
-    "forget",
-    "found_in_cache",
-    "remembered",
-    "sweep_cache",
-]
+__all__ = ["CACHE_VARIABLE", "Cache", "cache_folder", "content_key", "sweep_cache"]
 
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
 _LOCK = ".lock"
-_FOUND: Final = "found.json"
+_JSON: Final = "found.json"
+_BYTES: Final = "blob"
 _ABANDONED_S = 24 * 3600
 # Of putting an entry where others are doing the same.
 _ATTEMPTS = 5
+_REMEDY: Final = f"choose another folder: export {CACHE_VARIABLE}=DIR"
 
 
 def cache_folder() -> Path:
     """Where derived files go: $BRAINTUMOR_CACHE, or the platform's place for a user's caches.
+
+    Without platformdirs, which no dependency of `bt-infer` brings: it would be one more package for three places.
 
     Raises:
         OutputError: The user has no home folder.
@@ -55,9 +52,7 @@ def cache_folder() -> Path:
             base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError as error:
         # A container may run as a user id that has no name and no home.
-        raise OutputError(
-            f"there is no home folder for the cache ({error}); choose a folder: export {CACHE_VARIABLE}=DIR"
-        ) from error
+        raise OutputError(f"there is no home folder for the cache ({error})", _REMEDY) from error
     return base / "braintumor"
 
 
@@ -67,119 +62,150 @@ def content_key(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(canonical).hexdigest()[:40]
 
 
-def cached(
-    kind: str,
-    key: str,
-    build: Callable[[Path], None],
-    *,
-    is_whole: Callable[[Path], bool] | None = None,
-    alone: Callable[[], object] | None = None,
-) -> Path:
-    """The folder of one entry; built at the first call, hash-checked at every later one.
-
-    Args:
-        kind: A name for entries of one sort, such as "keras-to-onnx".
-        key: What `content_key` gave.
-        build: Fills the empty folder that it is given. When it raises, nothing is kept; an OSError counts as one of
-            writing there.
-        is_whole: Whether an entry is as it was built, for entries that carry hashes of their own, such as bundles.
-        alone: Lets one process at a time build entries of this kind; called in those that have to wait. What a killed
-            build left behind is removed by the next.
-
-    Raises:
-        OutputError: The cache cannot be written, or belongs to another user.
-    """
-    root = cache_folder() / kind
-    entry = root / key
-    whole = is_whole or _is_whole
-    with _writing(root):
-        # Asked before an entry is read, too: another user's entry may hold anything under a fitting hash.
-        _refuse_foreign(root)
-        if whole(entry):
-            return entry
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_foreign(root)
-        _make_private(root)
-    with contextlib.ExitStack() as held:
-        with _writing(root):
-            if alone is not None:
-                held.enter_context(locked(root / _LOCK, alone))
-                if whole(entry):
-                    return entry
-            sweep(root, ".", _ABANDONED_S if alone is None else 0)
-        with _writing(root), work_folder(root, f".{key[:8]}-") as work:
-            build(work)
-            if is_whole is None:
-                _seal(work)
-            _publish(work, entry, whole)
-    return entry
-
-
-def remembered(kind: str, parts: Mapping[str, object], find: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What `find` gave when it was last asked under the same circumstances.
-
-    An entry that is damaged is found again; without a usable cache everything is.
-
-    Args:
-        kind: A name for findings of one sort, such as "engine-choice".
-        parts: All that it depends on.
-        find: Gives plain data. When it raises, nothing is kept.
-    """
-    found: Mapping[str, Any] | None = None
-
-    def build(folder: Path) -> None:
-        nonlocal found
-        found = find()
-        (folder / _FOUND).write_text(json.dumps(found), encoding="utf-8")
-
-    try:
-        entry = cached(kind, _remembered_key(parts), build)
-        if found is None:
-            found = json.loads((entry / _FOUND).read_bytes())
-    except OutputError:
-        # No place to keep it, which costs time only.
-        if found is None:
-            found = find()
-    return found
-
-
-def forget(kind: str, parts: Mapping[str, object]) -> None:
-    """Let `remembered` find it again."""
-    discard(kind, _remembered_key(parts))
-
-
-def _remembered_key(parts: Mapping[str, object]) -> str:
-    return content_key({"version": __version__, **parts})
-
-
 def sweep_cache() -> None:
-    """Take away what killed builds of any kind left behind: their process is gone, or no build takes a day."""
+    """Remove what killed builds of any kind left behind: their process is gone, or no build takes a day."""
     with contextlib.suppress(OSError, OutputError):
         for root in cache_folder().iterdir():
             sweep(root, ".", _ABANDONED_S)
 
 
-def found_in_cache(kind: str, key: str, *, is_whole: Callable[[Path], bool] | None = None) -> Path | None:
-    """The folder of an entry that was built earlier; None where there is none, or it is damaged.
+class Cache:
+    """The entries of one kind. An entry is a folder whose files are hash-checked at every use."""
 
-    Args:
-        kind: As for `cached`.
-        key: As for `cached`.
-        is_whole: As for `cached`.
+    def __init__(self, kind: str, *, is_whole: Callable[[Path], bool] | None = None) -> None:
+        """Nothing is read or made before the first call.
 
-    Raises:
-        OutputError: The cache belongs to another user.
-    """
-    root = cache_folder() / kind
-    _refuse_foreign(root)
-    entry = root / key
-    return entry if (is_whole or _is_whole)(entry) else None
+        Args:
+            kind: A name for entries of one sort, such as "keras-to-onnx".
+            is_whole: Whether an entry is as it was built, for entries with hashes of their own, such as bundles.
+        """
+        self._kind = kind
+        self._is_whole = is_whole or _is_whole
+        self._sealed = is_whole is None
 
+    @property
+    def folder(self) -> Path:
+        """Where the entries are; it need not exist.
 
-def discard(kind: str, key: str) -> None:
-    """Take an entry away, where there is one; one that cannot be taken away stays."""
-    with contextlib.suppress(OutputError):
-        shutil.rmtree(cache_folder() / kind / key, ignore_errors=True)
+        Raises:
+            OutputError: The user has no home folder.
+        """
+        return cache_folder() / self._kind
+
+    def get(self, key: str) -> Path | None:
+        """The folder of an entry that was built earlier; None where there is none, or it is damaged.
+
+        Args:
+            key: From `content_key`.
+
+        Raises:
+            OutputError: The cache belongs to another user.
+        """
+        _refuse_foreign(self.folder)
+        entry = self.folder / key
+        return entry if self._is_whole(entry) else None
+
+    def build(self, key: str, fill: Callable[[Path], object], *, on_wait: Callable[[], object] | None = None) -> Path:
+        """The folder of an entry, built at the first call.
+
+        Args:
+            key: From `content_key`.
+            fill: Fills the empty folder that it is given. When it raises, nothing is kept; an OSError counts as one
+                of writing there.
+            on_wait: Lets one process at a time build entries of this kind; called in those that have to wait. What a
+                killed build left behind is removed by the next.
+
+        Raises:
+            OutputError: The cache cannot be written, or belongs to another user.
+        """
+        root = self.folder
+        entry = root / key
+        with _writing(root):
+            # Checked before an entry is read, too: another user's entry may hold anything under a fitting hash.
+            _refuse_foreign(root)
+            if self._is_whole(entry):
+                return entry
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_foreign(root)
+            _make_private(root)
+        with contextlib.ExitStack() as stack:
+            with _writing(root):
+                if on_wait is not None:
+                    stack.enter_context(locked(root / _LOCK, on_wait))
+                    if self._is_whole(entry):
+                        return entry
+                sweep(root, ".", _ABANDONED_S if on_wait is None else 0)
+            with _writing(root), work_folder(root, f".{key[:8]}-") as work:
+                fill(work)
+                if self._sealed:
+                    _seal(work)
+                self._publish(work, entry)
+        return entry
+
+    def put(self, key: str, fill: Callable[[Path], object]) -> Path:
+        """Build an entry in the place of the one that is there; see `build`."""
+        self.discard(key)
+        return self.build(key, fill)
+
+    def discard(self, key: str) -> None:
+        """Remove an entry, where there is one; one that cannot be removed stays."""
+        with contextlib.suppress(OutputError):
+            shutil.rmtree(self.folder / key, ignore_errors=True)
+
+    def get_bytes(self, key: str) -> bytes:
+        """What `put_bytes` stored; empty when there is nothing, or no usable cache."""
+        try:
+            entry = self.get(key)
+            return b"" if entry is None else (entry / _BYTES).read_bytes()
+        except (OutputError, OSError):
+            return b""
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store bytes in the place of those that are there; without a usable cache they are lost."""
+        with contextlib.suppress(OutputError, OSError):
+            self.put(key, lambda folder: (folder / _BYTES).write_bytes(data))
+
+    def build_json(self, key: str, compute: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Plain data, computed at the first call; without a usable cache at every call.
+
+        Args:
+            key: From `content_key`.
+            compute: When it raises, nothing is kept.
+        """
+        data: Mapping[str, Any] | None = None
+
+        def fill(folder: Path) -> None:
+            nonlocal data
+            data = compute()
+            (folder / _JSON).write_text(json.dumps(data), encoding="utf-8")
+
+        try:
+            entry = self.build(key, fill)
+            if data is None:
+                data = json.loads((entry / _JSON).read_bytes())
+        except OutputError:
+            # No place to keep it, which costs time only.
+            if data is None:
+                data = compute()
+        return data
+
+    def _publish(self, work: Path, entry: Path) -> None:
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(OSError):
+                work.replace(entry)
+                return
+            # Another process was faster with the same content: its entry serves as well as ours.
+            if self._is_whole(entry):
+                return
+            # What lies there is damaged. It moves aside in one step, so that no reader meets half of it.
+            aside = Path(tempfile.mkdtemp(prefix=".damaged-", dir=entry.parent))
+            try:
+                # Another process may be moving it as well.
+                with contextlib.suppress(OSError):
+                    entry.rename(aside / "entry")
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+        work.replace(entry)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -189,8 +215,8 @@ def _refuse_foreign(folder: Path) -> None:
     owner = folder.stat().st_uid
     if owner != os.getuid():
         raise OutputError(
-            f"the cache {folder} belongs to user id {owner}, not to you ({os.getuid()}); "
-            f"choose a folder of your own: export {CACHE_VARIABLE}=DIR"
+            f"the cache {folder} belongs to user id {owner}, not to you ({os.getuid()})",
+            f"choose a folder of your own: export {CACHE_VARIABLE}=DIR",
         )
 
 
@@ -205,8 +231,8 @@ def _writing(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"the cache {root} cannot be written ({error.strerror or error}); free it, or choose another place: "
-            f"export {CACHE_VARIABLE}=DIR"
+            f"the cache {root} cannot be written ({error.strerror or error})",
+            f"free some space, or {_REMEDY}",
         ) from error
 
 
@@ -215,28 +241,9 @@ def _seal(folder: Path) -> None:
     (folder / _MANIFEST).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
 
 
-def _publish(work: Path, entry: Path, whole: Callable[[Path], bool]) -> None:
-    for _ in range(_ATTEMPTS):
-        with contextlib.suppress(OSError):
-            work.replace(entry)
-            return
-        # Another process was faster with the same content: its entry serves as well as ours.
-        if whole(entry):
-            return
-        # What lies there is damaged. It moves aside in one step, so that no reader meets half of it.
-        aside = Path(tempfile.mkdtemp(prefix=".damaged-", dir=entry.parent))
-        try:
-            # Another process may be moving it as well.
-            with contextlib.suppress(OSError):
-                entry.rename(aside / "entry")
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    work.replace(entry)
-
-
 def _is_whole(entry: Path) -> bool:
     try:
         hashes = json.loads((entry / _MANIFEST).read_bytes())
-        return bool(hashes) and all(sha256_of(entry / name) == wanted for name, wanted in hashes.items())
+        return bool(hashes) and all(sha256_of(entry / name) == sha256 for name, sha256 in hashes.items())
     except (OSError, ValueError, AttributeError, RecursionError):
         return False

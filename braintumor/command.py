@@ -19,7 +19,7 @@ import click
 
 from braintumor import NOTICE, __version__
 from braintumor.errors import BraintumorError
-from braintumor.interrupt import interrupted, interrupts_kept, is_free
+from braintumor.interrupt import has_default_handler, interrupted, keep_interrupts
 from braintumor.optional import missing_package
 
 __all__ = ["EPILOG", "Command", "debug_option", "in_options", "options_of", "version_option"]
@@ -57,7 +57,7 @@ class Command(click.Command):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; see `click.Command.main`."""
-        with interrupts_kept(), _ended_in_order():
+        with keep_interrupts(), _ended_in_order():
             return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -121,7 +121,7 @@ def in_options(text: str, command: click.Command | None = None) -> str:
 @contextlib.contextmanager
 def _ended_in_order() -> Iterator[None]:
     """Told to end (SIGTERM), take away what is half-written first; a program with a handler of its own keeps it."""
-    if not is_free(signal.SIGTERM, signal.SIG_DFL):
+    if not has_default_handler(signal.SIGTERM, signal.SIG_DFL):
         yield
         return
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from braintumor.errors import OutputError
-from braintumor.interrupt import raise_if_lost
+from braintumor.interrupt import check_interrupt
 
 __all__ = ["atomic_text", "output_error", "sha256_of"]
 
@@ -52,7 +52,7 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
                 os.fsync(stream.fileno())
             if target.exists():
                 shutil.copymode(target, temporary)
-            raise_if_lost()
+            check_interrupt()
             temporary.replace(target)
     finally:
         with contextlib.suppress(OSError):

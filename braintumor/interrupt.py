@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
-__all__ = ["interrupted", "interrupts_kept", "is_free", "raise_if_lost"]
+__all__ = ["check_interrupt", "has_default_handler", "interrupted", "keep_interrupts"]
 
 # Between two looks at whether the main thread goes on.
 _PAUSE_S: Final = 0.2
@@ -26,13 +26,13 @@ _active: Final[list["_Keeper"]] = []
 
 
 @contextlib.contextmanager
-def interrupts_kept() -> Iterator[None]:
+def keep_interrupts() -> Iterator[None]:
     """In this block an interrupt ends in KeyboardInterrupt that reaches the caller, wherever it is raised at first.
 
     Where the block is not in the main thread, or something else than Python's own handler is at work, as in a program
     that embeds a command, nothing changes.
     """
-    if not is_free(signal.SIGINT, signal.default_int_handler):
+    if not has_default_handler(signal.SIGINT, signal.default_int_handler):
         yield
         return
     keeper = _Keeper()
@@ -50,7 +50,7 @@ def interrupts_kept() -> Iterator[None]:
         _active.remove(keeper)
 
 
-def is_free(number: signal.Signals, usual: object) -> bool:
+def has_default_handler(number: signal.Signals, usual: object) -> bool:
     """Whether a command may handle a signal: in the main thread, where no program that embeds it does.
 
     Args:
@@ -65,7 +65,7 @@ def interrupted() -> bool:
     return any(keeper.noticed for keeper in _active)
 
 
-def raise_if_lost() -> None:
+def check_interrupt() -> None:
     """To be called before what cannot be taken back, such as replacing a file.
 
     Raises:

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from braintumor import NOTICE
-from braintumor.cache import cached, content_key
+from braintumor.cache import Cache, content_key
 from braintumor.export.class_order import require_class_count
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive, open_archive
@@ -53,7 +53,7 @@ __all__ = [
     "export_member",
 ]
 
-_CACHE_KIND: Final = "onnx-member"
+_CACHE: Final = Cache("onnx-member")
 # Moves when this module, or one that it calls, would give another result for the same network.
 _RECIPE: Final = 11
 MODEL: Final = "model.onnx"
@@ -153,9 +153,7 @@ def export_member(
             "tools": installed_tools(),
         }
     )
-    entry = cached(
-        _CACHE_KIND, key, lambda folder: build_member(folder, options, archive, classes, target, images, stages)
-    )
+    entry = _CACHE.build(key, lambda folder: build_member(folder, options, archive, classes, target, images, stages))
     figures = json.loads((entry / _FIGURES).read_bytes())
     return ExportedMember(_entry(options, archive, target, figures), entry / MODEL, entry / PROBE_FILE)
 

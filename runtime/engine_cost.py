@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from braintumor.cache import remembered
+from braintumor import __version__
+from braintumor.cache import Cache, content_key
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engines.base import Engine
 from braintumor.runtime.image.geometry import Geometry
@@ -21,7 +22,7 @@ from braintumor.system.cpu import cpu_features
 
 __all__ = ["member_costs_ms"]
 
-_KIND: Final = "member-costs"
+_CACHE: Final = Cache("member-costs")
 _BATCH: Final = 8
 _RUNS: Final = 3
 
@@ -34,18 +35,20 @@ def member_costs_ms(bundle: Bundle, members: Members, threads: int | None) -> li
         members: Loaded.
         threads: CPU threads that they were given.
     """
-    circumstances = {
-        "bundle": bundle.sha256,
-        "engine": asdict(members.engines[0].info),
-        "threads": threads,
-        "cpu": cpu_features(),
-    }
-    found = remembered(
-        _KIND,
-        circumstances,
+    key = content_key(
+        {
+            "version": __version__,
+            "bundle": bundle.sha256,
+            "engine": asdict(members.engines[0].info),
+            "threads": threads,
+            "cpu": cpu_features(),
+        }
+    )
+    costs = _CACHE.build_json(
+        key,
         lambda: {"costs_ms": [_cost_ms(*pair) for pair in zip(members.engines, members.geometries, strict=True)]},
     )
-    costs_ms: list[float] = found["costs_ms"]
+    costs_ms: list[float] = costs["costs_ms"]
     return costs_ms
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from braintumor.cache import forget, remembered
+from braintumor import __version__
+from braintumor.cache import Cache, content_key
 from braintumor.errors import BraintumorError, IntegrityError, UnavailableError
 from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle.load import Bundle
@@ -18,7 +19,7 @@ from braintumor.system.machine import machine
 
 __all__ = ["ChoiceCallback", "EngineChoice", "load_fastest"]
 
-_KIND: Final = "engine-choice"
+_CACHE: Final = Cache("engine-choice")
 # Enough for a median; more where batches are short.
 _MIN_ROUNDS: Final = 3
 _SECONDS_EACH: Final = 1.0
@@ -75,21 +76,24 @@ def load_fastest(
     probes = probes_of(bundle)
     if len(names) == 1 or not probes:
         return _first_usable(bundle, names, device, threads)
-    circumstances = {
-        "bundle": bundle.sha256,
-        "engines": names,
-        "device": device,
-        "threads": threads,
-        "machine": machine({library for name in names for library in ENGINES[name].libraries}),
-    }
+    key = content_key(
+        {
+            "version": __version__,
+            "bundle": bundle.sha256,
+            "engines": names,
+            "device": device,
+            "threads": threads,
+            "machine": machine({library for name in names for library in ENGINES[name].libraries}),
+        }
+    )
     with _Trial(bundle, probes, device, threads, told, progress) as trial:
-        name = remembered(_KIND, circumstances, lambda: trial.run(names))["engine"]
+        choice = _CACHE.build_json(key, lambda: trial.run(names))
         try:
-            return trial.take(name)
+            return trial.take(choice["engine"])
         except UnavailableError:
             # It was usable when it was chosen, and nothing that can be seen cheaply has changed.
-            forget(_KIND, circumstances)
-            return trial.take(remembered(_KIND, circumstances, lambda: trial.run(names))["engine"])
+            _CACHE.discard(key)
+            return trial.take(_CACHE.build_json(key, lambda: trial.run(names))["engine"])
 
 
 def _first_usable(bundle: Bundle, names: Sequence[str], device: int, threads: int | None) -> Members:

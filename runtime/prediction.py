@@ -121,7 +121,7 @@ class Prediction:
         }
 
     def to_json(self) -> str:
-        """The prediction as one line of JSON, in ASCII: safe for all encodings, even with file names that are not text."""
+        """The prediction as one line of JSON, in ASCII: safe in every encoding and for every file name."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from braintumor.files import atomic_text
-from braintumor.interrupt import interrupted, interrupts_kept, raise_if_lost
-from braintumor.optional import quietly_imported
+from braintumor.interrupt import check_interrupt, interrupted, keep_interrupts
+from braintumor.optional import import_without_telemetry
 
 # A command that loses an interrupt and then works for up to a minute, or is done at once.
 _COMMAND = """
@@ -97,25 +97,25 @@ def test_an_interrupt_while_options_are_read_is_told_alike(tmp_path: Path) -> No
 
 
 def test_what_is_written_because_of_an_interrupt_is_written(tmp_path: Path) -> None:
-    with interrupts_kept():
+    with keep_interrupts():
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             with atomic_text(tmp_path / "kept.json") as stream:
                 stream.write("until then")
         with pytest.raises(KeyboardInterrupt):
-            raise_if_lost()
+            check_interrupt()
     assert (tmp_path / "kept.json").read_text(encoding="utf-8") == "until then"
 
 
 def test_a_kept_interrupt_is_forgotten_with_its_block() -> None:
     before = sys.unraisablehook
-    with interrupts_kept(), pytest.raises(KeyboardInterrupt):
+    with keep_interrupts(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert not interrupted()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert sys.unraisablehook is before
-    raise_if_lost()
+    check_interrupt()
 
 
 def test_a_handler_of_the_embedding_program_is_left_alone() -> None:
@@ -126,7 +126,7 @@ def test_a_handler_of_the_embedding_program_is_left_alone() -> None:
 
     before = signal.signal(signal.SIGINT, own)
     try:
-        with interrupts_kept():
+        with keep_interrupts():
             signal.raise_signal(signal.SIGINT)
             assert signal.getsignal(signal.SIGINT) is own
     finally:
@@ -146,4 +146,4 @@ def test_a_module_that_is_interrupted_while_it_loads_is_not_called_missing(
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        quietly_imported("broken_off")
+        import_without_telemetry("broken_off")

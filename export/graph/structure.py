@@ -10,7 +10,7 @@ from typing import Any, Final
 import onnx
 from onnx import TensorProto, helper
 
-from braintumor.cache import cached, content_key
+from braintumor.cache import Cache, content_key
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.graph.io_wrapper import PREFIX, free_names
 from braintumor.export.network import NETWORK_RECIPE, installed_tools, read_network
@@ -18,7 +18,7 @@ from braintumor.export.network import NETWORK_RECIPE, installed_tools, read_netw
 __all__ = ["Structure", "network_structure", "structure_of"]
 
 _DIGITS: Final = 8
-_CACHE_KIND: Final = "network-structure"
+_CACHE: Final = Cache("network-structure")
 _FILE: Final = "structure.json"
 # Moves when this module would give another structure for the same network.
 _RECIPE: Final = 1
@@ -93,7 +93,7 @@ def network_structure(archive: KerasArchive, size: tuple[int, int] | None) -> St
 
     recipe = [_RECIPE, NETWORK_RECIPE]
     key = content_key({"recipe": recipe, "model": archive.sha256, "size": size, "tools": installed_tools()})
-    return Structure(**json.loads((cached(_CACHE_KIND, key, build) / _FILE).read_bytes()))
+    return Structure(**json.loads((_CACHE.build(key, build) / _FILE).read_bytes()))
 
 
 def _type_name(tensor: onnx.TensorProto) -> str:

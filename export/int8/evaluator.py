@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from braintumor.cache import cached, content_key
+from braintumor.cache import Cache, content_key
 from braintumor.export.graph.groups import Group
 from braintumor.export.graph.qdq import quantized
 from braintumor.export.graph.quantization_plan import rounded_thresholds
@@ -23,7 +23,7 @@ from braintumor.export.int8.quality import Answers
 
 __all__ = ["Evaluator", "Step", "Subject"]
 
-_ANSWERS, _THRESHOLDS = "int8-answers", "int8-thresholds"
+_ANSWERS, _THRESHOLDS = Cache("int8-answers"), Cache("int8-thresholds")
 # Moves when the same question would be answered otherwise.
 _RECIPE: Final = 2
 
@@ -84,7 +84,7 @@ class Evaluator:
             np.savez(folder / "thresholds.npz", methods=list(found), names=names, thresholds=table)
 
         asked = {"model": self.subject.model_sha256, "calibration": _digest(self.subject.calibration)}
-        with np.load(cached(_THRESHOLDS, _key(asked), build) / "thresholds.npz") as stored:
+        with np.load(_THRESHOLDS.build(_key(asked), build) / "thresholds.npz") as stored:
             names = [str(name) for name in stored["names"]]
             return {
                 str(method): rounded_thresholds(dict(zip(names, row.tolist(), strict=True)))
@@ -120,7 +120,7 @@ class Evaluator:
             np.save(folder / "answers.npy", answers(make().SerializeToString(), images))
 
         asked = {"model": self.subject.model_sha256, "images": _digest(images), **made_of}
-        found: Answers = np.load(cached(_ANSWERS, _key(asked), build) / "answers.npy")
+        found: Answers = np.load(_ANSWERS.build(_key(asked), build) / "answers.npy")
         return found
 
 

@@ -7,14 +7,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.cache import cached, content_key
+from braintumor.cache import Cache, content_key
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.via_keras.process import library_versions, run_worker
 from braintumor.export.via_keras.worker import ANSWERS, IMAGES, AnswerRequest
 
 __all__ = ["keras_answers"]
 
-_CACHE_KIND: Final = "keras-answers"
+_CACHE: Final = Cache("keras-answers")
 # Moves when the worker would answer otherwise.
 _RECIPE: Final = 1
 
@@ -56,5 +56,5 @@ def keras_answers(
         run_worker(folder, "answer", request)
         (folder / IMAGES).unlink()
 
-    outputs: NDArray[np.float32] = np.load(cached(_CACHE_KIND, key, build) / ANSWERS)
+    outputs: NDArray[np.float32] = np.load(_CACHE.build(key, build) / ANSWERS)
     return outputs, f"Keras {versions['keras']}, TensorFlow {versions['tensorflow']}"

@@ -6,7 +6,7 @@ from typing import Final
 
 import onnx
 
-from braintumor.cache import cached, content_key
+from braintumor.cache import Cache, content_key
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.via_keras.process import run_worker
@@ -14,7 +14,7 @@ from braintumor.export.via_keras.worker import CORE, RESULT, ConvertRequest
 
 __all__ = ["convert"]
 
-_CACHE_KIND: Final = "keras-to-onnx"
+_CACHE: Final = Cache("keras-to-onnx")
 # Moves when the worker would give another result for the same request.
 _RECIPE: Final = 6
 
@@ -47,5 +47,5 @@ def convert(
     def build(folder: Path) -> None:
         run_worker(folder, "convert", ConvertRequest(str(archive.path.resolve()), size), **environment)
 
-    entry = cached(_CACHE_KIND, key, build)
+    entry = _CACHE.build(key, build)
     return onnx.load(str(entry / CORE)), KerasFacts(**json.loads((entry / RESULT).read_bytes()))

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from braintumor import __version__
-from braintumor.cache import cached, content_key, found_in_cache
+from braintumor.cache import Cache, content_key
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.files import sha256_of
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.vote_calibration import VOTE_FILE
-from braintumor.optional import quietly_imported
+from braintumor.optional import import_without_telemetry
 from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.registry import ENGINES
@@ -69,12 +69,10 @@ def starter_bundle(progress: ProgressCallback = silent) -> Bundle:
     """
     models = _models()
     loader = _Loader()
-    entry = cached(
-        _CACHE_KIND,
+    entry = Cache(_CACHE_KIND, is_whole=loader.is_whole).build(
         _key(models),
-        lambda work: _export(work / _FOLDER, models, progress),
-        is_whole=loader.is_whole,
-        alone=lambda: progress(_WAITING),
+        lambda folder: _export(folder / _FOLDER, models, progress),
+        on_wait=lambda: progress(_WAITING),
     )
     return loader.bundle or load_bundle(entry / _FOLDER)
 
@@ -87,7 +85,7 @@ def exported_starter() -> Bundle | None:
         OutputError: The cache belongs to another user.
     """
     loader = _Loader()
-    found_in_cache(_CACHE_KIND, _key(_models()), is_whole=loader.is_whole)
+    Cache(_CACHE_KIND, is_whole=loader.is_whole).get(_key(_models()))
     return loader.bundle
 
 
@@ -115,7 +113,7 @@ def _models() -> Sequence[Path]:
 def _export(folder: Path, models: Sequence[Path], progress: ProgressCallback) -> None:
     module, _, function = EXPORTER.partition(":")
     try:
-        export = getattr(quietly_imported(module), function)
+        export = getattr(import_without_telemetry(module), function)
     except ImportError as error:
         raise UnavailableError(
             f"there is no bundle, and this installation cannot export the models that come with it ({error})",

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from braintumor.errors import BraintumorError, UsageError
-from braintumor.optional import quietly_imported
+from braintumor.optional import import_without_telemetry
 
 __all__ = ["PROBE_MODEL", "TASKS", "main"]
 
@@ -38,7 +38,7 @@ _TOLERANCE: Final = 0.02
 
 def _library(module: str, landmark: str) -> Mapping[str, Any]:
     """Import it, and look for what a whole installation has."""
-    loaded = quietly_imported(module)
+    loaded = import_without_telemetry(module)
     return {"version": getattr(loaded, "__version__", None), "whole": hasattr(loaded, landmark)}
 
 
@@ -67,7 +67,7 @@ def _engine(name: str) -> Mapping[str, Any]:
 
 def _openvino_devices() -> Mapping[str, Any]:
     """OpenVINO's devices and their full names."""
-    core = quietly_imported("openvino").Core()
+    core = import_without_telemetry("openvino").Core()
     return {device: str(core.get_property(device, "FULL_DEVICE_NAME")) for device in core.available_devices}
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.cache import cached, content_key
+from braintumor.cache import Cache, content_key
 from braintumor.errors import IntegrityError, OutOfMemoryError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
@@ -25,7 +25,7 @@ from braintumor.system.cpu import cpu_features
 __all__ = ["OnnxRuntimeCpuEngine", "OnnxRuntimeCudaEngine"]
 
 _ERRORS_ONLY: Final = 3
-_CACHE_KIND: Final = "onnxruntime"
+_CACHE: Final = Cache("onnxruntime")
 _OPTIMISED: Final = "model.onnx"
 _DTYPES: Final = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -155,7 +155,7 @@ def _session(ort: Any, member: Member, providers: list[Any], threads: int | None
     options = _options(ort, threads)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return _create(ort, cached(_CACHE_KIND, key, optimise) / _OPTIMISED, options, providers)
+        return _create(ort, _CACHE.build(key, optimise) / _OPTIMISED, options, providers)
     except (OutputError, IntegrityError):
         # A full or read-only home costs start-up time, not the answer. When the member itself does not load,
         # this says so.

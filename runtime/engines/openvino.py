@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.cache import cached, content_key
+from braintumor.cache import Cache, content_key
 from braintumor.errors import DeviceError, IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
@@ -32,7 +32,7 @@ from braintumor.system.cpu import cpu_features, saturates_int8
 
 __all__ = ["OpenVinoCpuEngine", "OpenVinoGpuEngine"]
 
-_CACHE_KIND: Final = "openvino"
+_CACHE: Final = Cache("openvino")
 # Moves when a graph is compiled otherwise than before.
 _RECIPE: Final = 1
 _COMPILED: Final = "model.blob"
@@ -163,7 +163,7 @@ class OpenVinoCpuEngine(Closing):
             (folder / _COMPILED).write_bytes(blob.getvalue() if isinstance(blob, io.BytesIO) else blob)
 
         try:
-            entry = cached(_CACHE_KIND, content_key(parts), build)
+            entry = _CACHE.build(content_key(parts), build)
             return self._core.import_model((entry / _COMPILED).read_bytes(), self._device, options)
         except (OutputError, RuntimeError):
             # No place for a cache, or a blob that this build of OpenVINO does not take: it costs start-up time.

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from braintumor.cache import CACHE_VARIABLE, cache_folder, cached, content_key, sweep_cache
+from braintumor.cache import CACHE_VARIABLE, Cache, cache_folder, content_key, sweep_cache
 from braintumor.errors import OutputError
+
+CACHE = Cache("kind")
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 root = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="giving files away needs root")
@@ -35,16 +37,16 @@ def builder(built: list[Path], content: str = "content") -> Callable[[Path], Non
 
 def test_an_entry_is_built_once(own: Path) -> None:
     built: list[Path] = []
-    first = cached("kind", "k" * 40, builder(built))
+    first = CACHE.build("k" * 40, builder(built))
     assert (first / "file").read_text() == "content"
-    assert cached("kind", "k" * 40, builder(built)) == first == own / "kind" / ("k" * 40)
+    assert CACHE.build("k" * 40, builder(built)) == first == own / "kind" / ("k" * 40)
     assert len(built) == 1
     assert [path.name for path in (own / "kind").iterdir()] == ["k" * 40]
 
 
 def test_keys_and_kinds_are_kept_apart(own: Path) -> None:
     built: list[Path] = []
-    assert len({cached(kind, key, builder(built)) for kind in ("x", "y") for key in ("a" * 40, "b" * 40)}) == 4
+    assert len({Cache(kind).build(key, builder(built)) for kind in ("x", "y") for key in ("a" * 40, "b" * 40)}) == 4
     assert len(built) == 4
     assert own.is_dir()
 
@@ -64,9 +66,9 @@ def test_keys_and_kinds_are_kept_apart(own: Path) -> None:
 )
 def test_a_damaged_entry_is_rebuilt(own: Path, damage: Callable[[Path], object]) -> None:
     built: list[Path] = []
-    entry = cached("kind", "key", builder(built))
+    entry = CACHE.build("key", builder(built))
     damage(entry)
-    assert cached("kind", "key", builder(built)) == entry
+    assert CACHE.build("key", builder(built)) == entry
     assert len(built) == 2
     assert (entry / "file").read_text() == "content"
     assert json.loads((entry / "entry.json").read_text()).keys() == {"file"}
@@ -80,36 +82,37 @@ def test_a_build_that_fails_leaves_nothing(own: Path, error: type[BaseException]
         raise error
 
     with pytest.raises(error):
-        cached("kind", "key", build)
+        CACHE.build("key", build)
     assert list((own / "kind").iterdir()) == []
 
 
 def test_a_build_that_was_overtaken_uses_the_other_ones_entry(own: Path) -> None:
     def build(folder: Path) -> None:
-        cached("kind", "key", builder([], "theirs"))
+        CACHE.build("key", builder([], "theirs"))
         (folder / "file").write_text("ours")
 
-    assert (cached("kind", "key", build) / "file").read_text() == "theirs"
+    assert (CACHE.build("key", build) / "file").read_text() == "theirs"
     assert len(list((own / "kind").iterdir())) == 1
 
 
 RACE = """
 import pathlib, sys, time
-from braintumor.cache import cached
+from braintumor.cache import Cache
+CACHE = Cache("kind")
 def build(folder):
     pathlib.Path(sys.argv[1], sys.argv[2]).touch()
     # Both are inside before either goes on.
     while len(list(pathlib.Path(sys.argv[1]).iterdir())) < 2:
         time.sleep(0.005)
     (folder / "file").write_text("content")
-print(cached("kind", "key", build).joinpath("file").read_text())
+print(CACHE.build("key", build).joinpath("file").read_text())
 """
 
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_two_processes_that_build_the_same_both_succeed(own: Path, tmp_path: Path, damaged: bool) -> None:
     if damaged:
-        (cached("kind", "key", builder([])) / "file").write_text("damage")
+        (CACHE.build("key", builder([])) / "file").write_text("damage")
     (tmp_path / "meeting").mkdir()
     command = [sys.executable, "-c", RACE, str(tmp_path / "meeting")]
     both = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "ab"]
@@ -123,18 +126,19 @@ def test_what_a_killed_build_left_behind_goes_after_a_day(own: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "half").touch()
     os.utime(old, (0, 0))
-    cached("kind", "key", builder([]))
+    CACHE.build("key", builder([]))
     assert sorted(path.name for path in (own / "kind").iterdir()) == [".being-built", "key"]
 
 
 KILLED = """
 import sys, time
-from braintumor.cache import cached
+from braintumor.cache import Cache
+CACHE = Cache("kind")
 def build(folder):
     (folder / "half").touch()
     print("building", flush=True)
     time.sleep(100)
-cached("kind", "theirs", build)
+CACHE.build("theirs", build)
 """
 
 
@@ -143,7 +147,7 @@ def half_built(own: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "sweeping", [lambda: cached("kind", secrets.token_hex(4), builder([])), sweep_cache], ids=["build", "start"]
+    "sweeping", [lambda: CACHE.build(secrets.token_hex(4), builder([])), sweep_cache], ids=["build", "start"]
 )
 def test_what_a_build_leaves_goes_when_its_process_is_gone_and_not_before(
     own: Path, sweeping: Callable[[], object]
@@ -164,24 +168,24 @@ def test_what_a_build_leaves_goes_when_its_process_is_gone_and_not_before(
 @posix
 def test_nobody_else_may_read_or_write_there(own: Path) -> None:
     (own / "kind").mkdir(parents=True, mode=0o777)
-    cached("kind", "key", builder([]))
+    CACHE.build("key", builder([]))
     assert stat.S_IMODE((own / "kind").stat().st_mode) == 0o700
     assert stat.S_IMODE((own / "kind" / "key").stat().st_mode) == 0o700
 
 
 @root
 def test_what_another_user_owns_is_refused_even_when_its_hashes_fit(own: Path) -> None:
-    cached("kind", "key", builder([]))
+    CACHE.build("key", builder([]))
     os.chown(own / "kind", 12345, -1)
     with pytest.raises(OutputError, match=f"belongs to user id 12345.*{CACHE_VARIABLE}=DIR"):
-        cached("kind", "key", builder([]))
+        CACHE.build("key", builder([]))
 
 
 def test_a_cache_that_cannot_be_written_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match=f"cannot be written.*{CACHE_VARIABLE}=DIR"):
-        cached("kind", "key", builder([]))
+        CACHE.build("key", builder([]))
 
 
 @posix
@@ -191,7 +195,7 @@ def test_a_disk_that_fills_up_during_a_build_is_an_output_error() -> None:
         raise OSError(errno.ENOSPC, "No space left on device", folder)
 
     with pytest.raises(OutputError, match=f"No space left.*export {CACHE_VARIABLE}=DIR"):
-        cached("kind", "key", build)
+        CACHE.build("key", build)
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +203,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without a name
     with pytest.raises(OutputError, match=f"no home folder.*{CACHE_VARIABLE}=DIR"):
-        cached("kind", "key", builder([]))
+        CACHE.build("key", builder([]))
 
 
 @posix

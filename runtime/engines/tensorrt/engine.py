@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.cache import content_key
+from braintumor.cache import Cache, content_key
 from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.base import EngineInfo, PendingResult
@@ -19,7 +19,6 @@ from braintumor.runtime.engines.tensorrt.calls import library_calls
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
 from braintumor.runtime.engines.tensorrt.cuda_buffers import CudaLane
 from braintumor.runtime.engines.tensorrt.execute import PlanRuns
-from braintumor.runtime.engines.tensorrt.kept import keep, kept
 from braintumor.runtime.engines.tensorrt.library import Library, load_library, require_installed
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan, load_plan
 from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for, rebuilt_plan
@@ -29,7 +28,7 @@ from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchPr
 __all__ = ["TensorRtEngine", "TensorRtRtxEngine"]
 
 _LOG: Final = logging.getLogger("braintumor")
-_COMPILED_KIND: Final = "tensorrt-compiled"
+_COMPILED: Final = Cache("tensorrt-compiled")
 _REMEDY: Final = "try a smaller `batch_size`, or another `engine`"
 
 
@@ -82,7 +81,10 @@ class TensorRtEngine(Closing):
     def close(self) -> None:
         """Free the GPU's memory, and keep what was compiled for it."""
         if self._loaded is not None:
-            keep(_COMPILED_KIND, self._compiled_key, self._loaded.compiled())
+            compiled = self._loaded.compiled()
+            # The same kernels in another order have the same size: no need to write them at every end of a program.
+            if compiled and len(compiled) != len(_COMPILED.get_bytes(self._compiled_key)):
+                _COMPILED.put_bytes(self._compiled_key, compiled)
         with library_calls():
             self._runs = self._loaded = None
         if self._lane is not None:
@@ -127,7 +129,7 @@ class TensorRtEngine(Closing):
 
     def _load(self, library: Library, gpu: Gpu, plan: bytes, facts: PlanFacts) -> LoadedPlan:
         self._compiled_key = content_key({"plan": facts.plan_sha256, "gpu": gpu.name, "driver": gpu.driver})
-        return load_plan(library, self._member, plan, facts, kept(_COMPILED_KIND, self._compiled_key))
+        return load_plan(library, self._member, plan, facts, _COMPILED.get_bytes(self._compiled_key))
 
 
 class TensorRtRtxEngine(TensorRtEngine):

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from braintumor.cache import cache_folder, cached, content_key, discard
+from braintumor.cache import Cache, content_key
 from braintumor.errors import BraintumorError, IntegrityError, OutputError
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, Plan, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
-from braintumor.runtime.engines.tensorrt.kept import keep, kept
 from braintumor.runtime.engines.tensorrt.library import Library
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, read_facts, read_plan, write_plan
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
@@ -31,8 +30,8 @@ PLANS_VARIABLE: Final = "BRAINTUMOR_PLANS"
 """A folder of plans that were built ahead of time by `bt-engine`."""
 
 _LOG: Final = logging.getLogger("braintumor")
-_KIND: Final = "tensorrt"
-_TIMING_KIND: Final = "tensorrt-timing"
+_PLANS: Final = Cache("tensorrt")
+_TIMINGS: Final = Cache("tensorrt-timing")
 _FILE: Final = "model.plan"
 # Moves when the same request would be built otherwise.
 _RECIPE: Final = 1
@@ -97,7 +96,7 @@ def rebuilt_plan(request: PlanRequest, why: BraintumorError) -> tuple[bytes, Pla
         UnavailableError: The library refuses the member.
     """
     _LOG.warning("%s: its plan does not load (%s); building it again", request.member.name, why)
-    discard(_KIND, request.key)
+    _PLANS.discard(request.key)
     return _from_cache(request)
 
 
@@ -128,7 +127,7 @@ def _from_cache(request: PlanRequest) -> tuple[bytes, PlanFacts]:
         write_plan(folder / _FILE, plan.data, plan.facts)
 
     try:
-        return read_plan(cached(_KIND, request.key, build) / _FILE)
+        return read_plan(_PLANS.build(request.key, build) / _FILE)
     except OutputError as error:
         # No place to keep it: it is built at every start, and the answers are the same.
         _LOG.warning("%s", error)
@@ -148,16 +147,16 @@ def _build(request: PlanRequest) -> Plan:
         _why_again(request),
     )
     timing_key = content_key({"version": library.version, "gpu": gpu.name, "driver": gpu.driver})
-    plan = build_plan(
-        library, request.member.path, BuildOptions(request.profile), on=gpu, timing=kept(_TIMING_KIND, timing_key)
-    )
-    keep(_TIMING_KIND, timing_key, plan.timing)
+    timing = _TIMINGS.get_bytes(timing_key)
+    plan = build_plan(library, request.member.path, BuildOptions(request.profile), on=gpu, timing=timing)
+    if plan.timing and len(plan.timing) != len(timing):
+        _TIMINGS.put_bytes(timing_key, plan.timing)
     return plan
 
 
 def _why_again(request: PlanRequest) -> str:
     """What is wrong with the plans that were built for this model before; "" when there are none."""
-    others = [facts for facts in _known(cache_folder() / _KIND) if _same_model(facts, request)]
+    others = [facts for facts in _known(_PLANS.folder) if _same_model(facts, request)]
     reasons = [differences(facts, request) for facts in others]
     if not reasons:
         return ""

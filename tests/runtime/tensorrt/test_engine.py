@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.cache import Cache
 from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member, load_bundle
 from braintumor.runtime.engines.base import AsyncEngine
@@ -18,7 +19,6 @@ from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.tensorrt import engine as tensorrt
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.engine import TensorRtEngine, TensorRtRtxEngine
-from braintumor.runtime.engines.tensorrt.kept import kept
 from braintumor.runtime.engines.tensorrt.library import Library
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan
 from braintumor.runtime.engines.tensorrt.log import Complaints
@@ -166,7 +166,7 @@ def test_what_was_compiled_is_given_to_the_next_start(machine: Machine, member: 
         with TensorRtRtxEngine(member):
             pass
     assert machine.given == [b"", b"kernels"]
-    assert kept("tensorrt-compiled", "0" * 40) == b""
+    assert Cache("tensorrt-compiled").get_bytes("0" * 40) == b""
 
 
 def test_a_closed_engine_frees_its_memory_and_answers_no_more(machine: Machine, member: Member) -> None:
