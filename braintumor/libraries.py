@@ -97,6 +97,7 @@ LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
         # What exporting, training and measuring take.
         "h5py": Library("h5py", ("h5py",), "3.11", "cpu"),
         "imagehash": Library("imagehash", ("imagehash",), "4.3", "bench"),
+        "jinja2": Library("jinja2", ("jinja2",), "3.1", "bench"),
         "kagglehub": Library("kagglehub", ("kagglehub",), "0.3", "data"),
         "keras": Library("keras", ("keras",), "3.15.1", "export"),
         "matplotlib": Library("matplotlib", ("matplotlib",), "3.9", "bench"),

@@ -12,7 +12,7 @@ from braintumor.bench.document import read_document
 from braintumor.bench.latency.result import LatencyResult
 from braintumor.bench.metrics.environment import Environment
 from braintumor.bench.perf.scaling_result import ScalingResult
-from braintumor.bench.report.naming import named
+from braintumor.bench.report.naming import named_bundles
 from braintumor.bench.report.result import Report
 from braintumor.errors import IntegrityError
 
@@ -172,7 +172,7 @@ def _accuracy(found: AccuracyResult) -> Readings:
 
 
 def _accuracy_readings(found: AccuracyResult) -> Iterator[Reading]:
-    for named_one in named(found):
+    for named_one in named_bundles(found):
         key, one, scores = named_one.key, named_one.result, named_one.result.scores
         yield Reading(f"{key}, verdict", VERDICT, one.verdict.status)
         yield Reading(f"{key}, accuracy", ACCURACY, scores.accuracy)

@@ -1,56 +1,71 @@
-"""The part of a report on decisions: tables and charts of what `bt-bench accuracy` found."""
+"""Tables and charts of the chapters on decisions, of what `bt-bench accuracy` found."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from braintumor.bench.accuracy.result import AccuracyResult, EnsembleResult
 from braintumor.bench.metrics.classification import Scores
 from braintumor.bench.metrics.intervals import Share
-from braintumor.bench.report.charts import Interval, interval_chart
-from braintumor.bench.report.charts_plane import confusion_chart
+from braintumor.bench.report.chart import Chart
+from braintumor.bench.report.charts import Interval, confusion_chart, interval_chart
 from braintumor.bench.report.format import decimals, interval_text, percent
-from braintumor.bench.report.html import Markup, figure, paragraph, section, side, table
-from braintumor.bench.report.naming import ensembles
+from braintumor.bench.report.html import Table
+from braintumor.bench.report.naming import ensembles_by_key
 
-__all__ = ["accuracy_sections"]
-
-_FREE: Final = "without near-duplicates"
+__all__ = ["AccuracyView", "accuracy_view"]
 
 Ensembles = Mapping[str, EnsembleResult]
-"""Key → how an ensemble does."""
+"""How each ensemble does, by its key."""
 
 
-def accuracy_sections(accuracy: AccuracyResult) -> Iterator[Markup]:
-    """The chapters on decisions, but for the flips."""
-    found = ensembles(accuracy)
-    yield section("Leaderboard", _leaderboard(found))
-    yield section("Healthy and sick", _healthy_and_sick(found))
-    yield section("By class", _by_class(found))
-    yield section("Confusion", _confusion(found, accuracy.images.classes))
+@dataclass(frozen=True, slots=True, eq=False)
+class AccuracyView:
+    """What templates/accuracy.html.j2 shows.
+
+    Attributes:
+        intervals: Accuracy of each ensemble.
+        leaderboard: All scores, of ensembles and members.
+        mistakes: Tumours missed and healthy heads called sick; None where the classes do not know these.
+        by_class: A table for each ensemble.
+        confusion: A chart and its caption for each ensemble.
+    """
+
+    intervals: Chart
+    leaderboard: Table
+    mistakes: Table | None
+    by_class: Sequence[Table]
+    confusion: Sequence[tuple[Chart, str]]
 
 
-def _leaderboard(found: Ensembles) -> Iterator[Markup]:
-    rows, shown = [], []
-    for key, one in found.items():
-        rows.append(_scores_row(key, one.scores, one.near_duplicate_free))
-        shown.append(_interval(key, one.scores))
-        rows += [_scores_row(f"\u2003{member.name}", member.scores, None) for member in one.members]
-    yield figure(
-        interval_chart(shown, axis="accuracy, %", alt="accuracy of each ensemble with its interval"),
-        "Soft vote of each ensemble on all images, with its Clopper-Pearson 95 % interval.",
+def accuracy_view(accuracy: AccuracyResult) -> AccuracyView:
+    """Draw and tabulate a result."""
+    ensembles = ensembles_by_key(accuracy)
+    return AccuracyView(
+        intervals=_intervals(ensembles),
+        leaderboard=_leaderboard(ensembles),
+        mistakes=_mistakes(ensembles),
+        by_class=[_by_class(key, ensemble.scores) for key, ensemble in ensembles.items()],
+        confusion=_confusion(ensembles, accuracy.images.classes),
     )
-    head = ("ensemble, and its members alone", "accuracy", "95 % interval", _FREE, "loss", "Brier", "ECE")
-    yield table(head, rows)
-    yield paragraph(
-        "Near-duplicates are test images whose perceptual hash differs in 4 bits or fewer from an image of the "
-        "training or validation part; the fourth column leaves them out.",
-        "soft",
-    )
 
 
-def _interval(key: str, scores: Scores) -> Interval:
-    low, high = (100 * end for end in scores.interval)
-    return Interval(key, 100 * scores.accuracy, low, high, f"{scores.correct} of {scores.images}")
+def _intervals(ensembles: Ensembles) -> Chart:
+    rows = []
+    for key, ensemble in ensembles.items():
+        scores = ensemble.scores
+        low, high = (100 * end for end in scores.interval)
+        rows.append(Interval(key, 100 * scores.accuracy, low, high, f"{scores.correct} of {scores.images}"))
+    return interval_chart(rows, axis="accuracy, %", alt="accuracy of each ensemble with its interval")
+
+
+def _leaderboard(ensembles: Ensembles) -> Table:
+    rows = []
+    for key, ensemble in ensembles.items():
+        rows.append(_scores_row(key, ensemble.scores, ensemble.near_duplicate_free))
+        rows += [_scores_row(f"\u2003{member.name}", member.scores, None) for member in ensemble.members]
+    free = "without near-duplicates"
+    head = ("ensemble, and its members alone", "accuracy", "95 % interval", free, "loss", "Brier", "ECE")
+    return Table(head, rows)
 
 
 def _scores_row(name: str, scores: Scores, free: Scores | None) -> tuple[str, ...]:
@@ -65,42 +80,35 @@ def _scores_row(name: str, scores: Scores, free: Scores | None) -> tuple[str, ..
     )
 
 
-def _healthy_and_sick(found: Ensembles) -> Iterator[Markup]:
-    shares = {key: (one.scores.sick_called_healthy, one.scores.healthy_called_sick) for key, one in found.items()}
-    rows = [(key, *map(_mistakes, pair)) for key, pair in shares.items() if any(pair)]
-    if rows:
-        yield table(("ensemble", "sick called healthy", "healthy called sick"), rows)
-        yield paragraph(
-            "A count of 0 is no proof of 0: the interval says up to which share the images leave possible.", "soft"
-        )
+def _mistakes(ensembles: Ensembles) -> Table | None:
+    shares = {
+        key: (ensemble.scores.sick_called_healthy, ensemble.scores.healthy_called_sick)
+        for key, ensemble in ensembles.items()
+    }
+    rows = [(key, *map(_count, pair)) for key, pair in shares.items() if any(pair)]
+    return Table(("ensemble", "sick called healthy", "healthy called sick"), rows) if rows else None
 
 
-def _mistakes(share: Share | None) -> str:
+def _count(share: Share | None) -> str:
     if share is None:
         return "–"  # noqa: RUF001 - a dash
     return f"{share.count} of {share.total} ({percent(share.share)} {interval_text(share.interval)})"
 
 
-def _by_class(found: Ensembles) -> Iterator[Markup]:
-    head = ("class", "precision", "recall", "F1", "support")
-    tables = []
-    for key, one in found.items():
-        scores = one.scores
-        lines = {**scores.per_class, "macro average": scores.macro, "weighted": scores.weighted}
-        rows = [
-            (name, *(f"{value:.4f}" for value in (line.precision, line.recall, line.f1)), str(line.support))
-            for name, line in lines.items()
-        ]
-        tables.append(table(head, rows, caption=key))
-    yield side(tables)
-
-
-def _confusion(found: Ensembles, classes: Sequence[str]) -> Iterator[Markup]:
-    charts = [
-        figure(
-            confusion_chart(classes, one.scores.confusion, alt=f"confusion of {key}"),
-            f"{key}: {one.scores.correct} of {one.scores.images} right",
-        )
-        for key, one in found.items()
+def _by_class(key: str, scores: Scores) -> Table:
+    lines = {**scores.per_class, "macro average": scores.macro, "weighted": scores.weighted}
+    rows = [
+        (name, *(f"{value:.4f}" for value in (line.precision, line.recall, line.f1)), str(line.support))
+        for name, line in lines.items()
     ]
-    yield side(charts)
+    return Table(("class", "precision", "recall", "F1", "support"), rows, caption=key)
+
+
+def _confusion(ensembles: Ensembles, classes: Sequence[str]) -> list[tuple[Chart, str]]:
+    return [
+        (
+            confusion_chart(classes, {"": ensemble.scores.confusion}, alt=f"confusion of {key}"),
+            f"{key}: {ensemble.scores.correct} of {ensemble.scores.images} right",
+        )
+        for key, ensemble in ensembles.items()
+    ]

@@ -1,4 +1,4 @@
-"""`bt-bench report`: decisions, speed and what they rest on, as one page."""
+"""`bt-bench report`: decisions, speed and what they rest on, on one page."""
 
 import sys
 import time
@@ -52,19 +52,19 @@ Part = TypeVar("Part")
 @click.option("--out", metavar="DIR", type=PATH, default=Path("report"), show_default=True)
 @debug_option
 def report(
-    *, bundles: tuple[Path, ...], accuracy_file: Path | None, latency_file: Path | None, out: Path, **asked: Any
+    *, bundles: tuple[Path, ...], accuracy_file: Path | None, latency_file: Path | None, out: Path, **options: Any
 ) -> None:
     """Judge and time each BUNDLE, or take what was measured before, and write report.html, .json and .md.
 
     Bundles are not changed: bt-bench accuracy writes the verdict into them. What was measured when a run is cut short
     stays in accuracy.json and latency.json, to go on from. Exit code 3 when one is refused.
     """
-    begun = time.perf_counter()
+    start_s = time.perf_counter()
     from braintumor.bench.accuracy.result import AccuracyResult
     from braintumor.bench.latency.result import LatencyResult
-    from braintumor.bench.report.measure import ReportOptions, judging, timing
+    from braintumor.bench.report.measure import ReportOptions, plan_evaluation, plan_timing
     from braintumor.bench.report.result import Report
-    from braintumor.bench.report.write import KeptParts, check_writable, write_report
+    from braintumor.bench.report.write import PartFiles, check_writable, write_report
 
     if not bundles and accuracy_file is None and latency_file is None:
         raise UsageError("a report needs bundles to measure, or --accuracy FILE or --latency FILE")
@@ -72,35 +72,35 @@ def report(
     accuracy = _read(accuracy_file, "accuracy", AccuracyResult)
     latency = _read(latency_file, "latency", LatencyResult)
     command = typed_command()
-    options = ReportOptions(bundles=bundles, command=command, **{**asked, "data": data_source(asked["data"])})
+    values = ReportOptions(bundles=bundles, command=command, **{**options, "data": data_source(options["data"])})
     # All that can be refused is refused before the first is measured.
-    to_judge = judging(options) if bundles and accuracy is None else None
-    to_time = timing(options) if bundles and latency is None else None
-    kept = KeptParts(out, command)
-    with kept.told_when_cut_short():
-        known = {} if to_judge is None else to_judge.measure(_tell, kept.accuracy.keeping())
-        if to_time is not None:
-            to_time.measure(_tell, kept.latency.keeping(), known)
-    found = Report.of(
-        kept.accuracy.result or accuracy,
-        kept.latency.result or latency,
+    evaluation = plan_evaluation(values) if bundles and accuracy is None else None
+    timing = plan_timing(values) if bundles and latency is None else None
+    files = PartFiles(out, command)
+    with files.explaining_interruption():
+        known = {} if evaluation is None else evaluation.measure(_echo, files.accuracy.writer())
+        if timing is not None:
+            timing.measure(_echo, files.latency.writer(), known)
+    result = Report.of(
+        files.accuracy.result or accuracy,
+        files.latency.result or latency,
         command,
-        kept.seconds,
-        time.perf_counter() - begun,
+        files.seconds,
+        time.perf_counter() - start_s,
     )
-    paths = write_report(found, out)
-    kept.discard()
-    for statement in found.summary:
+    paths = write_report(result, out)
+    files.remove()
+    for statement in result.summary:
         click.echo(f"{statement.name}: {statement.status}")
         for sentence in statement.sentences:
             click.echo(f"  {sentence}")
     click.echo(", ".join(map(str, paths)))
-    if found.refused:
+    if result.refused:
         sys.exit(REFUSED)
 
 
 def _read(path: Path | None, part: str, kind: type[Part]) -> Part | None:
-    """What was measured before, by the command of that part."""
+    """Read what the command of that part measured before."""
     from braintumor.bench.document import read_document
 
     if path is None:
@@ -109,5 +109,5 @@ def _read(path: Path | None, part: str, kind: type[Part]) -> Part | None:
     return read_document(path, {f"braintumor.{part}/1": kind}, remedy)
 
 
-def _tell(line: str) -> None:
+def _echo(line: str) -> None:
     click.echo(line, err=True)

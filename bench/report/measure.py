@@ -1,4 +1,4 @@
-"""What a report tells, measured now: the same as `bt-bench accuracy` and `bt-bench latency` measure."""
+"""Decisions and times for a report, measured as `bt-bench accuracy` and `bt-bench latency` measure them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,31 +21,31 @@ from braintumor.models.labels import usual_order
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.registry import AUTO, candidates
 
-__all__ = ["Judging", "ReportOptions", "Timing", "judging", "timing"]
+__all__ = ["Evaluation", "ReportOptions", "Timing", "plan_evaluation", "plan_timing"]
 
 _ROUNDS = 10
 
-Told = Callable[[str], object]
-"""Is told what is being done, a line at a time."""
+ProgressCallback = Callable[[str], object]
+"""Takes a line about what begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What is asked of `bt-bench report`.
+    """Options of `bt-bench report`.
 
     Attributes:
         bundles: Their folders.
         data: Labelled images; None where none are named.
         reference: "keras", "none", or the folder of a bundle.
-        models: Where originals are looked for, as they were named.
-        engines: All are timed, the first judges.
-        against: Peers.
+        models: Folders of the originals.
+        engines: All are timed, the first evaluates.
+        against: Baselines.
         batches: Batch sizes.
         seconds: For each batch size, at most.
         threads: CPU threads; None leaves it to the engines.
         margin: How much accuracy may be lost, in points.
         robustness: How many images are perturbed.
-        command: What was typed.
+        command: The command line.
     """
 
     bundles: tuple[Path, ...]
@@ -63,14 +63,14 @@ class ReportOptions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judging:
-    """Decisions that are to be judged.
+class Evaluation:
+    """Decisions that are to be measured.
 
     Attributes:
         bundles: Verified.
         images: Labelled.
-        options: What is asked.
-        command: What was typed.
+        options: Of `bt-bench accuracy`.
+        command: The command line.
     """
 
     bundles: tuple[Bundle, ...]
@@ -78,113 +78,112 @@ class Judging:
     options: AccuracyOptions
     command: str
 
-    def measure(self, told: Told, kept: Callable[[AccuracyResult], object]) -> Known:
-        """Judge; what is found goes to `kept` after every bundle.
+    def measure(self, progress: ProgressCallback, write: Callable[[AccuracyResult], object]) -> Known:
+        """Evaluate; the result so far goes to `write` after every bundle.
 
         Returns:
-            The answers to all images, of each bundle on the engine that it was judged on.
+            The answers to all images, of each bundle on its engine.
         """
         summary = images_summary(self.images)
 
-        def keep(judgements: Sequence[Judgement]) -> None:
-            left = self.bundles[len(judgements) :]
-            kept(accuracy_result(judgements, summary, self.options, self.command, left))
+        def write_so_far(evaluations: Sequence[Judgement]) -> None:
+            remaining = self.bundles[len(evaluations) :]
+            write(accuracy_result(evaluations, summary, self.options, self.command, remaining))
 
-        return self._said(judge(self.bundles, self.images, self.options, _Told(told), kept=keep))
+        evaluations = judge(self.bundles, self.images, self.options, _Lines(progress), kept=write_so_far)
+        return self._answers(evaluations)
 
-    def _said(self, judgements: Sequence[Judgement]) -> Known:
-        """In the orders in which contenders are asked; nothing where their classes have another one."""
+    def _answers(self, evaluations: Sequence[Judgement]) -> Known:
+        """Bring them into the order in which runners get the images; none where the classes have another order."""
         if self.images.classes != usual_order(self.images.classes):
             return {}
         order = self.images.stratified_order(len(self.images))
         return {
-            (one.result.sha256, one.result.engine.name): Said(one.answers.vote[order], one.answers.members[:, order])
-            for one in judgements
+            (evaluation.result.sha256, evaluation.result.engine.name): Said(
+                evaluation.answers.vote[order], evaluation.answers.members[:, order]
+            )
+            for evaluation in evaluations
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Bundles and peers that are to be timed.
-
-    Attributes:
-        options: What is asked.
-    """
+    """Bundles and baselines that are to be timed, with the options of `bt-bench latency`."""
 
     options: LatencyOptions
 
-    def measure(self, told: Told, kept: Callable[[LatencyResult], object], known: Known) -> None:
-        """Time; what is found goes to `kept` after every batch size.
+    def measure(self, progress: ProgressCallback, write: Callable[[LatencyResult], object], known: Known) -> None:
+        """Time; the result so far goes to `write` after every batch size.
 
         Args:
-            told: Of the progress.
-            kept: Is given what is known so far.
-            known: Answers of bundles that were judged.
+            progress: Takes a line about what begins.
+            write: Takes the result so far.
+            known: Answers of bundles that were evaluated.
         """
-        kept(measure_latency(self.options, told, kept, known))
+        write(measure_latency(self.options, progress, write, known))
 
 
-class _Told:
-    """Progress, a line for each thing that begins."""
+class _Lines:
+    """Progress as a line for each thing that begins."""
 
-    def __init__(self, told: Told) -> None:
-        self._told = told
+    def __init__(self, progress: ProgressCallback) -> None:
+        self._progress = progress
 
     def begin(self, what: str, images: int) -> None:
-        """Tell it."""
-        self._told(f"{what} ({images} images)")
+        """Write the line."""
+        self._progress(f"{what} ({images} images)")
 
     def tick(self, images: int) -> None:
-        """Nothing: what follows tells enough."""
+        """Write nothing: the next line tells enough."""
 
 
-def judging(asked: ReportOptions) -> Judging:
-    """Check what is asked, and find bundles and images, before anything is measured.
+def plan_evaluation(options: ReportOptions) -> Evaluation:
+    """Check the options, and find bundles and images, before anything is measured.
 
     Raises:
-        UsageError: There are no labelled images, or what is asked cannot be done.
-        IntegrityError: A bundle is not what it says it is.
+        UsageError: There are no labelled images, or the options do not fit.
+        IntegrityError: A bundle is damaged.
     """
-    if asked.data is None:
+    if options.data is None:
         raise UsageError(
-            "decisions are judged on real labelled images; name them with --data, a folder with one folder a class "
-            "or a file of bt-data prepare; or time only: bt-bench latency BUNDLE --json FILE, then bt-bench report "
-            "--latency FILE"
+            "accuracy is measured on real labelled images, and there are none",
+            "name them as `data`, a folder with one folder a class or a file of bt-data prepare; or time only: "
+            "bt-bench latency BUNDLE --json FILE, then bt-bench report with this FILE as `latency_file`",
         )
-    if not asked.engines or not asked.batches:
-        raise UsageError("needed are at least one --engine and one --batch")
-    engine = AUTO if asked.engines[0] == EVERY else asked.engines[0]
+    if not options.engines or not options.batches:
+        raise UsageError("`engines` and `batches` must each have at least one entry")
+    engine = AUTO if options.engines[0] == EVERY else options.engines[0]
     candidates(engine)  # refuses a name that no engine has
-    verified = tuple(load_bundle(folder) for folder in asked.bundles)
-    options = AccuracyOptions(
+    verified = tuple(load_bundle(folder) for folder in options.bundles)
+    accuracy = AccuracyOptions(
         engine=engine,
-        reference=asked.reference if asked.reference in {KERAS, NO_REFERENCE} else load_bundle(asked.reference),
-        models=model_folders(asked.models),
-        threads=asked.threads,
-        batch_size=max(asked.batches),
-        margin_points=asked.margin,
-        robustness=asked.robustness,
+        reference=options.reference if options.reference in {KERAS, NO_REFERENCE} else load_bundle(options.reference),
+        models=model_folders(options.models),
+        threads=options.threads,
+        batch_size=max(options.batches),
+        margin_points=options.margin,
+        robustness=options.robustness,
     )
-    return Judging(verified, read_labelled(asked.data, "test", verified[0].classes), options, asked.command)
+    return Evaluation(verified, read_labelled(options.data, "test", verified[0].classes), accuracy, options.command)
 
 
-def timing(asked: ReportOptions) -> Timing:
-    """Check what is asked before anything is measured.
+def plan_timing(options: ReportOptions) -> Timing:
+    """Check the options before anything is measured.
 
     Raises:
-        UsageError: What is asked cannot be measured.
+        UsageError: The options do not fit.
     """
     return Timing(
         LatencyOptions(
-            bundles=asked.bundles,
-            engines=asked.engines,
-            against=asked.against,
-            batches=asked.batches,
-            data=asked.data,
-            models=model_folders(asked.models),
-            threads=asked.threads,
-            window=Window(min_rounds=_ROUNDS, max_s=asked.seconds),
+            bundles=options.bundles,
+            engines=options.engines,
+            against=options.against,
+            batches=options.batches,
+            data=options.data,
+            models=model_folders(options.models),
+            threads=options.threads,
+            window=Window(min_rounds=_ROUNDS, max_s=options.seconds),
             all_decided=True,
-            command=asked.command,
+            command=options.command,
         )
     )

@@ -1,21 +1,21 @@
-"""What bundles and references are called in a report: as in the latencies, and no two alike."""
+"""Unique names of bundles and references in a report, the same as in the latencies."""
 
 from dataclasses import dataclass
 from itertools import count
 
 from braintumor.bench.accuracy.result import AccuracyResult, BundleResult, EnsembleResult
 
-__all__ = ["Named", "ensembles", "named"]
+__all__ = ["NamedBundle", "ensembles_by_key", "named_bundles"]
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A bundle and what it is called.
+class NamedBundle:
+    """A bundle and its name.
 
     Attributes:
         key: Such as "fp32 on onnxruntime-cpu".
-        result: What was found of it.
-        reference_key: What its reference is called, such as "keras (fp32)"; "" without one.
+        result: Its evaluation.
+        reference_key: The name of its reference, such as "keras (fp32)"; "" without one.
     """
 
     key: str
@@ -23,33 +23,34 @@ class Named:
     reference_key: str
 
 
-def named(accuracy: AccuracyResult) -> tuple[Named, ...]:
-    """The bundles in their order.
+def named_bundles(accuracy: AccuracyResult) -> tuple[NamedBundle, ...]:
+    """Name the bundles, in their order.
 
-    Of two that would be called alike the second becomes "… #2", as two bundles in folders of one name, or the
-    originals of two ensembles.
+    The second of two with the same name becomes "… #2": bundles in folders of one name, or the originals of two
+    ensembles.
     """
-    taken: dict[str, object] = {}
+    owners: dict[str, object] = {}
 
-    def key(one: EnsembleResult) -> str:
-        whole = one.sha256 is not None
-        base = f"{one.name} on {one.engine.name}" if whole else f"{one.name} ({one.precision})"
-        identity = (one.sha256, one.engine.name) if whole else (one.name, one.scores)
+    def unique_key(ensemble: EnsembleResult) -> str:
+        is_bundle = ensemble.sha256 is not None
+        engine, precision = ensemble.engine.name, ensemble.precision
+        base = f"{ensemble.name} on {engine}" if is_bundle else f"{ensemble.name} ({precision})"
+        identity = (ensemble.sha256, engine) if is_bundle else (ensemble.name, ensemble.scores)
         keys = (base if number == 1 else f"{base} #{number}" for number in count(1))
-        return next(found for found in keys if taken.setdefault(found, identity) == identity)
+        return next(key for key in keys if owners.setdefault(key, identity) == identity)
 
-    keys = [key(one) for one in accuracy.bundles]
+    keys = [unique_key(bundle) for bundle in accuracy.bundles]
     return tuple(
-        Named(name, one, "" if one.reference is None else key(one.reference))
-        for name, one in zip(keys, accuracy.bundles, strict=True)
+        NamedBundle(key, bundle, "" if bundle.reference is None else unique_key(bundle.reference))
+        for key, bundle in zip(keys, accuracy.bundles, strict=True)
     )
 
 
-def ensembles(accuracy: AccuracyResult) -> dict[str, EnsembleResult]:
-    """Key → how an ensemble does: every bundle, then every reference once."""
-    bundles = named(accuracy)
-    found: dict[str, EnsembleResult] = {one.key: one.result for one in bundles}
-    for one in bundles:
-        if one.result.reference is not None:
-            found.setdefault(one.reference_key, one.result.reference)
-    return found
+def ensembles_by_key(accuracy: AccuracyResult) -> dict[str, EnsembleResult]:
+    """List every bundle, then every reference once, by its name."""
+    bundles = named_bundles(accuracy)
+    ensembles: dict[str, EnsembleResult] = {bundle.key: bundle.result for bundle in bundles}
+    for bundle in bundles:
+        if bundle.result.reference is not None:
+            ensembles.setdefault(bundle.reference_key, bundle.result.reference)
+    return ensembles

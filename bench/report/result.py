@@ -17,13 +17,13 @@ __all__ = ["Report"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
-    """What a report tells.
+    """Decisions, times, or both, with the verdicts in words.
 
     Attributes:
         schema: Of the file.
         notice: What it may be used for.
-        command: What was typed.
-        created_utc: When, ISO 8601.
+        command: The command line that made it.
+        created_utc: ISO 8601.
         environment: The machine: of the times, where there are any.
         summary: One verdict a bundle, in words.
         seconds: Part of the work → how long it took; empty where the parts were measured before.
@@ -61,22 +61,22 @@ class Report:
         seconds: Mapping[str, float] | None = None,
         wall_s: float | None = None,
     ) -> "Report":
-        """Put together what was measured, or read.
+        """Put together what was measured or read.
 
         Args:
             accuracy: Decisions.
             latency: Times.
-            command: What was typed.
+            command: The command line.
             seconds: "accuracy" and "latency", where they were measured now → how long that took.
             wall_s: From the command's start to now.
 
         Raises:
-            UsageError: There is nothing to report.
+            UsageError: There are neither decisions nor times.
         """
         parts = {"accuracy": accuracy, "latency": latency}
         present = [part for part in (latency, accuracy) if part is not None]
         if not present:
-            raise UsageError("a report needs decisions or times; name a bundle, or --accuracy FILE or --latency FILE")
+            raise UsageError("a report needs decisions or times, and there are none", "give `accuracy` or `latency`")
         measured = [part for name in seconds or () if (part := parts[name]) is not None]
         inference_s = sum(part.inference_s for part in measured) if measured else None
         return cls(
@@ -93,5 +93,5 @@ class Report:
 
     @property
     def refused(self) -> bool:
-        """Whether any bundle was."""
-        return any(one.status == "refused" for one in self.summary)
+        """Whether any bundle was refused."""
+        return any(statement.status == "refused" for statement in self.summary)

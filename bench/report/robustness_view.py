@@ -1,88 +1,117 @@
-"""The part of a report on calibration, and on what must not decide: the batch, the run, a slight change."""
+"""Tables and charts on calibration, and on what must not decide: the batch, the run, a slight change."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from braintumor.bench.accuracy.result import AccuracyResult, EnsembleResult
-from braintumor.bench.report.charts_plane import Bin, reliability_chart
+from braintumor.bench.report.chart import Chart
+from braintumor.bench.report.charts import Bin, Curve, reliability_chart
 from braintumor.bench.report.format import decimals, percent
-from braintumor.bench.report.html import Markup, figure, paragraph, section, side, table
-from braintumor.bench.report.naming import Named, ensembles, named
+from braintumor.bench.report.html import Table
+from braintumor.bench.report.naming import NamedBundle, ensembles_by_key, named_bundles
 
-__all__ = ["trial_sections"]
-
-
-def trial_sections(accuracy: AccuracyResult) -> Iterator[Markup]:
-    """The chapters on calibration and robustness."""
-    found, bundles = ensembles(accuracy), named(accuracy)
-    yield section("Calibration", _calibration(found))
-    yield section("Robustness", [*_robustness(found), *_stability(bundles)])
-    yield section("What the verdict rests on", _findings(bundles))
+__all__ = ["RobustnessView", "robustness_view"]
 
 
-def _calibration(found: Mapping[str, EnsembleResult]) -> Iterator[Markup]:
-    curves = {
-        key: [Bin(b.confidence, b.accuracy, b.count) for b in one.scores.reliability if b.count]
-        for key, one in found.items()
-        if one.scores.reliability
-    }
-    if curves:
-        charts = (figure(reliability_chart(bins, alt=f"reliability of {key}"), key) for key, bins in curves.items())
-        yield side(charts)
-        yield paragraph(
-            "Share that is right over the mean confidence, in bins; on the line, confidence means what it says. The "
-            "larger a mark, the more images; hollow under 10.",
-            "soft",
-        )
+@dataclass(frozen=True, slots=True, eq=False)
+class RobustnessView:
+    """What templates/robustness.html.j2 shows.
+
+    Attributes:
+        reliability: A chart and its caption for each ensemble whose file has the bins.
+        calibration: Calibration error, Brier score and loss.
+        perturbations: Labels that slight changes of the images change; None where none were tried.
+        stability: Labels that depend on the batch or the run.
+        findings: What each verdict rests on, a table a bundle.
+    """
+
+    reliability: Sequence[tuple[Chart, str]]
+    calibration: Table
+    perturbations: Table | None
+    stability: Table
+    findings: Sequence[Table]
+
+
+def robustness_view(accuracy: AccuracyResult) -> RobustnessView:
+    """Draw and tabulate a result."""
+    ensembles, bundles = ensembles_by_key(accuracy), named_bundles(accuracy)
+    return RobustnessView(
+        reliability=_reliability(ensembles),
+        calibration=_calibration(ensembles),
+        perturbations=_perturbations(ensembles),
+        stability=_stability(bundles),
+        findings=[_findings(bundle) for bundle in bundles],
+    )
+
+
+def _reliability(ensembles: Mapping[str, EnsembleResult]) -> list[tuple[Chart, str]]:
+    charts = []
+    for key, ensemble in ensembles.items():
+        if ensemble.scores.reliability:
+            bins = [
+                Bin(item.confidence, item.accuracy, item.count) for item in ensemble.scores.reliability if item.count
+            ]
+            charts.append((reliability_chart([Curve(bins)], alt=f"reliability of {key}"), key))
+    return charts
+
+
+def _calibration(ensembles: Mapping[str, EnsembleResult]) -> Table:
     rows = [
-        (key, percent(one.scores.ece), decimals(one.scores.brier), decimals(one.scores.loss))
-        for key, one in found.items()
+        (key, percent(ensemble.scores.ece), decimals(ensemble.scores.brier), decimals(ensemble.scores.loss))
+        for key, ensemble in ensembles.items()
     ]
-    yield table(("ensemble", "expected calibration error", "Brier score", "loss, nats"), rows)
+    return Table(("ensemble", "expected calibration error", "Brier score", "loss, nats"), rows)
 
 
-def _robustness(found: Mapping[str, EnsembleResult]) -> Iterator[Markup]:
-    tried = {key: one.robustness.perturbations for key, one in found.items() if one.robustness is not None}
+def _perturbations(ensembles: Mapping[str, EnsembleResult]) -> Table | None:
+    tried = {
+        key: ensemble.robustness.perturbations
+        for key, ensemble in ensembles.items()
+        if ensemble.robustness is not None
+    }
     if not tried:
-        yield paragraph("Small changes of the images were not tried (--robustness 0).", "soft")
-        return
-    names = list(dict.fromkeys(name for one in tried.values() for name in one))
+        return None
+    names = dict.fromkeys(name for perturbations in tried.values() for name in perturbations)
     rows = [
         (
             name,
-            *(f"{one[name].flips.count} of {one[name].flips.total}" if name in one else "" for one in tried.values()),
+            *(
+                f"{perturbations[name].flips.count} of {perturbations[name].flips.total}"
+                if name in perturbations
+                else ""
+                for perturbations in tried.values()
+            ),
         )
         for name in names
     ]
-    yield table(("labels that change under", *tried), rows)
+    return Table(("labels that change under", *tried), rows)
 
 
-def _stability(bundles: Sequence[Named]) -> Iterator[Markup]:
+def _stability(bundles: Sequence[NamedBundle]) -> Table:
     rows = []
-    for one in bundles:
-        found = one.result.stability
+    for bundle in bundles:
+        stability = bundle.result.stability
         rows.append(
             (
-                one.key,
-                f"{found.labels_differing_batches} of {found.images}",
-                _spread(found.max_abs_difference_batches),
-                f"{found.labels_differing_runs} of {found.images}",
-                _spread(found.max_abs_difference_runs),
+                bundle.key,
+                f"{stability.labels_differing_batches} of {stability.images}",
+                _largest(stability.max_abs_difference_batches),
+                f"{stability.labels_differing_runs} of {stability.images}",
+                _largest(stability.max_abs_difference_runs),
             )
         )
     first = bundles[0].result.stability
     sizes, runs = ", ".join(map(str, first.batch_sizes)), first.runs
     head = ("bundle", f"labels that depend on the batch ({sizes})", "max |Δp|", f"on the run ({runs})", "max |Δp|")
-    yield table(head, rows)
+    return Table(head, rows)
 
 
-def _spread(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.2g}"
+def _largest(difference: float | None) -> str:
+    return "not finite" if difference is None else f"{difference:.2g}"
 
 
-def _findings(bundles: Sequence[Named]) -> Iterator[Markup]:
-    for one in bundles:
-        rows = [
-            (finding.check, "yes" if finding.passed else "NO", finding.text)
-            for finding in one.result.verdict.findings
-        ]
-        yield table(("looked at", "passed", "found"), rows, text_columns=3, caption=one.key)
+def _findings(bundle: NamedBundle) -> Table:
+    rows = [
+        (finding.check, "yes" if finding.passed else "NO", finding.text) for finding in bundle.result.verdict.findings
+    ]
+    return Table(("check", "passed", "finding"), rows, text_columns=3, caption=bundle.key)

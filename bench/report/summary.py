@@ -1,4 +1,4 @@
-"""The verdict of a report in words, with the figures that carry it."""
+"""The verdicts of a report as sentences, with the figures that carry them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from braintumor.bench.accuracy.result import AccuracyResult, BundleResult
 from braintumor.bench.latency.result import ContenderResult, LatencyResult
 from braintumor.bench.metrics.ratio import Ratio
 from braintumor.bench.report.format import ms_text, share_text
-from braintumor.bench.report.naming import Named, named
+from braintumor.bench.report.naming import NamedBundle, named_bundles
 
 __all__ = ["Statement", "statements"]
 
@@ -28,24 +28,25 @@ class Statement:
 
 
 def statements(accuracy: AccuracyResult | None, latency: LatencyResult | None) -> tuple[Statement, ...]:
-    """One verdict a bundle; of bundles that were only timed, how fast they are."""
-    judged = () if accuracy is None else named(accuracy)
-    told = {_what(one.result) for one in judged}
-    found = [_judged(one, latency) for one in judged]
-    if latency is not None:
-        found += [
-            Statement(one.key, "timed", tuple(_speed(_what(one), latency)))
-            for one in latency.contenders
-            if one.kind == "bundle" and _what(one) not in told
-        ]
-    return tuple(found)
+    """Give one verdict a bundle; of bundles that were only timed, how fast they are."""
+    bundles = () if accuracy is None else named_bundles(accuracy)
+    verdicts = [_verdict(bundle, latency) for bundle in bundles]
+    if latency is None:
+        return tuple(verdicts)
+    evaluated = {_identity(bundle.result) for bundle in bundles}
+    timed = [
+        Statement(runner.key, "timed", tuple(_speed(_identity(runner), latency)))
+        for runner in latency.contenders
+        if runner.kind == "bundle" and _identity(runner) not in evaluated
+    ]
+    return (*verdicts, *timed)
 
 
-def _judged(one: Named, latency: LatencyResult | None) -> Statement:
-    result, scores = one.result, one.result.scores
-    told = [_sentence(result.verdict.reason), f"It decides {share_text(scores)} rightly{_beside(one)}."]
+def _verdict(bundle: NamedBundle, latency: LatencyResult | None) -> Statement:
+    result, scores = bundle.result, bundle.result.scores
+    sentences = [_sentence(result.verdict.reason), f"It decides {share_text(scores)} rightly{_reference(bundle)}."]
     if (free := result.near_duplicate_free) is not None:
-        told.append(f"On the images of which training has seen no near-duplicate: {share_text(free)}.")
+        sentences.append(f"On the images of which training has seen no near-duplicate: {share_text(free)}.")
     for share, name, other in (
         (scores.sick_called_healthy, "sick", "healthy"),
         (scores.healthy_called_sick, "healthy", "sick"),
@@ -53,42 +54,41 @@ def _judged(one: Named, latency: LatencyResult | None) -> Statement:
         if share is not None:
             low, high = (100 * end for end in share.interval)
             verb = "is" if share.count == 1 else "are"
-            told.append(
+            sentences.append(
                 f"Of {share.total} {name}, {share.count} {verb} called {other}: with 95 % confidence the share "
                 f"lies between {low:.2f} and {high:.2f} %."
             )
     if latency is not None:
-        told += _speed(_what(result), latency)
-    return Statement(one.key, result.verdict.status, tuple(told))
+        sentences += _speed(_identity(result), latency)
+    return Statement(bundle.key, result.verdict.status, tuple(sentences))
 
 
-def _beside(one: Named) -> str:
-    reference = one.result.reference
-    return "" if reference is None else f", its reference {one.reference_key} {share_text(reference.scores)}"
+def _reference(bundle: NamedBundle) -> str:
+    reference = bundle.result.reference
+    return "" if reference is None else f", its reference {bundle.reference_key} {share_text(reference.scores)}"
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def _what(one: BundleResult | ContenderResult) -> tuple[str | None, str]:
-    """Which bundle on which engine, whatever it is called."""
-    return one.sha256, one.engine.name
+def _identity(result: BundleResult | ContenderResult) -> tuple[str | None, str]:
+    """Bundle and engine, whatever they are called."""
+    return result.sha256, result.engine.name
 
 
-def _speed(which: tuple[str | None, str], latency: LatencyResult) -> Iterator[str]:
-    """How fast it is, and beside whom."""
-    for one in latency.contenders:
-        if _what(one) != which:
+def _speed(identity: tuple[str | None, str], latency: LatencyResult) -> Iterator[str]:
+    """Say how fast it is, and beside whom."""
+    for runner in latency.contenders:
+        if _identity(runner) != identity:
             continue
-        small, large = one.batches[0], one.batches[-1]
+        small, large = runner.batches[0], runner.batches[-1]
         times = f"{ms_text(small.p50_ms)} ms (95th percentile {ms_text(small.p95_ms)})"
-        told = f"An answer to {_images(small.batch)} takes {times}"
         rate = f"{large.images_per_s:.3g} images a second"
-        told += f", {rate}" if large is small else f"; in batches of {large.batch} it gives {rate}"
+        throughput = f", {rate}" if large is small else f"; in batches of {large.batch} it gives {rate}"
         memory = "" if large.peak_rss_mb is None else f", with {large.peak_rss_mb:,.0f} MB at the peak"
-        yield f"{told}{memory}."
-        yield from _ratios(one.key, large.batch, latency)
+        yield f"An answer to {_images(small.batch)} takes {times}{throughput}{memory}."
+        yield from _ratios(runner.key, large.batch, latency)
 
 
 def _images(count: int) -> str:
@@ -96,13 +96,14 @@ def _images(count: int) -> str:
 
 
 def _ratios(key: str, batch: int, latency: LatencyResult) -> Iterator[str]:
-    peers = {one.key for one in latency.contenders if one.kind == "peer"}
-    for one in latency.comparisons:
-        if one.batch == batch and one.first == key and one.second in peers:
-            doubt = "" if one.stable else " (the machine was disturbed)"
-            ratio = f"{one.ratio.median:.2f} {_ends(one.ratio)}"
-            yield f"{one.second} takes {ratio} times as long for {_images(batch)}, measured pair by pair{doubt}."
+    baselines = {runner.key for runner in latency.contenders if runner.kind == "peer"}
+    for comparison in latency.comparisons:
+        if comparison.batch == batch and comparison.first == key and comparison.second in baselines:
+            doubt = "" if comparison.stable else " (the machine was disturbed)"
+            ratio = f"{comparison.ratio.median:.2f} {_interval(comparison.ratio)}"
+            work = f"{_images(batch)}, measured pair by pair{doubt}"
+            yield f"{comparison.second} takes {ratio} times as long for {work}."
 
 
-def _ends(ratio: Ratio) -> str:
+def _interval(ratio: Ratio) -> str:
     return f"[{ratio.low:.2f}, {ratio.high:.2f}]"

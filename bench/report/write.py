@@ -11,6 +11,8 @@ from typing import Final, Generic, TypeVar
 from braintumor.bench.accuracy.result import AccuracyResult
 from braintumor.bench.document import encode
 from braintumor.bench.latency.result import LatencyResult
+from braintumor.bench.report.chart import require_drawing
+from braintumor.bench.report.html import require_pages
 from braintumor.bench.report.markdown import report_markdown
 from braintumor.bench.report.page import report_page
 from braintumor.bench.report.result import Report
@@ -18,7 +20,7 @@ from braintumor.bench.result_file import Kept, Unfinished, told_when_interrupted
 from braintumor.errors import BraintumorError
 from braintumor.files import atomic_text, output_error
 
-__all__ = ["FILES", "KeptPart", "KeptParts", "check_writable", "write_report"]
+__all__ = ["FILES", "PartFile", "PartFiles", "check_writable", "write_report"]
 
 FILES: Final = ("report.html", "report.json", "report.md")
 
@@ -26,11 +28,14 @@ Part = TypeVar("Part", bound=Unfinished)
 
 
 def check_writable(folder: Path) -> None:
-    """Find out before an hour of measuring, not after it.
+    """Find out before an hour of measuring, not after it, that a report can be written.
 
     Raises:
         OutputError: Nothing can be written there.
+        UnavailableError: Jinja2 or matplotlib is not installed.
     """
+    require_pages()
+    require_drawing()
     probe = folder / f".braintumor-{secrets.token_hex(4)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +49,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     """Write the files; those of an earlier report stay as they were when anything fails.
 
     Args:
-        report: What was measured.
+        report: Decisions, times, or both.
         folder: Made where it is missing.
 
     Raises:
@@ -66,18 +71,18 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     return paths
 
 
-class KeptPart(Generic[Part]):
-    """What is measured of one part of a report, on the disk as soon as it is known.
+class PartFile(Generic[Part]):
+    """The JSON file of one part of a report, written anew whenever more of it is known.
 
     Attributes:
         name: "accuracy" or "latency".
-        path: Where it is kept.
+        path: Of the file.
         result: As far as it is measured; None before.
         seconds: How long it was measured.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
-        """Keep nothing yet.
+        """Write nothing yet.
 
         Args:
             name: Of the part.
@@ -87,20 +92,20 @@ class KeptPart(Generic[Part]):
         self.result: Part | None = None
         self.seconds = 0.0
 
-    def keeping(self) -> Callable[[Part], None]:
-        """Who keeps what is known of it, from now on."""
-        begun_s = time.perf_counter()
+    def writer(self) -> Callable[[Part], None]:
+        """Start the clock, and return what writes each result."""
+        start_s = time.perf_counter()
         file = Kept(self.path)
 
-        def keep(result: Part) -> None:
-            self.result, self.seconds = result, time.perf_counter() - begun_s
+        def write(result: Part) -> None:
+            self.result, self.seconds = result, time.perf_counter() - start_s
             file.write(result)
 
-        return keep
+        return write
 
 
-class KeptParts:
-    """What is measured for a report, and gone from the disk when the report holds it.
+class PartFiles:
+    """The files of both parts; they go when the report holds what they hold.
 
     Attributes:
         accuracy: Decisions.
@@ -108,44 +113,44 @@ class KeptParts:
     """
 
     def __init__(self, folder: Path, command: str) -> None:
-        """Keep nothing yet.
+        """Write nothing yet.
 
         Args:
             folder: Of the report.
-            command: What was typed.
+            command: The command line.
         """
-        self.accuracy = KeptPart[AccuracyResult]("accuracy", folder)
-        self.latency = KeptPart[LatencyResult]("latency", folder)
+        self.accuracy = PartFile[AccuracyResult]("accuracy", folder)
+        self.latency = PartFile[LatencyResult]("latency", folder)
         self._command = command
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Part → how long it was measured, of those that were."""
+        """How long each part was measured, of those that were."""
         return {part.name: part.seconds for part in self._measured}
 
     @property
-    def _measured(self) -> list[KeptPart[AccuracyResult] | KeptPart[LatencyResult]]:
+    def _measured(self) -> list[PartFile[AccuracyResult] | PartFile[LatencyResult]]:
         return [part for part in (self.accuracy, self.latency) if part.result is not None]
 
     @contextlib.contextmanager
-    def told_when_cut_short(self) -> Iterator[None]:
-        """Say where it is and how to go on, of a run that is interrupted or fails."""
+    def explaining_interruption(self) -> Iterator[None]:
+        """Tell where the figures of an interrupted or failed run are, and how to go on with them."""
         try:
-            with told_when_interrupted(self._left):
+            with told_when_interrupted(self._remedy):
                 yield
         except BraintumorError as error:
             if not self._measured:
                 raise
-            raise type(error)(str(error), self._left()) from error
+            raise type(error)(str(error), self._remedy()) from error
 
-    def _left(self) -> str:
-        whole = [part for part in self._measured if part.result is not None and not part.result.unfinished]
-        if whole:
-            again = " ".join(f"--{part.name} {part.path}" for part in whole)
-            return f"what was measured is kept, go on with: {self._command} {again}"
+    def _remedy(self) -> str:
+        finished = [part for part in self._measured if part.result is not None and not part.result.unfinished]
+        if finished:
+            options = " ".join(f"--{part.name} {part.path}" for part in finished)
+            return f"what was measured is kept, go on with: {self._command} {options}"
         return " and ".join(f"{part.path} holds what was measured until then" for part in self._measured)
 
-    def discard(self) -> None:
+    def remove(self) -> None:
         """Remove the files: the report holds what they held."""
         for part in self._measured:
             part.path.unlink(missing_ok=True)

@@ -1,32 +1,67 @@
 """The tables of the report, for its page and for the notebook."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from braintumor.bench.metrics.intervals import Share
-from braintumor.bench.report.html import Markup, markup, paragraph, table
+from braintumor.bench.report.html import Table, render
 from braintumor.models.labels import CLASSES
 from braintumor.training.report.calibration import Reliability
 from braintumor.training.report.evaluate import share_text
 from braintumor.training.report.foreign import ForeignFigures
-from braintumor.training.report.result import ENSEMBLE, Judged, Report
+from braintumor.training.report.result import ENSEMBLE, Judged, Report, Run
 from braintumor.training.report.study import STUDY, STUDY_ENSEMBLE, STUDY_ENSEMBLE_ACCURACY
 from braintumor.training.report.vote import SIGNIFICANCE, Choice, Compared
 
-__all__ = ["calibration_table", "class_table", "foreign_table", "leaderboard_table", "runs_table", "votes_table"]
+__all__ = [
+    "TEMPLATES",
+    "RunView",
+    "VotesView",
+    "calibration_table",
+    "class_table",
+    "foreign_table",
+    "leaderboard_table",
+    "run_views",
+    "runs_html",
+    "votes_html",
+    "votes_view",
+]
 
-_TESTED: Final = ("validation", "loss", "gained : lost", "p")
+TEMPLATES: Final = Path(__file__).with_name("templates")
 
-_HOW: Final = (
-    "Gained and lost are validation images that only this vote, or only the reference, decides right; p is McNemar's "
-    "exact test of the two, and the next column multiplies it by the votes that were tried. The vote begins with all "
-    "models and equal weights. Another one takes its place only when it is better at a corrected p of "
-    f"{SIGNIFICANCE} or less: the most accurate of so many votes on the images that choose it is mostly the luckiest."
-)
+_FIGURES: Final = ("validation", "loss", "gained : lost", "p")
 
 
-def leaderboard_table(report: Report) -> Markup:
-    """Every model and the ensemble, most accurate on test first, the study's figures beside."""
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """What runs.html.j2 says about the training of a model; without a command it was evaluated from a file."""
+
+    name: str
+    summary: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VotesView:
+    """What votes.html.j2 shows.
+
+    Attributes:
+        models: Votes of some of the models, with equal weights.
+        weights: The same models with other weights.
+        significance: The corrected p below which a vote is better.
+        sentences: The vote that was chosen, and that of the study.
+    """
+
+    models: Table
+    weights: Table
+    significance: float
+    sentences: tuple[str, ...]
+
+
+def leaderboard_table(report: Report) -> Table:
+    """List every model and the ensemble, most accurate on test first, the study's figures beside."""
     head = (
         "model",
         "validation",
@@ -52,40 +87,44 @@ def leaderboard_table(report: Report) -> Markup:
                 share_text(found.tumours) if found.tumours else "not measured",
             )
         )
-    return table(head, rows)
+    return Table(head, rows)
 
 
-def foreign_table(figures: Mapping[str, ForeignFigures]) -> Markup:
-    """What each model and the ensemble find on one collection that they were not made from."""
+def foreign_table(figures: Mapping[str, ForeignFigures]) -> Table:
+    """List what each model and the ensemble answer to one collection that they were not made from."""
 
     def cell(share: Share | None) -> str:
         return share_text(share) if share else "none"
 
     head = ("model", "tumours not called healthy", "healthy called healthy")
-    return table(head, [(name, cell(item.sensitivity), cell(item.specificity)) for name, item in figures.items()])
+    return Table(head, [(name, cell(item.sensitivity), cell(item.specificity)) for name, item in figures.items()])
 
 
-def runs_table(report: Report) -> Markup:
-    """How each model was trained."""
-    parts = []
-    for name, run in report.runs.items():
-        if not run.about:
-            parts.append(f"<p><b>{markup(name)}</b>: evaluated from a file; no learning curve.</p>")
-            continue
-        recipe = run.about["recipe"]
-        versions = ", ".join(f"{key} {value}" for key, value in run.about["versions"].items())
-        minutes = run.history[-1].elapsed_s / 60 if run.history else 0.0
-        told = (
-            f": from {recipe['initial'] or 'random weights'}, {len(run.history)} epochs, {minutes:.0f} minutes, "
-            f"seed {recipe['seed']}; {versions}; "
-        )
-        command = markup(run.about["command"])
-        parts.append(f"<p><b>{markup(name)}</b>{markup(told)}<code>{command}</code></p>")
-    return Markup("\n".join(parts))
+def run_views(report: Report) -> list[RunView]:
+    """Say how each model was trained."""
+    return [_run_view(name, run) for name, run in report.runs.items()]
 
 
-def class_table(judged: Judged) -> Markup:
-    """Precision and recall with their intervals, F1 and support by class, on both parts of the test images."""
+def _run_view(name: str, run: Run) -> RunView:
+    if not run.about:
+        return RunView(name)
+    recipe = run.about["recipe"]
+    versions = ", ".join(f"{key} {value}" for key, value in run.about["versions"].items())
+    minutes = run.history[-1].elapsed_s / 60 if run.history else 0.0
+    summary = (
+        f"from {recipe['initial'] or 'random weights'}, {len(run.history)} epochs, {minutes:.0f} minutes, "
+        f"seed {recipe['seed']}; {versions}"
+    )
+    return RunView(name, summary, run.about["command"])
+
+
+def runs_html(report: Report) -> str:
+    """Render how each model was trained."""
+    return render(TEMPLATES / "runs.html.j2", runs=run_views(report))
+
+
+def class_table(judged: Judged) -> Table:
+    """List precision and recall with their intervals, F1 and support by class, on both parts of the test images."""
     head = ("test images", "class", "precision", "recall", "F1", "support")
     rows = [
         (
@@ -100,7 +139,7 @@ def class_table(judged: Judged) -> Markup:
         for number, name in enumerate(CLASSES)
         if name in found.per_class
     ]
-    return table(head, rows, text_columns=2)
+    return Table(head, rows, text_columns=2)
 
 
 def _share(share: Share | None) -> str:
@@ -110,52 +149,60 @@ def _share(share: Share | None) -> str:
     return f"{share.share:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def votes_table(report: Report) -> Markup:
-    """Which vote was chosen, by which tests, and what it does on the test images."""
+def votes_view(report: Report) -> VotesView | None:
+    """Tabulate which vote was chosen, by which tests, and what it does on the test images; None for one model."""
     choice = report.choice
     if choice is None:
-        return paragraph("One model is no ensemble.")
+        return None
     rows = [
-        (*_figures(" + ".join(one.vote.members), one), "the reference" if one == choice.reference else _told(one))
-        for one in choice.models
+        (
+            *_figures(" + ".join(compared.vote.members), compared),
+            "the reference" if compared == choice.reference else _verdict(compared),
+        )
+        for compared in choice.models
     ]
     best = choice.weights
-    parts = [
-        table(
-            ("models, with equal weights", *_TESTED, f"p x {choice.reference.tried}", "verdict"),
+    sentences = [f"The vote: {_named(choice)}. On test: {_both(report.judged[ENSEMBLE])}."]
+    if report.study_vote:
+        names = " + ".join(STUDY_ENSEMBLE)
+        sentences.append(
+            f"The study's vote, {names} with equal weights: {_both(report.study_vote)}; published: 100 %."
+        )
+    return VotesView(
+        models=Table(
+            ("models, with equal weights", *_FIGURES, f"p x {choice.reference.tried}", "verdict"),
             rows,
             strong=choice.models.index(choice.reference),
         ),
-        paragraph(_HOW, "soft"),
-        table(
-            ("the same models, other weights", *_TESTED, f"p x {best.tried}", "verdict"),
-            [(*_figures(_weights(best.vote.weights), best), _told(best))],
+        weights=Table(
+            ("the same models, other weights", *_FIGURES, f"p x {best.tried}", "verdict"),
+            [(*_figures(_weights(best.vote.weights), best), _verdict(best))],
         ),
-    ]
-    parts.append(paragraph(f"The vote: {_named(choice)}. On test: {_both(report.judged[ENSEMBLE])}."))
-    if report.study_vote:
-        names = " + ".join(STUDY_ENSEMBLE)
-        parts.append(
-            paragraph(f"The study's vote, {names} with equal weights: {_both(report.study_vote)}; published: 100 %.")
-        )
-    return Markup("\n".join(parts))
-
-
-def _figures(name: str, one: Compared) -> tuple[str, ...]:
-    return (
-        name,
-        f"{one.accuracy:.2%}",
-        f"{one.loss:.4f}",
-        f"{one.gained} : {one.lost}",
-        f"{one.p:.3g}",
-        f"{one.p_corrected:.3g}",
+        significance=SIGNIFICANCE,
+        sentences=tuple(sentences),
     )
 
 
-def _told(one: Compared) -> str:
-    if not one.told_apart:
+def votes_html(report: Report) -> str:
+    """Render which vote was chosen."""
+    return render(TEMPLATES / "votes.html.j2", votes=votes_view(report))
+
+
+def _figures(name: str, compared: Compared) -> tuple[str, ...]:
+    return (
+        name,
+        f"{compared.accuracy:.2%}",
+        f"{compared.loss:.4f}",
+        f"{compared.gained} : {compared.lost}",
+        f"{compared.p:.3g}",
+        f"{compared.p_corrected:.3g}",
+    )
+
+
+def _verdict(compared: Compared) -> str:
+    if not compared.told_apart:
         return "cannot be told apart"
-    return "better" if one.better else "worse"
+    return "better" if compared.better else "worse"
 
 
 def _weights(weights: tuple[float, ...]) -> str:
@@ -171,8 +218,8 @@ def _both(judged: Judged) -> str:
     return judged.test.text() + (f"; without near-duplicates {judged.free.text()}" if judged.free else "")
 
 
-def calibration_table(report: Report) -> Markup:
-    """Temperature and expected calibration error by model."""
+def calibration_table(report: Report) -> Table:
+    """List temperature and expected calibration error by model."""
     head = (
         "model",
         "temperature (fitted on validation)",
@@ -185,8 +232,8 @@ def calibration_table(report: Report) -> Markup:
         (name, f"{found.temperature:.3f}", *_errors(found.test_reliability), *_errors(found.free_reliability))
         for name, found in report.judged.items()
     ]
-    return table(head, rows)
+    return Table(head, rows)
 
 
-def _errors(found: Reliability | None) -> tuple[str, str]:
-    return (f"{found.before.ece:.2%}", f"{found.after.ece:.2%}") if found else ("none", "none")
+def _errors(reliability: Reliability | None) -> tuple[str, str]:
+    return (f"{reliability.before.ece:.2%}", f"{reliability.after.ece:.2%}") if reliability else ("none", "none")
