@@ -1,6 +1,5 @@
 """The training step on an accelerator: data, augmentation and many steps in one compiled JAX function."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,13 @@ from braintumor.models.build import build_classifier
 from braintumor.models.catalog import model_spec
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.targets import allowed_accuracy, allowed_cross_entropy, target_rows
+from braintumor.training.fit.device_augmentation import augmented
 from braintumor.training.fit.learner import Arrays
 from braintumor.training.fit.schedule import one_cycle
 from braintumor.training.keras_package import keras_module
-from braintumor.training.recipe import Augmentation, Recipe
+from braintumor.training.recipe import Recipe
 
-__all__ = ["Accelerated", "State", "augmented"]
+__all__ = ["Accelerated", "State"]
 
 _CLIP_NORM = 1.0
 
@@ -184,27 +184,3 @@ class Accelerated:
     def _inputs(self, images: Any, index: Any, number: Any) -> Any:
         key = self._jax.random.fold_in(self._jax.random.key(self.recipe.seed), number)
         return augmented(self._jax, images[index], self.recipe.augmentation, key)[..., None]
-
-
-def augmented(jax: Any, images: Any, options: Augmentation, key: Any) -> Any:
-    """As `augment.augment`, on the device: float32 [n, size, size] from uint8 of that shape."""
-    numpy = jax.numpy
-    size = images.shape[1]
-    draw = jax.random.uniform(key, (6, images.shape[0]), minval=-1.0, maxval=1.0)
-    angle, zoom, right, down, contrast, flip = draw
-    scale = 1.0 / (1.0 + options.zoom * zoom)
-    radians = math.radians(options.rotation_deg) * angle
-    cos, sin = scale * numpy.cos(radians), scale * numpy.sin(radians)
-    mirror = numpy.where((flip < 0) & options.flip, -1.0, 1.0)
-    grid = numpy.arange(size) - (size - 1) / 2
-    x, y = grid[None, None, :], grid[None, :, None]
-
-    def per(values: Any) -> Any:
-        return values[:, None, None]
-
-    from_x = per(cos * mirror) * x - per(sin) * y + (size - 1) / 2 + per(options.shift * right * size)
-    from_y = per(sin * mirror) * x + per(cos) * y + (size - 1) / 2 + per(options.shift * down * size)
-    sample = jax.vmap(lambda image, rows, columns: jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=1))
-    found = sample(images.astype(numpy.float32), from_y, from_x)
-    mean = found.mean(axis=(1, 2), keepdims=True)
-    return numpy.clip(mean + (found - mean) * (1 + options.contrast * per(contrast)), 0.0, 255.0)
