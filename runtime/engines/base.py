@@ -1,4 +1,4 @@
-"""What an engine is: one member of the ensemble, loaded on a device."""
+"""The protocol of engines: one member of the ensemble, loaded on a device."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -20,8 +20,8 @@ __all__ = [
     "EngineFactory",
     "EngineInfo",
     "PendingResult",
-    "Port",
-    "check_ports",
+    "TensorSpec",
+    "check_tensors",
     "submit",
 ]
 
@@ -29,12 +29,12 @@ INPUT: Final = "image"
 OUTPUT: Final = "probabilities"
 
 PendingResult = Callable[[], NDArray[np.float32]]
-"""Waits for what was started, and returns it: float32 [batch, classes]. Called once."""
+"""Waits for a batch that was submitted, and returns it: float32 [batch, classes]. Called once."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine really runs on, read back after it was created.
+    """The library and device that an engine really runs on, read back after it was created.
 
     Attributes:
         name: The registry's name, such as "onnxruntime-cpu".
@@ -54,7 +54,7 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What it really runs on."""
+        """The library and device that it really runs on."""
         ...
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -97,14 +97,14 @@ class AsyncEngine(Protocol):
 
 
 def submit(engine: Engine, images: NDArray[np.uint8]) -> PendingResult:
-    """Start an engine that can be started; any other works when its answer is asked for."""
+    """Start an engine that can work meanwhile; any other works when its result is called for."""
     if isinstance(engine, AsyncEngine):
         return engine.submit(images)
     return functools.partial(engine.infer, images)
 
 
 class EngineFactory(Protocol):
-    """How the registry creates an engine; an engine class serves as one."""
+    """Creates an engine for the registry; an engine class serves as one."""
 
     def __call__(self, member: Member, *, threads: int | None, device: int) -> Engine:
         """Load a member.
@@ -121,7 +121,7 @@ class EngineFactory(Protocol):
         ...
 
 
-class Port(NamedTuple):
+class TensorSpec(NamedTuple):
     """An input or output of a loaded graph, in NumPy's terms.
 
     Attributes:
@@ -135,25 +135,25 @@ class Port(NamedTuple):
     sizes: tuple[object, ...]
 
 
-def check_ports(member: Member, takes: Sequence[Port], gives: Sequence[Port]) -> None:
-    """Refuse a graph that is no member: it would fail, or answer something else, at the first image.
+def check_tensors(member: Member, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Refuse a graph that is not a member: it would fail, or answer something else, at the first image.
 
     Args:
-        member: What was loaded.
-        takes: The inputs that its graph has.
-        gives: The outputs that its graph has.
+        member: The one that was loaded.
+        inputs: Of its graph.
+        outputs: Of its graph.
 
     Raises:
         IntegrityError: They are not those of a member of that size and number of classes.
     """
-    for verb, found, wanted in (
-        ("takes", takes, Port(INPUT, "uint8", (member.height, member.width))),
-        ("gives", gives, Port(OUTPUT, "float32", (member.class_count,))),
+    for verb, specs, expected in (
+        ("takes", inputs, TensorSpec(INPUT, "uint8", (member.height, member.width))),
+        ("gives", outputs, TensorSpec(OUTPUT, "float32", (member.class_count,))),
     ):
-        if list(found) != [wanted]:
-            shown = ", ".join(f"{port.name} {port.dtype} {['batch', *port.sizes]}" for port in found)
-            sizes = ", ".join(str(size) for size in wanted.sizes)
+        if list(specs) != [expected]:
+            shown = ", ".join(f"{spec.name} {spec.dtype} {['batch', *spec.sizes]}" for spec in specs)
+            sizes = ", ".join(str(size) for size in expected.sizes)
             raise IntegrityError(
-                f"{member.path} {verb} [{shown}], not one {wanted.name} of {wanted.dtype} [batch, {sizes}]; "
-                "export the bundle again with bt-export"
+                f"{member.path} {verb} [{shown}], not one {expected.name} of {expected.dtype} [batch, {sizes}]",
+                "export the bundle again with bt-export",
             )

@@ -1,7 +1,7 @@
-"""The reference: the original `.keras` file of a member, asked by Keras on the CPU in float32.
+"""The reference: the original `.keras` file of a member, run by Keras on the CPU in float32.
 
-No engine of the registry: it needs the file that a member was exported from, which no bundle carries, and TensorFlow,
-which `bt-infer` never loads. `bt-bench accuracy` judges bundles by it.
+Not an engine of the registry: it needs the file that a member was exported from, which no bundle carries, and
+TensorFlow, which `bt-infer` never loads. `bt-bench accuracy` judges bundles by it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,10 +52,10 @@ class KerasEngine(Closing):
                 "name the folder of that file with `models`, or export the bundle again",
             )
         purpose = "comparing with Keras (a bundle can be the `reference`, too)"
-        # Keras without TensorFlow says so in a traceback of its own: TensorFlow is asked for first.
+        # Keras without TensorFlow ends in a traceback of its own: TensorFlow is imported first.
         tensorflow = require("tensorflow", extra="export", purpose=purpose)
         self._keras: Any = require("keras", extra="export", purpose=purpose)
-        self._model: Any = _loaded(self._keras, model)
+        self._model: Any = _load(self._keras, model)
         self._channels, self._preprocess = int(source["channels"]), str(source["preprocess"])
         self._logits = bool(member.details["softmax_added"])
         self._order = list(class_permutation(source["classes"], classes))
@@ -66,7 +66,7 @@ class KerasEngine(Closing):
 
     @property
     def info(self) -> EngineInfo:
-        """What it really runs on."""
+        """The library and device that it really runs on."""
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -75,18 +75,18 @@ class KerasEngine(Closing):
         pixels = scaled_outside(self._keras, pixels, self._preprocess)
         pixels = pixels.astype(self._model.inputs[0].dtype)
         with self._keras.device(_DEVICE):
-            found = self._model.predict(pixels, batch_size=len(pixels), verbose=0)
+            outputs = self._model.predict(pixels, batch_size=len(pixels), verbose=0)
         # A model may name its one output: {"diagnosis": …}.
-        (answers,) = self._keras.tree.flatten(found)
+        (answers,) = self._keras.tree.flatten(outputs)
         probabilities = class_probabilities(np.asarray(answers, np.float32), logits=self._logits)
         return np.ascontiguousarray(probabilities[:, self._order])
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Free the model."""
         self._model = None
 
 
-def _loaded(keras: Any, path: Path) -> Any:
+def _load(keras: Any, path: Path) -> Any:
     """The model, computing in float32 whatever policy it was saved with, on the CPU."""
     try:
         with keras.device(_DEVICE):

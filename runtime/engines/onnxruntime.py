@@ -17,7 +17,7 @@ from braintumor.cache import Cache, content_key
 from braintumor.errors import IntegrityError, OutOfMemoryError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
-from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, Port, check_ports
+from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, TensorSpec, check_tensors
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.onnxruntime_bound import BoundRuns
 from braintumor.system.cpu import cpu_features
@@ -42,12 +42,14 @@ class OnnxRuntimeCpuEngine(Closing):
         self._check_installation(ort)
         self._session: Any = self._load(ort, member, device, threads)
         self._path = member.path
-        self._info = EngineInfo(self.name, self._provided(), self._device(device), f"onnxruntime {ort.__version__}")
-        check_ports(member, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()))
+        self._info = EngineInfo(
+            self.name, self._provider_name(), self._device(device), f"onnxruntime {ort.__version__}"
+        )
+        check_tensors(member, _tensor_specs(self._session.get_inputs()), _tensor_specs(self._session.get_outputs()))
 
     @property
     def info(self) -> EngineInfo:
-        """What it really runs on."""
+        """The library and device that it really runs on."""
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -74,7 +76,7 @@ class OnnxRuntimeCpuEngine(Closing):
     def _check_installation(self, ort: Any) -> None:
         remedy = f"pip uninstall onnxruntime onnxruntime-gpu && pip install 'braintumor[{self.extra}]'"
         if not hasattr(ort, "InferenceSession"):
-            # onnxruntime and onnxruntime-gpu share a folder: removing one leaves the other in ruins.
+            # onnxruntime and onnxruntime-gpu share a folder: removing one breaks the other.
             raise UnavailableError(f"the engine {self.name} needs onnxruntime, whose installation is broken", remedy)
         if self.provider not in ort.get_available_providers():
             raise UnavailableError(
@@ -87,7 +89,7 @@ class OnnxRuntimeCpuEngine(Closing):
         del device
         return _session(ort, member, [self.provider], threads)
 
-    def _provided(self) -> str:
+    def _provider_name(self) -> str:
         return str(self._session.get_providers()[0])
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -119,8 +121,8 @@ class OnnxRuntimeCudaEngine(OnnxRuntimeCpuEngine):
         self._bound: BoundRuns | None = BoundRuns(ort, session, "cuda", device)
         return session
 
-    def _provided(self) -> str:
-        return super()._provided() + (", CUDA graphs" if self._graphs else "")
+    def _provider_name(self) -> str:
+        return super()._provider_name() + (", CUDA graphs" if self._graphs else "")
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._bound is None:
@@ -184,20 +186,20 @@ def _create(ort: Any, path: Path, options: Any, providers: list[Any]) -> Any:
             f"{path} does not load in onnxruntime {ort.__version__} ({_one_line(error)})",
             "export the bundle again with bt-export, or install a newer onnxruntime",
         ) from error
-    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    requested = providers[0] if isinstance(providers[0], str) else providers[0][0]
     actual = session.get_providers()[0]
-    if actual != wanted:
-        # Asked here, before a graph that was optimised for the wrong device can get into the cache.
+    if actual != requested:
+        # Checked here, before a graph that was optimised for the wrong device can get into the cache.
         raise UnavailableError(
-            f"ONNX Runtime fell back from {wanted} to {actual}, which means that it found no NVIDIA GPU, or no "
+            f"ONNX Runtime fell back from {requested} to {actual}, which means that it found no NVIDIA GPU, or no "
             "matching CUDA and cuDNN",
             "look at nvidia-smi, or use `engine='onnxruntime-cpu'`",
         )
     return session
 
 
-def _ports(values: Sequence[Any]) -> list[Port]:
-    return [Port(value.name, _DTYPES.get(value.type, value.type), tuple(value.shape[1:])) for value in values]
+def _tensor_specs(values: Sequence[Any]) -> list[TensorSpec]:
+    return [TensorSpec(value.name, _DTYPES.get(value.type, value.type), tuple(value.shape[1:])) for value in values]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -24,7 +24,7 @@ from braintumor.cache import Cache, content_key
 from braintumor.errors import DeviceError, IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
-from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, Port, check_ports
+from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, TensorSpec, check_tensors
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
 from braintumor.runtime.engines.signal_stack import signal_stack_kept
@@ -60,7 +60,7 @@ class OpenVinoCpuEngine(Closing):
         # A device's plugin is loaded when the device is first asked for something.
         with signal_stack_kept():
             self._core: Any = self._openvino.Core()
-            self._device = self._found(device)
+            self._device = self._device_name(device)
             precision = self._native(member.precision)
         self._options: dict[str, Any] = {_PRECISION: precision}
         if threads is not None:
@@ -72,7 +72,7 @@ class OpenVinoCpuEngine(Closing):
         actual = str(compiled.get_property(_PRECISION).to_string())
         if actual != precision:
             raise UnavailableError(f"the engine {self.name} computes in {actual}, not in {precision} as requested")
-        check_ports(member, _ports(compiled.inputs, INPUT), _ports(compiled.outputs, OUTPUT))
+        check_tensors(member, _tensor_specs(compiled.inputs, INPUT), _tensor_specs(compiled.outputs, OUTPUT))
         self._request: Any = compiled.create_infer_request()
         # Made when the first large batch comes.
         self._requests: list[Any] | None = None
@@ -81,11 +81,13 @@ class OpenVinoCpuEngine(Closing):
             provider += f" {precision}"
         if exact:
             provider += ", int8 computed in f32"
-        self._info = EngineInfo(self.name, provider, self._named(device), f"openvino {self._openvino.__version__}")
+        self._info = EngineInfo(
+            self.name, provider, self._info_device(device), f"openvino {self._openvino.__version__}"
+        )
 
     @property
     def info(self) -> EngineInfo:
-        """What it really runs on."""
+        """The library and device that it really runs on."""
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -115,26 +117,28 @@ class OpenVinoCpuEngine(Closing):
         """Free the compiled models."""
         self._request = self._requests = None
 
-    def _found(self, index: int) -> str:
+    def _device_name(self, index: int) -> str:
         """OpenVINO's name of the device."""
         del index
         self._require(self.device)
         return self.device
 
-    def _named(self, index: int) -> str:
+    def _info_device(self, index: int) -> str:
         del index
         return "cpu"
 
     def _require(self, device: str) -> None:
         available = self._core.available_devices
         if device not in available:
-            found = ", ".join(available) or "none"
-            raise DeviceError(f"the engine {self.name} needs OpenVINO's device {device}; it has {found}", self.remedy)
+            devices = ", ".join(available) or "none"
+            raise DeviceError(
+                f"the engine {self.name} needs OpenVINO's device {device}; it has {devices}", self.remedy
+            )
 
     def _native(self, precision: str) -> str:
         capability, native = self.natively.get(precision, ("", _FLOAT32))
-        able = capability in self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES")
-        return native if able else _FLOAT32
+        supported = capability in self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES")
+        return native if supported else _FLOAT32
 
     def _requests_for(self, batch: int) -> list[Any]:
         if batch < 2 * _IMAGES_A_REQUEST:
@@ -149,21 +153,23 @@ class OpenVinoCpuEngine(Closing):
     def _compiled(self, hint: str) -> Any:
         """The cached compiled model; compiled anew when there is no usable cache."""
         options = self._options | {"PERFORMANCE_HINT": hint}
-        parts = {
-            "recipe": _RECIPE,
-            "model": self._member.sha256,
-            "openvino": self._openvino.__version__,
-            "options": options,
-            "cpu": cpu_features(),
-            "device": str(self._core.get_property(self._device, "FULL_DEVICE_NAME")),
-        }
+        key = content_key(
+            {
+                "recipe": _RECIPE,
+                "model": self._member.sha256,
+                "openvino": self._openvino.__version__,
+                "options": options,
+                "cpu": cpu_features(),
+                "device": str(self._core.get_property(self._device, "FULL_DEVICE_NAME")),
+            }
+        )
 
         def build(folder: Path) -> None:
             blob = self._compile(options).export_model()
             (folder / _COMPILED).write_bytes(blob.getvalue() if isinstance(blob, io.BytesIO) else blob)
 
         try:
-            entry = _CACHE.build(content_key(parts), build)
+            entry = _CACHE.build(key, build)
             return self._core.import_model((entry / _COMPILED).read_bytes(), self._device, options)
         except (OutputError, RuntimeError):
             # No place for a cache, or a blob that this build of OpenVINO does not take: it costs start-up time.
@@ -192,21 +198,21 @@ class OpenVinoGpuEngine(OpenVinoCpuEngine):
     )
     natively: ClassVar[Mapping[str, tuple[str, str]]] = {"fp16": ("FP16", "f16")}
 
-    def _found(self, index: int) -> str:
+    def _device_name(self, index: int) -> str:
         # A single GPU has no number.
         device = self.device if index == 0 and self.device in self._core.available_devices else f"GPU.{index}"
         self._require(device)
         return device
 
-    def _named(self, index: int) -> str:
+    def _info_device(self, index: int) -> str:
         return f"gpu:{index}"
 
 
-def _ports(values: Sequence[Any], wanted: str) -> list[Port]:
+def _tensor_specs(values: Sequence[Any], name: str) -> list[TensorSpec]:
     # Where OpenVINO took out an Identity, its result goes by both names.
     return [
-        Port(
-            wanted if wanted in value.names else value.any_name,
+        TensorSpec(
+            name if name in value.names else value.any_name,
             str(np.dtype(value.element_type.to_dtype())),
             tuple(size.get_length() if size.is_static else str(size) for size in list(value.partial_shape)[1:]),
         )

@@ -21,7 +21,7 @@ class EngineEntry(NamedTuple):
     Attributes:
         target: "module:class" of its factory.
         device: "cpu", "cuda" or "gpu" (a GPU of another make): the kind of device that it uses, and no other.
-        library: What it stands on, a key of `braintumor.libraries.LIBRARIES`.
+        library: The one that runs it, a key of `braintumor.libraries.LIBRARIES`.
     """
 
     target: str
@@ -30,7 +30,7 @@ class EngineEntry(NamedTuple):
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """What is installed for it: another version may be faster, or slower."""
+        """Names of its library as it is installed: another version may be faster, or slower."""
         return LIBRARIES[self.library].distributions
 
 
@@ -63,16 +63,16 @@ def engine_factory(name: str) -> "EngineFactory":
 
 
 def candidates(name: str, device: str | None = None) -> Sequence[str]:
-    """The engines to try, in order: a named one alone (it never falls back), or for "auto" all that fit.
+    """The engines to try, in order: for a name that engine alone (it never falls back), for "auto" all that fit.
 
     Args:
         name: Of an engine, or "auto".
-        device: "cpu" or "cuda" when one was asked for: then nothing else will do.
+        device: "cpu", "cuda" or "gpu" to allow no other kind; None for any.
 
     Raises:
         UsageError: No engine is called so, or it does not run on that device.
     """
-    fitting = tuple(other for other, entry in ENGINES.items() if device in {None, entry.device})
+    fitting = tuple(engine for engine, entry in ENGINES.items() if device in {None, entry.device})
     if name == AUTO:
         return fitting
     entry = _entry(name)
@@ -85,7 +85,7 @@ def candidates(name: str, device: str | None = None) -> Sequence[str]:
 
 
 def none_usable(reasons: Mapping[str, BraintumorError]) -> UnavailableError:
-    """The error for when no candidate was usable, with each one's reason."""
+    """The error for when no candidate was usable, with the reason of each."""
     return UnavailableError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
 
 

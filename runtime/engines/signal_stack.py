@@ -34,11 +34,11 @@ def signal_stack_kept() -> Iterator[None]:
 
 def signal_stack() -> tuple[int, int]:
     """Address and size in bytes of this thread's signal stack; (0, 0) where it has none."""
-    found = _current()
-    return found.address or 0, found.size_bytes
+    stack = _current()
+    return stack.address or 0, stack.size_bytes
 
 
 def _current() -> _Stack:
-    found = _Stack()
-    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found))
-    return found
+    stack = _Stack()
+    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack))
+    return stack

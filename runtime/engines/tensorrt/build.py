@@ -15,12 +15,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from braintumor.errors import IntegrityError, UnavailableError, UsageError
-from braintumor.runtime.engines.tensorrt.calls import library_calls
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.library import Library
-from braintumor.runtime.engines.tensorrt.log import Complaints, parser_complaints
-from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, PlanPort
+from braintumor.runtime.engines.tensorrt.log import TrtLog, parser_errors
+from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, PlanTensor
 from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
+from braintumor.runtime.engines.tensorrt.trt_lock import trt_lock
 
 __all__ = ["DTYPES", "BuildOptions", "Plan", "build_plan"]
 
@@ -28,7 +28,7 @@ _CAPABILITY: Final = re.compile(r"SM\d{2,3}")
 DTYPES: Final = MappingProxyType({"FLOAT": "float32", "HALF": "float16"})
 """The libraries' names of types that NumPy calls otherwise."""
 
-# What is asked for → the library's own name.
+# Option → the library's own name.
 _HARDWARE: Final[Mapping[str, str]] = MappingProxyType(
     {"none": "NONE", "same": "SAME_COMPUTE_CAPABILITY", "ampere+": "AMPERE_PLUS"}
 )
@@ -38,7 +38,7 @@ _ANOTHER_ENGINE: Final = "use `engine='onnxruntime-cuda'` or `engine='onnxruntim
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What is asked of a build.
+    """Options of a build.
 
     Attributes:
         profile: Batch sizes that the plan runs.
@@ -54,9 +54,9 @@ class BuildOptions:
     hardware_compatibility: str = "none"
 
     def __post_init__(self) -> None:
-        """Refuse what neither library has (UsageError)."""
-        if odd := [name for name in self.capabilities if not _CAPABILITY.fullmatch(name)]:
-            raise UsageError(f"compute capability {odd[0]!r}: must be SM and digits", "write SM86 for 8.6")
+        """Refuse values that neither library has (UsageError)."""
+        if malformed := [name for name in self.capabilities if not _CAPABILITY.fullmatch(name)]:
+            raise UsageError(f"compute capability {malformed[0]!r}: must be SM and digits", "write SM86 for 8.6")
         if len(set(self.capabilities)) < len(self.capabilities):
             raise UsageError(
                 f"a compute capability is listed twice in {','.join(self.capabilities)}", "list each once"
@@ -91,26 +91,26 @@ def build_plan(
     Args:
         library: Loaded.
         model: An ONNX file with one input, whose first axis is the batch.
-        options: What is asked.
+        options: Of the build.
         on: The GPU that is here; TensorRT for RTX needs none when `options.capabilities` names some.
-        timing: What an earlier build gave.
+        timing: The timing cache of an earlier build.
 
     Raises:
-        UsageError: The library does not have what is asked for.
+        UsageError: The library lacks an option.
         UnavailableError: The library refuses the model, naming the node, or has no GPU to build on.
         OutOfMemoryError: The build does not fit into memory.
-        IntegrityError: The file is no ONNX model.
+        IntegrityError: The file is not an ONNX model.
     """
     capabilities = _require(library, options, on)
     start = time.perf_counter()
-    with library_calls():
-        data, ports, timing = _built(library, model, options, capabilities, timing)
+    with trt_lock():
+        data, tensors, timing = _built(library, model, options, capabilities, timing)
     facts = PlanFacts(
         library=library.name,
         library_version=library.version,
         onnx_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
-        inputs=ports[0],
-        outputs=ports[1],
+        inputs=tensors[0],
+        outputs=tensors[1],
         profile=options.profile,
         compute_capabilities=capabilities,
         gpu=on.name if on else None,
@@ -126,36 +126,36 @@ def build_plan(
 
 def _built(
     library: Library, model: Path, options: BuildOptions, capabilities: tuple[str, ...], timing: bytes
-) -> tuple[bytes, tuple[tuple[PlanPort, ...], tuple[PlanPort, ...]], bytes]:
+) -> tuple[bytes, tuple[tuple[PlanTensor, ...], tuple[PlanTensor, ...]], bytes]:
     """The serialized plan, its inputs and outputs, and the timing cache."""
-    complaints = Complaints()
-    logger = complaints.logger(library.trt)
-    builder = _builder(library, logger, complaints)
+    log = TrtLog()
+    logger = log.logger(library.trt)
+    builder = _builder(library, logger, log)
     # The parser owns the weights that the network points at, and the configuration does not own its timing cache:
     # both must live until the plan is built.
-    network, parser = _parsed(library, builder, logger, model, complaints)
+    network, parser = _parsed(library, builder, logger, model, log)
     config = _config(library, builder, options, capabilities)
     _add_profile(builder, config, network, options.profile, model)
     cache = None if library.names_capabilities else _timing_cache(config, timing)
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
-        raise complaints.failure(f"{library.title} {library.version} does not build {model}", _ANOTHER_ENGINE)
+        raise log.failure(f"{library.title} {library.version} does not build {model}", _ANOTHER_ENGINE)
     # TensorRT for RTX times nothing, and asks for a GPU as soon as its timing cache is touched.
-    kept = b"" if cache is None else _timings(config)
+    timing = b"" if cache is None else _timings(config)
     del parser, cache
-    return bytes(memoryview(serialized)), _ports_of(network), kept
+    return bytes(memoryview(serialized)), _tensors_of(network), timing
 
 
-def _ports_of(network: Any) -> tuple[tuple[PlanPort, ...], tuple[PlanPort, ...]]:
+def _tensors_of(network: Any) -> tuple[tuple[PlanTensor, ...], tuple[PlanTensor, ...]]:
     """Inputs and outputs of a network."""
     inputs = (network.get_input(index) for index in range(network.num_inputs))
     outputs = (network.get_output(index) for index in range(network.num_outputs))
-    return tuple(map(_port, inputs)), tuple(map(_port, outputs))
+    return tuple(map(_plan_tensor, inputs)), tuple(map(_plan_tensor, outputs))
 
 
-def _port(tensor: Any) -> PlanPort:
+def _plan_tensor(tensor: Any) -> PlanTensor:
     kind = tensor.dtype.name
-    return PlanPort(tensor.name, DTYPES.get(kind, kind.lower()), tuple(tensor.shape))
+    return PlanTensor(tensor.name, DTYPES.get(kind, kind.lower()), tuple(tensor.shape))
 
 
 def _require(library: Library, options: BuildOptions, on: Gpu | None) -> tuple[str, ...]:
@@ -174,42 +174,42 @@ def _require(library: Library, options: BuildOptions, on: Gpu | None) -> tuple[s
             f"{library.title} has no version or hardware compatibility",
             "give `capabilities` instead, or use `engine='tensorrt'`",
         )
-    wanted = options.capabilities or ((on.capability,) if on else ())
+    requested = options.capabilities or ((on.capability,) if on else ())
     allowed = library.capabilities
-    if not wanted:
+    if not requested:
         raise UsageError(
             f"no compute capability to build for; allowed are {', '.join(allowed)}", "give `capabilities`"
         )
-    if odd := [name for name in wanted if name not in allowed]:
+    if unsupported := [name for name in requested if name not in allowed]:
         kind = UsageError if options.capabilities else UnavailableError
         raise kind(
-            f"{library.title} {library.version} does not build for {', '.join(odd)}; it builds for "
+            f"{library.title} {library.version} does not build for {', '.join(unsupported)}; it builds for "
             f"{', '.join(allowed)}",
             "for other GPUs use `engine='tensorrt'` or `engine='onnxruntime-cuda'`",
         )
-    return wanted
+    return requested
 
 
-def _builder(library: Library, logger: Any, complaints: Complaints) -> Any:
+def _builder(library: Library, logger: Any, log: TrtLog) -> Any:
     try:
         return library.trt.Builder(logger)
     except TypeError as error:
         # A factory of pybind11 that gives nullptr.
-        raise complaints.failure(
+        raise log.failure(
             f"{library.title} {library.version} does not start", "look at nvidia-smi and bt-doctor"
         ) from error
 
 
-def _parsed(library: Library, builder: Any, logger: Any, model: Path, complaints: Complaints) -> tuple[Any, Any]:
+def _parsed(library: Library, builder: Any, logger: Any, model: Path, log: TrtLog) -> tuple[Any, Any]:
     # In TensorRT 11 every network is strongly typed, and the flag may be gone.
     flag = getattr(library.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     parser = library.trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(model)):
         if parser.num_errors:
-            said = parser_complaints(parser)
-            raise UnavailableError(f"{library.title} {library.version} refuses {model}: {said}", _ANOTHER_ENGINE)
-        raise complaints.failure(f"{library.title} {library.version} does not read {model}", _ANOTHER_ENGINE)
+            errors = parser_errors(parser)
+            raise UnavailableError(f"{library.title} {library.version} refuses {model}: {errors}", _ANOTHER_ENGINE)
+        raise log.failure(f"{library.title} {library.version} does not read {model}", _ANOTHER_ENGINE)
     if not network.num_inputs or not network.num_outputs:
         raise IntegrityError(f"{model} is not an ONNX model with inputs and outputs", _EXPORT_AGAIN)
     return network, parser

@@ -17,7 +17,7 @@ _REMEDY: Final = "look at nvidia-smi and bt-doctor, or use `engine='onnxruntime-
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What of a GPU decides which plans it runs.
+    """A GPU, as far as it decides which plans it runs.
 
     Attributes:
         name: Such as "NVIDIA RTX A4000".
@@ -50,8 +50,8 @@ def find_gpu(index: int, *, extra: str) -> Gpu:
             reason += f": its driver is missing, or too old for CUDA {runtime.CUDART_VERSION // 1000}"
         raise UnavailableError(f"no NVIDIA GPU can be used here ({reason})", _REMEDY)
     if index >= count:
-        known = ", ".join(f"cuda:{one}" for one in range(count))
-        raise UnavailableError(f"got device cuda:{index}; this machine has {known}")
+        devices = ", ".join(f"cuda:{number}" for number in range(count))
+        raise UnavailableError(f"got device cuda:{index}; this machine has {devices}")
     # The larger of the two, which a machine without a GPU need not load.
     core = require("cuda.core", extra=extra, purpose="an engine of TensorRT's")
     with gpu_failures(f"cuda:{index} was opened"):
@@ -66,7 +66,7 @@ def gpu_failures(doing: str) -> Iterator[None]:
     """Turn what CUDA raises into our errors.
 
     Args:
-        doing: What is done meanwhile, as in "32 images were classified".
+        doing: The work in the block, as in "32 images were classified".
 
     Raises:
         OutOfMemoryError: The GPU's memory is full.
@@ -75,17 +75,17 @@ def gpu_failures(doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, BraintumorError) or not _is_cuda_s(error):
+        if isinstance(error, BraintumorError) or not _is_of_cuda(error):
             raise
-        said = " ".join(str(error).split())
-        if is_out_of_memory(said):
+        message = " ".join(str(error).split())
+        if is_out_of_memory(message):
             raise OutOfMemoryError(
-                f"the GPU's memory is full while {doing} ({said})", "use a smaller `batch_size`"
+                f"the GPU's memory is full while {doing} ({message})", "use a smaller `batch_size`"
             ) from error
-        raise UnavailableError(f"the GPU failed while {doing} ({said})", _REMEDY) from error
+        raise UnavailableError(f"the GPU failed while {doing} ({message})", _REMEDY) from error
 
 
-def _is_cuda_s(error: Exception) -> bool:
+def _is_of_cuda(error: Exception) -> bool:
     """Whether CUDA raised it: cuda-core's own exception is no public class, a missing library is a RuntimeError."""
     return isinstance(error, RuntimeError) or type(error).__module__.startswith("cuda.")
 

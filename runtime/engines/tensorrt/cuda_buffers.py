@@ -14,13 +14,13 @@ from braintumor.optional import require
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, gpu_failures
 
-__all__ = ["CudaLane", "Lane"]
+__all__ = ["CudaBuffers", "PinnedCudaBuffers"]
 
 _LOG: Final = logging.getLogger("braintumor")
 
 
-class Lane(Protocol):
-    """Where a plan's input and output are, and the stream on which it runs.
+class CudaBuffers(Protocol):
+    """The memory of a plan's input and output, and the stream on which it runs.
 
     Attributes:
         images: uint8 [largest batch, height, width], pinned: the GPU reads it while the host goes on.
@@ -49,7 +49,7 @@ class Lane(Protocol):
         ...
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
-        """What starts that work anew as one CUDA graph; None where it cannot be captured.
+        """A function that starts the work again as one CUDA graph; None where it cannot be captured.
 
         Args:
             work: Starts work on the stream, which is recorded and not done.
@@ -57,7 +57,7 @@ class Lane(Protocol):
         ...
 
     def wait(self) -> None:
-        """Wait for all that was started."""
+        """Wait for everything on the stream."""
         ...
 
     def close(self) -> None:
@@ -65,14 +65,14 @@ class Lane(Protocol):
         ...
 
 
-class CudaLane(Closing):
-    """A `Lane` on a real GPU, by cuda-core; its copies by cuda-bindings, which take addresses and sizes."""
+class PinnedCudaBuffers(Closing):
+    """`CudaBuffers` on a real GPU, by cuda-core; copies by cuda-bindings, which take addresses and sizes."""
 
     def __init__(self, gpu: Gpu, largest: int, height: int, width: int, classes: int, *, extra: str) -> None:
         """Allocate.
 
         Args:
-            gpu: Where.
+            gpu: The device.
             largest: Images in the largest batch.
             height: Of an image, in pixels.
             width: Of an image, in pixels.
@@ -85,12 +85,13 @@ class CudaLane(Closing):
         """
         core = require("cuda.core", extra=extra, purpose="an engine of TensorRT's")
         self._runtime: Any = require("cuda.bindings.runtime", extra=extra, purpose="an engine of TensorRT's")
+        # Of one image.
         self._bytes = (height * width, classes * np.dtype(np.float32).itemsize)
         self._graphs: list[Any] = []
-        self._held: list[Any] = []
+        self._resources: list[Any] = []
         with gpu_failures(f"memory for {largest} images was allocated"):
             try:
-                self._allocate(core, gpu.index, [largest * each for each in self._bytes])
+                self._allocate(core, gpu.index, [largest * size for size in self._bytes])
             except BaseException:
                 # At once, since a plan for fewer images comes next.
                 self.close()
@@ -98,7 +99,7 @@ class CudaLane(Closing):
         self.stream = int(self._stream.handle)
         self.images_address, self.probabilities_address = (int(buffer.handle) for buffer in self._on_device)
         images, probabilities = (
-            _view(buffer, largest * each) for buffer, each in zip(self._host, self._bytes, strict=True)
+            _view(buffer, largest * size) for buffer, size in zip(self._host, self._bytes, strict=True)
         )
         self.images = images.reshape(largest, height, width)
         self.probabilities = probabilities.view(np.float32).reshape(largest, classes)
@@ -108,28 +109,28 @@ class CudaLane(Closing):
     def _allocate(self, core: Any, index: int, sizes: list[int]) -> None:
         self._device = core.Device(index)
         self._device.set_current()
-        self._stream = self._hold(self._device.create_stream())
+        self._stream = self._owned(self._device.create_stream())
         pinned = core.LegacyPinnedMemoryResource()
-        self._host = [self._hold(pinned.allocate(size)) for size in sizes]
-        self._on_device = [self._hold(self._device.allocate(size, stream=self._stream)) for size in sizes]
+        self._host = [self._owned(pinned.allocate(size)) for size in sizes]
+        self._on_device = [self._owned(self._device.allocate(size, stream=self._stream)) for size in sizes]
         self._stream.sync()
 
     def enter(self) -> None:
-        """See `Lane`."""
+        """See `CudaBuffers`."""
         self._device.set_current()
 
     def upload(self, batch: int) -> None:
-        """See `Lane`."""
+        """See `CudaBuffers`."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._copy(self._on_device[0], self._host[0], batch * self._bytes[0], kind)
 
     def download(self, batch: int) -> None:
-        """See `Lane`."""
+        """See `CudaBuffers`."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._copy(self._host[1], self._on_device[1], batch * self._bytes[1], kind)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
-        """See `Lane`."""
+        """See `CudaBuffers`."""
         builder = self._stream.create_graph_builder()
         try:
             # Other threads may allocate meanwhile, and other engines run on streams of their own.
@@ -148,21 +149,21 @@ class CudaLane(Closing):
         return functools.partial(graph.launch, self._stream)
 
     def wait(self) -> None:
-        """See `Lane`."""
+        """See `CudaBuffers`."""
         self._stream.sync()
 
     def close(self) -> None:
-        """See `Lane`."""
-        for held in (*self._graphs, *reversed(self._held)):
+        """See `CudaBuffers`."""
+        for resource in (*self._graphs, *reversed(self._resources)):
             # Nothing can be freed on a GPU that is gone.
             with contextlib.suppress(Exception):
-                held.close()
+                resource.close()
         self._graphs.clear()
-        self._held.clear()
+        self._resources.clear()
 
-    def _hold(self, thing: Any) -> Any:
-        self._held.append(thing)
-        return thing
+    def _owned(self, resource: Any) -> Any:
+        self._resources.append(resource)
+        return resource
 
     def _copy(self, target: Any, source: Any, size: int, kind: Any) -> None:
         (error,) = self._runtime.cudaMemcpyAsync(

@@ -15,15 +15,15 @@ from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.base import EngineInfo, PendingResult
 from braintumor.runtime.engines.closing import Closing
-from braintumor.runtime.engines.tensorrt.calls import library_calls
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
-from braintumor.runtime.engines.tensorrt.cuda_buffers import CudaLane
-from braintumor.runtime.engines.tensorrt.execute import PlanRuns
+from braintumor.runtime.engines.tensorrt.cuda_buffers import PinnedCudaBuffers
+from braintumor.runtime.engines.tensorrt.execute import PlanRunner
 from braintumor.runtime.engines.tensorrt.library import Library, load_library, require_installed
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan, load_plan
 from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for, rebuilt_plan
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
+from braintumor.runtime.engines.tensorrt.trt_lock import trt_lock
 
 __all__ = ["TensorRtEngine", "TensorRtRtxEngine"]
 
@@ -40,22 +40,22 @@ class TensorRtEngine(Closing):
 
     def __init__(self, member: Member, *, threads: int | None = None, device: int = 0) -> None:
         del threads  # nothing is computed on the CPU
-        # First what costs least: a machine without a GPU is told so before a library of 200 MB is loaded.
+        # The cheapest check first: without a GPU, a library of 200 MB need not be loaded.
         require_installed(self.name)
         gpu = find_gpu(device, extra=self.extra)
         library = load_library(self.name)
         self._member = member
         self._loaded: LoadedPlan | None = None
-        self._lane: CudaLane | None = None
+        self._buffers: PinnedCudaBuffers | None = None
         self._compiled_key = ""
-        self._runs = self._fitting(library, gpu)
+        self._runner = self._load_fitting(library, gpu)
         self._info = EngineInfo(
             self.name, f"{library.title} on {gpu.name}", f"cuda:{device}", f"{library.name} {library.version}"
         )
 
     @property
     def info(self) -> EngineInfo:
-        """What it really runs on."""
+        """The library and device that it really runs on."""
         return self._info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -74,9 +74,9 @@ class TensorRtEngine(Closing):
             OutOfMemoryError: The GPU's memory is full.
             UnavailableError: The GPU or TensorRT fails otherwise.
         """
-        if self._runs is None:
+        if self._runner is None:
             raise ValueError("the engine is closed")
-        return self._runs.submit(images)
+        return self._runner.submit(images)
 
     def close(self) -> None:
         """Free the GPU's memory, and keep what was compiled for it."""
@@ -85,18 +85,18 @@ class TensorRtEngine(Closing):
             # The same kernels in another order have the same size: no need to write them at every end of a program.
             if compiled and len(compiled) != len(_COMPILED.get_bytes(self._compiled_key)):
                 _COMPILED.put_bytes(self._compiled_key, compiled)
-        with library_calls():
-            self._runs = self._loaded = None
-        if self._lane is not None:
-            self._lane.close()
-            self._lane = None
+        with trt_lock():
+            self._runner = self._loaded = None
+        if self._buffers is not None:
+            self._buffers.close()
+            self._buffers = None
 
-    def _fitting(self, library: Library, gpu: Gpu) -> PlanRuns | None:
+    def _load_fitting(self, library: Library, gpu: Gpu) -> PlanRunner | None:
         """Load a plan; where its memory does not fit, one for half as many images at a time."""
         profile: BatchProfile | None = None
         while True:
             try:
-                return self._opened(library, gpu, profile)
+                return self._open(library, gpu, profile)
             except OutOfMemoryError as error:
                 self.close()
                 smaller = (profile or DEFAULT_PROFILE).halved()
@@ -108,7 +108,7 @@ class TensorRtEngine(Closing):
                 self.close()
                 raise
 
-    def _opened(self, library: Library, gpu: Gpu, profile: BatchProfile | None) -> PlanRuns:
+    def _open(self, library: Library, gpu: Gpu, profile: BatchProfile | None) -> PlanRunner:
         member = self._member
         request = PlanRequest(member, library, gpu, profile or DEFAULT_PROFILE)
         plan, facts = plan_for(request, ahead=profile is None)
@@ -117,15 +117,15 @@ class TensorRtEngine(Closing):
         except IntegrityError as error:
             plan, facts = rebuilt_plan(request, error)
             self._loaded = self._load(library, gpu, plan, facts)
-        complaints = self._loaded.complaints
-        self._lane = CudaLane(
+        log = self._loaded.log
+        self._buffers = PinnedCudaBuffers(
             gpu, facts.profile.largest, member.height, member.width, member.class_count, extra=self.extra
         )
 
         def failure(what: str) -> UnavailableError:
-            return complaints.failure(f"{self.name} fails with {member.path}: {what}", _REMEDY)
+            return log.failure(f"{self.name} fails with {member.path}: {what}", _REMEDY)
 
-        return PlanRuns(self._loaded.context, self._lane, facts.profile, failure)
+        return PlanRunner(self._loaded.context, self._buffers, facts.profile, failure)
 
     def _load(self, library: Library, gpu: Gpu, plan: bytes, facts: PlanFacts) -> LoadedPlan:
         self._compiled_key = content_key({"plan": facts.plan_sha256, "gpu": gpu.name, "driver": gpu.driver})

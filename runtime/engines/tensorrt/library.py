@@ -55,17 +55,17 @@ def require_installed(name: str) -> None:
         name: A key of `LIBRARIES`.
 
     Raises:
-        UsageError: It is no key.
+        UsageError: It is not such a key.
         UnavailableError: It is not installed.
     """
     if name not in _NAMES:
         raise UsageError(f"no library for plans is called {name!r}; allowed are {', '.join(_NAMES)}")
     module = LIBRARIES[name].module
     try:
-        found = importlib.util.find_spec(module) is not None
+        installed = importlib.util.find_spec(module) is not None
     except ValueError:
-        found = False  # a None in sys.modules
-    if not found:
+        installed = False  # a None in sys.modules
+    if not installed:
         raise _does_not_load(name, f"there is no module {module!r}")
 
 
@@ -76,7 +76,7 @@ def load_library(name: str) -> Library:
         name: A key of `LIBRARIES`.
 
     Raises:
-        UsageError: It is no key.
+        UsageError: It is not such a key.
         UnavailableError: It is not installed, its bindings lack their libraries, or it is too old.
     """
     require_installed(name)
@@ -109,4 +109,4 @@ def _does_not_load(name: str, why: object) -> UnavailableError:
 
 def _numbers(version: str) -> tuple[int, ...]:
     leading = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in leading[0].split(".")) if leading else ()
+    return tuple(int(digits) for digits in leading[0].split(".")) if leading else ()

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from braintumor.errors import DeviceError, IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
-from braintumor.runtime.engines.base import INPUT, Port, check_ports
+from braintumor.runtime.engines.base import INPUT, TensorSpec, check_tensors
 from braintumor.runtime.engines.tensorrt.build import DTYPES
-from braintumor.runtime.engines.tensorrt.calls import library_calls
 from braintumor.runtime.engines.tensorrt.library import Library
-from braintumor.runtime.engines.tensorrt.log import Complaints
+from braintumor.runtime.engines.tensorrt.log import TrtLog
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
+from braintumor.runtime.engines.tensorrt.trt_lock import trt_lock
 
 __all__ = ["LoadedPlan", "load_plan"]
 
@@ -39,14 +39,14 @@ class LoadedPlan:
 
     Attributes:
         context: The library's execution context.
-        compiled: Gives what the library has compiled for this GPU so far, to be kept; empty for TensorRT.
-        complaints: What the library says meanwhile.
-        alive: What must live as long as the context.
+        compiled: Gives the kernels that the library has compiled for this GPU so far; empty for TensorRT.
+        log: Of the library, meanwhile.
+        alive: Objects that must live as long as the context.
     """
 
     context: Any
     compiled: Callable[[], bytes]
-    complaints: Complaints
+    log: TrtLog
     alive: tuple[Any, ...]
 
 
@@ -58,29 +58,29 @@ def load_plan(library: Library, member: Member, plan: bytes, facts: PlanFacts, c
         member: That the plan was built from.
         plan: That its sidecar's hash vouches for.
         facts: Of its sidecar.
-        compiled: What `LoadedPlan.compiled` gave at an earlier time.
+        compiled: The kernels that `LoadedPlan.compiled` gave at an earlier time.
 
     Raises:
         IntegrityError: It is damaged, another version's, for another GPU, or not of that member.
         OutOfMemoryError: It does not fit into the GPU's memory.
         UnavailableError: The GPU or its driver does not work.
     """
-    with library_calls():
+    with trt_lock():
         return _loaded(library, member, plan, facts, compiled)
 
 
 def _loaded(library: Library, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes) -> LoadedPlan:
-    trt, complaints = library.trt, Complaints()
-    logger = complaints.logger(trt)
+    trt, log = library.trt, TrtLog()
+    logger = log.logger(trt)
     try:
         runtime = trt.Runtime(logger)
     except TypeError as error:
         # A factory of pybind11 that gives nullptr.
-        raise complaints.failure(f"{library.title} {library.version} does not start", _REMEDY) from error
+        raise log.failure(f"{library.title} {library.version} does not start", _REMEDY) from error
     _require_valid(library, runtime, member, plan)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        failure = complaints.failure(f"the plan of {member.path} does not load", _REMEDY)
+        failure = log.failure(f"the plan of {member.path} does not load", _REMEDY)
         # What is neither memory nor CUDA is the plan, and the next one may load: the caller builds it.
         ours = isinstance(failure, OutOfMemoryError | DeviceError)
         raise failure if ours else IntegrityError(failure.message, failure.remedy)
@@ -93,14 +93,12 @@ def _loaded(library: Library, member: Member, plan: bytes, facts: PlanFacts, com
         context = engine.create_execution_context()
         cache, alive = None, (logger, runtime, engine)
     if context is None:
-        raise complaints.failure(
-            f"no memory for batches of {facts.profile.largest} with the plan of {member.path}", _REMEDY
-        )
-    return LoadedPlan(context, lambda: _serialized(cache), complaints, alive)
+        raise log.failure(f"no memory for batches of {facts.profile.largest} with the plan of {member.path}", _REMEDY)
+    return LoadedPlan(context, lambda: _serialized(cache), log, alive)
 
 
 def _require_valid(library: Library, runtime: Any, member: Member, plan: bytes) -> None:
-    """Ask TensorRT for RTX what it thinks of a plan before it is loaded; TensorRT says it in its log, afterwards."""
+    """Have TensorRT for RTX check a plan before it is loaded; TensorRT reports faults in its log, afterwards."""
     if not hasattr(runtime, "get_engine_validity"):
         return
     validity, diagnostics = runtime.get_engine_validity(plan)
@@ -116,16 +114,18 @@ def _require_valid(library: Library, runtime: Any, member: Member, plan: bytes) 
 
 
 def _require_member(engine: Any, member: Member, facts: PlanFacts) -> None:
-    ports: dict[str, list[Port]] = {"INPUT": [], "OUTPUT": []}
+    specs: dict[str, list[TensorSpec]] = {"INPUT": [], "OUTPUT": []}
     for name in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors)):
         kind = engine.get_tensor_dtype(name).name
         _, *sizes = tuple(engine.get_tensor_shape(name))
-        ports[engine.get_tensor_mode(name).name].append(Port(name, DTYPES.get(kind, kind.lower()), tuple(sizes)))
-    check_ports(member, ports["INPUT"], ports["OUTPUT"])
-    found = tuple(shape[0] for shape in engine.get_tensor_profile_shape(INPUT, 0))
-    wanted = (facts.profile.smallest, facts.profile.best, facts.profile.largest)
-    if found != wanted:
-        raise IntegrityError(f"the plan of {member.path} runs batches of {found}; its sidecar says {wanted}")
+        specs[engine.get_tensor_mode(name).name].append(
+            TensorSpec(name, DTYPES.get(kind, kind.lower()), tuple(sizes))
+        )
+    check_tensors(member, specs["INPUT"], specs["OUTPUT"])
+    actual = tuple(shape[0] for shape in engine.get_tensor_profile_shape(INPUT, 0))
+    expected = (facts.profile.smallest, facts.profile.best, facts.profile.largest)
+    if actual != expected:
+        raise IntegrityError(f"the plan of {member.path} runs batches of {actual}; its sidecar says {expected}")
 
 
 def _runtime_config(trt: Any, engine: Any, compiled: bytes) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""What TensorRT complains of, turned into a line for a person.
+"""TensorRT's log, turned into a line for a person.
 
 TensorRT's functions return None or False and raise nothing: why is in the log, between source files, function
 names and consequences of the same fault. Here the log is collected, and cleared of what helps nobody.
@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from braintumor.errors import DeviceError, OutOfMemoryError, UnavailableError
 
-__all__ = ["Complaints", "cleared", "is_out_of_memory", "parser_complaints"]
+__all__ = ["TrtLog", "is_out_of_memory", "parser_errors", "summarize"]
 
 _LOG: Final = logging.getLogger("braintumor")
 
-# Said at every build, or as a consequence of what was said before.
+# Logged at every build, or as a consequence of an earlier error.
 _NOISE: Final = (
     "Thread context has not been set",
     "getHardwareCompatibilityLevel() is unsupported",
@@ -24,7 +24,7 @@ _NOISE: Final = (
     "--- End node",
     "While parsing node number",
 )
-_CALL: Final = re.compile(r"^\S+: Error Code \d+: [\w ]+ \((?P<said>.*)\)\.?$", re.DOTALL)
+_CALL: Final = re.compile(r"^\S+: Error Code \d+: [\w ]+ \((?P<reason>.*)\)\.?$", re.DOTALL)
 _PLACE_BEFORE: Final = re.compile(r"^\[[\w.]+:+\w+(?:: ?\w+)*\] ?")
 _PLACE_BEHIND: Final = re.compile(r"(?:^|\.? )(?:In|condition:|at) \S+(?: ?\(\))? at /\S+:\d+(?= |$)")
 _FAILED_ASSERTION: Final = re.compile(r"^Assertion failed: [^:]*: ")
@@ -43,8 +43,8 @@ _DRIVERLESS: Final = "there is no NVIDIA driver, or one that is too old"
 _SHOWN: Final = 2
 
 
-class Complaints:
-    """Collects what one library says while it works, and raises it when that failed."""
+class TrtLog:
+    """The errors that one library logs while it works, and the exception that they make."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -70,61 +70,61 @@ class Complaints:
         return Collecting()
 
     def failure(self, what: str, remedy: str) -> UnavailableError:
-        """The error for something that failed; what was collected is used up.
+        """The error for something that failed; the log is empty afterwards.
 
         Args:
-            what: That failed, as in "TensorRT 11.4 does not build model.onnx".
-            remedy: What to type or do.
+            what: The failure, as in "TensorRT 11.4 does not build model.onnx".
+            remedy: How to fix it.
         """
-        said, self.lines[:] = cleared(self.lines), []
+        reason, self.lines[:] = summarize(self.lines), []
         kind: type[UnavailableError] = UnavailableError
-        if is_out_of_memory(said):
+        if is_out_of_memory(reason):
             kind = OutOfMemoryError
-        elif said == _DRIVERLESS or "cudaError" in said:
+        elif reason == _DRIVERLESS or "cudaError" in reason:
             kind = DeviceError
-        return kind(f"{what} ({said or 'it does not say why'})", remedy)
+        return kind(f"{what} ({reason or 'it does not say why'})", remedy)
 
 
-def cleared(lines: Iterable[str]) -> str:
-    """The first different complaints of a log, without the places in TensorRT's source; "" where there are none."""
-    said = list(lines)
-    found: list[str] = []
-    for line in said:
+def summarize(lines: Iterable[str]) -> str:
+    """The first different errors of a log, without the places in TensorRT's source; "" where there are none."""
+    lines = list(lines)
+    reasons: list[str] = []
+    for line in lines:
         reason = _reason(line)
-        if reason and reason not in found and not any(noise in line for noise in (*_NOISE, *_NO_DRIVER)):
-            found.append(reason)
-    if not found and any(words in line for line in said for words in _NO_DRIVER):
+        if reason and reason not in reasons and not any(noise in line for noise in (*_NOISE, *_NO_DRIVER)):
+            reasons.append(reason)
+    if not reasons and any(words in line for line in lines for words in _NO_DRIVER):
         return _DRIVERLESS
-    return "; ".join(found[:_SHOWN])
+    return "; ".join(reasons[:_SHOWN])
 
 
-def is_out_of_memory(said: str) -> bool:
-    """Whether what TensorRT or CUDA says means that a device's memory is full."""
-    return any(words in said.lower() for words in _OUT_OF_MEMORY)
+def is_out_of_memory(message: str) -> bool:
+    """Whether a message of TensorRT or CUDA means that a device's memory is full."""
+    return any(words in message.lower() for words in _OUT_OF_MEMORY)
 
 
-def parser_complaints(parser: Any) -> str:
-    """What an ONNX parser found wrong, by node.
+def parser_errors(parser: Any) -> str:
+    """The errors of an ONNX parser, by node.
 
     Args:
         parser: A `trt.OnnxParser` whose `parse` gave False.
     """
-    found = []
+    errors = []
     for error in (parser.get_error(index) for index in range(parser.num_errors)):
         node = error.node_name() or f"number {error.node()}"
         lines = [line for line in error.desc().splitlines() if not line.startswith("Invalid Node")]
-        reason = cleared(lines).removeprefix(f"{node}: ")
+        reason = summarize(lines).removeprefix(f"{node}: ")
         if reason in {"", "false"}:
-            # A check of the parser's that has no words of its own.
+            # A check of the parser that has no message of its own.
             reason = f"{error.code().name}: the operator, or its attributes, are not supported"
-        found.append(f"node {node} ({error.node_operator()}): {reason}")
-    return "; ".join(found[:_SHOWN])
+        errors.append(f"node {node} ({error.node_operator()}): {reason}")
+    return "; ".join(errors[:_SHOWN])
 
 
 def _reason(line: str) -> str:
     text = " ".join(line.split())
     if call := _CALL.match(text):
-        text = call["said"]
+        text = call["reason"]
     text = _PLACE_BEFORE.sub("", text)
     text = _PLACE_BEHIND.sub("", text)
     return _FAILED_ASSERTION.sub("", text).strip().rstrip(".")

@@ -75,7 +75,7 @@ def plan_for(request: PlanRequest, *, ahead: bool = True) -> tuple[bytes, PlanFa
     """The plan of a member, built when there is none that fits; a line on the logger "braintumor" says why.
 
     Args:
-        request: What is wanted.
+        request: The member, and its machine.
         ahead: Also look into the folder that $BRAINTUMOR_PLANS names; a plan from there may have another profile.
 
     Raises:
@@ -85,17 +85,17 @@ def plan_for(request: PlanRequest, *, ahead: bool = True) -> tuple[bytes, PlanFa
     return (_ahead_of_time(request) if ahead else None) or _from_cache(request)
 
 
-def rebuilt_plan(request: PlanRequest, why: BraintumorError) -> tuple[bytes, PlanFacts]:
+def rebuilt_plan(request: PlanRequest, error: BraintumorError) -> tuple[bytes, PlanFacts]:
     """The plan of a member for which `plan_for` gave one that does not load.
 
     Args:
         request: As before.
-        why: It does not load.
+        error: Why it does not load.
 
     Raises:
         UnavailableError: The library refuses the member.
     """
-    _LOG.warning("%s: its plan does not load (%s); building it again", request.member.name, why)
+    _LOG.warning("%s: its plan does not load (%s); building it again", request.member.name, error)
     _PLANS.discard(request.key)
     return _from_cache(request)
 
@@ -105,20 +105,20 @@ def differences(facts: PlanFacts, request: PlanRequest) -> list[str]:
 
     Args:
         facts: Of the plan.
-        request: What is wanted.
+        request: Of the machine.
     """
-    found = []
+    reasons = []
     if facts.library_version != request.library.version and not facts.version_compatible:
-        found.append(f"{facts.library} {facts.library_version} built it, and here is {request.library.version}")
+        reasons.append(f"{facts.library} {facts.library_version} built it, and here is {request.library.version}")
     if request.gpu.capability not in facts.compute_capabilities and facts.hardware_compatibility != "ampere+":
-        found.append(f"it is for {', '.join(facts.compute_capabilities)}, and this GPU is {request.gpu.capability}")
+        reasons.append(f"it is for {', '.join(facts.compute_capabilities)}, and this GPU is {request.gpu.capability}")
     elif facts.gpu not in {None, request.gpu.name} and facts.hardware_compatibility == "none":
-        found.append(f"it is for the GPU {facts.gpu}, and here is {request.gpu.name}")
+        reasons.append(f"it is for the GPU {facts.gpu}, and here is {request.gpu.name}")
     if facts.driver not in {None, request.gpu.driver}:
-        found.append(f"it was built with the driver {facts.driver}, and here is {request.gpu.driver}")
+        reasons.append(f"it was built with the driver {facts.driver}, and here is {request.gpu.driver}")
     if facts.profile != request.profile:
-        found.append(f"it is for batches of {facts.profile}, and {request.profile} is needed")
-    return found
+        reasons.append(f"it is for batches of {facts.profile}, and {request.profile} is needed")
+    return reasons
 
 
 def _from_cache(request: PlanRequest) -> tuple[bytes, PlanFacts]:
@@ -160,17 +160,17 @@ def _why_again(request: PlanRequest) -> str:
     reasons = [differences(facts, request) for facts in others]
     if not reasons:
         return ""
-    # The one that fits best tells most.
+    # The plan that fits best has the most telling reasons.
     closest: list[str] = min(reasons, key=len)
     return "; the one that is here does not do: " + ("; ".join(closest) or "it is damaged")
 
 
 def _ahead_of_time(request: PlanRequest) -> tuple[bytes, PlanFacts] | None:
     """From the folder that the user names; a line says why none of its plans of this model is taken."""
-    if not (named := os.environ.get(PLANS_VARIABLE)):
+    if not (folder := os.environ.get(PLANS_VARIABLE)):
         return None
     reasons: list[str] = []
-    for path in sorted(Path(named).glob("*.plan")):
+    for path in sorted(Path(folder).glob("*.plan")):
         try:
             facts = read_facts(path)
             if not _same_model(facts, request):
@@ -186,7 +186,7 @@ def _ahead_of_time(request: PlanRequest) -> tuple[bytes, PlanFacts] | None:
     _LOG.warning(
         "%s: no plan in %s serves (%s)",
         request.member.name,
-        named,
+        folder,
         "; ".join(reasons) or f"none is of this model for {request.library.name}",
     )
     return None
@@ -213,9 +213,9 @@ def _others_may_write(plan: Path) -> list[str]:
     """Who besides the user could have put native code there; the system tells it on POSIX only."""
     if sys.platform == "win32":
         return []
-    found = []
+    problems = []
     for path in (plan, plan.parent):
         status = path.stat()
         if status.st_uid not in {os.getuid(), 0} or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            found.append(f"others may write {path}: chmod go-w {path}, as its owner")
-    return found
+            problems.append(f"others may write {path}: chmod go-w {path}, as its owner")
+    return problems

@@ -1,6 +1,6 @@
 """A plan, and the JSON file beside it.
 
-The sidecar says what nobody can read out of a plan without the GPU that it was built for.
+The sidecar has what cannot be read out of a plan without the GPU that it was built for.
 """
 
 import contextlib
@@ -15,15 +15,15 @@ from braintumor.errors import IntegrityError
 from braintumor.files import output_error
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
-__all__ = ["SCHEMA", "PlanFacts", "PlanPort", "read_facts", "read_plan", "sidecar_of", "write_plan"]
+__all__ = ["SCHEMA", "PlanFacts", "PlanTensor", "read_facts", "read_plan", "sidecar_of", "write_plan"]
 
 SCHEMA: Final = "braintumor.plan/1"
 _MAX_SIDECAR_BYTES: Final = 1 << 20
-_REMEDY: Final = "take the plan away, and it is built again"
+_REMEDY: Final = "remove the plan, and it is built again"
 
 
 @dataclass(frozen=True, slots=True)
-class PlanPort:
+class PlanTensor:
     """An input or output.
 
     Attributes:
@@ -39,7 +39,7 @@ class PlanPort:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """What a sidecar tells.
+    """The content of a sidecar.
 
     Attributes:
         library: "tensorrt" or "tensorrt-rtx".
@@ -61,8 +61,8 @@ class PlanFacts:
     library: str
     library_version: str
     onnx_sha256: str
-    inputs: tuple[PlanPort, ...]
-    outputs: tuple[PlanPort, ...]
+    inputs: tuple[PlanTensor, ...]
+    outputs: tuple[PlanTensor, ...]
     profile: BatchProfile
     compute_capabilities: tuple[str, ...]
     gpu: str | None
@@ -86,17 +86,19 @@ class PlanFacts:
         """
         if data["schema"] != SCHEMA:
             raise ValueError(f"its schema is {data['schema']!r}, not {SCHEMA!r}")
-        given = {field.name: data[field.name] for field in fields(cls)}
-        ports = {
-            side: tuple(PlanPort(port["name"], port["dtype"], tuple(port["shape"])) for port in given[side])
+        values = {field.name: data[field.name] for field in fields(cls)}
+        tensors = {
+            side: tuple(
+                PlanTensor(tensor["name"], tensor["dtype"], tuple(tensor["shape"])) for tensor in values[side]
+            )
             for side in ("inputs", "outputs")
         }
         return cls(
-            **given
-            | ports
+            **values
+            | tensors
             | {
-                "profile": BatchProfile(**given["profile"]),
-                "compute_capabilities": tuple(given["compute_capabilities"]),
+                "profile": BatchProfile(**values["profile"]),
+                "compute_capabilities": tuple(values["compute_capabilities"]),
             }
         )
 
@@ -136,10 +138,10 @@ def read_facts(plan: Path) -> PlanFacts:
     path = sidecar_of(plan)
     try:
         with path.open("rb") as stream:
-            # A longer one is cut, and so no JSON.
+            # A longer one is cut, and so not JSON.
             return PlanFacts.from_dict(json.loads(stream.read(_MAX_SIDECAR_BYTES)))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IntegrityError(f"{path}, the sidecar of a plan, cannot be read ({error}); {_REMEDY}") from error
+        raise IntegrityError(f"{path}, the sidecar of a plan, cannot be read ({error})", _REMEDY) from error
 
 
 def read_plan(path: Path) -> tuple[bytes, PlanFacts]:
@@ -152,10 +154,10 @@ def read_plan(path: Path) -> tuple[bytes, PlanFacts]:
     try:
         plan = path.read_bytes()
     except OSError as error:
-        raise IntegrityError(f"{path} cannot be read ({error.strerror or error}); {_REMEDY}") from error
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error})", _REMEDY) from error
     digest = hashlib.sha256(plan).hexdigest()
     if digest != facts.plan_sha256:
         raise IntegrityError(
-            f"{path} has SHA-256 {digest[:16]}…; its sidecar says {facts.plan_sha256[:16]}…; {_REMEDY}"
+            f"{path} has SHA-256 {digest[:16]}…; its sidecar says {facts.plan_sha256[:16]}…", _REMEDY
         )
     return plan, facts

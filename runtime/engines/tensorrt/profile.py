@@ -6,7 +6,7 @@ from typing import Final
 
 from braintumor.errors import UsageError
 
-__all__ = ["DEFAULT_PROFILE", "BatchProfile", "Part", "ladder", "parts"]
+__all__ = ["DEFAULT_PROFILE", "BatchProfile", "Chunk", "batch_sizes", "chunks"]
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class BatchProfile:
     @classmethod
     def parse(cls, text: str) -> "BatchProfile":
         """Read 'smallest,best,largest', such as '1,8,32'; raise UsageError where it is anything else."""
-        parts = [part.strip() for part in text.split(",")]
-        if len(parts) != len(fields(cls)) or not all(part.isascii() and part.isdigit() for part in parts):
+        sizes = [size.strip() for size in text.split(",")]
+        if len(sizes) != len(fields(cls)) or not all(size.isascii() and size.isdigit() for size in sizes):
             raise UsageError(
                 f"batch profile {text!r}: three whole numbers, smallest,best,largest, are allowed; write 1,8,32, say"
             )
-        return cls(*(int(part) for part in parts))
+        return cls(*(int(size) for size in sizes))
 
     def holds(self, batch: int) -> bool:
-        """Say whether a plan of this profile runs a batch of this size."""
+        """Whether a plan of this profile runs a batch of this size."""
         return self.smallest <= batch <= self.largest
 
     def halved(self) -> "BatchProfile | None":
@@ -53,22 +53,22 @@ DEFAULT_PROFILE: Final = BatchProfile(1, 8, 32)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Chunk:
     """Images that go through a plan together.
 
     Attributes:
         start: The first one's index in its batch.
         count: How many.
-        rung: The batch size that the plan runs them with, `count` or a little more.
+        batch_size: With which the plan runs them, `count` or a little more.
     """
 
     start: int
     count: int
-    rung: int
+    batch_size: int
 
 
-def ladder(profile: BatchProfile) -> tuple[int, ...]:
-    """The batch sizes that are really run: the profile's three and the powers of two between.
+def batch_sizes(profile: BatchProfile) -> tuple[int, ...]:
+    """The batch sizes that a plan is run with: the profile's three and the powers of two between.
 
     A batch of another size is filled up to the next one. So each size that is run can have a CUDA graph, and with
     TensorRT for RTX its kernels, and their number stays small: 6 for 1,8,32.
@@ -79,14 +79,14 @@ def ladder(profile: BatchProfile) -> tuple[int, ...]:
     )
 
 
-def parts(batch: int, profile: BatchProfile) -> Iterator[Part]:
-    """How a batch of any size goes through a plan: full parts first, the rest filled up to the next rung.
+def chunks(batch: int, profile: BatchProfile) -> Iterator[Chunk]:
+    """The chunks in which a batch of any size goes through a plan: full ones first, the rest filled up.
 
     Args:
         batch: Images, 0 or more.
         profile: Of the plan.
     """
-    rungs = ladder(profile)
+    sizes = batch_sizes(profile)
     for start in range(0, batch, profile.largest):
         count = min(profile.largest, batch - start)
-        yield Part(start, count, next(rung for rung in rungs if rung >= count))
+        yield Chunk(start, count, next(size for size in sizes if size >= count))

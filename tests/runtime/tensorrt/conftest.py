@@ -69,8 +69,8 @@ def quantised() -> Callable[..., tuple[Sequence[onnx.NodeProto], Mapping[str, An
     return make
 
 
-class FakeLane:
-    """A lane whose device is the host's memory, and which writes down what is done."""
+class FakeCudaBuffers:
+    """A buffers whose device is the host's memory, and which writes down what is done."""
 
     def __init__(self, largest: int, height: int, width: int) -> None:
         self.images = np.zeros((largest, height, width), np.uint8)
@@ -124,10 +124,10 @@ class FakeLane:
 
 
 class FakeContext:
-    """An execution context that answers by a function of the images, on a `FakeLane`."""
+    """An execution context that answers by a function of the images, on a `FakeCudaBuffers`."""
 
-    def __init__(self, lane: FakeLane, answer: Callable[[Any], Any]) -> None:
-        self.lane, self.answer = lane, answer
+    def __init__(self, buffers: FakeCudaBuffers, answer: Callable[[Any], Any]) -> None:
+        self.buffers, self.answer = buffers, answer
         self.shape: tuple[int, ...] = ()
         self.addresses: dict[str, int] = {}
         self.refuses = ""
@@ -141,17 +141,17 @@ class FakeContext:
         return self.refuses != "address"
 
     def execute_async_v3(self, stream: int) -> bool:
-        if stream != self.lane.stream or self.refuses == "run":
+        if stream != self.buffers.stream or self.refuses == "run":
             return False
-        images, probabilities = self.lane.on_device
+        images, probabilities = self.buffers.on_device
         batch = self.shape[0]
-        self.lane.run(batch, lambda: np.copyto(probabilities[:batch], self.answer(images[:batch])))
+        self.buffers.run(batch, lambda: np.copyto(probabilities[:batch], self.answer(images[:batch])))
         return True
 
 
 @pytest.fixture
-def fake_lane() -> type[FakeLane]:
-    return FakeLane
+def fake_buffers() -> type[FakeCudaBuffers]:
+    return FakeCudaBuffers
 
 
 @pytest.fixture

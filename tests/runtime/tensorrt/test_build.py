@@ -15,7 +15,7 @@ from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.library import Library, load_library
-from braintumor.runtime.engines.tensorrt.plan_file import PlanPort
+from braintumor.runtime.engines.tensorrt.plan_file import PlanTensor
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 Make = Callable[..., Any]
@@ -32,8 +32,8 @@ def test_members_of_a_bundle_become_plans_whose_facts_tell_what_they_are(rtx: Li
         facts = plan.facts
         assert facts.plan_sha256 == hashlib.sha256(plan.data).hexdigest()
         assert facts.onnx_sha256 == member.sha256
-        assert facts.inputs == (PlanPort("image", "uint8", (-1, member.height, member.width)),)
-        assert facts.outputs == (PlanPort("probabilities", "float32", (-1, 4)),)
+        assert facts.inputs == (PlanTensor("image", "uint8", (-1, member.height, member.width)),)
+        assert facts.outputs == (PlanTensor("probabilities", "float32", (-1, 4)),)
         assert (facts.profile, facts.compute_capabilities) == (options.profile, options.capabilities)
         assert (facts.library, facts.library_version) == ("tensorrt-rtx", rtx.version)
         assert (facts.gpu, facts.driver) == (None, None)

@@ -10,7 +10,7 @@ import pytest
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.library import Library
-from braintumor.runtime.engines.tensorrt.plan_file import PlanPort, read_plan, write_plan
+from braintumor.runtime.engines.tensorrt.plan_file import PlanTensor, read_plan, write_plan
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 PROFILE = BatchProfile(1, 8, 32)
@@ -41,8 +41,8 @@ def test_every_member_builds_for_every_card(rtx: Library, shipped: Bundle, tmp_p
             assert len(data) == facts.plan_bytes > 1_000_000
             assert hashlib.sha256(data).hexdigest() == facts.plan_sha256
             assert facts.onnx_sha256 == member.sha256
-            assert facts.inputs == (PlanPort("image", "uint8", (-1, member.height, member.width)),)
-            assert facts.outputs == (PlanPort("probabilities", "float32", (-1, 4)),)
+            assert facts.inputs == (PlanTensor("image", "uint8", (-1, member.height, member.width)),)
+            assert facts.outputs == (PlanTensor("probabilities", "float32", (-1, 4)),)
             assert (facts.profile, facts.compute_capabilities) == (PROFILE, capabilities)
             seconds.append(facts.build_s)
         each = ", ".join(f"{card} {taken:.1f}" for card, taken in zip(CARDS, seconds, strict=False))

@@ -21,7 +21,7 @@ from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.engine import TensorRtEngine, TensorRtRtxEngine
 from braintumor.runtime.engines.tensorrt.library import Library
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan
-from braintumor.runtime.engines.tensorrt.log import Complaints
+from braintumor.runtime.engines.tensorrt.log import TrtLog
 from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
@@ -35,14 +35,14 @@ A4000 = Gpu("NVIDIA RTX A4000", "580.65.06", "SM86")
 class Machine:
     """A GPU whose kernels ONNX Runtime computes, which holds so many images, and what was loaded on it."""
 
-    def __init__(self, fake_lane: Any, fake_context: Any) -> None:
+    def __init__(self, fake_buffers: Any, fake_context: Any) -> None:
         self.lanes: list[Any] = []
         self.loaded: list[PlanFacts] = []
         self.holds = 10_000
         self.refuses = 0
         self.compiled = b""
         self.given: list[bytes] = []
-        self._lane, self._context = fake_lane, fake_context
+        self._lane, self._context = fake_buffers, fake_context
 
     def load(self, library: Library, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes = b"") -> Any:
         assert (library.name, len(plan)) == ("tensorrt-rtx", facts.plan_bytes)
@@ -53,31 +53,31 @@ class Machine:
         session = ort.InferenceSession(member.path, providers=["CPUExecutionProvider"])
         self.loaded.append(facts)
         context = self._context(None, lambda images: session.run(None, {"image": images})[0])
-        return LoadedPlan(context, lambda: self.compiled, Complaints(), ())
+        return LoadedPlan(context, lambda: self.compiled, TrtLog(), ())
 
-    def lane(self, gpu: Gpu, largest: int, height: int, width: int, classes: int, *, extra: str) -> Any:
+    def buffers(self, gpu: Gpu, largest: int, height: int, width: int, classes: int, *, extra: str) -> Any:
         assert (gpu.capability, classes, extra) == ("SM86", 4, "rtx")
         if largest > self.holds:
             raise OutOfMemoryError(f"{largest} images do not fit")
-        lane = self._lane(largest, height, width)
-        self.lanes.append(lane)
-        return lane
+        buffers = self._lane(largest, height, width)
+        self.lanes.append(buffers)
+        return buffers
 
 
 @pytest.fixture
-def machine(rtx: Library, fake_lane: Any, fake_context: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    found = Machine(fake_lane, fake_context)
+def machine(rtx: Library, fake_buffers: Any, fake_context: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    found = Machine(fake_buffers, fake_context)
     monkeypatch.setattr(tensorrt, "find_gpu", lambda index, **_: replace(A4000, index=index))
     monkeypatch.setattr(tensorrt, "load_library", lambda _: rtx)
     monkeypatch.setattr(tensorrt, "load_plan", found.load)
-    monkeypatch.setattr(tensorrt, "CudaLane", found.lane)
-    runs = tensorrt.PlanRuns
+    monkeypatch.setattr(tensorrt, "PinnedCudaBuffers", found.buffers)
+    runs = tensorrt.PlanRunner
 
-    def bound(context: Any, lane: Any, *rest: Any) -> Any:
-        context.lane = lane
-        return runs(context, lane, *rest)
+    def bound(context: Any, buffers: Any, *rest: Any) -> Any:
+        context.buffers = buffers
+        return runs(context, buffers, *rest)
 
-    monkeypatch.setattr(tensorrt, "PlanRuns", bound)
+    monkeypatch.setattr(tensorrt, "PlanRunner", bound)
     return found
 
 
@@ -101,9 +101,9 @@ def test_an_ensemble_starts_all_members_before_it_waits_for_the_first(
         Ensemble.load(three, engine="tensorrt-rtx") as it,
     ):
         order: list[str] = []
-        for index, lane in enumerate(machine.lanes):
-            monkeypatch.setattr(lane, "upload", _noted(order, f"start {index}", lane.upload))
-            monkeypatch.setattr(lane, "wait", _noted(order, f"wait {index}", lane.wait))
+        for index, buffers in enumerate(machine.lanes):
+            monkeypatch.setattr(buffers, "upload", _noted(order, f"start {index}", buffers.upload))
+            monkeypatch.setattr(buffers, "wait", _noted(order, f"wait {index}", buffers.wait))
         wanted = [record.probabilities for record in expected.predict_many(images)]
         found = [record.probabilities for record in it.predict_many(images)]
         assert [step for step in order if "start" in step][:3] == ["start 0", "start 1", "start 2"]
@@ -115,7 +115,7 @@ def test_an_ensemble_starts_all_members_before_it_waits_for_the_first(
         assert it.engine.provider == "TensorRT for RTX on NVIDIA RTX A4000"
         assert it.engine.device == "cuda:0"
         assert it.engine.version.startswith("tensorrt-rtx 1.")
-    assert all(lane.closed for lane in machine.lanes)
+    assert all(buffers.closed for buffers in machine.lanes)
 
 
 def _noted(order: list[str], name: str, work: Callable[..., None]) -> Callable[..., None]:

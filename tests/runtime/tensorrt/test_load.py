@@ -36,7 +36,7 @@ class FakeEngine:
     """A loaded engine of one input and one output."""
 
     def __init__(self, member: Member, profile: tuple[int, int, int] = (1, 8, 32)) -> None:
-        self.ports = {
+        self.tensors = {
             "image": ("INPUT", "UINT8", (-1, member.height, member.width)),
             "probabilities": ("OUTPUT", "FLOAT", (-1, 4)),
         }
@@ -45,20 +45,20 @@ class FakeEngine:
         self.num_io_tensors = 2
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self.ports)[index]
+        return list(self.tensors)[index]
 
     def get_tensor_mode(self, name: str) -> Any:
-        return SimpleNamespace(name=self.ports[name][0])
+        return SimpleNamespace(name=self.tensors[name][0])
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return SimpleNamespace(name=self.ports[name][1])
+        return SimpleNamespace(name=self.tensors[name][1])
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self.ports[name][2]
+        return self.tensors[name][2]
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
         assert index == 0
-        return [(batch, *self.ports[name][2][1:]) for batch in self.profile]
+        return [(batch, *self.tensors[name][2][1:]) for batch in self.profile]
 
     def create_execution_context(self) -> Any:
         return self.context
@@ -101,7 +101,7 @@ def facts(rtx: Library, small_member: Any) -> PlanFacts:
     return build_plan(rtx, small_member(), BuildOptions(capabilities=("SM86",))).facts
 
 
-def test_a_plan_of_that_member_loads(member: Member, facts: PlanFacts) -> None:
+def test_load_plan_takes_a_plan_of_the_member(member: Member, facts: PlanFacts) -> None:
     engine = FakeEngine(member)
     loaded = load_plan(library_with(engine), member, b"plan", facts)
     assert loaded.context is engine.context
@@ -115,13 +115,13 @@ def test_a_plan_of_that_member_loads(member: Member, facts: PlanFacts) -> None:
         ("Error Code 1: Cuda Runtime (In x at /_src/a.cpp:58 (cudaError 2: out of memory))", OutOfMemoryError),
     ],
 )
-def test_what_does_not_load_says_why(member: Member, facts: PlanFacts, says: str, kind: type[Exception]) -> None:
+def test_load_plan_raises_by_reason(member: Member, facts: PlanFacts, says: str, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="does not load"):
         load_plan(library_with(None, says=says), member, b"plan", facts)
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "said"),
+    ("name", "kind", "message"),
     [
         ("MALFORMED_ENGINE", IntegrityError, "it is damaged"),
         ("VERSION_MISMATCH", IntegrityError, "another version of the library built it"),
@@ -130,25 +130,25 @@ def test_what_does_not_load_says_why(member: Member, facts: PlanFacts, says: str
         ("OLD_CUDA_DRIVER", UnavailableError, "driver is too old"),
     ],
 )
-def test_a_plan_that_tensorrt_for_rtx_finds_invalid_is_not_loaded(
-    member: Member, facts: PlanFacts, name: str, kind: type[Exception], said: str
+def test_load_plan_refuses_a_plan_that_tensorrt_for_rtx_finds_invalid(
+    member: Member, facts: PlanFacts, name: str, kind: type[Exception], message: str
 ) -> None:
-    with pytest.raises(kind, match=said) as caught:
+    with pytest.raises(kind, match=message) as caught:
         load_plan(library_with(FakeEngine(member), invalid=BITS[name]), member, b"plan", facts)
     assert type(caught.value) is kind
 
 
-def test_a_plan_of_another_member_is_refused(member: Member, facts: PlanFacts) -> None:
+def test_load_plan_refuses_a_plan_of_another_member(member: Member, facts: PlanFacts) -> None:
     engine = FakeEngine(replace(member, height=member.height + 8))
     with pytest.raises(IntegrityError, match=r"takes \[image uint8 .*not one image of uint8"):
         load_plan(library_with(engine), member, b"plan", facts)
     engine = FakeEngine(member)
-    engine.ports["probabilities"] = ("OUTPUT", "HALF", (-1, 4))
+    engine.tensors["probabilities"] = ("OUTPUT", "HALF", (-1, 4))
     with pytest.raises(IntegrityError, match=r"gives \[probabilities float16"):
         load_plan(library_with(engine), member, b"plan", facts)
 
 
-def test_other_batch_sizes_than_the_sidecar_s_are_refused(member: Member, facts: PlanFacts) -> None:
+def test_load_plan_refuses_other_batch_sizes_than_the_sidecar(member: Member, facts: PlanFacts) -> None:
     engine = FakeEngine(member, profile=(1, 2, 4))
     with pytest.raises(IntegrityError, match=r"runs batches of \(1, 2, 4\); its sidecar says \(1, 8, 32\)"):
         load_plan(library_with(engine), member, b"plan", facts)
@@ -156,14 +156,14 @@ def test_other_batch_sizes_than_the_sidecar_s_are_refused(member: Member, facts:
     assert loaded.context is engine.context
 
 
-def test_no_memory_for_the_largest_batch_is_told_as_such(member: Member, facts: PlanFacts) -> None:
+def test_load_plan_raises_when_there_is_no_memory_for_the_largest_batch(member: Member, facts: PlanFacts) -> None:
     engine = FakeEngine(member)
     engine.context = None
     with pytest.raises(UnavailableError, match="no memory for batches of 32"):
         load_plan(library_with(engine), member, b"plan", facts)
 
 
-def test_the_real_library_says_that_there_is_no_gpu(rtx: Library, member: Member) -> None:
+def test_load_plan_of_the_real_library_needs_a_gpu(rtx: Library, member: Member) -> None:
     if _has_gpu():
         pytest.skip("this machine has a GPU")
     plan = build_plan(rtx, member.path, BuildOptions(capabilities=("SM86",)))
@@ -172,7 +172,7 @@ def test_the_real_library_says_that_there_is_no_gpu(rtx: Library, member: Member
 
 
 @pytest.mark.parametrize("content", [b"x", b"a foreign plan" * 1000])
-def test_the_real_library_takes_no_foreign_plan(
+def test_load_plan_of_the_real_library_refuses_foreign_bytes(
     rtx: Library, member: Member, facts: PlanFacts, content: bytes
 ) -> None:
     with pytest.raises(IntegrityError, match="it is damaged"):

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braintumor.errors import UsageError
-from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile, ladder, parts
+from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile, batch_sizes, chunks
 
 
 @pytest.mark.parametrize("text", ["1,8,32", " 1, 8 ,32", "4,4,4"])
-def test_a_profile_is_written_as_it_is_read(text: str) -> None:
+def test_parse_reads_what_str_gives(text: str) -> None:
     profile = BatchProfile.parse(text)
     assert BatchProfile.parse(str(profile)) == profile
 
@@ -17,31 +17,31 @@ def test_a_profile_is_written_as_it_is_read(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "1,8", "1,8,32,64", "1,x,32", "-1,8,32", "0,8,32", "8,1,32", "1,32,8", "1,²,32"]
 )
-def test_other_texts_are_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(UsageError, match="write 1,8,32"):
+def test_parse_refuses_other_texts(text: str) -> None:
+    with pytest.raises(UsageError, match="1,8,32"):
         BatchProfile.parse(text)
 
 
-def test_the_ends_belong_to_the_profile() -> None:
+def test_holds_includes_both_ends() -> None:
     profile = BatchProfile.parse("2,8,32")
     assert [profile.holds(batch) for batch in (1, 2, 32, 33)] == [False, True, True, False]
 
 
-def test_few_sizes_are_really_run_and_the_profile_s_own_are_among_them() -> None:
-    assert ladder(DEFAULT_PROFILE) == (1, 2, 4, 8, 16, 32)
-    assert ladder(BatchProfile(3, 10, 24)) == (3, 4, 8, 10, 16, 24)
-    assert ladder(BatchProfile(4, 4, 4)) == (4,)
+def test_batch_sizes_are_few_and_hold_the_profile() -> None:
+    assert batch_sizes(DEFAULT_PROFILE) == (1, 2, 4, 8, 16, 32)
+    assert batch_sizes(BatchProfile(3, 10, 24)) == (3, 4, 8, 10, 16, 24)
+    assert batch_sizes(BatchProfile(4, 4, 4)) == (4,)
 
 
 @given(
     st.integers(0, 300),
     st.lists(st.integers(1, 64), min_size=3, max_size=3).map(sorted).map(lambda s: BatchProfile(*s)),
 )
-def test_every_image_goes_through_once_in_a_size_that_the_plan_runs(batch: int, profile: BatchProfile) -> None:
-    found = list(parts(batch, profile))
-    covered = [index for part in found for index in range(part.start, part.start + part.count)]
+def test_chunks_hold_every_image_once_in_a_size_of_the_plan(batch: int, profile: BatchProfile) -> None:
+    cut = list(chunks(batch, profile))
+    covered = [index for chunk in cut for index in range(chunk.start, chunk.start + chunk.count)]
     assert covered == list(range(batch))
-    for part in found:
-        assert profile.holds(part.rung)
-        assert part.rung in ladder(profile)
-        assert part.count <= part.rung < 2 * max(part.count, profile.smallest)
+    for chunk in cut:
+        assert profile.holds(chunk.batch_size)
+        assert chunk.batch_size in batch_sizes(profile)
+        assert chunk.count <= chunk.batch_size < 2 * max(chunk.count, profile.smallest)

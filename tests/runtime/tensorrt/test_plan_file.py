@@ -10,7 +10,7 @@ import pytest
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.runtime.engines.tensorrt.plan_file import (
     PlanFacts,
-    PlanPort,
+    PlanTensor,
     read_facts,
     read_plan,
     sidecar_of,
@@ -23,8 +23,8 @@ FACTS = PlanFacts(
     library="tensorrt",
     library_version="11.4.0",
     onnx_sha256="0" * 64,
-    inputs=(PlanPort("image", "uint8", (-1, 16, 16)),),
-    outputs=(PlanPort("probabilities", "float32", (-1, 4)),),
+    inputs=(PlanTensor("image", "uint8", (-1, 16, 16)),),
+    outputs=(PlanTensor("probabilities", "float32", (-1, 4)),),
     profile=BatchProfile(1, 8, 32),
     compute_capabilities=("SM86",),
     gpu="NVIDIA RTX A4000",

@@ -1,4 +1,4 @@
-"""The lane asks cuda-core and cuda-bindings for what it needs, on a device that is the host's memory."""
+"""The buffers call cuda-core and cuda-bindings as they are, on a device that is the host's memory."""
 
 import ctypes
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import pytest
 
 from braintumor.errors import OutOfMemoryError, UnavailableError
 from braintumor.runtime.engines.tensorrt import cuda as gpu
-from braintumor.runtime.engines.tensorrt import cuda_buffers as lane
+from braintumor.runtime.engines.tensorrt import cuda_buffers
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
-from braintumor.runtime.engines.tensorrt.cuda_buffers import CudaLane
+from braintumor.runtime.engines.tensorrt.cuda_buffers import PinnedCudaBuffers
 
 A4000 = Gpu("NVIDIA RTX A4000", "580.65.6", "SM86")
 
@@ -67,7 +67,7 @@ class GraphBuilder(Closes):
 
 
 class Cuda:
-    """As much of the two packages as a lane uses."""
+    """As much of the two packages as the buffers use."""
 
     def __init__(self) -> None:
         self.buffers: list[Buffer] = []
@@ -121,110 +121,108 @@ class Cuda:
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
-    found = Cuda()
-    modules = {"cuda.core": found.core, "cuda.bindings.runtime": found.runtime}
-    for module in (gpu, lane):
+    fake = Cuda()
+    modules = {"cuda.core": fake.core, "cuda.bindings.runtime": fake.runtime}
+    for module in (gpu, cuda_buffers):
         monkeypatch.setattr(module, "require", lambda name, **_: modules[name])
-    return found
+    return fake
 
 
 @pytest.fixture
-def made(cuda: Cuda) -> CudaLane:
+def buffers(cuda: Cuda) -> PinnedCudaBuffers:
     assert not cuda.buffers
-    return CudaLane(A4000, 4, 2, 3, 5, extra="rtx")
+    return PinnedCudaBuffers(A4000, 4, 2, 3, 5, extra="rtx")
 
 
 def on_device(cuda: Cuda, index: int) -> bytes:
     return cuda.buffers[index].memory.raw
 
 
-def test_memory_is_allocated_once_for_the_largest_batch(cuda: Cuda, made: CudaLane) -> None:
+def test_buffers_allocate_once_for_the_largest_batch(cuda: Cuda, buffers: PinnedCudaBuffers) -> None:
     assert [len(buffer.memory.raw) for buffer in cuda.buffers] == [24, 80, 24, 80]
-    assert (made.images.shape, made.images.dtype) == ((4, 2, 3), np.uint8)
-    assert (made.probabilities.shape, made.probabilities.dtype) == ((4, 5), np.float32)
-    assert not made.images.any()
-    assert (made.images_address, made.probabilities_address) == (cuda.buffers[2].handle, cuda.buffers[3].handle)
-    assert made.stream == 77
+    assert (buffers.images.shape, buffers.images.dtype) == ((4, 2, 3), np.uint8)
+    assert (buffers.probabilities.shape, buffers.probabilities.dtype) == ((4, 5), np.float32)
+    assert not buffers.images.any()
+    assert (buffers.images_address, buffers.probabilities_address) == (cuda.buffers[2].handle, cuda.buffers[3].handle)
+    assert buffers.stream == 77
 
 
-def test_as_many_images_as_there_are_go_up_and_their_probabilities_come_down(cuda: Cuda, made: CudaLane) -> None:
-    made.images[:] = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
-    made.upload(2)
+def test_upload_and_download_copy_a_batch(cuda: Cuda, buffers: PinnedCudaBuffers) -> None:
+    buffers.images[:] = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    buffers.upload(2)
     assert on_device(cuda, 2) == bytes(range(12)) + b"\xaa" * 12
     answers = np.arange(20, dtype=np.float32).reshape(4, 5)
-    ctypes.memmove(made.probabilities_address, answers.tobytes(), 80)
-    before = made.probabilities[3].copy()
-    made.download(3)
-    np.testing.assert_array_equal(made.probabilities[:3], answers[:3])
-    np.testing.assert_array_equal(made.probabilities[3], before)
+    ctypes.memmove(buffers.probabilities_address, answers.tobytes(), 80)
+    before = buffers.probabilities[3].copy()
+    buffers.download(3)
+    np.testing.assert_array_equal(buffers.probabilities[:3], answers[:3])
+    np.testing.assert_array_equal(buffers.probabilities[3], before)
 
 
-def test_captured_work_is_not_done_and_is_done_at_every_launch(cuda: Cuda, made: CudaLane) -> None:
-    launch = made.capture(lambda: made.upload(4))
+def test_capture_records_work_for_every_launch(cuda: Cuda, buffers: PinnedCudaBuffers) -> None:
+    launch = buffers.capture(lambda: buffers.upload(4))
     assert launch is not None
     assert on_device(cuda, 2) == b"\xaa" * 24
     for value in (1, 2):
-        made.images[:] = value
+        buffers.images[:] = value
         launch()
         assert on_device(cuda, 2) == bytes([value]) * 24
 
 
-def test_what_cannot_be_captured_leaves_the_stream_as_it_was(cuda: Cuda, made: CudaLane) -> None:
+def test_capture_leaves_the_stream_as_it_was_when_it_fails(cuda: Cuda, buffers: PinnedCudaBuffers) -> None:
     cuda.invalid = True
-    assert made.capture(lambda: made.upload(4)) is None
+    assert buffers.capture(lambda: buffers.upload(4)) is None
 
     def fail() -> None:
         raise UnavailableError("not in a capture")
 
-    assert made.capture(fail) is None
+    assert buffers.capture(fail) is None
     assert cuda.recording is None
-    made.upload(4)
+    buffers.upload(4)
     assert on_device(cuda, 2) == bytes(24)
 
 
-def test_everything_is_freed_and_once(cuda: Cuda, made: CudaLane) -> None:
-    made.capture(lambda: made.upload(1))
-    made.close()
-    made.close()
-    assert [held.closed for held in (*cuda.graphs, *cuda.buffers, cuda.stream)] == [1] * 6
+def test_close_frees_everything_once(cuda: Cuda, buffers: PinnedCudaBuffers) -> None:
+    buffers.capture(lambda: buffers.upload(1))
+    buffers.close()
+    buffers.close()
+    assert [resource.closed for resource in (*cuda.graphs, *cuda.buffers, cuda.stream)] == [1] * 6
 
 
-def test_a_full_memory_is_told_as_such(cuda: Cuda) -> None:
+def test_buffers_raise_out_of_memory(cuda: Cuda) -> None:
     cuda.holds = 30  # the images, and not the probabilities
     with pytest.raises(OutOfMemoryError, match="memory for 4 images was allocated"):
-        CudaLane(A4000, 4, 2, 3, 5, extra="rtx")
-    assert [held.closed for held in (*cuda.buffers, cuda.stream)] == [1, 1]
+        PinnedCudaBuffers(A4000, 4, 2, 3, 5, extra="rtx")
+    assert [resource.closed for resource in (*cuda.buffers, cuda.stream)] == [1, 1]
 
 
-def test_a_copy_that_fails_names_the_error(cuda: Cuda, made: CudaLane) -> None:
+def test_upload_names_the_error_of_a_copy(cuda: Cuda, buffers: PinnedCudaBuffers) -> None:
     cuda.fails = Error.cudaErrorIllegalAddress
     with pytest.raises(RuntimeError, match="cudaMemcpyAsync of 6 bytes: cudaErrorIllegalAddress"):
-        made.upload(1)
+        buffers.upload(1)
 
 
-def test_the_gpu_is_described(cuda: Cuda) -> None:
+def test_find_gpu_describes_the_gpu(cuda: Cuda) -> None:
     assert find_gpu(0, extra="rtx") == A4000
     cuda.core.system.get_kernel_mode_driver_version = lambda: 1 / 0
     assert find_gpu(0, extra="rtx").driver == "CUDA 13.1"
 
 
 @pytest.mark.parametrize(
-    ("count", "index", "said"),
+    ("count", "index", "message"),
     [
         ((Error.cudaErrorInsufficientDriver, None), 0, "its driver is missing, or too old for CUDA 13"),
         ((Error.cudaSuccess, 0), 0, "none is there"),
         ((Error.cudaSuccess, 2), 2, "got device cuda:2; this machine has cuda:0, cuda:1"),
     ],
 )
-def test_a_gpu_that_cannot_be_used_is_said(
-    cuda: Cuda, count: tuple[Error, int | None], index: int, said: str
-) -> None:
+def test_find_gpu_refuses_unusable_gpu(cuda: Cuda, count: tuple[Error, int | None], index: int, message: str) -> None:
     cuda.count = count
-    with pytest.raises(UnavailableError, match=said):
+    with pytest.raises(UnavailableError, match=message):
         find_gpu(index, extra="rtx")
 
 
-def test_a_lane_asks_the_real_packages_for_things_that_they_have() -> None:
+def test_buffers_use_names_of_the_real_packages() -> None:
     core = pytest.importorskip("cuda.core")
     runtime = pytest.importorskip("cuda.bindings.runtime")
     assert all(

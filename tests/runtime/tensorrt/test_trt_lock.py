@@ -11,35 +11,35 @@ _DROPPED_IN_A_CYCLE = '''
 import gc, sys
 from pathlib import Path
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
-from braintumor.runtime.engines.tensorrt.log import Complaints
+from braintumor.runtime.engines.tensorrt.log import TrtLog
 from braintumor.runtime.engines.tensorrt.library import load_library
 
-class Held: pass
+class Cycle: pass
 
-made = Complaints.logger
+plain = TrtLog.logger
 
-def allocating(complaints, trt):
+def allocating(log, trt):
     """A logger that allocates what starts a collection."""
-    logger = made(complaints, trt)
+    logger = plain(log, trt)
     log = type(logger).log
     type(logger).log = lambda *line: ([[] for _ in range(5000)], log(*line))[1]
     return logger
 
-Complaints.logger = allocating
+TrtLog.logger = allocating
 library = load_library("tensorrt-rtx")
 gc.collect()
 gc.disable()
-held = Held()
-held.logger = made(Complaints(), library.trt)
-held.runtime, held.itself = library.trt.Runtime(held.logger), held
-del held
+cycle = Cycle()
+cycle.logger = plain(TrtLog(), library.trt)
+cycle.runtime, cycle.itself = library.trt.Runtime(cycle.logger), cycle
+del cycle
 gc.enable()
 build_plan(library, Path(sys.argv[1]), BuildOptions(capabilities=("SM86",)))
 print("built", gc.isenabled())
 '''
 
 
-def test_a_collection_waits_until_the_library_has_answered(rtx: Library, member: Member) -> None:
+def test_build_plan_survives_a_garbage_collection(rtx: Library, member: Member) -> None:
     assert rtx.names_capabilities
     command = [sys.executable, "-c", _DROPPED_IN_A_CYCLE, str(Path(member.path))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -3,7 +3,7 @@
 import pytest
 
 from braintumor.errors import OutOfMemoryError, UnavailableError
-from braintumor.runtime.engines.tensorrt.log import Complaints, cleared
+from braintumor.runtime.engines.tensorrt.log import TrtLog, summarize
 
 NO_DRIVER = (
     "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at "
@@ -31,7 +31,7 @@ MEMORY = (
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "reason"),
     [
         ([TURING], "Cannot compile operation 'mm' for Turing (SM75): FP32 GEMM is not supported"),
         ([*NOISE, TURING, TURING], "Cannot compile operation 'mm' for Turing (SM75): FP32 GEMM is not supported"),
@@ -44,21 +44,21 @@ MEMORY = (
         (["words of\nits own"], "words of its own"),
     ],
 )
-def test_what_helps_is_kept_once(lines: list[str], said: str) -> None:
-    assert cleared(lines) == said
+def test_summarize_keeps_each_reason_once(lines: list[str], reason: str) -> None:
+    assert summarize(lines) == reason
 
 
-def test_a_failure_says_what_failed_why_and_what_to_do_and_forgets_it() -> None:
-    complaints = Complaints()
-    complaints.lines += [*NOISE, TURING]
-    error = complaints.failure("TensorRT does not build m.onnx", "use another engine")
+def test_failure_has_reason_and_remedy_and_empties_the_log() -> None:
+    log = TrtLog()
+    log.lines += [*NOISE, TURING]
+    error = log.failure("TensorRT does not build m.onnx", "use another engine")
     assert type(error) is UnavailableError
     assert str(error).startswith("TensorRT does not build m.onnx (Cannot compile operation 'mm'")
     assert str(error).endswith("; use another engine")
-    assert "it does not say why" in str(complaints.failure("x", "y"))
+    assert "it does not say why" in str(log.failure("x", "y"))
 
 
-def test_a_full_memory_is_told_from_other_failures() -> None:
-    complaints = Complaints()
-    complaints.lines.append(MEMORY)
-    assert isinstance(complaints.failure("x", "y"), OutOfMemoryError)
+def test_failure_tells_a_full_memory() -> None:
+    log = TrtLog()
+    log.lines.append(MEMORY)
+    assert isinstance(log.failure("x", "y"), OutOfMemoryError)
