@@ -3,8 +3,13 @@
 import sys
 from pathlib import Path
 
-from braintumor.export.member import MemberOptions
-from braintumor.export.pipeline import ExportOptions, default_models, export_bundle, verification_images
+from braintumor.export import (
+    ExportOptions,
+    MemberOptions,
+    default_models,
+    export_bundle,
+    verification_images,
+)
 from braintumor.models.labels import CLASSES
 
 target = Path(sys.argv[1] if len(sys.argv) > 1 else "bundles/example")

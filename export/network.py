@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import checker, shape_inference
 
 from braintumor.errors import KerasLoadError, ModelError, UnavailableError, UnsupportedLayerError
-from braintumor.export.from_keras import KerasFacts, write_core
+from braintumor.export.from_keras import KerasFacts, write_network
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.graph.simplify import simplified
 
@@ -45,7 +45,7 @@ _OTHER_LAYER: Final = "build the model without that layer, set_weights, and save
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way a model came to ONNX.
+    """The converter that wrote a model as ONNX.
 
     Attributes:
         name: "direct", or "keras" for Keras and tf2onnx.
@@ -58,12 +58,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network alone: `braintumor.export.graph.io_wrapper` adds scaling, softmax and class order.
+    """A network alone: `wrap_io` of `braintumor.export.graph.io_wrapper` adds scaling, softmax and class order.
 
     Attributes:
         model: Takes `pixels`, float [batch, channels, height, width]; gives what the Keras model gives.
         facts: About the Keras model.
-        route: The way it was written.
+        route: The converter that wrote it.
         nodes: In the graph as it was written, before it was simplified.
     """
 
@@ -85,49 +85,52 @@ def read_network(archive: KerasArchive, size: tuple[int, int] | None) -> Network
         UnavailableError: It has a layer that needs Keras and tf2onnx, and these are not installed.
     """
     try:
-        core = write_core(archive, size=size)
+        converted = write_network(archive, size=size)
     except UnsupportedLayerError as error:
         return _through_keras(archive, size, error)
-    return Network(core.model, core.facts, Route("direct"), len(core.model.graph.node))
+    return Network(converted.model, converted.facts, Route("direct"), len(converted.model.graph.node))
 
 
-def _through_keras(archive: KerasArchive, size: tuple[int, int] | None, why: UnsupportedLayerError) -> Network:
+def _through_keras(
+    archive: KerasArchive, size: tuple[int, int] | None, unsupported: UnsupportedLayerError
+) -> Network:
     from braintumor.export.via_keras.convert import convert
     from braintumor.export.via_keras.operators import odd_operator, replace_erfc
 
-    route = Route("keras", str(why))
+    route = Route("keras", str(unsupported))
     if missing := [name for name in _KERAS_TOOLS if tool_version(name) is None]:
         raise UnavailableError(
-            f"{archive.path} needs Keras and tf2onnx, because {route.reason}; {', '.join(missing)} is not installed: "
-            "install the export extra with pip install 'braintumor[export]'"
+            f"{archive.path} needs Keras and tf2onnx, because {route.reason}; {', '.join(missing)} is not installed",
+            "install it with: pip install 'braintumor[export]'",
         )
     try:
         model, facts = convert(archive, size, tool_versions(route))
     except KerasLoadError as error:
         raise ModelError(
-            f"{archive.path} (of Keras {archive.keras_version}) cannot be exported: {route.reason}, and {error}; "
+            f"{archive.path} (of Keras {archive.keras_version}) cannot be exported: {route.reason}, and {error}",
             "build the network anew in the installed Keras with built-in layers, copy the weights with set_weights, "
-            "and save it"
+            "and save it",
         ) from error
     replace_erfc(model)
     if odd := odd_operator(model):
         raise ModelError(
             f"{archive.path}: {route.reason}, and Keras and tf2onnx write {odd.op_type} for it, "
-            f"which no bundle may hold; {_UNROLL if odd.op_type == 'Loop' else _OTHER_LAYER}"
+            "which no bundle may hold",
+            _UNROLL if odd.op_type == "Loop" else _OTHER_LAYER,
         )
     nodes = len(model.graph.node)
     try:
         return Network(simplified(model), facts, route, nodes)
     except (RuntimeError, checker.ValidationError, shape_inference.InferenceError) as error:
-        told = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{archive.path}: {route.reason}, and what Keras and tf2onnx write for it is not a valid ONNX ({told}); "
-            f"{_OTHER_LAYER}"
+            f"{archive.path}: {route.reason}, and what Keras and tf2onnx write for it is not a valid ONNX ({reason})",
+            _OTHER_LAYER,
         ) from error
 
 
 def ends_in_logits(activation: str | None, answers: NDArray[np.float32], path: object) -> bool:
-    """Whether a softmax has to be added: told by the last layer or, where that does not tell, by the answers.
+    """Whether a softmax has to be added: decided by the last layer or, where that is not clear, by the answers.
 
     A softmax sums to 1, logits leave 0..1.
 
@@ -148,15 +151,15 @@ def ends_in_logits(activation: str | None, answers: NDArray[np.float32], path: o
     within = bool((answers >= 0).all() and (answers <= 1).all())
     if activation == "sigmoid":
         raise ModelError(
-            f"{path} ends in independent sigmoids, which do not choose one class; train it with a softmax or with "
-            "logits"
+            f"{path} ends in independent sigmoids, which do not choose one class",
+            "train it with a softmax or with logits",
         )
     if within and np.abs(answers.sum(axis=1) - 1).max() < _SUM_TOLERANCE:
         return False
     if within:
         raise ModelError(
-            f"{path} gives values in 0..1 that do not sum to 1, and its last layer is neither a softmax nor linear: "
-            "end it in a Dense layer with activation='softmax', or without activation for logits"
+            f"{path} gives values in 0..1 that do not sum to 1, and its last layer is neither a softmax nor linear",
+            "end it in a Dense layer with activation='softmax', or without activation for logits",
         )
     return True
 
@@ -165,8 +168,8 @@ def _unit_is_logit(activation: str | None, path: object) -> bool:
     if activation == "sigmoid":
         return False
     raise ModelError(
-        f"{path} gives one value, and its last layer is neither a sigmoid nor linear but {activation or 'unknown'}: "
-        "for two classes end it in Dense(1, activation='sigmoid'), or without activation for logits"
+        f"{path} gives one value, and its last layer is neither a sigmoid nor linear but {activation or 'unknown'}",
+        "for two classes end it in Dense(1, activation='sigmoid'), or without activation for logits",
     )
 
 
@@ -178,12 +181,12 @@ def tool_versions(route: Route) -> dict[str, str]:
     """
     names = _DIRECT_TOOLS if route.name == "direct" else (*_DIRECT_TOOLS, *_KERAS_TOOLS)
     versions = {name: tool_version(name) for name in sorted(names)}
-    if missing := [name for name, found in versions.items() if found is None]:
+    if missing := [name for name, installed in versions.items() if installed is None]:
         raise UnavailableError(
-            f"exporting needs {', '.join(missing)}, which is not installed; install it with: pip install "
-            f"'braintumor[{'cpu' if route.name == 'direct' else 'export,cpu'}]'"
+            f"exporting needs {', '.join(missing)}, which is not installed",
+            f"install it with: pip install 'braintumor[{'cpu' if route.name == 'direct' else 'export,cpu'}]'",
         )
-    return {name: found for name, found in versions.items() if found is not None}
+    return {name: installed for name, installed in versions.items() if installed is not None}
 
 
 def installed_tools() -> dict[str, str | None]:

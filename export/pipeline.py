@@ -1,32 +1,39 @@
-"""A whole export: members, one class order, one bundle."""
+"""A whole export, stage by stage: open the models, plan the quantisation, make the members, write the bundle."""
 
-import functools
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from braintumor.cache import sweep_cache
 from braintumor.errors import UsageError
 from braintumor.export.bundle import check_destination, write_bundle
-from braintumor.export.from_keras.archive import open_archive
-from braintumor.export.graph.precision import Precision
-from braintumor.export.int8.mixed import Candidate, choose
-from braintumor.export.int8.plan_source import Quantisation, is_worth_it, plans_for
-from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
+from braintumor.export.int8.mixed import Candidate, choose_precisions
+from braintumor.export.int8.plan_source import keeps_decisions, plans_for
+from braintumor.export.member import ExportedMember, export_member
 from braintumor.export.network import keras_is_installed
-from braintumor.export.stages import Limit, Stages, one_by_one, overlapped, shared_limit
+from braintumor.export.options import ExportOptions, MemberOptions, Target
+from braintumor.export.overlap import Limit, StageSlots, one_by_one, overlapped, shared_limit
+from braintumor.export.stages import ModelStages, OpenedModel, networks_folder, open_model
 from braintumor.export.time_limit import run_within
 from braintumor.export.verify.compare import MIN_IMAGES
+from braintumor.export.verify.reference import VerificationImages
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.models.vote_calibration import read_vote_calibration
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.image.decode import SUFFIXES
 
-__all__ = ["DATA_VARIABLE", "ExportOptions", "Report", "default_models", "export_bundle", "verification_images"]
+__all__ = [
+    "DATA_VARIABLE",
+    "ExportReporter",
+    "VerificationImages",
+    "default_models",
+    "export_bundle",
+    "verification_images",
+]
 
 DATA_VARIABLE: Final = "BRAINTUMOR_DATA"
 
@@ -35,55 +42,10 @@ _PHANTOMS: Final = f"or leave it and ${DATA_VARIABLE} out for generated phantoms
 _WORKING_MODELS: Final = Path("models")
 
 
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What is asked of an export.
+class ExportReporter(Protocol):
+    """Gets the progress of an export."""
 
-    Attributes:
-        members: In the order of the bundle, at least one, with different names.
-        precision: Of all members; "mixed" is int8 for those that are faithful and measured to be faster by it on this
-            machine, and `quantisation.rest` for the others.
-        folder: Where the bundle goes.
-        name: Of the bundle.
-        images: For the verification.
-        command: What was typed, for the bundle.
-        quantisation: For int8 and mixed.
-        temperature: Of the vote; None for what `bt-train calibrate` left beside the models for this very vote, or 1.
-        timeout_s: How long one member may take, None for as long as it likes; a search for int8 is not counted.
-        end: Ends the process with a message, for a member whose time is up inside a library that does not come back.
-    """
-
-    members: tuple[MemberOptions, ...]
-    precision: Precision | Literal["mixed"]
-    folder: Path
-    name: str
-    images: VerificationImages
-    command: str
-    quantisation: Quantisation = field(default_factory=Quantisation)
-    temperature: float | None = None
-    timeout_s: float | None = None
-    end: Callable[[str], object] | None = None
-
-    def __post_init__(self) -> None:
-        """Check what cannot be checked member by member.
-
-        Raises:
-            UsageError: No member, two of one name, or a weight that is no weight.
-        """
-        names = [member.name for member in self.members]
-        if not names:
-            raise UsageError("no model to export", "name one")
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise UsageError(f"two models are called {', '.join(twice)}", "rename one of the files")
-        for member in self.members:
-            if not 0 < member.weight < float("inf"):
-                raise UsageError(f"`vote` gives {member.name} the weight {member.weight}; must be > 0")
-
-
-class Report(Protocol):
-    """Who is told how an export goes on."""
-
-    def step(self, what: str) -> None:
+    def step(self, description: str) -> None:
         """Something begins that may take a while."""
         ...
 
@@ -92,18 +54,18 @@ class Report(Protocol):
         ...
 
 
-class _NoReport:
-    def step(self, what: str) -> None: ...
+class _SilentReporter:
+    def step(self, description: str) -> None: ...
 
     def done(self, exported: ExportedMember) -> None: ...
 
 
-def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundle:
+def export_bundle(options: ExportOptions, reporter: ExportReporter | None = None) -> Bundle:
     """Export all members and write the bundle.
 
     Args:
-        options: What is asked.
-        report: Told how it goes on.
+        options: Of the export.
+        reporter: Gets its progress.
 
     Raises:
         ModelError: A file is not a classifier that can be exported.
@@ -111,35 +73,106 @@ def export_bundle(options: ExportOptions, report: Report | None = None) -> Bundl
         UsageError: The members do not know the same classes.
         OutputError: The bundle cannot be written.
     """
+    reporter = reporter or _SilentReporter()
     sweep_cache()
     check_destination(options.folder)
-    # A misspelt third file is told before the minutes that the first two take.
-    known = [_limit(options, member)(functools.partial(_with_known_order, member)) for member in options.members]
-    options = replace(options, members=tuple(known))
-    classes = _bundle_classes(options.members)
-    for member in options.members:
-        class_permutation(member.classes, classes)
-    report = report or _NoReport()
-    exported = _exported(options, classes, report)
+    opened = _open_models(options)
+    classes = _bundle_classes(opened)
+    with networks_folder() as folder:
+        models = [ModelStages(model, classes, options.images, folder) for model in opened]
+        members = _export_members(models, options, reporter)
     return write_bundle(
         options.folder,
         name=options.name,
         classes=classes,
-        members=[member.entry for member in exported],
-        files={member.entry["name"]: member.model for member in exported},
-        probes={member.entry["name"]: member.probe for member in exported},
+        members=[member.entry for member in members],
+        files={member.entry["name"]: member.model for member in members},
+        probes={member.entry["name"]: member.probe for member in members},
         command=options.command,
-        temperature=_temperature(options, exported),
+        temperature=_temperature(options, members),
     )
 
 
-def _temperature(options: ExportOptions, exported: Sequence[ExportedMember]) -> float:
-    if options.temperature is not None:
-        return options.temperature
-    fitted = read_vote_calibration(options.members[0].path.absolute().parent)
-    sha256s = [member.entry["source"]["sha256"] for member in exported]
-    weights = [member.weight for member in options.members]
-    return fitted.temperature if fitted is not None and fitted.fits(sha256s, weights) else 1.0
+def _open_models(options: ExportOptions) -> list[OpenedModel]:
+    """Every model file, checked and hashed: a misspelt third name is refused before minutes of work on the others."""
+
+    def opened(member: MemberOptions) -> OpenedModel:
+        return _limit(options, member)(lambda: open_model(member))
+
+    return [opened(member) for member in options.members]
+
+
+def _bundle_classes(models: Sequence[OpenedModel]) -> tuple[str, ...]:
+    """The usual order where the members know the usual classes; otherwise the first member's.
+
+    Raises:
+        UsageError: The members do not know the same classes.
+    """
+    first = models[0].options.classes
+    classes = CLASSES if set(first) == set(CLASSES) else first
+    for model in models:
+        class_permutation(model.options.classes, classes)
+    return classes
+
+
+def _export_members(
+    models: Sequence[ModelStages], options: ExportOptions, reporter: ExportReporter
+) -> list[ExportedMember]:
+    """Every member, verified, at the precision of the export."""
+    if options.precision not in {"int8", "mixed"}:
+        target = Target(options.precision)  # type: ignore[arg-type]  # not "mixed"
+        return _export_each([(model, target) for model in models], options, reporter, reporter.done)
+    plans = plans_for(models, options.quantisation, reporter.step)
+    targets = [Target("int8", plan, options.quantisation.float_precision) for plan in plans]
+    if options.precision == "int8":
+        return _export_each(list(zip(models, targets, strict=True)), options, reporter, reporter.done)
+    kept = [target if keeps_decisions(plan) else None for target, plan in zip(targets, plans, strict=True)]
+    return _export_fastest(list(zip(models, kept, strict=True)), options, reporter)
+
+
+def _export_each(
+    pairs: Sequence[tuple[ModelStages, Target]],
+    options: ExportOptions,
+    reporter: ExportReporter,
+    done: Callable[[ExportedMember], object],
+) -> list[ExportedMember]:
+    """Export members, each to its target; two at a time, unless Keras answers, which takes the machine for itself."""
+
+    def job(model: ModelStages, target: Target) -> Callable[[StageSlots], ExportedMember]:
+        limit = _limit(options, model.options)
+        return lambda slots: export_member(model, target, slots.within(limit))
+
+    jobs = [job(model, target) for model, target in pairs]
+    members = []
+    with closing(one_by_one(jobs) if keras_is_installed() else overlapped(jobs)) as results:
+        for model, target in pairs:
+            name = model.options.name
+            reporter.step(f"{name}: exporting at {target.precision}, up to some minutes for a large model")
+            members.append(next(results))
+            done(members[-1])
+    return members
+
+
+def _export_fastest(
+    pairs: Sequence[tuple[ModelStages, Target | None]], options: ExportOptions, reporter: ExportReporter
+) -> list[ExportedMember]:
+    """Every member at int8 where that was measured to be faster, else in floating point.
+
+    Args:
+        pairs: Each model with its int8 target; None where int8 does not keep its decisions.
+        options: Of the export.
+        reporter: Gets a member when its precision is chosen.
+    """
+    floating = Target(options.quantisation.float_precision)
+    both = [(model, target) for model, int8 in pairs for target in (int8, floating) if target is not None]
+    exported = iter(_export_each(both, options, reporter, lambda _: None))
+    candidates = [Candidate(None if int8 is None else next(exported), next(exported)) for _, int8 in pairs]
+    members = []
+    for candidate, choice in zip(candidates, choose_precisions(candidates, reporter.step), strict=True):
+        member = candidate.int8 if choice.int8 and candidate.int8 is not None else candidate.floating
+        members.append(replace(member, entry={**member.entry, "mixed": choice.to_dict()}))
+        reporter.done(members[-1])
+    return members
 
 
 def _limit(options: ExportOptions, member: MemberOptions) -> Limit:
@@ -148,73 +181,14 @@ def _limit(options: ExportOptions, member: MemberOptions) -> Limit:
     return shared_limit(options.timeout_s, lambda left_s, work: run_within(left_s, late, work, options.end))
 
 
-def _exported(options: ExportOptions, classes: tuple[str, ...], report: Report) -> list[ExportedMember]:
-    """Every member, verified, at what was asked for."""
-    if options.precision not in {"int8", "mixed"}:
-        target = Target(options.precision)  # type: ignore[arg-type]  # not "mixed"
-        return _each([(member, target) for member in options.members], options, classes, report)
-    asked = options.quantisation
-    plans = plans_for(options.members, classes, asked, options.images, report.step)
-    pairs = [(member, Target("int8", plan, asked.rest)) for member, plan in zip(options.members, plans, strict=True)]
-    if options.precision == "int8":
-        return _each(pairs, options, classes, report)
-    faithful = [target if is_worth_it(plan) else None for (_, target), plan in zip(pairs, plans, strict=True)]
-    return _chosen(list(zip(options.members, faithful, strict=True)), options, classes, report)
-
-
-def _each(
-    pairs: Sequence[tuple[MemberOptions, Target]],
-    options: ExportOptions,
-    classes: tuple[str, ...],
-    report: Report,
-    done: Callable[[ExportedMember], object] | None = None,
-) -> list[ExportedMember]:
-    """Export members, each to its target; two at a time, unless Keras answers, which takes the machine for itself."""
-
-    def job(member: MemberOptions, target: Target) -> Callable[[Stages], ExportedMember]:
-        limit = _limit(options, member)
-        return lambda stages: export_member(member, classes, target, options.images, stages.within(limit))
-
-    jobs = [job(member, target) for member, target in pairs]
-    exported = []
-    with closing(one_by_one(jobs) if keras_is_installed() else overlapped(jobs)) as results:
-        for member, target in pairs:
-            report.step(f"{member.name}: exporting at {target.precision}, up to some minutes for a large model")
-            exported.append(next(results))
-            (done or report.done)(exported[-1])
-    return exported
-
-
-def _chosen(
-    pairs: Sequence[tuple[MemberOptions, Target | None]],
-    options: ExportOptions,
-    classes: tuple[str, ...],
-    report: Report,
-) -> list[ExportedMember]:
-    """Every member at int8 where that was measured to be faster, else at the rest precision."""
-    rest = Target(options.quantisation.rest)
-    both = [(member, target) for member, int8 in pairs for target in (int8, rest) if target is not None]
-    # Told when it is chosen.
-    made = iter(_each(both, options, classes, report, done=lambda _: None))
-    candidates = [Candidate(None if int8 is None else next(made), next(made)) for _, int8 in pairs]
-    exported = []
-    for candidate, choice in zip(candidates, choose(candidates, report.step), strict=True):
-        taken = candidate.int8 if choice.int8 and candidate.int8 is not None else candidate.rest
-        exported.append(replace(taken, entry={**taken.entry, "mixed": choice.to_dict()}))
-        report.done(exported[-1])
-    return exported
-
-
-def _with_known_order(member: MemberOptions) -> MemberOptions:
-    """The member with the class order that its file tells, where none was stated."""
-    known = open_archive(member.path).classes
-    return member if member.classes_stated or known is None else replace(member, classes=known, classes_stated=True)
-
-
-def _bundle_classes(members: Sequence[MemberOptions]) -> tuple[str, ...]:
-    """The usual order where the members know the usual classes; otherwise the first member's."""
-    first = members[0].classes
-    return CLASSES if set(first) == set(CLASSES) else first
+def _temperature(options: ExportOptions, members: Sequence[ExportedMember]) -> float:
+    """The one of the options, else what was fitted for this very vote, else 1."""
+    if options.temperature is not None:
+        return options.temperature
+    fitted = read_vote_calibration(options.members[0].path.absolute().parent)
+    sha256s = [member.entry["source"]["sha256"] for member in members]
+    weights = [member.weight for member in options.members]
+    return fitted.temperature if fitted is not None and fitted.fits(sha256s, weights) else 1.0
 
 
 def default_models() -> tuple[Path, ...]:

@@ -1,121 +1,231 @@
-"""Two members at once: one is written, by Python on one core, while another is verified, by ONNX Runtime.
+"""The stages that a model goes through once, whatever members are made of it.
 
-At each moment one member at most is in either stage, so that the memory of a whole export is that of two members.
+    model file ─ open ─► archive ─ convert ─► network ─ frame ─► FP32 graph
+
+`braintumor.export.member` makes of it a member at one precision; `braintumor.export.pipeline` takes all models of an
+export through the stages.
 """
 
-import threading
-import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol, TypeVar
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
 
-__all__ = ["Limit", "Stages", "one_by_one", "overlapped", "shared_limit"]
+import numpy as np
+import onnx
+from numpy.typing import NDArray
 
-Result = TypeVar("Result")
+from braintumor.cache import Cache, cache_folder, content_key
+from braintumor.export.class_order import require_class_count
+from braintumor.export.from_keras import KerasFacts
+from braintumor.export.from_keras.archive import KerasArchive, open_archive
+from braintumor.export.graph.io_wrapper import IoWrapper, free_names, wrap_io
+from braintumor.export.graph.session import answers
+from braintumor.export.graph.structure import Structure, structure_of
+from braintumor.export.network import (
+    NETWORK_RECIPE,
+    Route,
+    ends_in_logits,
+    installed_tools,
+    read_network,
+    tool_versions,
+)
+from braintumor.export.options import MemberOptions
+from braintumor.export.scaling import resolve_preprocess
+from braintumor.export.verify.compare import ReferenceAnswers
+from braintumor.export.verify.reference import VerificationImages, reference_for
+from braintumor.files import output_error
+from braintumor.models.labels import class_permutation
+from braintumor.models.outputs import class_probabilities
+from braintumor.runtime.image.geometry import Geometry
+from braintumor.runtime.image.head import Crop
+from braintumor.work_folder import work_folder
 
-# A limit of 0 seconds would be none.
-_LEAST_S: Final = 1e-3
+__all__ = ["Fp32Graph", "ModelStages", "OpenedModel", "networks_folder", "open_model"]
+
+_STRUCTURES: Final = Cache("network-structure")
+_STRUCTURE_FILE: Final = "structure.json"
+# Moves when `structure_of` would give another structure for the same network.
+_STRUCTURE_RECIPE: Final = 1
 
 
-class Limit(Protocol):
-    """Does work, and ends it when it takes too long."""
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model file that was checked and hashed.
 
-    def __call__(self, work: Callable[[], Result], /) -> Result:
-        """Give what the work gives."""
-        ...
+    Attributes:
+        options: With the class order that the file tells, where none was stated.
+        archive: The file.
+    """
 
-
-class _StoppedError(Exception):
-    """Nobody waits for this job any more."""
-
-
-class _Places:
-    """What all jobs share: one place in each stage."""
-
-    def __init__(self) -> None:
-        self.writing, self.verifying = threading.Lock(), threading.Lock()
-        self.stopped = False
-
-
-def _unlimited(work: Callable[[], Result], /) -> Result:
-    return work()
-
-
-class Stages:
-    """The two stages that a member goes through, one behind the other."""
-
-    def __init__(self, places: _Places | None = None, limit: Limit = _unlimited) -> None:
-        self._places = places or _Places()
-        self._limit = limit
-
-    def within(self, limit: Limit) -> "Stages":
-        """The same stages for a job that has a limit: waiting for a stage to become free is not counted."""
-        return Stages(self._places, limit)
-
-    def write(self, work: Callable[[], Result]) -> Result:
-        """Do work while no other member is written."""
-        return self._do(self._places.writing, work)
-
-    def verify(self, work: Callable[[], Result]) -> Result:
-        """Do work while no other member is verified."""
-        return self._do(self._places.verifying, work)
+    options: MemberOptions
+    archive: KerasArchive
 
     @property
-    def stopped(self) -> bool:
-        """No job may enter a stage any more."""
-        return self._places.stopped
-
-    def stop(self) -> None:
-        """Let no job enter a stage any more."""
-        self._places.stopped = True
-
-    def _do(self, place: threading.Lock, work: Callable[[], Result]) -> Result:
-        with place:
-            if self.stopped:
-                raise _StoppedError
-            return self._limit(work)
+    def crop(self) -> Crop:
+        """What is cut off an image before it is resized."""
+        return self.archive.crop if self.options.crop is None else self.options.crop
 
 
-def shared_limit(seconds: float | None, run: Callable[[float | None, Callable[[], Result]], Result]) -> Limit:
-    """A limit that all the work of one member shares.
+def open_model(options: MemberOptions) -> OpenedModel:
+    """Check and hash a model file, and read the class order that it tells.
 
-    Args:
-        seconds: For all of it; None for no limit.
-        run: Does work within so many seconds.
+    Raises:
+        UsageError: It does not exist.
+        ModelError: It is not a model file that may be loaded.
     """
-    left_s = seconds
-
-    def limited(work: Callable[[], Result], /) -> Result:
-        nonlocal left_s
-        start_s = time.monotonic()
-        try:
-            return run(left_s, work)
-        finally:
-            if left_s is not None:
-                left_s = max(left_s - (time.monotonic() - start_s), _LEAST_S)
-
-    return limited  # type: ignore[return-value]  # `run` takes work of any kind
+    archive = open_archive(options.path)
+    if not options.classes_stated and archive.classes is not None:
+        options = replace(options, classes=archive.classes, classes_stated=True)
+    return OpenedModel(options, archive)
 
 
-def one_by_one(jobs: Sequence[Callable[[Stages], Result]]) -> Generator[Result, None, None]:
-    """Do one job after the other, each when its result is asked for."""
-    for job in jobs:
-        yield job(Stages())
+@contextmanager
+def networks_folder() -> Iterator[Path]:
+    """A folder for the converted networks of one export; gone at the end.
 
-
-def overlapped(jobs: Sequence[Callable[[Stages], Result]]) -> Generator[Result, None, None]:
-    """Do jobs two at a time; gives their results in order.
-
-    The first error is raised as it is, when the results before it were given. Then, and when the generator is closed,
-    no further stage begins.
+    Raises:
+        OutputError: The cache, where it lies, cannot be written.
     """
-    stages = Stages()
-    with ThreadPoolExecutor(2, "export") as pool:
-        futures = [pool.submit(job, stages) for job in jobs]
+    root = cache_folder() / "networks"
+    with ExitStack() as stack:
         try:
-            for future in futures:
-                yield future.result()
-        except BaseException:
-            stages.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = stack.enter_context(work_folder(root, "."))
+        except OSError as error:
+            raise output_error(root, error) from error
+        yield folder
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """A converted network, in a file, so that the memory of an export does not grow with its models."""
+
+    path: Path
+    facts: KerasFacts
+    route: Route
+    nodes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fp32Graph:
+    """What all members of a model have in common.
+
+    Attributes:
+        wrapper: Input and output of the network.
+        reference: The images of the verification, and what the reference answers to them.
+        details: What `bundle.json` says of the model whatever the precision.
+    """
+
+    wrapper: IoWrapper
+    reference: ReferenceAnswers
+    details: Mapping[str, Any]
+
+
+class ModelStages:
+    """The stages of one model: each is done when its result is first needed, and not again.
+
+    One thread at a time may ask for the results.
+
+    Attributes:
+        options: Of the member.
+        archive: The model file.
+        crop: What is cut off an image before it is resized.
+        classes: The bundle's class order.
+        images: For the verification.
+    """
+
+    def __init__(
+        self, opened: OpenedModel, classes: tuple[str, ...], images: VerificationImages, folder: Path
+    ) -> None:
+        """Nothing is done yet.
+
+        Args:
+            opened: The model.
+            classes: The bundle's class order.
+            images: For the verification.
+            folder: Gets the converted network, as NAME.onnx.
+        """
+        self.options, self.archive, self.crop = opened.options, opened.archive, opened.crop
+        self.classes, self.images = classes, images
+        self._network_path = folder / f"{self.options.name}.onnx"
+
+    def network(self) -> onnx.ModelProto:
+        """The network at FP32, without scaling, softmax and class order; each call gives a copy of its own.
+
+        Raises:
+            As `read_network`.
+        """
+        return onnx.load(str(self._conversion.path))
+
+    @cached_property
+    def _conversion(self) -> _Conversion:
+        network = read_network(self.archive, self.options.size)
+        onnx.save(network.model, str(self._network_path))
+        nodes = {"converted": network.nodes, "simplified": len(network.model.graph.node)}
+        return _Conversion(self._network_path, network.facts, network.route, nodes)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The structure of the network, for quantisation plans; kept in the cache.
+
+        Raises:
+            As `read_network`.
+        """
+
+        def build(folder: Path) -> None:
+            model = self.network()
+            free_names(model.graph)
+            (folder / _STRUCTURE_FILE).write_text(json.dumps(asdict(structure_of(model))), encoding="utf-8")
+
+        key = content_key(
+            {
+                "recipe": [_STRUCTURE_RECIPE, NETWORK_RECIPE],
+                "model": self.archive.sha256,
+                "size": self.options.size,
+                "tools": installed_tools(),
+            }
+        )
+        return Structure(**json.loads((_STRUCTURES.build(key, build) / _STRUCTURE_FILE).read_bytes()))
+
+    @cached_property
+    def fp32_graph(self) -> Fp32Graph:
+        """The network's input and output, and its reference.
+
+        Raises:
+            ModelError: It is not a classifier that can be exported.
+            UnavailableError: A library that it needs is not installed.
+        """
+        options, conversion = self.options, self._conversion
+        facts, route = conversion.facts, conversion.route
+        require_class_count(options.path, facts.classes, options.classes, stated=options.classes_stated)
+        preprocess = resolve_preprocess(facts, options.path, options.preprocess)
+        pixels = self.images.sized(Geometry(facts.height, facts.width, options.resize, self.crop))
+        reference = reference_for(self.archive, facts, preprocess, pixels)
+        in_order = tuple(range(facts.classes))
+        plain = IoWrapper(facts.height, facts.width, facts.channels, preprocess, softmax=False, permutation=in_order)
+        outputs = self._own_outputs(plain, pixels) if reference.outputs is None else reference.outputs
+        logits = ends_in_logits(facts.last_activation, outputs, options.path)
+        permutation = class_permutation(options.classes, self.classes)
+        probabilities = class_probabilities(outputs, logits=logits)[:, list(permutation)]
+        return Fp32Graph(
+            wrapper=replace(plain, softmax=logits, permutation=permutation, one_unit=facts.classes == 1),
+            reference=ReferenceAnswers(
+                pixels, probabilities, self.images.kind, reference.answered_by, reference.missing
+            ),
+            details={
+                "nodes": dict(conversion.nodes),
+                "softmax_added": logits,
+                "route": asdict(route),
+                "tools": tool_versions(route),
+                "facts": asdict(facts),
+                "preprocess": preprocess,
+            },
+        )
+
+    def _own_outputs(self, plain: IoWrapper, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network's own FP32 graph gives, float32 [n, classes] in the model's own class order."""
+        return answers(wrap_io(self.network(), plain).SerializeToString(), pixels)

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from braintumor.errors import ModelError, ParityError, UsageError
-from braintumor.export.int8.mixed import Candidate, Choice, choose
-from braintumor.export.int8.plan_source import Quantisation, plans_for
-from braintumor.export.member import ExportedMember, MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export.int8.mixed import Candidate, PrecisionChoice, choose_precisions
+from braintumor.export.int8.plan_source import plans_for
+from braintumor.export.member import ExportedMember, export_member
+from braintumor.export.options import ExportOptions, MemberOptions, QuantisationOptions, Target
+from braintumor.export.pipeline import export_bundle
+from braintumor.export.stages import ModelStages, networks_folder, open_model
 from braintumor.export.verify.compare import MIN_IMAGES
+from braintumor.export.verify.reference import VerificationImages
 from braintumor.models.labels import CLASSES
 from braintumor.progress import Note, ProgressCallback, Step
 from braintumor.runtime.bundle.load import Bundle
@@ -24,8 +27,8 @@ from braintumor.system.machine import machine
 __all__ = ["export_starter"]
 
 _JOB: Final = "First run: exporting the models that come with the package, about half a minute"
-# Small and quick to export; what gains on it may gain on the others.
-_TRIED: Final = "DenseNet121"
+# Small and quick to export; a CPU that gains on it may gain on the others.
+_MEASURED: Final = "DenseNet121"
 
 
 def export_starter(folder: Path, models: Sequence[Path], progress: ProgressCallback) -> Bundle:
@@ -52,24 +55,26 @@ def _int8_gains(members: Sequence[MemberOptions], images: VerificationImages, st
     if _has_gpu_engine():
         steps.note("fp32, because a GPU computes here")
         return False
-    tried = next((member for member in members if member.name == _TRIED), members[0])
+    member = next((member for member in members if member.name == _MEASURED), members[0])
     try:
-        choice = _measured(tried, images, steps)
+        choice = _measure(member, images, steps)
     except (ModelError, ParityError, UsageError) as error:
         # An answer at FP32 is better than none.
-        steps.note(f"fp32, as int8 cannot be had: {error}")
+        steps.note(f"fp32, as int8 cannot be made: {error}")
         return False
-    steps.note(f"{'int8 where it is faster' if choice.int8 else 'fp32'}: for {tried.name} {choice.reason}")
+    steps.note(f"{'int8 where it is faster' if choice.int8 else 'fp32'}: for {member.name} {choice.reason}")
     return choice.int8
 
 
-def _measured(member: MemberOptions, images: VerificationImages, steps: "_Steps") -> Choice:
-    (plan,) = plans_for([member], CLASSES, Quantisation(), images, steps.step)
-    exported = []
-    for target in (Target("int8", plan), Target("fp32")):
-        steps.step(f"{member.name}: exporting at {target.precision}")
-        exported.append(export_member(member, CLASSES, target, images))
-    (choice,) = choose([Candidate(*exported)], steps.step, candidates(AUTO, "cpu"))
+def _measure(member: MemberOptions, images: VerificationImages, steps: "_Steps") -> PrecisionChoice:
+    with networks_folder() as folder:
+        model = ModelStages(open_model(member), CLASSES, images, folder)
+        (plan,) = plans_for([model], QuantisationOptions(), steps.step)
+        exported = []
+        for target in (Target("int8", plan), Target("fp32")):
+            steps.step(f"{member.name}: exporting at {target.precision}")
+            exported.append(export_member(model, target))
+    (choice,) = choose_precisions([Candidate(*exported)], steps.step, candidates(AUTO, "cpu"))
     return choice
 
 
@@ -88,14 +93,14 @@ class _Steps:
         self._number = 0
         self._total = 3 + members
 
-    def step(self, what: str) -> None:
+    def step(self, description: str) -> None:
         """A step begins."""
         self._number += 1
         self._total = max(self._total, self._number)
-        self._progress(Step(_JOB, what, self._number, self._total))
+        self._progress(Step(_JOB, description, self._number, self._total))
 
     def note(self, text: str) -> None:
-        """Say why."""
+        """Report a reason."""
         self._progress(Note(text))
 
     def done(self, exported: ExportedMember) -> None:

@@ -1,8 +1,8 @@
 """The direct way from a `.keras` or `.h5` file to ONNX, without TensorFlow or Keras.
 
-core = write_core(open_archive(path))
-onnx.save(core.model, "core.onnx")
-core.facts.classes
+converted = write_network(open_archive(path))
+onnx.save(converted.model, "network.onnx")
+converted.facts.classes
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from braintumor.export.from_keras.facts import KerasFacts
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Core", "KerasArchive", "KerasFacts", "open_archive", "write_core"]
+__all__ = ["ConvertedModel", "KerasArchive", "KerasFacts", "open_archive", "write_network"]
 
 
 @dataclass(frozen=True, slots=True)
-class Core:
+class ConvertedModel:
     """A network as ONNX.
 
     Attributes:
@@ -31,7 +31,7 @@ class Core:
     facts: KerasFacts
 
 
-def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) -> Core:
+def write_network(archive: KerasArchive, *, size: tuple[int, int] | None = None) -> ConvertedModel:
     """Write a model as ONNX.
 
     Args:
@@ -64,4 +64,4 @@ def write_core(archive: KerasArchive, *, size: tuple[int, int] | None = None) ->
         weights.forget()
         simplify(model.graph)
     check_constants(model, archive.path)
-    return Core(proto_of(model), read_facts(graph, archive.path, shape, output.shape, weights.parameters))
+    return ConvertedModel(proto_of(model), read_facts(graph, archive.path, shape, output.shape, weights.parameters))

@@ -1,4 +1,4 @@
-"""Groups of nodes that share a role, for asking which of them int8 hurts.
+"""Groups of nodes that share a role, to measure which of them lose by int8.
 
 By structure, not by name, so that a user's own architecture has the same groups:
 
@@ -41,27 +41,27 @@ def node_groups(model: onnx.ModelProto) -> tuple[Group, ...]:
     """Every weighted node in exactly one group, in the order of the graph.
 
     Args:
-        model: A framed model, which carries the shapes of its tensors.
+        model: An exported graph, which carries the shapes of its tensors.
     """
     shapes = _shapes(model)
     outputs = {node.name: node.output[0] for node in model.graph.node}
-    found: dict[str, list[str]] = {}
+    by_role: dict[str, list[str]] = {}
     for index, node in enumerate(weighted_nodes(model)):
         role = _role(index, node, shapes.get(node.activation, ()), shapes.get(outputs[node.name], ()))
-        found.setdefault(role, []).append(node.name)
-    return tuple(group for name, nodes in found.items() for group in _parts(name, nodes))
+        by_role.setdefault(role, []).append(node.name)
+    return tuple(group for name, nodes in by_role.items() for group in _parts(name, nodes))
 
 
-def _role(index: int, node: WeightedNode, taken: Sequence[int], given: Sequence[int]) -> str:
+def _role(index: int, node: WeightedNode, input_shape: Sequence[int], output_shape: Sequence[int]) -> str:
     if index == 0:
         return "stem"
-    if node.kind != "Conv" or len(given) != _MAP_RANK:
+    if node.kind != "Conv" or len(output_shape) != _MAP_RANK:
         return "head"
-    if tuple(taken[2:]) == (1, 1):
+    if tuple(input_shape[2:]) == (1, 1):
         return "squeeze-excite"
     if node.depthwise:
         return "depthwise"
-    return f"stage {given[2]}x{given[3]}"
+    return f"stage {output_shape[2]}x{output_shape[3]}"
 
 
 def _parts(name: str, nodes: Sequence[str]) -> tuple[Group, ...]:

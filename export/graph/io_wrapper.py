@@ -1,4 +1,4 @@
-"""The frame around a converted network: what every exported graph takes and gives.
+"""Input and output of every exported graph, put around a converted network.
 
     image uint8 [batch, H, W] ─ cast ─ grey → channels ─ scale ─► the network ─ two of one? ─ softmax? ─ reorder? ─►
     probabilities float32 [batch, classes]
@@ -17,21 +17,21 @@ from onnx import TensorProto, helper, numpy_helper
 from braintumor.export.graph.weightless import complete
 from braintumor.models.build import CAFFE_MEAN_BGR, IMAGENET_MEAN, IMAGENET_STD
 
-__all__ = ["BATCH", "IMAGE", "PREFIX", "PROBABILITIES", "Frame", "framed", "free_names"]
+__all__ = ["BATCH", "IMAGE", "PREFIX", "PROBABILITIES", "IoWrapper", "free_names", "wrap_io"]
 
 IMAGE: Final = "image"
 PROBABILITIES: Final = "probabilities"
 BATCH: Final = "batch"
 
 PREFIX: Final = "frame/"
-"""Begins the names of the nodes that the frame adds."""
+"""Begins the names of the nodes that are added."""
 
-_CORE_OUTPUT: Final = "core/output"
+_NETWORK_OUTPUT: Final = "core/output"
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """What has to be put around a network.
+class IoWrapper:
+    """Input and output of a network, as an exported graph has them.
 
     Attributes:
         height: Of the input, in pixels.
@@ -52,31 +52,31 @@ class Frame:
     one_unit: bool = False
 
 
-def framed(core: onnx.ModelProto, frame: Frame) -> onnx.ModelProto:
-    """Put the frame around a network with one input [batch, channels, H, W] and one output [batch, classes].
+def wrap_io(network: onnx.ModelProto, wrapper: IoWrapper) -> onnx.ModelProto:
+    """Put input and output around a network with one input [batch, channels, H, W] and one output [batch, classes].
 
-    The given model is used up. The result carries the shape of every tensor, with `BATCH` as its one free size.
+    The given network is used up. The result carries the shape of every tensor, with `BATCH` as its one free size.
 
     Raises:
-        onnx.checker.ValidationError: The result is no valid ONNX model.
+        onnx.checker.ValidationError: The result is not a valid ONNX model.
     """
-    graph = core.graph
+    graph = network.graph
     (pixels,), (output,) = graph.input, graph.output
     pixels_type = pixels.type.tensor_type.elem_type
     output_type = output.type.tensor_type.elem_type
     free_names(graph)
     before = _Chain("in", IMAGE)
-    _scale(before, frame, pixels_type)
+    _scale(before, wrapper, pixels_type)
     before.end(pixels.name)
-    after = _Chain("out", _CORE_OUTPUT)
+    after = _Chain("out", _NETWORK_OUTPUT)
     if output_type != TensorProto.FLOAT:
         after.add("Cast", to=TensorProto.FLOAT)
-    if frame.one_unit:
-        _two_of_one(after, logits=frame.softmax)
-    if frame.softmax:
+    if wrapper.one_unit:
+        _two_of_one(after, logits=wrapper.softmax)
+    if wrapper.softmax:
         after.add("Softmax", axis=1)
-    if frame.permutation != tuple(range(len(frame.permutation))):
-        after.add("Gather", [after.constant("order", np.array(frame.permutation, np.int64))], axis=1)
+    if wrapper.permutation != tuple(range(len(wrapper.permutation))):
+        after.add("Gather", [after.constant("order", np.array(wrapper.permutation, np.int64))], axis=1)
     after.end(PROBABILITIES)
 
     for name, value in (*before.constants, *after.constants):
@@ -84,31 +84,33 @@ def framed(core: onnx.ModelProto, frame: Frame) -> onnx.ModelProto:
     nodes = [*before.nodes, *graph.node, *after.nodes]
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
     graph.node.extend(nodes)
-    graph.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [BATCH, frame.height, frame.width]))
-    graph.output.append(
-        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [BATCH, len(frame.permutation)])
+    graph.input.append(
+        helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [BATCH, wrapper.height, wrapper.width])
     )
-    complete(core)
-    return core
+    graph.output.append(
+        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [BATCH, len(wrapper.permutation)])
+    )
+    complete(network)
+    return network
 
 
-def _scale(chain: "_Chain", frame: Frame, pixels_type: int) -> None:
-    scaled = frame.preprocess != "none"
+def _scale(chain: "_Chain", wrapper: IoWrapper, pixels_type: int) -> None:
+    scaled = wrapper.preprocess != "none"
     chain.add("Cast", to=TensorProto.FLOAT if scaled else pixels_type)
     chain.add("Unsqueeze", [chain.constant("axes", np.array([1], np.int64))])
-    if frame.channels > 1:
-        chain.repeat("Concat", frame.channels, axis=1)
-    if frame.preprocess == "unit":
+    if wrapper.channels > 1:
+        chain.repeat("Concat", wrapper.channels, axis=1)
+    if wrapper.preprocess == "unit":
         chain.add("Mul", [chain.constant("scale", np.array(1 / 255, np.float32))])
-    elif frame.preprocess == "tf":
+    elif wrapper.preprocess == "tf":
         chain.add("Mul", [chain.constant("scale", np.array(1 / 127.5, np.float32))])
         chain.add("Add", [chain.constant("offset", np.array(-1, np.float32))])
-    elif frame.preprocess == "torch":
+    elif wrapper.preprocess == "torch":
         deviation = np.array(IMAGENET_STD).reshape(1, 3, 1, 1)
         mean = np.array(IMAGENET_MEAN).reshape(1, 3, 1, 1)
         chain.add("Mul", [chain.constant("scale", (1 / (255 * deviation)).astype(np.float32))])
         chain.add("Add", [chain.constant("offset", (-mean / deviation).astype(np.float32))])
-    elif frame.preprocess == "caffe":
+    elif wrapper.preprocess == "caffe":
         # The channels are equal, so that blue first is any order.
         mean = np.array(CAFFE_MEAN_BGR).reshape(1, 3, 1, 1)
         chain.add("Add", [chain.constant("offset", (-mean).astype(np.float32))])
@@ -124,11 +126,11 @@ def _two_of_one(chain: "_Chain", *, logits: bool) -> None:
 
 
 def free_names(graph: onnx.GraphProto) -> None:
-    """Rename the network's output, and tensors that go by the names of the frame: a layer may be called anything.
+    """Rename the network's output, and tensors with the names of input and output: a layer may have any name.
 
-    The nodes have the names of the framed graph then; the graph's own outputs keep theirs.
+    The nodes have the names of the exported graph then; the graph's own outputs keep theirs.
     """
-    renamed = {IMAGE: f"core/{IMAGE}", PROBABILITIES: f"core/{PROBABILITIES}", graph.output[0].name: _CORE_OUTPUT}
+    renamed = {IMAGE: f"core/{IMAGE}", PROBABILITIES: f"core/{PROBABILITIES}", graph.output[0].name: _NETWORK_OUTPUT}
     for node in graph.node:
         for names in (node.input, node.output):
             names[:] = [renamed.get(item, item) for item in names]

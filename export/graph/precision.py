@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.export.graph.weightless import is_weight, put_back, weightless
 
-__all__ = ["PRECISIONS", "Precision", "at_precision", "half_around_int8"]
+__all__ = ["PRECISIONS", "Precision", "at_precision", "fp16_around_qdq"]
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
@@ -45,7 +45,7 @@ def at_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProt
     raise ValueError(f"{precision} is not a floating-point precision")
 
 
-def half_around_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+def fp16_around_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
     """FP16 for what int8 left in FP32, Q/DQ scales included; the given model is used up.
 
     Requires: opset 19 or higher, before which scales were FP32 only.

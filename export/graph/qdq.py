@@ -21,7 +21,7 @@ from onnx import helper, numpy_helper
 from braintumor.errors import ModelError
 from braintumor.export.graph.weightless import complete, is_weight, put_back, weightless
 
-__all__ = ["INT8_MAX", "INT8_OPSET", "WeightedNode", "quantized", "weighted_nodes"]
+__all__ = ["INT8_MAX", "INT8_OPSET", "WeightedNode", "insert_qdq", "weighted_nodes"]
 
 INT8_MAX: Final = 127
 INT8_OPSET: Final = 19
@@ -70,7 +70,7 @@ def weighted_nodes(model: onnx.ModelProto) -> tuple[WeightedNode, ...]:
     return tuple(found)
 
 
-def quantized(
+def insert_qdq(
     model: onnx.ModelProto, thresholds: Mapping[str, float], float_nodes: Collection[str] = ()
 ) -> onnx.ModelProto:
     """A copy of an FP32 model in which all weighted nodes but some compute in int8.

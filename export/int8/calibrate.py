@@ -1,4 +1,4 @@
-"""Which magnitude of an activation becomes 127? Measured on images, by three methods.
+"""Thresholds of activations: the magnitude that becomes 127, measured on images by three methods.
 
 - minmax: the largest magnitude seen. Nothing saturates; one outlier coarsens everything.
 - percentile: the magnitude below which 99.99 % of the values lie.
@@ -33,12 +33,12 @@ Histogram = NDArray[np.int64]
 def activation_thresholds(
     model: onnx.ModelProto, images: NDArray[np.uint8], progress: Callable[[float], None] = lambda _: None
 ) -> Mapping[str, Mapping[str, float]]:
-    """Measure what the weighted nodes read.
+    """Measure the tensors that the weighted nodes read.
 
     Args:
-        model: A framed FP32 model.
+        model: An exported FP32 graph.
         images: uint8 [n, H, W], training images.
-        progress: Told the part that is done, 0..1.
+        progress: Gets the part that is done, 0..1.
 
     Returns:
         Method → activation tensor → threshold, greater than 0.
@@ -67,10 +67,10 @@ def _activations(
     model: onnx.ModelProto, names: list[str], images: NDArray[np.uint8]
 ) -> Iterator[tuple[int, dict[str, NDArray[np.float32]]]]:
     """The tensors of those names, a batch at a time, with the number of images done."""
-    given = {value.name for value in (*model.graph.input, *model.graph.output)}
+    present = {value.name for value in (*model.graph.input, *model.graph.output)}
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
-    tapped.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in given)
+    tapped.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in present)
     running = session(tapped.SerializeToString())
     done = 0
     for batch in batches(images, _BATCH):
@@ -94,20 +94,20 @@ def _percentile(histogram: Histogram) -> float:
 
 
 def _entropy(histogram: Histogram) -> float:
-    """The number of bins to keep. Zeros are left out: every threshold represents them exactly."""
+    """The number of bins below the threshold. Zeros are left out: every threshold represents them exactly."""
     counts = histogram.astype(np.float64)
     counts[0] = 0
     candidates = range(_LEVELS, _BINS + 1, 8)
-    return float(min(candidates, key=lambda kept: _divergence(counts, kept)))
+    return float(min(candidates, key=lambda bins: _divergence(counts, bins)))
 
 
-def _divergence(counts: NDArray[np.float64], kept: int) -> float:
+def _divergence(counts: NDArray[np.float64], bins: int) -> float:
     """KL divergence of the clipped distribution from what its int8 levels can represent of it."""
-    reference = counts[:kept].copy()
+    reference = counts[:bins].copy()
     occupied = reference > 0
-    reference[-1] += counts[kept:].sum()
-    edges = np.linspace(0, kept, _LEVELS + 1).astype(int)
-    sums = np.add.reduceat(counts[:kept], edges[:-1])
+    reference[-1] += counts[bins:].sum()
+    edges = np.linspace(0, bins, _LEVELS + 1).astype(int)
+    sums = np.add.reduceat(counts[:bins], edges[:-1])
     members = np.maximum(np.add.reduceat(occupied.astype(np.int64), edges[:-1]), 1)
     level = np.repeat(sums / members, np.diff(edges)) * occupied
     total, represented = reference.sum(), level.sum()

@@ -1,6 +1,6 @@
-"""What a member answers when it is quantised in one way or another; every answer is kept in the cache.
+"""Answers of a member that is quantised in one way or another; every answer is kept in the cache.
 
-So a search that was interrupted goes on where it was, and one that is run again asks nothing.
+So a search that was interrupted goes on where it was, and one that is run again computes nothing.
 """
 
 import hashlib
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 
 from braintumor.cache import Cache, content_key
 from braintumor.export.graph.groups import Group
-from braintumor.export.graph.qdq import quantized
+from braintumor.export.graph.qdq import insert_qdq
 from braintumor.export.graph.quantization_plan import rounded_thresholds
 from braintumor.export.graph.session import answers
 from braintumor.export.int8.calibrate import activation_thresholds
 from braintumor.export.int8.quality import Answers
 
-__all__ = ["Evaluator", "Step", "Subject"]
+__all__ = ["Evaluator", "StepCallback", "Subject"]
 
 _ANSWERS, _THRESHOLDS = Cache("int8-answers"), Cache("int8-thresholds")
-# Moves when the same question would be answered otherwise.
+# Moves when the same parts would give other answers.
 _RECIPE: Final = 2
 
-Step = Callable[[str], None]
-"""Told what is being evaluated."""
+StepCallback = Callable[[str], None]
+"""Gets a description of what is done next."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Subject:
         name: Of the member.
         source_sha256: Of its `.keras` file.
         weight: In the vote.
-        model: Its framed FP32 model, a file.
+        model: Its exported FP32 graph, a file.
         model_sha256: Of that file.
         calibration: uint8 [n, H, W], training images.
         validation: uint8 [m, H, W].
@@ -55,19 +55,19 @@ class Subject:
 
 
 class Evaluator:
-    """Asks one member about its validation images.
+    """Answers of one member to its calibration and validation images.
 
     Attributes:
         subject: The member.
         model: Its FP32 model.
     """
 
-    def __init__(self, subject: Subject, step: Step) -> None:
+    def __init__(self, subject: Subject, step: StepCallback) -> None:
         """Load the member.
 
         Args:
             subject: The member.
-            step: Told before each evaluation.
+            step: Called before each evaluation.
         """
         self.subject = subject
         self.model = onnx.load(str(subject.model))
@@ -78,13 +78,13 @@ class Evaluator:
         self._step(f"{self.subject.name}: ranges of activations on {len(self.subject.calibration)} training images")
 
         def build(folder: Path) -> None:
-            found = activation_thresholds(self.model, self.subject.calibration)
-            names = sorted(next(iter(found.values())))
-            table = np.array([[found[method][name] for name in names] for method in found])
-            np.savez(folder / "thresholds.npz", methods=list(found), names=names, thresholds=table)
+            by_method = activation_thresholds(self.model, self.subject.calibration)
+            names = sorted(next(iter(by_method.values())))
+            table = np.array([[by_method[method][name] for name in names] for method in by_method])
+            np.savez(folder / "thresholds.npz", methods=list(by_method), names=names, thresholds=table)
 
-        asked = {"model": self.subject.model_sha256, "calibration": _digest(self.subject.calibration)}
-        with np.load(_THRESHOLDS.build(_key(asked), build) / "thresholds.npz") as stored:
+        parts = {"model": self.subject.model_sha256, "calibration": _digest(self.subject.calibration)}
+        with np.load(_THRESHOLDS.build(_key(parts), build) / "thresholds.npz") as stored:
             names = [str(name) for name in stored["names"]]
             return {
                 str(method): rounded_thresholds(dict(zip(names, row.tolist(), strict=True)))
@@ -92,40 +92,40 @@ class Evaluator:
             }
 
     def fp32(self) -> Answers:
-        """Of the original to all images."""
+        """Answers of the FP32 original to all images."""
         self._step(f"{self.subject.name}: FP32")
         return self._answers({"fp32": True}, self.subject.validation, lambda: self.model)
 
     def int8(
-        self, thresholds: Mapping[str, float], in_float: Iterable[Group], which: NDArray[np.intp], what: str
+        self, thresholds: Mapping[str, float], in_float: Iterable[Group], indices: NDArray[np.intp], description: str
     ) -> Answers:
-        """With some groups in float, to some of the images.
+        """Answers with some groups in float, to some of the images.
 
         Args:
             thresholds: Of the activations.
-            in_float: What stays float.
-            which: int [k], indices of the images.
-            what: How the step is called.
+            in_float: Groups that stay float.
+            indices: int [k], of the images.
+            description: Of the step.
         """
-        self._step(f"{self.subject.name}: {what}, {len(which)} images")
+        self._step(f"{self.subject.name}: {description}, {len(indices)} images")
         nodes = sorted(name for group in in_float for name in group.nodes)
-        made_of = {"thresholds": sorted(thresholds.items()), "float": nodes}
-        images = self.subject.validation[which]
-        return self._answers(made_of, images, lambda: quantized(self.model, thresholds, nodes))
+        quantisation = {"thresholds": sorted(thresholds.items()), "float": nodes}
+        images = self.subject.validation[indices]
+        return self._answers(quantisation, images, lambda: insert_qdq(self.model, thresholds, nodes))
 
     def _answers(
-        self, made_of: Mapping[str, object], images: NDArray[np.uint8], make: Callable[[], onnx.ModelProto]
+        self, quantisation: Mapping[str, object], images: NDArray[np.uint8], make: Callable[[], onnx.ModelProto]
     ) -> Answers:
         def build(folder: Path) -> None:
             np.save(folder / "answers.npy", answers(make().SerializeToString(), images))
 
-        asked = {"model": self.subject.model_sha256, "images": _digest(images), **made_of}
-        found: Answers = np.load(_ANSWERS.build(_key(asked), build) / "answers.npy")
-        return found
+        parts = {"model": self.subject.model_sha256, "images": _digest(images), **quantisation}
+        stored: Answers = np.load(_ANSWERS.build(_key(parts), build) / "answers.npy")
+        return stored
 
 
-def _key(asked: Mapping[str, object]) -> str:
-    return content_key({"recipe": _RECIPE, **asked})
+def _key(parts: Mapping[str, object]) -> str:
+    return content_key({"recipe": _RECIPE, **parts})
 
 
 def _digest(images: NDArray[np.uint8]) -> str:

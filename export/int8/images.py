@@ -1,4 +1,4 @@
-"""The images that calibrate and judge a quantisation: real ones, and none that a later judgement needs.
+"""The images that calibrate and validate a quantisation: real ones, and none that a later evaluation needs.
 
 Calibration takes training images only. A range that was fitted to test images would make every figure on them
 worthless, so the study's own validation and test images are refused by their names.
@@ -26,7 +26,7 @@ _MIN_CORRELATION: Final = 0.5
 
 
 def calibration_set(source: Path, classes: Sequence[str] = CLASSES, count: int = DEFAULT_COUNT) -> LabelledImages:
-    """Training images, evenly over the classes, chosen by a fixed seed.
+    """Training images, evenly over the classes, drawn with a fixed seed.
 
     Args:
         source: A folder with one folder a class, or a file of `bt-data prepare`, whose training part is taken.
@@ -35,17 +35,17 @@ def calibration_set(source: Path, classes: Sequence[str] = CLASSES, count: int =
 
     Raises:
         UsageError: Too few images, a class without any, images of the study's validation or test part, or images
-            that are no photographs of anything; or there is no such source.
-        IntegrityError: The file is no file of `bt-data prepare`, or a damaged one.
+            of noise; or there is no such source.
+        IntegrityError: The file is not a file of `bt-data prepare`, or a damaged one.
         InputError: An image cannot be read.
     """
     if not MIN_COUNT <= count <= MAX_COUNT:
         raise UsageError(f"calibration images must be {MIN_COUNT} to {MAX_COUNT}, got {count}")
     listed = read_labelled(source, "train", classes)
     _refuse_held_out(listed.names, source)
-    found = listed.stratified(count)
-    _refuse_noise(found, source)
-    return found
+    images = listed.stratified(count)
+    _refuse_noise(images, source)
+    return images
 
 
 def validation_set(source: Path, classes: Sequence[str] = CLASSES) -> LabelledImages:
@@ -53,7 +53,7 @@ def validation_set(source: Path, classes: Sequence[str] = CLASSES) -> LabelledIm
 
     Raises:
         UsageError: A class without an image, or there is no such source.
-        IntegrityError: The file is no file of `bt-data prepare`, or a damaged one.
+        IntegrityError: The file is not a file of `bt-data prepare`, or a damaged one.
         InputError: An image cannot be read.
     """
     return read_labelled(source, "val", classes)
@@ -65,17 +65,17 @@ def _refuse_held_out(names: Sequence[str], source: Path) -> None:
     if held_out:
         name, split = held_out[0]
         raise UsageError(
-            f"{source} holds {len(held_out)} images of the study's validation or test part, such as {name} "
-            f"({split}); calibrate on training images only, or every later figure is worth nothing"
+            f"{source} holds {len(held_out)} images of the study's validation or test part, such as {name} ({split})",
+            "calibrate on training images only: figures on images that calibrated mean nothing",
         )
 
 
-def _refuse_noise(found: LabelledImages, source: Path) -> None:
-    bad = [name for index, name in enumerate(found.names) if _correlation(found.read(index)) < _MIN_CORRELATION]
+def _refuse_noise(images: LabelledImages, source: Path) -> None:
+    bad = [name for index, name in enumerate(images.names) if _correlation(images.read(index)) < _MIN_CORRELATION]
     if bad:
         raise UsageError(
-            f"{len(bad)} of {len(found)} images of {source}, such as {bad[0]}, are constant or noise; ranges "
-            "measured on them are worth nothing: calibrate on real training images"
+            f"{len(bad)} of {len(images)} images of {source}, such as {bad[0]}, are constant or noise",
+            "calibrate on real training images",
         )
 
 

@@ -1,7 +1,7 @@
-"""`--precision mixed`: which members gain by int8? Measured here, on the engine that is the fastest here.
+"""The choice of "mixed": int8 for the members that gain by it, measured here, on the engine that is the fastest here.
 
-Every engine that is usable on this machine and answers each member's probe is timed on each member at int8 and at
-the rest precision, in turns. The engine with the least time for the whole ensemble decides; on it a member is int8
+Every engine that is usable on this machine and answers each member's probe is timed on each member at int8 and in
+floating point, in turns. The engine with the least time for the whole ensemble decides; on it a member is int8
 if that is faster beyond the scatter of the measurement (the 95 % interval of the ratio).
 """
 
@@ -14,17 +14,16 @@ from typing import Any, Final
 from braintumor.bench.metrics.ratio import Ratio, paired_ratio
 from braintumor.bench.metrics.timing import timed_ms
 from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.export.int8.evaluator import StepCallback
 from braintumor.export.member import ExportedMember
 from braintumor.files import sha256_of
 from braintumor.runtime.bundle.load import Member, member_of
 from braintumor.runtime.bundle.probe import probe_mismatch, probe_of
 from braintumor.runtime.engines.registry import ENGINES, engine_factory
 
-__all__ = ["Candidate", "Choice", "choose"]
+__all__ = ["Candidate", "PrecisionChoice", "choose_precisions"]
 
 _ROUNDS: Final = 9
-
-Step = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,43 +32,43 @@ class Candidate:
 
     Attributes:
         int8: None where int8 does not keep the member's decisions.
-        rest: At the other precision.
+        floating: In floating point.
     """
 
     int8: ExportedMember | None
-    rest: ExportedMember
+    floating: ExportedMember
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What a member gets, and why.
+class PrecisionChoice:
+    """The precision of a member, and why.
 
     Attributes:
         member: Its name.
         int8: Whether it is int8.
         reason: In words.
-        engine: On which it was measured; None where nothing was.
-        rest_ms: A batch of the probe at the rest precision, the median.
+        engine: Where it was measured; None where nothing was.
+        floating_ms: A batch of the probe in floating point, the median.
         int8_ms: The same at int8; None where that was not measured.
-        speed_up: How long the rest precision takes beside int8.
+        speed_up: Time in floating point divided by that at int8.
     """
 
     member: str
     int8: bool
     reason: str
     engine: str | None = None
-    rest_ms: float | None = None
+    floating_ms: float | None = None
     int8_ms: float | None = None
     speed_up: Ratio | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `bundle.json`."""
-        found = {"int8": self.int8, "reason": self.reason, "engine": self.engine}
-        if self.rest_ms is None:
-            return found
+        choice = {"int8": self.int8, "reason": self.reason, "engine": self.engine}
+        if self.floating_ms is None:
+            return choice
         return {
-            **found,
-            "rest_ms": self.rest_ms,
+            **choice,
+            "rest_ms": self.floating_ms,
             "int8_ms": self.int8_ms,
             "speed_up": None if self.speed_up is None else asdict(self.speed_up),
         }
@@ -79,30 +78,32 @@ class Choice:
 class _Timed:
     """Times of one member on one engine, pair by pair; `int8_ms` is empty where int8 is out."""
 
-    rest_ms: Sequence[float]
+    floating_ms: Sequence[float]
     int8_ms: Sequence[float]
 
     @property
     def best_ms(self) -> float:
-        return min(statistics.median(times) for times in (self.rest_ms, self.int8_ms) if times)
+        return min(statistics.median(times) for times in (self.floating_ms, self.int8_ms) if times)
 
 
-def choose(candidates: Sequence[Candidate], step: Step, engines: Iterable[str] = ENGINES) -> tuple[Choice, ...]:
-    """Decide for every member.
+def choose_precisions(
+    candidates: Sequence[Candidate], step: StepCallback, engines: Iterable[str] = ENGINES
+) -> tuple[PrecisionChoice, ...]:
+    """Choose the precision of every member.
 
     Args:
         candidates: In the order of the bundle.
-        step: Told what is being measured.
-        engines: Names of those to measure on.
+        step: Gets a description of what is being measured.
+        engines: Names of the engines to measure on.
     """
     by_engine: dict[str, list[_Timed]] = {}
     for name in engines:
-        # An engine that is not here, or that answers otherwise, is none to choose by.
+        # An engine that is not here, or that answers otherwise, does not count.
         with contextlib.suppress(UnavailableError, IntegrityError):
             by_engine[name] = [_timed(name, candidate, step) for candidate in candidates]
     if not by_engine:
         return tuple(
-            Choice(candidate.rest.entry["name"], False, "no engine is usable here to measure on")
+            PrecisionChoice(candidate.floating.entry["name"], False, "no engine is usable here to measure on")
             for candidate in candidates
         )
     engine = min(by_engine, key=lambda name: sum(timed.best_ms for timed in by_engine[name]))
@@ -111,38 +112,40 @@ def choose(candidates: Sequence[Candidate], step: Step, engines: Iterable[str] =
     )
 
 
-def _choice(candidate: Candidate, engine: str, timed: _Timed) -> Choice:
-    name, rest = candidate.rest.entry["name"], candidate.rest.entry["precision"]
-    rest_ms = statistics.median(timed.rest_ms)
+def _choice(candidate: Candidate, engine: str, timed: _Timed) -> PrecisionChoice:
+    name, precision = candidate.floating.entry["name"], candidate.floating.entry["precision"]
+    floating_ms = statistics.median(timed.floating_ms)
     if not timed.int8_ms:
-        return Choice(name, False, "int8 keeps too little of it in int8 to be faithful", engine, rest_ms)
-    speed_up = paired_ratio(timed.int8_ms, timed.rest_ms)
+        return PrecisionChoice(name, False, "int8 keeps too little of it in int8 to be faithful", engine, floating_ms)
+    speed_up = paired_ratio(timed.int8_ms, timed.floating_ms)
     faster = speed_up.low > 1
-    reason = f"int8 takes {1 / speed_up.median:.2f} x the time of {rest} on {engine}"
+    reason = f"int8 takes {1 / speed_up.median:.2f} x the time of {precision} on {engine}"
     if not faster:
         reason += f", which is no gain (95 % interval {1 / speed_up.high:.2f} to {1 / speed_up.low:.2f})"
-    return Choice(name, faster, reason, engine, rest_ms, statistics.median(timed.int8_ms), speed_up)
+    return PrecisionChoice(name, faster, reason, engine, floating_ms, statistics.median(timed.int8_ms), speed_up)
 
 
-def _timed(engine: str, candidate: Candidate, step: Step) -> _Timed:
-    step(f"{candidate.rest.entry['name']}: timing int8 and {candidate.rest.entry['precision']} on {engine}")
+def _timed(engine: str, candidate: Candidate, step: StepCallback) -> _Timed:
+    step(f"{candidate.floating.entry['name']}: timing int8 and {candidate.floating.entry['precision']} on {engine}")
     with contextlib.ExitStack() as stack:
-        sides = [
-            _asked(stack, engine, exported) for exported in (candidate.rest, candidate.int8) if exported is not None
+        calls = [
+            _probe_call(stack, engine, exported)
+            for exported in (candidate.floating, candidate.int8)
+            if exported is not None
         ]
-        rounds = [[timed_ms(side) for side in sides] for _ in range(_ROUNDS)]
+        rounds = [[timed_ms(call) for call in calls] for _ in range(_ROUNDS)]
     times = [list(side) for side in zip(*rounds, strict=True)]
     return _Timed(times[0], times[1] if candidate.int8 is not None else ())
 
 
-def _asked(stack: contextlib.ExitStack, name: str, exported: ExportedMember) -> Callable[[], object]:
-    """A call that asks the probe's images; the engine has answered them once, and as it should."""
+def _probe_call(stack: contextlib.ExitStack, name: str, exported: ExportedMember) -> Callable[[], object]:
+    """A call that runs the probe's images; the engine has answered them once, and within tolerance."""
     member = _member(exported)
     probe = probe_of(member)
     loaded = stack.enter_context(engine_factory(name)(member, threads=None, device=0))
     assert probe is not None  # noqa: S101 - narrows the type: every export has one
-    if why := probe_mismatch(loaded.infer(probe.images), probe, member.precision):
-        raise UnavailableError(f"{name} does not answer as {member.name} was verified: {why}")
+    if difference := probe_mismatch(loaded.infer(probe.images), probe, member.precision):
+        raise UnavailableError(f"{name} does not answer as {member.name} was verified: {difference}")
     return lambda: loaded.infer(probe.images)
 
 

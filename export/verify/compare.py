@@ -1,4 +1,4 @@
-"""No export is accepted before it gave, on real inference, what its reference gave: Keras, or its own FP32 graph."""
+"""Verification: an export is accepted only if it answers what its reference answers: Keras, or its own FP32 graph."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -22,22 +22,22 @@ __all__ = [
     "IMAGES_BY_BATCH",
     "MIN_IMAGES",
     "TOLERANCES",
-    "Compared",
+    "ReferenceAnswers",
     "Verification",
     "verify",
-    "verify_and_ask",
+    "verify_and_run",
 ]
 
 MIN_IMAGES: Final = PHANTOMS
 
 IMAGES_BY_BATCH: Final[Mapping[int, int | None]] = MappingProxyType({1: 8, 7: 14, 32: None})
-"""Batch size → how many of the images it is asked about; None for all.
+"""Batch size → how many of the images are run at it; None for all.
 
-Alone, a size that divides nothing, and a full batch: some faults show at one of them only. Such a fault is one of the
-batch, not of an image: a few images show it, and all of them would take twice as long.
+One image, a size that divides nothing, and a full batch: some faults show at one of them only. Such a fault depends
+on the batch, not on the image: a few images show it, and all of them would take twice as long.
 """
 
-Asked = TypeVar("Asked")
+Result = TypeVar("Result")
 
 _FULL_BATCH: Final = 32
 _HALF_RANGE_IMAGES: Final = 16
@@ -60,8 +60,8 @@ CLEAR_LEADS: Final[Mapping[Precision, float]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
-    """What an export is compared with.
+class ReferenceAnswers:
+    """The images of a verification, and what the reference answers to them.
 
     Attributes:
         images: uint8 [n, height, width], n at least `MIN_IMAGES`.
@@ -123,70 +123,72 @@ class Verification:
         }
 
 
-def verify(path: Path, compared: Compared, precision: Precision) -> Verification:
-    """Ask an exported model about the images at every batch size, and compare with its reference.
+def verify(path: Path, reference: ReferenceAnswers, precision: Precision) -> Verification:
+    """Run an exported model on the images at every batch size, and compare with its reference.
 
     Args:
         path: The ONNX file.
-        compared: The images, and what the reference says of them.
+        reference: The images, and what the reference answers to them.
         precision: Of the file; decides the tolerance.
 
     Raises:
         ParityError: It does not run, overflows in half precision, is too far from the reference, gives another label
             or a value that is not finite, or answers otherwise at another batch size.
     """
-    return verify_and_ask(path, compared, precision, lambda _: None)[0]
+    return verify_and_run(path, reference, precision, lambda _: None)[0]
 
 
-def verify_and_ask(
-    path: Path, compared: Compared, precision: Precision, ask: Callable[[Any], Asked]
-) -> tuple[Verification, Asked]:
-    """As `verify`, and ask the same ONNX Runtime session for something else: opening one takes its time.
+def verify_and_run(
+    path: Path, reference: ReferenceAnswers, precision: Precision, task: Callable[[Any], Result]
+) -> tuple[Verification, Result]:
+    """As `verify`, and use the same ONNX Runtime session for a further task: opening one takes a while.
 
     Args:
         path: The ONNX file.
-        compared: The images, and what the reference says of them.
+        reference: The images, and what the reference answers to them.
         precision: Of the file; decides the tolerance.
-        ask: Gets the session, as `braintumor.export.graph.session.session` gives it, before it is closed.
+        task: Gets the session, as `braintumor.export.graph.session.session` gives it, before it is closed.
 
     Returns:
-        The figures, and what `ask` gave.
+        The figures, and the result of the task.
 
     Raises:
         ParityError: As `verify`.
     """
-    chosen = {size: _spread(len(compared.images), count) for size, count in IMAGES_BY_BATCH.items()}
+    indices = {size: _spread(len(reference.images), count) for size, count in IMAGES_BY_BATCH.items()}
     with _running(path):
         opened = session(path)
-        answers = {size: run(opened, compared.images[which], size) for size, which in chosen.items()}
-        asked = ask(opened)
+        answers = {size: run(opened, reference.images[chosen], size) for size, chosen in indices.items()}
+        result = task(opened)
     # The next session needs the memory.
     del opened
-    reference = compared.probabilities
     verification = Verification(
-        images=compared.kind,
-        reference=compared.reference,
-        against_keras=compared.answered_by is not None,
-        missing=compared.missing,
+        images=reference.kind,
+        reference=reference.reference,
+        against_keras=reference.answered_by is not None,
+        missing=reference.missing,
         tolerance=TOLERANCES[precision],
-        by_batch={size: _agreement(answers[size], reference[which], precision) for size, which in chosen.items()},
+        by_batch={
+            size: _agreement(answers[size], reference.probabilities[chosen], precision)
+            for size, chosen in indices.items()
+        },
         # NumPy's max, which keeps a NaN.
         max_abs_batch_difference=float(
-            np.max([np.abs(answers[size] - answers[_FULL_BATCH][which]).max() for size, which in chosen.items()])
+            np.max([np.abs(answers[size] - answers[_FULL_BATCH][chosen]).max() for size, chosen in indices.items()])
         ),
-        largest_half_value=_half_value(path, compared.images) if precision == "fp16" else None,
+        largest_half_value=_half_value(path, reference.images) if precision == "fp16" else None,
     )
     _require(verification, path, precision)
-    return verification, asked
+    return verification, result
 
 
 def _agreement(answers: NDArray[np.float32], reference: NDArray[np.float32], precision: Precision) -> Parity:
     """Parity in which a flip counts only where Keras's winner has a clear lead."""
-    found = parity(answers, reference)
+    figures = parity(answers, reference)
     second, first = np.partition(reference, -2, axis=1)[:, -2:].T
     clear = first - second > CLEAR_LEADS[precision]
     flips = int((answers.argmax(axis=1) != reference.argmax(axis=1))[clear].sum())
-    return found if not CLEAR_LEADS[precision] else replace(found, flips=flips)
+    return figures if not CLEAR_LEADS[precision] else replace(figures, flips=flips)
 
 
 def _spread(available: int, count: int | None) -> NDArray[np.intp]:
@@ -226,22 +228,20 @@ def _require(verification: Verification, path: Path, precision: Precision) -> No
         # A NaN compares false, and so fails.
         return difference <= verification.tolerance
 
-    flips_allowed = 0
-    good = within(verification.max_abs_batch_difference) and all(
-        within(figures.max_abs_difference) and figures.flips <= flips_allowed
-        for figures in verification.by_batch.values()
+    accepted = within(verification.max_abs_batch_difference) and all(
+        within(figures.max_abs_difference) and figures.flips == 0 for figures in verification.by_batch.values()
     )
-    if good:
+    if accepted:
         return
-    found = "; ".join(
+    by_batch = "; ".join(
         f"batch {size}: max |Δp| {figures.max_abs_difference:.3g}, {figures.flips} of {figures.images} labels differ"
         for size, figures in verification.by_batch.items()
     )
     advice = "try `precision='fp32'`" if precision != "fp32" else "report it with the .keras file"
     raise ParityError(
         f"{path.name} at {precision} does not answer what {verification.reference} answers on "
-        f"{'phantoms' if verification.images == 'phantoms' else 'images'} ({found}; "
-        f"between batch sizes {verification.max_abs_batch_difference:.3g}); allowed is max |Δp| "
-        f"{verification.tolerance:g} and no other label",
+        f"{'phantoms' if verification.images == 'phantoms' else 'images'} ({by_batch}; "
+        f"between batch sizes {verification.max_abs_batch_difference:.3g}); max |Δp| must be <= "
+        f"{verification.tolerance:g}, and no label may differ",
         advice,
     )

@@ -1,4 +1,4 @@
-"""Do the values inside an FP16 network fit into FP16?
+"""Range of the values inside an FP16 network: whether they fit into FP16.
 
 ONNX Runtime has no half-precision kernels for the CPU: it computes an FP16 graph in float32, where a value
 beyond 65504 stays what it is. On a GPU it becomes infinite. So the largest value of every tensor is measured.
@@ -44,9 +44,9 @@ def largest_half_value(path: Path, images: NDArray[np.uint8]) -> tuple[str, floa
     del model
     measuring = session(content, for_memory=True)
     del content
-    wanted = [name + _SUFFIX for name in names]
+    outputs = [name + _SUFFIX for name in names]
     parts: list[Any] = [
-        measuring.run(wanted, {IMAGE: images[start : start + _BATCH]}) for start in range(0, len(images), _BATCH)
+        measuring.run(outputs, {IMAGE: images[start : start + _BATCH]}) for start in range(0, len(images), _BATCH)
     ]
     largest = np.array(parts, np.float64).max(axis=0)
     # What comes behind an overflow is NaN: the first one is the cause.

@@ -1,4 +1,4 @@
-"""The probe of a member: what its verified file answers to a few images, to ask every engine the same."""
+"""The probe of a member: a few images and what its verified file answers to them, to check every engine with."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +14,11 @@ _IMAGES: Final = 8
 _SEED: Final = 8
 
 
-def write_probe(opened: Any, folder: Path, height: int, width: int) -> dict[str, Any]:
-    """Ask a verified member about generated phantoms, which are no patient's, and keep both sides.
+def write_probe(session: Any, folder: Path, height: int, width: int) -> dict[str, Any]:
+    """Run a verified member on generated phantoms, which are no patient's, and keep images and answers.
 
     Args:
-        opened: A session of its file, by `braintumor.export.graph.session.session`.
+        session: A session of its file, by `braintumor.export.graph.session.session`.
         folder: Where `PROBE_FILE` is written: uint8 [8, height, width], raw.
         height: Of the member's input, in pixels.
         width: Of the member's input, in pixels.
@@ -28,4 +28,4 @@ def write_probe(opened: Any, folder: Path, height: int, width: int) -> dict[str,
     """
     images = phantoms(_IMAGES, height, width, seed=_SEED)
     (folder / PROBE_FILE).write_bytes(images.tobytes())
-    return {"probabilities": run(opened, images, _IMAGES).tolist()}
+    return {"probabilities": run(session, images, _IMAGES).tolist()}

@@ -1,7 +1,7 @@
-"""What an export is compared with: Keras itself, shipped answers of Keras, or the export's own FP32 graph.
+"""The reference of an export: Keras itself, shipped answers of Keras, or the export's own FP32 graph.
 
-Keras answers wherever it is installed. The shipped weights carry recorded answers for installations without. What is
-compared with neither is "not verified against Keras", and its bundle says so; so does that of a file of Keras 2 that
+Keras answers wherever it is installed. The shipped weights carry recorded answers for installations without. What
+is compared with neither is "not verified against Keras", and its bundle says so; this includes files of Keras 2 that
 Keras 3 does not load.
 """
 
@@ -29,7 +29,7 @@ _NOT_INSTALLED: Final = "Keras is not installed here"
 
 @dataclass(frozen=True, slots=True)
 class VerificationImages:
-    """What both sides are asked about.
+    """The images that the export and its reference answer.
 
     Attributes:
         paths: Image files; empty for phantoms.
@@ -54,19 +54,19 @@ class VerificationImages:
 @functools.lru_cache(maxsize=4)
 def _phantoms(count: int, height: int, width: int) -> NDArray[np.uint8]:
     """Drawn once for all members of one size; read-only."""
-    drawn = phantoms(count, height, width)
-    drawn.setflags(write=False)
-    return drawn
+    images = phantoms(count, height, width)
+    images.setflags(write=False)
+    return images
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What a model itself says of the verification images.
+    """The answers of a model itself to the verification images.
 
     Attributes:
-        outputs: float32 [n, classes], what the model gave, in its own class order; None where nothing could be asked.
-        answered_by: Such as "Keras 3.15.1, TensorFlow 2.21.0"; None where nothing could be asked.
-        missing: Why nothing could be asked; "" where something answered.
+        outputs: float32 [n, classes], in the model's own class order; None where nothing could answer.
+        answered_by: Such as "Keras 3.15.1, TensorFlow 2.21.0"; None where nothing could answer.
+        missing: Why nothing could answer; "" where something did.
     """
 
     outputs: NDArray[np.float32] | None
@@ -75,14 +75,14 @@ class Reference:
 
 
 def reference_source(archive: KerasArchive) -> str:
-    """What a model's export will be compared with here: "keras", "recorded" answers, or its "own" FP32 graph."""
+    """The reference that a model's export has here: "keras", "recorded" answers, or its "own" FP32 graph."""
     if keras_is_installed():
         return "keras"
     return "recorded" if answers_path(archive.path).is_file() else "own"
 
 
 def reference_for(archive: KerasArchive, facts: KerasFacts, preprocess: str, images: NDArray[np.uint8]) -> Reference:
-    """Ask Keras or, where it is not installed, look for answers that it gave earlier.
+    """Let Keras answer or, where it is not installed, read answers that it gave earlier.
 
     Args:
         archive: The model.
@@ -99,8 +99,8 @@ def reference_for(archive: KerasArchive, facts: KerasFacts, preprocess: str, ima
         try:
             return Reference(*keras_answers(archive, facts.channels, preprocess, images))
         except KerasLoadError as error:
-            told = str(error).replace(str(archive.path.resolve()), archive.path.name)
-            return Reference(None, None, f"saved by Keras {archive.keras_version}, {told}")
+            reason = str(error).replace(str(archive.path.resolve()), archive.path.name)
+            return Reference(None, None, f"saved by Keras {archive.keras_version}, {reason}")
     path = answers_path(archive.path)
     if not path.is_file():
         return Reference(None, None, _NOT_INSTALLED)

@@ -1,6 +1,5 @@
-"""Exporting a bundle again, to see whether the same comes out."""
+"""Exporting a bundle again, to compare the files."""
 
-import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from braintumor.bench.data.originals import keras_sources
 from braintumor.errors import UnavailableError
-from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.graph.quantization_plan import plan_beside
-from braintumor.export.member import MODEL, MemberOptions, Target, VerificationImages, build_member
+from braintumor.export.member import MODEL, build_member
 from braintumor.export.network import tool_version
+from braintumor.export.options import MemberOptions, Target
+from braintumor.export.stages import ModelStages, open_model
 from braintumor.export.verify.compare import MIN_IMAGES
 from braintumor.export.verify.probe import PROBE_FILE
+from braintumor.export.verify.reference import VerificationImages
 from braintumor.files import sha256_of
 from braintumor.runtime.bundle.load import Bundle, Member, load_bundle
 
@@ -41,11 +42,11 @@ class ToolChange:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What came of exporting a member again.
+    """A member that was exported again.
 
     Attributes:
         member: Its name.
-        different: Files that came out otherwise: "model.onnx", "probe.raw".
+        different: Files that differ: "model.onnx", "probe.raw".
         tools: Libraries of other versions than those that made it.
     """
 
@@ -62,23 +63,22 @@ def reproduce_bundle(
     Args:
         folder: The bundle.
         model_folders: Where the `.keras` files are looked for, by their hash; what ships with the package comes last.
-        step: Told what is done next.
+        step: Gets a description of what is done next.
 
     Raises:
         IntegrityError: It is not a bundle, or it was changed.
         UnavailableError: A `.keras` file, or the plan of an int8 member, is not found.
     """
     bundle = load_bundle(folder)
-    found = []
+    reproductions = []
     for member, path in zip(bundle.members, keras_sources(bundle, model_folders), strict=True):
         step(f"{member.name}: exporting again")
-        found.append(_reproduced(bundle, member, path))
-    return tuple(found)
+        reproductions.append(_reproduced(bundle, member, path))
+    return tuple(reproductions)
 
 
 def _reproduced(bundle: Bundle, member: Member, path: Path) -> Reproduction:
     source = member.details["source"]
-    archive = open_archive(path)
     options = MemberOptions(
         path=path,
         name=member.name,
@@ -89,10 +89,11 @@ def _reproduced(bundle: Bundle, member: Member, path: Path) -> Reproduction:
         resize=member.resize,
         crop=member.crop,
     )
-    images = VerificationImages((), MIN_IMAGES)
-    with contextlib.ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="braintumor-")))
-        build_member(work, options, archive, bundle.classes, _target(member, path, archive.sha256), images)
+    opened = open_model(options)
+    with tempfile.TemporaryDirectory(prefix="braintumor-") as name:
+        work = Path(name)
+        model = ModelStages(opened, bundle.classes, VerificationImages((), MIN_IMAGES), work)
+        build_member(work, model, _target(member, path, opened.archive.sha256))
         expected = {MODEL: member.sha256}
         if member.probe is not None:
             expected[PROBE_FILE] = member.details["probe"]["sha256"]

@@ -9,7 +9,7 @@ from braintumor.bench.data.originals import keras_sources
 from braintumor.errors import UnavailableError
 from braintumor.export.from_keras.archive import open_archive
 from braintumor.export.network import keras_is_installed
-from braintumor.export.verify.compare import Compared, Verification, verify
+from braintumor.export.verify.compare import ReferenceAnswers, Verification, verify
 from braintumor.export.verify.reference import VerificationImages
 from braintumor.files import atomic_text
 from braintumor.models.labels import class_permutation
@@ -32,8 +32,8 @@ def verify_bundle(
     Args:
         folder: The bundle.
         model_folders: Where the `.keras` files are looked for, by their hash; what ships with the package comes last.
-        images: What both sides are asked about.
-        step: Told what is done next.
+        images: What both sides answer.
+        step: Gets a description of what is done next.
 
     Raises:
         IntegrityError: It is not a bundle, or it was changed.
@@ -70,5 +70,5 @@ def _verified(bundle: Bundle, member: Member, path: Path, images: VerificationIm
     outputs, answered_by = keras_answers(open_archive(path), source["channels"], source["preprocess"], pixels)
     probabilities = class_probabilities(outputs, logits=member.details["softmax_added"])
     order = class_permutation(source["classes"], bundle.classes)
-    compared = Compared(pixels, probabilities[:, list(order)], images.kind, answered_by)
-    return verify(member.path, compared, cast("Precision", member.precision))
+    reference = ReferenceAnswers(pixels, probabilities[:, list(order)], images.kind, answered_by)
+    return verify(member.path, reference, cast("Precision", member.precision))

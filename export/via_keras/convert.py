@@ -10,7 +10,7 @@ from braintumor.cache import Cache, content_key
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive
 from braintumor.export.via_keras.process import run_worker
-from braintumor.export.via_keras.worker import CORE, RESULT, ConvertRequest
+from braintumor.export.via_keras.worker import BACKBONE, RESULT, ConvertRequest
 
 __all__ = ["convert"]
 
@@ -48,4 +48,4 @@ def convert(
         run_worker(folder, "convert", ConvertRequest(str(archive.path.resolve()), size), **environment)
 
     entry = _CACHE.build(key, build)
-    return onnx.load(str(entry / CORE)), KerasFacts(**json.loads((entry / RESULT).read_bytes()))
+    return onnx.load(str(entry / BACKBONE)), KerasFacts(**json.loads((entry / RESULT).read_bytes()))

@@ -7,7 +7,7 @@ takes nothing down, and nobody else imports it. When standard input ends, so doe
 parent that was killed. Written into FOLDER:
 
     result.json      `KerasFacts` of a conversion, {} of answers, or {"error", "remedy", "loads": Keras loads it}
-    core.onnx        convert: the network, [batch, channels, height, width] as Keras takes it → its own output
+    backbone.onnx        convert: the network, [batch, channels, height, width] as Keras takes it → its own output
     answers.npy      answer: float32 [n, classes], what Keras gave for FOLDER/images.npy, uint8 [n, height, width]
 """
 
@@ -30,9 +30,9 @@ from braintumor.export.via_keras.canonical import canonical
 from braintumor.export.via_keras.classifier import load_classifier, model_facts
 from braintumor.models.scaling import scaled_outside
 
-__all__ = ["ANSWERS", "CORE", "IMAGES", "OPSET", "RESULT", "AnswerRequest", "ConvertRequest"]
+__all__ = ["ANSWERS", "BACKBONE", "IMAGES", "OPSET", "RESULT", "AnswerRequest", "ConvertRequest"]
 
-CORE, IMAGES, ANSWERS, RESULT = "core.onnx", "images.npy", "answers.npy", "result.json"
+BACKBONE, IMAGES, ANSWERS, RESULT = "backbone.onnx", "images.npy", "answers.npy", "result.json"
 
 OPSET: Final = 18
 """The highest that tf2onnx writes."""
@@ -82,7 +82,7 @@ def _convert(folder: Path, model: str, size: tuple[int, int] | None) -> dict[str
 
     loaded, policy = load_classifier(keras, model)
     facts = model_facts(loaded, model, size and (size[0], size[1]), policy)
-    _save_core(loaded, folder / CORE, facts)
+    _save_backbone(loaded, folder / BACKBONE, facts)
     return dataclasses.asdict(facts)
 
 
@@ -109,7 +109,7 @@ def _keras_answers(
     return np.asarray(answers, dtype=np.float32)
 
 
-def _save_core(model: Any, path: Path, facts: KerasFacts) -> None:
+def _save_backbone(model: Any, path: Path, facts: KerasFacts) -> None:
     import onnx
     import tensorflow as tf
     import tf2onnx
@@ -120,10 +120,10 @@ def _save_core(model: Any, path: Path, facts: KerasFacts) -> None:
     answer = tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
     options = {"input_signature": signature, "opset": OPSET, "inputs_as_nchw": ["pixels"]}
     with _optimised_without_clock():
-        core, _ = tf2onnx.convert.from_function(answer, **options)
+        backbone, _ = tf2onnx.convert.from_function(answer, **options)
     captures = answer.get_concrete_function().graph.captures
-    _bind_constants(core.graph, {inside.name: outside for outside, inside in captures})
-    onnx.save(canonical(core), str(path))
+    _bind_constants(backbone.graph, {inside.name: outside for outside, inside in captures})
+    onnx.save(canonical(backbone), str(path))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from braintumor.export.member import MemberOptions
+from braintumor.export import MemberOptions
 from braintumor.models.labels import CLASSES
 from tests.support.bundles import export_members
 from tests.support.images import write_phantom_classes

@@ -14,8 +14,7 @@ from braintumor.bench.latency.runners.detect_tumor import DetectTumorPeer
 from braintumor.bench.latency.runners.keras import KerasPeer
 from braintumor.bench.latency.runners.registry import PEERS, PeerEntry, missing_reason, peer_entry
 from braintumor.errors import UnavailableError, UsageError
-from braintumor.export.member import MemberOptions, VerificationImages
-from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.models.spec import PREPROCESSES
 from braintumor.runtime.bundle.load import load_bundle

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.export.bundle import write_bundle
-from braintumor.export.member import MemberOptions, VerificationImages
-from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.image.geometry import Geometry

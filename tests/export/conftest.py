@@ -12,7 +12,11 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from braintumor.export.options import MemberOptions
+from braintumor.export.stages import ModelStages, open_model
+from braintumor.export.verify.reference import VerificationImages
 from braintumor.export.via_keras import answer, convert, process, worker
+from braintumor.models.labels import CLASSES
 
 
 @pytest.fixture
@@ -27,6 +31,27 @@ def keras_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(answer, "run_worker", run_worker)
     monkeypatch.setattr(convert, "run_worker", run_worker)
+
+
+@pytest.fixture(scope="session")
+def stages_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ModelStages]:
+    """Opens a model file for the usual classes, to be verified on phantoms; options are those of `MemberOptions`."""
+
+    def make(
+        path: Path,
+        name: str | None = None,
+        weight: float = 1.0,
+        classes: tuple[str, ...] = CLASSES,
+        *,
+        order: tuple[str, ...] | None = None,
+        images: VerificationImages | None = None,
+        **options: Any,
+    ) -> ModelStages:
+        opened = open_model(MemberOptions(path, name or path.stem, weight, classes, **options))
+        images = images or VerificationImages((), 64)
+        return ModelStages(opened, order or classes, images, tmp_path_factory.mktemp("networks"))
+
+    return make
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError, UsageError
 from braintumor.export import cli, pipeline
 from braintumor.export.cli import export
+from braintumor.export.member_arguments import member_name
 from braintumor.export.pipeline import default_models, verification_images
 from braintumor.models.catalog import ENSEMBLE
 from braintumor.models.input_settings import SETTINGS_FILE, write_settings
@@ -311,8 +312,8 @@ def test_too_few_images_are_refused(small_keras: Keras, tmp_path: Path):
             "--calibrate is for --precision int8 and mixed; --precision fp16 quantises nothing",
         ),
         (["--precision", "bf16", "--validate", "there"], "--validate is for --precision int8 and mixed"),
-        (["--rest", "fp32"], "--rest is for --precision int8 and mixed"),
-        (["--save-plans", "x", "--rest", "fp16"], "--rest, --save-plans are for --precision int8 and mixed"),
+        (["--float-precision", "fp32"], "--float-precision is for --precision int8 and mixed"),
+        (["--save-plans", "x", "--rest", "fp16"], "--float-precision, --save-plans are for --precision int8"),
         (["--precision", "int8", "--validate", "x"], "--validate without --calibrate"),
         (["--precision", "mixed", "--save-plans", "x"], "--save-plans without --calibrate"),
     ],
@@ -415,13 +416,13 @@ def test_without_any_model_those_that_come_with_the_package_are_taken():
     ],
 )
 def test_a_member_is_called_as_its_file_as_far_as_a_folder_can_be(file: str, name: str):
-    assert cli._member_name(Path(file)) == name
+    assert member_name(Path(file)) == name
 
 
 @pytest.mark.parametrize("file", ["best_.keras", "...keras", "bundle.json.keras"])
 def test_a_file_without_a_usable_name_is_refused(file: str):
     with pytest.raises(UsageError, match="rename it"):
-        cli._member_name(Path(file))
+        member_name(Path(file))
 
 
 def test_the_installed_command_answers(small_keras: Keras):

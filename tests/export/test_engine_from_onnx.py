@@ -15,9 +15,8 @@ from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.errors import UsageError
+from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.export.bundle import write_bundle
-from braintumor.export.member import MemberOptions, VerificationImages
-from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.export.tensorrt.build import PORTABLE, EngineOptions, build_engines
 from braintumor.export.tensorrt.cli import engine
 from braintumor.models.labels import CLASSES

@@ -11,18 +11,21 @@ from PIL import Image
 
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError, UsageError
-from braintumor.export import cli
 from braintumor.export.graph.groups import node_groups
-from braintumor.export.graph.qdq import quantized
+from braintumor.export.graph.qdq import insert_qdq
 from braintumor.export.graph.quantization_plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
 from braintumor.export.graph.structure import Structure, structure_of
 from braintumor.export.int8 import mixed
 from braintumor.export.int8.calibrate import activation_thresholds
-from braintumor.export.int8.mixed import Candidate, choose
-from braintumor.export.int8.plan_source import Quantisation, is_worth_it, plans_for
+from braintumor.export.int8.mixed import Candidate, choose_precisions
+from braintumor.export.int8.plan_source import keeps_decisions, plans_for
 from braintumor.export.int8.quality import Limits
-from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
-from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export.member import export_member
+from braintumor.export.options import ExportOptions, MemberOptions, QuantisationOptions, Target
+from braintumor.export.pipeline import export_bundle
+from braintumor.export.render import gain_line
+from braintumor.export.stages import ModelStages
+from braintumor.export.verify.reference import VerificationImages
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
@@ -31,15 +34,16 @@ IMAGES = VerificationImages((), 64)
 GENEROUS = Limits(1.0, 1.0, 1.0, 1.0, 1.0)
 
 Keras = Callable[..., Path]
+StagesOf = Callable[..., ModelStages]
 
 
 def options(path: Path, name: str = "small", size: tuple[int, int] | None = None) -> MemberOptions:
     return MemberOptions(path, name, 1.0, CLASSES, size=size)
 
 
-def plan_for(path: Path, in_float: Callable[[list[str]], list[str]] = lambda _: []) -> QuantisationPlan:
+def plan_for(stages: ModelStages, in_float: Callable[[list[str]], list[str]] = lambda _: []) -> QuantisationPlan:
     """A real plan, without a search."""
-    exported = export_member(options(path), CLASSES, Target("fp32"), IMAGES)
+    exported = export_member(stages, Target("fp32"))
     model = onnx.load(str(exported.model))
     groups = node_groups(model)
     return QuantisationPlan(
@@ -70,54 +74,56 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_what_was_searched_is_saved_and_makes_the_same_model_without_images(
-    small_keras: Keras, folders: tuple[Path, Path], tmp_path: Path
+    small_keras: Keras, stages_of: StagesOf, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     model = tmp_path / "small.keras"
     model.write_bytes(small_keras().read_bytes())
-    asked = Quantisation(*folders, count=300, limits=GENEROUS, save_plans=tmp_path)
+    searched = QuantisationOptions(*folders, count=300, limits=GENEROUS, save_plans=tmp_path)
     told: list[str] = []
-    (plan,) = plans_for([options(model)], CLASSES, asked, IMAGES, told.append)
+    (plan,) = plans_for([stages_of(model)], searched, told.append)
     assert read_plan(tmp_path / f"small{PLAN_SUFFIX}").sha256 == plan.sha256
     assert plan.findings["calibration"]["images"] == 300
     assert plan.findings["validation"]["images"] == 48
     assert any("ranges of activations on 300 training images" in step for step in told)
-    (found,) = plans_for([options(model)], CLASSES, Quantisation(), IMAGES, told.append)
-    exported = onnx.load(str(export_member(options(model), CLASSES, Target("fp32"), IMAGES).model))
-    made = [quantized(exported, each.thresholds, each.float_nodes).SerializeToString() for each in (plan, found)]
+    (found,) = plans_for([stages_of(model)], QuantisationOptions(), told.append)
+    exported = onnx.load(str(export_member(stages_of(model), Target("fp32")).model))
+    made = [insert_qdq(exported, each.thresholds, each.float_nodes).SerializeToString() for each in (plan, found)]
     assert made[0] == made[1]
 
 
-def test_a_folder_cannot_both_calibrate_and_judge(small_keras: Keras, folders: tuple[Path, Path]) -> None:
+def test_a_folder_cannot_both_calibrate_and_judge(
+    small_keras: Keras, stages_of: StagesOf, folders: tuple[Path, Path]
+) -> None:
     with pytest.raises(UsageError, match="`validate`"):
-        plans_for([options(small_keras())], CLASSES, Quantisation(folders[0], count=300), IMAGES, lambda _: None)
+        plans_for([stages_of(small_keras())], QuantisationOptions(folders[0], count=300), lambda _: None)
 
 
-def test_a_model_without_a_plan_is_told_how_to_get_one(small_keras: Keras) -> None:
+def test_a_model_without_a_plan_is_told_how_to_get_one(small_keras: Keras, stages_of: StagesOf) -> None:
     with pytest.raises(UsageError, match=r"has no quantisation plan beside it \(bare\.int8\.json.*`calibrate`"):
-        plans_for([options(small_keras("bare"))], CLASSES, Quantisation(), IMAGES, lambda _: None)
+        plans_for([stages_of(small_keras("bare"))], QuantisationOptions(), lambda _: None)
 
 
-def test_a_plan_of_another_file_or_size_is_no_plan(small_keras: Keras, tmp_path: Path) -> None:
+def test_a_plan_of_another_file_or_size_is_no_plan(small_keras: Keras, stages_of: StagesOf, tmp_path: Path) -> None:
     model = tmp_path / "small.keras"
     model.write_bytes(small_keras(seed=3).read_bytes())
-    write_plan(plan_for(small_keras()), tmp_path / f"small{PLAN_SUFFIX}")
+    write_plan(plan_for(stages_of(small_keras())), tmp_path / f"small{PLAN_SUFFIX}")
     with pytest.raises(UsageError, match="made for this very file"):
-        plans_for([options(model)], CLASSES, Quantisation(), IMAGES, lambda _: None)
+        plans_for([stages_of(model)], QuantisationOptions(), lambda _: None)
     model.write_bytes(small_keras().read_bytes())
-    assert plans_for([options(model)], CLASSES, Quantisation(), IMAGES, lambda _: None)
+    assert plans_for([stages_of(model)], QuantisationOptions(), lambda _: None)
     with pytest.raises(UsageError, match="made for this very file"):
-        plans_for([options(model, size=(48, 48))], CLASSES, Quantisation(), IMAGES, lambda _: None)
+        plans_for([stages_of(model, size=(48, 48))], QuantisationOptions(), lambda _: None)
 
 
 def test_a_plan_for_another_structure_is_refused_before_anything_is_built(
-    small_keras: Keras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_keras: Keras, stages_of: StagesOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members, plans = [], {}
     for name in ("good", "bad"):
         model = tmp_path / f"{name}.keras"
         model.write_bytes(small_keras(seed=7).read_bytes())
         members.append(options(model, name))
-        plans[name] = plan_for(model)
+        plans[name] = plan_for(stages_of(model))
     nodes = list(plans["bad"].structure.nodes.items())
     nodes[3], nodes[4] = nodes[4], nodes[3]
     plans["bad"] = replace(plans["bad"], structure=Structure(dict(nodes)))
@@ -127,35 +133,35 @@ def test_a_plan_for_another_structure_is_refused_before_anything_is_built(
     asked = ExportOptions(tuple(members), "int8", tmp_path / "bundle", "m", IMAGES, "by a test")
     with pytest.raises(ModelError, match=rf"bad\.keras .*the layer '{nodes[4][0]}' stands where"):
         export_bundle(asked)
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["network-structure"]
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"network-structure", "networks"}
+    assert not list((tmp_path / "cache" / "networks").iterdir())
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_damaged_plan_is_not_taken_for_none(small_keras: Keras, tmp_path: Path) -> None:
+def test_a_damaged_plan_is_not_taken_for_none(small_keras: Keras, stages_of: StagesOf, tmp_path: Path) -> None:
     model = tmp_path / "small.keras"
     model.write_bytes(small_keras().read_bytes())
     (tmp_path / f"small{PLAN_SUFFIX}").write_text('{"schema": "braintumor.quantisation-plan/1"')
     with pytest.raises(ModelError, match="is not a quantisation plan"):
-        plans_for([options(model)], CLASSES, Quantisation(), IMAGES, lambda _: None)
+        plans_for([stages_of(model)], QuantisationOptions(), lambda _: None)
 
 
-def test_a_plan_that_leaves_most_in_float_is_not_worth_it(small_keras: Keras) -> None:
-    assert is_worth_it(plan_for(small_keras()))
-    assert not is_worth_it(plan_for(small_keras(), lambda names: names[: len(names) // 2 + 1]))
+def test_a_plan_that_leaves_most_in_float_is_not_worth_it(small_keras: Keras, stages_of: StagesOf) -> None:
+    assert keeps_decisions(plan_for(stages_of(small_keras())))
+    assert not keeps_decisions(plan_for(stages_of(small_keras()), lambda names: names[: len(names) // 2 + 1]))
 
 
-def exported_pair(path: Path) -> Candidate:
-    plan = plan_for(path)
-    return Candidate(
-        export_member(options(path), CLASSES, Target("int8", plan), IMAGES),
-        export_member(options(path), CLASSES, Target("fp32"), IMAGES),
-    )
+def exported_pair(stages: ModelStages) -> Candidate:
+    plan = plan_for(stages)
+    return Candidate(export_member(stages, Target("int8", plan)), export_member(stages, Target("fp32")))
 
 
-def test_a_choice_says_on_what_it_was_measured_and_follows_the_measurement(small_keras: Keras) -> None:
-    pair = exported_pair(small_keras())
-    unfaithful = Candidate(None, pair.rest)
-    first, second = choose([pair, unfaithful], lambda _: None)
+def test_a_choice_says_on_what_it_was_measured_and_follows_the_measurement(
+    small_keras: Keras, stages_of: StagesOf
+) -> None:
+    pair = exported_pair(stages_of(small_keras()))
+    unfaithful = Candidate(None, pair.floating)
+    first, second = choose_precisions([pair, unfaithful], lambda _: None)
     assert first.engine == second.engine is not None
     assert first.speed_up is not None
     assert first.int8 == (first.speed_up.low > 1)
@@ -167,26 +173,28 @@ def test_a_choice_says_on_what_it_was_measured_and_follows_the_measurement(small
 
 @pytest.mark.parametrize(("factor", "int8"), [(0.5, True), (1.0, False), (2.0, False)])
 def test_int8_has_to_be_faster_beyond_the_scatter(
-    small_keras: Keras, monkeypatch: pytest.MonkeyPatch, factor: float, int8: bool
+    small_keras: Keras, stages_of: StagesOf, monkeypatch: pytest.MonkeyPatch, factor: float, int8: bool
 ) -> None:
-    pair = exported_pair(small_keras())
+    pair = exported_pair(stages_of(small_keras()))
     scatter = np.random.default_rng(0)
     sides = iter([1.0, factor] * 1000)
     monkeypatch.setattr(
         mixed, "timed_ms", lambda call: call() is not None and next(sides) * scatter.uniform(0.9, 1.1)
     )
-    (choice,) = choose([pair], lambda _: None)
+    (choice,) = choose_precisions([pair], lambda _: None)
     assert choice.int8 == int8
     assert choice.speed_up is not None
     assert choice.speed_up.median == pytest.approx(1 / factor, rel=0.15)
 
 
-def test_a_mixed_bundle_says_of_each_member_what_it_got_and_why(small_keras: Keras, tmp_path: Path) -> None:
+def test_a_mixed_bundle_says_of_each_member_what_it_got_and_why(
+    small_keras: Keras, stages_of: StagesOf, tmp_path: Path
+) -> None:
     members = []
     for name, keep in (("a", lambda _: []), ("b", lambda names: names)):
         model = tmp_path / f"{name}.keras"
         model.write_bytes(small_keras(seed=5).read_bytes())
-        write_plan(plan_for(model, keep), tmp_path / f"{name}{PLAN_SUFFIX}")
+        write_plan(plan_for(stages_of(model), keep), tmp_path / f"{name}{PLAN_SUFFIX}")
         members.append(options(model, name))
     asked = ExportOptions(tuple(members), "mixed", tmp_path / "bundle", "m", IMAGES, "by a test")
     bundle = export_bundle(asked)
@@ -201,6 +209,6 @@ def test_a_mixed_bundle_says_of_each_member_what_it_got_and_why(small_keras: Ker
 @pytest.mark.parametrize(("groups", "says"), [((), ""), (("stem",), ""), (("stem", "stage"), "9 of its 10 weighted")])
 def test_a_member_that_stays_mostly_float_is_told_to_gain_little(groups: tuple[str, ...], says: str) -> None:
     ranking = [{"group": "stem", "nodes": 5}, {"group": "stage", "nodes": 4}, {"group": "head", "nodes": 1}]
-    told = cli._gain({"ranking": ranking, "float_groups": list(groups), "rest": "fp16"})
-    assert says in told
-    assert bool(told) == bool(says)
+    line = gain_line({"ranking": ranking, "float_groups": list(groups), "rest": "fp16"})
+    assert says in (line or "")
+    assert bool(line) == bool(says)

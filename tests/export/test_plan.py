@@ -1,6 +1,7 @@
 """A plan's file: whole, bound to one `.keras` file, and refused when it is anything else."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import pytest
 
 from braintumor.errors import ModelError
-from braintumor.export.from_keras import open_archive
 from braintumor.export.graph.quantization_plan import (
     FINDINGS,
     PLAN_SUFFIX,
@@ -19,7 +19,8 @@ from braintumor.export.graph.quantization_plan import (
     rounded_thresholds,
     write_plan,
 )
-from braintumor.export.graph.structure import Structure, network_structure
+from braintumor.export.graph.structure import Structure
+from braintumor.export.stages import ModelStages
 from tests.support.paths import PRETRAINED
 
 PLAN = QuantisationPlan(
@@ -97,11 +98,13 @@ def test_a_plan_serves_the_file_that_it_was_made_for_and_no_other(tmp_path: Path
 
 
 @pytest.mark.parametrize("path", sorted(PRETRAINED.glob(f"*{PLAN_SUFFIX}")), ids=lambda path: path.name)
-def test_a_shipped_plan_is_made_for_the_network_that_is_written_today(path: Path) -> None:
-    archive = open_archive(path.with_name(path.name.removesuffix(PLAN_SUFFIX) + ".keras"))
-    plan = plan_beside(archive.path, archive.sha256)
+def test_a_shipped_plan_is_made_for_the_network_that_is_written_today(
+    path: Path, stages_of: Callable[..., ModelStages]
+) -> None:
+    stages = stages_of(path.with_name(path.name.removesuffix(PLAN_SUFFIX) + ".keras"))
+    plan = plan_beside(stages.archive.path, stages.archive.sha256)
     assert plan is not None
-    assert plan.structure.difference(network_structure(archive, plan.size)) is None
+    assert plan.structure.difference(stages.structure) is None
 
 
 def test_a_plan_for_another_structure_is_refused_with_the_layer(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.errors import ParityError
-from braintumor.export.graph.io_wrapper import Frame, framed
+from braintumor.export.graph.io_wrapper import IoWrapper, wrap_io
 from braintumor.export.graph.precision import at_precision
-from braintumor.export.verify.compare import Compared, verify
+from braintumor.export.verify.compare import ReferenceAnswers, verify
 from braintumor.export.verify.half_range import HALF_MAX, largest_half_value
 
 Make = Callable[..., onnx.ModelProto]
@@ -40,12 +40,12 @@ def network(make_graph: Make, *, gain: float = 1.0) -> onnx.ModelProto:
 
 
 def both(make_graph: Make, folder: Path, **options: Any) -> tuple[Path, Path]:
-    core = network(make_graph, **options)
+    backbone = network(make_graph, **options)
     folder.mkdir(exist_ok=True)
     paths = folder / "fp32.onnx", folder / "fp16.onnx"
     for precision, path in zip(("fp32", "fp16"), paths, strict=True):
-        copy = onnx.ModelProto.FromString(core.SerializeToString())
-        model = framed(at_precision(copy, precision), Frame(16, 16, 1, "tf", False, (0, 1, 2, 3)))
+        copy = onnx.ModelProto.FromString(backbone.SerializeToString())
+        model = wrap_io(at_precision(copy, precision), IoWrapper(16, 16, 1, "tf", False, (0, 1, 2, 3)))
         onnx.save(model, path)
     return paths
 
@@ -83,9 +83,9 @@ def test_half_precision_comes_sorted_and_of_opset_18(make_graph: Make, tmp_path:
 
 
 def test_full_precision_is_left_alone(make_graph: Make):
-    core = network(make_graph)
-    before = core.SerializeToString()
-    assert at_precision(core, "fp32").SerializeToString() == before
+    backbone = network(make_graph)
+    before = backbone.SerializeToString()
+    assert at_precision(backbone, "fp32").SerializeToString() == before
 
 
 def test_casts_stand_only_at_the_borders(make_graph: Make, tmp_path: Path):
@@ -103,7 +103,7 @@ def reference(path: Path, images: Any) -> Any:
 def test_a_harmless_network_is_accepted_in_half_precision(make_graph: Make, tmp_path: Path):
     large, small = both(make_graph, tmp_path)
     images = RNG.integers(0, 256, (64, 16, 16), dtype=np.uint8)
-    verification = verify(small, Compared(images, reference(large, images), "phantoms", None), "fp16")
+    verification = verify(small, ReferenceAnswers(images, reference(large, images), "phantoms", None), "fp16")
     assert 0 < verification.by_batch[32].max_abs_difference <= 5e-3
     assert verification.largest_half_value is not None
     assert 0.5 < verification.largest_half_value < 100
@@ -125,7 +125,7 @@ def test_a_network_that_overflows_in_half_precision_is_refused_with_the_figures(
     expected = reference(large, images)
     assert np.isfinite(expected).all()
     with pytest.raises(ParityError, match=r"overflows: .* reaches (inf|\d).*ends at 65504; .*fp32"):
-        verify(small, Compared(images, expected, "phantoms", None), "fp16")
+        verify(small, ReferenceAnswers(images, expected, "phantoms", None), "fp16")
 
 
 def test_what_overflows_for_one_image_alone_is_found_where_the_others_come_near(make_graph: Make, tmp_path: Path):
@@ -137,25 +137,25 @@ def test_what_overflows_for_one_image_alone_is_found_where_the_others_come_near(
     large, small = both(make_graph, tmp_path, gain=1000.0 * 30_000 / usual)
     assert largest_half_value(small, images[::4])[1] <= HALF_MAX
     with pytest.raises(ParityError, match="overflows"):
-        verify(small, Compared(images, reference(large, images), "phantoms", None), "fp16")
+        verify(small, ReferenceAnswers(images, reference(large, images), "phantoms", None), "fp16")
 
 
 def test_half_precision_is_what_onnx_runtimes_converter_makes_of_the_whole_graph(make_graph: Make):
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    core = network(make_graph)
-    second = next(tensor for tensor in core.graph.initializer if tensor.name == "second")
+    backbone = network(make_graph)
+    second = next(tensor for tensor in backbone.graph.initializer if tensor.name == "second")
     values = numpy_helper.to_array(second).copy()
     values.flat[:8] = [1e-9, -1e-9, 5.9e-8, -3e-8, 7e4, -7e4, 65519, 0]
     second.CopyFrom(numpy_helper.from_array(values, "second"))
     expected = OnnxModel(
         convert_float_to_float16(
-            onnx.ModelProto.FromString(core.SerializeToString()),
+            onnx.ModelProto.FromString(backbone.SerializeToString()),
             keep_io_types=True,
             op_block_list=[*DEFAULT_OP_BLOCK_LIST, "Softmax"],
             node_block_list=[],
         )
     )
     expected.topological_sort()
-    assert at_precision(core, "fp16") == expected.model
+    assert at_precision(backbone, "fp16") == expected.model

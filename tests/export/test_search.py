@@ -10,15 +10,16 @@ import pytest
 
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.export.graph.groups import node_groups
-from braintumor.export.graph.qdq import quantized, weighted_nodes
+from braintumor.export.graph.qdq import insert_qdq, weighted_nodes
 from braintumor.export.graph.session import answers
 from braintumor.export.int8 import evaluator as evaluation
 from braintumor.export.int8.evaluator import Subject
-from braintumor.export.int8.quality import Limits, quality
+from braintumor.export.int8.quality import Limits, quantization_quality
 from braintumor.export.int8.search import search_plans
-from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
+from braintumor.export.member import export_member
+from braintumor.export.options import Target
+from braintumor.export.stages import ModelStages
 from braintumor.files import sha256_of
-from braintumor.models.labels import CLASSES
 from braintumor.runtime.vote import soft_vote
 
 CALIBRATION, VALIDATION = phantoms(24, 32, 32, seed=1), phantoms(80, 32, 32, seed=2)
@@ -27,15 +28,15 @@ STRICT = Limits(0.0, 0.0, 0.0, 1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
-def subjects(small_keras: Callable[..., Path]) -> list[Subject]:
+def subjects(small_keras: Callable[..., Path], stages_of: Callable[..., ModelStages]) -> list[Subject]:
     """Two members of a vote, exported at FP32."""
-    found = []
+    subjects = []
     for seed, weight in ((0, 1.0), (1, 2.0)):
-        options = MemberOptions(small_keras(f"m{seed}", seed=seed), f"m{seed}", weight, CLASSES)
-        exported = export_member(options, CLASSES, Target("fp32"), VerificationImages((), 64))
+        stages = stages_of(small_keras(f"m{seed}", seed=seed), f"m{seed}", weight)
+        exported = export_member(stages, Target("fp32"))
         model, source = exported.model, exported.entry["source"]["sha256"]
-        found.append(Subject(options.name, source, weight, model, sha256_of(model), CALIBRATION, VALIDATION))
-    return found
+        subjects.append(Subject(f"m{seed}", source, weight, model, sha256_of(model), CALIBRATION, VALIDATION))
+    return subjects
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +80,10 @@ def test_the_plans_applied_keep_the_vote_within_the_limits(subjects: list[Subjec
     limits = Limits(vote_flips=0.0, vote_expected_flips=0.001, vote_accuracy_drop=0.0)
     plans = searched(subjects, labels, limits)
     models = [onnx.load(str(subject.model)) for subject in subjects]
-    applied = [quantized(model, plan.thresholds, plan.float_nodes) for model, plan in zip(models, plans, strict=True)]
-    found = quality(vote(subjects, applied), vote(subjects, models), labels)
+    applied = [
+        insert_qdq(model, plan.thresholds, plan.float_nodes) for model, plan in zip(models, plans, strict=True)
+    ]
+    found = quantization_quality(vote(subjects, applied), vote(subjects, models), labels)
     assert found.flips == 0
     assert found.expected_flips <= 0.001
     assert plans[0].findings["vote"]["flips"] == 0

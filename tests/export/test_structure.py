@@ -9,9 +9,10 @@ import onnx
 import pytest
 from onnx import helper
 
-from braintumor.export.from_keras import open_archive, write_core
-from braintumor.export.graph.io_wrapper import Frame, framed
-from braintumor.export.graph.structure import Structure, network_structure, structure_of
+from braintumor.export.from_keras import write_network
+from braintumor.export.graph.io_wrapper import IoWrapper, wrap_io
+from braintumor.export.graph.structure import Structure, structure_of
+from braintumor.export.stages import ModelStages
 
 Make = Callable[..., onnx.ModelProto]
 
@@ -77,7 +78,9 @@ def test_nodes_that_share_a_name_all_count(make_graph: Make) -> None:
     assert first.difference(second) == "the layer 'shared' is not the same"
 
 
-def test_the_structure_of_a_file_is_that_of_its_framed_network(small_keras: Callable[..., Path]) -> None:
-    archive = open_archive(small_keras())
-    frame = Frame(32, 32, 1, "tf", True, (1, 0, 2, 3))
-    assert network_structure(archive, None) == structure_of(framed(write_core(archive).model, frame))
+def test_model_stages_have_the_structure_of_the_exported_graph(
+    small_keras: Callable[..., Path], stages_of: Callable[..., ModelStages]
+) -> None:
+    stages = stages_of(small_keras())
+    wrapper = IoWrapper(32, 32, 1, "tf", True, (1, 0, 2, 3))
+    assert stages.structure == structure_of(wrap_io(write_network(stages.archive).model, wrapper))

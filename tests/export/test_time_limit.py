@@ -131,13 +131,13 @@ def test_bt_export_gives_a_model_up_that_takes_longer_than_it_may(template: Path
 
 
 def test_writing_a_network_of_twice_the_layers_takes_about_twice_the_time(template: Path, tmp_path: Path):
-    from braintumor.export.from_keras import open_archive, write_core
+    from braintumor.export.from_keras import open_archive, write_network
 
     def seconds(count: int) -> float:
         archive = open_archive(deep(template, tmp_path / f"deep{count}.keras", count))
         begun = time.process_time()
-        core = write_core(archive)
-        assert len(core.model.graph.node) > count
+        converted = write_network(archive)
+        assert len(converted.model.graph.node) > count
         return time.process_time() - begun
 
     seconds(100)  # imports

@@ -13,8 +13,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from braintumor.errors import ParityError
-from braintumor.export.graph.io_wrapper import Frame, framed
-from braintumor.export.verify.compare import MIN_IMAGES, TOLERANCES, Compared, verify
+from braintumor.export.graph.io_wrapper import IoWrapper, wrap_io
+from braintumor.export.verify.compare import MIN_IMAGES, TOLERANCES, ReferenceAnswers, verify
 
 IN_ORDER = (0, 1, 2, 3)
 KERAS = "Keras 3.15.1, TensorFlow 2.21.0"
@@ -43,9 +43,9 @@ def export(make_graph: Make, tmp_path: Path) -> Export:
         preprocess: str = "tf",
         permutation: tuple[int, ...] = IN_ORDER,
     ) -> Path:
-        core = make_graph(nodes, constants, shape=(1, SIDE, SIDE), outputs={"y": [4]})
+        backbone = make_graph(nodes, constants, shape=(1, SIDE, SIDE), outputs={"y": [4]})
         path = tmp_path / "model.onnx"
-        onnx.save(framed(core, Frame(SIDE, SIDE, 1, preprocess, True, permutation)), path)
+        onnx.save(wrap_io(backbone, IoWrapper(SIDE, SIDE, 1, preprocess, True, permutation)), path)
         return path
 
     return write
@@ -59,12 +59,12 @@ def reference(export: Export) -> Any:
 
 def refusal(path: Path, reference: Any, precision: Any = "fp32") -> str:
     with pytest.raises(ParityError) as caught:
-        verify(path, Compared(IMAGES, reference, "phantoms", KERAS), precision)
+        verify(path, ReferenceAnswers(IMAGES, reference, "phantoms", KERAS), precision)
     return str(caught.value)
 
 
 def test_an_honest_export_passes_with_its_figures_at_every_batch_size(export: Export, reference: Any):
-    figures = verify(export(*flat_network()), Compared(IMAGES, reference, "real", KERAS), "fp32").to_dict()
+    figures = verify(export(*flat_network()), ReferenceAnswers(IMAGES, reference, "real", KERAS), "fp32").to_dict()
     asked = {int(size): at["images"] for size, at in figures["by_batch"].items()}
     assert asked == {1: 8, 7: 14, 32: MIN_IMAGES}
     assert (figures["images"], figures["tolerance"]) == ("real", TOLERANCES["fp32"])
@@ -77,7 +77,7 @@ def test_an_honest_export_passes_with_its_figures_at_every_batch_size(export: Ex
 def test_the_figures_are_those_of_the_answers(export: Export, reference: Any):
     nudged = reference.copy()
     nudged[0, 1] += 3e-3
-    figures = verify(export(*flat_network()), Compared(IMAGES, nudged, "phantoms", KERAS), "fp16")
+    figures = verify(export(*flat_network()), ReferenceAnswers(IMAGES, nudged, "phantoms", KERAS), "fp16")
     for at in figures.by_batch.values():
         assert at.max_abs_difference == pytest.approx(3e-3, rel=1e-3)
         assert at.mean_abs_difference == pytest.approx(3e-3 / (at.images * 4), rel=1e-2)

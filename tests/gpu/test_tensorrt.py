@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.cache import CACHE_VARIABLE
 from braintumor.errors import UnavailableError
-from braintumor.export.member import MemberOptions, VerificationImages
-from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Bundle, Member, load_bundle
 from braintumor.runtime.bundle.probe import TOLERANCES

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from braintumor.export.member import MemberOptions
+from braintumor.export import MemberOptions
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Member, load_bundle
 from braintumor.runtime.engines.base import Engine

@@ -13,9 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from braintumor.errors import IntegrityError
+from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.export.cli import export
-from braintumor.export.member import MemberOptions, VerificationImages
-from braintumor.export.pipeline import ExportOptions, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.cli import infer

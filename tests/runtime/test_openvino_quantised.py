@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.export.graph.qdq import quantized
+from braintumor.export.graph.qdq import insert_qdq
 from braintumor.runtime.engines.openvino_quantised import fuse_quantisation
 from braintumor.system.cpu import saturates_int8
 
@@ -60,7 +60,7 @@ def read(model: onnx.ModelProto) -> Any:
 @pytest.mark.parametrize("branches", [2, 3])
 @pytest.mark.parametrize("relu", [True, False])
 def test_a_convolution_behind_a_concat_reads_what_was_quantised(branches: int, relu: bool) -> None:
-    made = quantized(joined(branches=branches, relu=relu), {"joined": 2.0, "x": 4.0})
+    made = insert_qdq(joined(branches=branches, relu=relu), {"joined": 2.0, "x": 4.0})
     expected = as_written(made)
     model = read(made)
     assert fuse_quantisation(openvino, model) == 2
@@ -102,4 +102,4 @@ def test_what_is_not_symmetric_with_one_scale_is_left_as_it_is(joined_int8: onnx
 
 @pytest.fixture
 def joined_int8() -> onnx.ModelProto:
-    return quantized(joined(branches=2, relu=True), {"joined": 2.0, "x": 4.0})
+    return insert_qdq(joined(branches=2, relu=True), {"joined": 2.0, "x": 4.0})

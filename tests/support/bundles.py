@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from braintumor.export.member import MemberOptions, VerificationImages
-from braintumor.export.pipeline import ExportOptions, export_bundle
+from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.image.decode import DECODE_VERSION
 

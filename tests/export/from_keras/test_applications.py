@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from braintumor.export.from_keras import Core
+from braintumor.export.from_keras import ConvertedModel
 from tests.support.paths import ROOT
 
 DOCUMENT = ROOT / "docs" / "keras-applications.md"
@@ -74,7 +74,7 @@ def table() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_write_core_answers_as_keras_for_every_family(written: Callable[..., Core], family: str) -> None:
+def test_write_network_answers_as_keras_for_every_family(written: Callable[..., ConvertedModel], family: str) -> None:
     import keras
 
     from .conftest import onnx_answers, pixels
@@ -84,12 +84,14 @@ def test_write_core_answers_as_keras_for_every_family(written: Callable[..., Cor
         keras.backend.clear_session()
         model = _classifier(keras, family, size)
         start = time.perf_counter()
-        core = written(model)
+        converted = written(model)
         seconds = time.perf_counter() - start
-        images = pixels(core, 4)
-        theirs, ours = model.predict(images, verbose=0), onnx_answers(core, images)
+        images = pixels(converted, 4)
+        theirs, ours = model.predict(images, verbose=0), onnx_answers(converted, images)
         beside, spread = float(np.abs(ours - theirs).max()), float(np.ptp(theirs, axis=0).max())
-        row = f"| {family} | {size} | {len(core.model.graph.node)} | {seconds:.1f} | {spread:.2f} | {beside:.1e} |"
+        row = (
+            f"| {family} | {size} | {len(converted.model.graph.node)} | {seconds:.1f} | {spread:.2f} | {beside:.1e} |"
+        )
         if size == max(SIZES[0], SMALLEST.get(family, 0)):
             # In double precision a large map takes minutes; rounding is that of the small one.
             truth = _in_double(keras, model, images)

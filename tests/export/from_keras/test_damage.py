@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from braintumor.errors import BraintumorError, ModelError
-from braintumor.export.from_keras import open_archive, weights, write_core
+from braintumor.export.from_keras import open_archive, weights, write_network
 from braintumor.export.from_keras.hdf5_guard import require_readable
 
 DATA = Path(__file__).parent / "data"
@@ -22,7 +22,7 @@ DATA = Path(__file__).parent / "data"
 def outcome(path: Path) -> str:
     """What becomes of a file: "" where it is written as ONNX, else the refusal."""
     try:
-        write_core(open_archive(path))
+        write_network(open_archive(path))
     except BraintumorError as error:
         found = str(error)
     else:

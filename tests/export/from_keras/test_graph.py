@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from braintumor.errors import ModelError, UnsupportedLayerError
-from braintumor.export.from_keras import Core
+from braintumor.export.from_keras import ConvertedModel
 from braintumor.export.from_keras.config import read_graph
 from braintumor.export.from_keras.weight_places import keys_by_class
 
@@ -27,12 +27,12 @@ def keras() -> Any:
     return keras
 
 
-def names(core: Core) -> list[str]:
-    return [node.name for node in core.model.graph.node]
+def names(converted: ConvertedModel) -> list[str]:
+    return [node.name for node in converted.model.graph.node]
 
 
-def kinds(core: Core) -> Counter[str]:
-    return Counter(node.op_type for node in core.model.graph.node)
+def kinds(converted: ConvertedModel) -> Counter[str]:
+    return Counter(node.op_type for node in converted.model.graph.node)
 
 
 def backbone(keras: Any, name: str = "backbone") -> Any:
@@ -42,41 +42,47 @@ def backbone(keras: Any, name: str = "backbone") -> Any:
     return keras.Model(image, keras.layers.Activation("relu", name="stem_relu")(x), name=name)
 
 
-def test_write_core_unfolds_a_nested_model(keras: Any, same_answers: Callable[..., Core]):
+def test_write_network_unfolds_a_nested_model(keras: Any, same_answers: Callable[..., ConvertedModel]):
     image = keras.Input(SHAPE)
     x = backbone(keras)(image / 127.5 - 1, training=False)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     head = keras.Sequential([keras.layers.Dropout(0.2), keras.layers.Dense(4, activation="softmax", name="answer")])
     head.name = "head"
-    core = same_answers(keras.Model(image, head(x), name="whole"))
-    assert {"backbone/stem", "backbone/stem_relu", "pool", "head/answer", "head/answer/softmax"} <= set(names(core))
-    assert core.model.graph.name == core.facts.architecture == "whole"
+    converted = same_answers(keras.Model(image, head(x), name="whole"))
+    assert {"backbone/stem", "backbone/stem_relu", "pool", "head/answer", "head/answer/softmax"} <= set(
+        names(converted)
+    )
+    assert converted.model.graph.name == converted.facts.architecture == "whole"
 
 
-def test_write_core_unfolds_a_sequential_model_of_models(keras: Any, same_answers: Callable[..., Core]):
+def test_write_network_unfolds_a_sequential_model_of_models(keras: Any, same_answers: Callable[..., ConvertedModel]):
     layers = keras.layers
     inner = keras.Sequential([layers.Conv2D(5, 3, name="conv"), layers.ReLU()], name="inner")
     model = keras.Sequential(
         [keras.Input(SHAPE), layers.Rescaling(1 / 255), backbone(keras), inner, layers.Flatten(), layers.Dense(4)]
     )
-    core = same_answers(model)
-    assert {"backbone/stem", "inner/conv"} <= set(names(core))
+    converted = same_answers(model)
+    assert {"backbone/stem", "inner/conv"} <= set(names(converted))
 
 
-def test_write_core_calls_a_shared_layer_and_a_shared_model_twice(keras: Any, same_answers: Callable[..., Core]):
+def test_write_network_calls_a_shared_layer_and_a_shared_model_twice(
+    keras: Any, same_answers: Callable[..., ConvertedModel]
+):
     image = keras.Input(SHAPE)
     features = backbone(keras)
     left, right = features(image / 255.0), features(1.0 - image / 255.0)
     shared = keras.layers.Conv2D(4, 3, name="shared")
     x = keras.layers.Subtract()([shared(left), shared(right)])
     x = keras.layers.GlobalMaxPooling2D()(x)
-    core = same_answers(keras.Model(image, keras.layers.Dense(4, activation="softmax")(x)))
-    assert {"shared", "shared@2", "backbone/stem", "backbone/stem@2"} <= set(names(core))
-    kernels = [tensor.name for tensor in core.model.graph.initializer if tensor.name.startswith("shared/")]
+    converted = same_answers(keras.Model(image, keras.layers.Dense(4, activation="softmax")(x)))
+    assert {"shared", "shared@2", "backbone/stem", "backbone/stem@2"} <= set(names(converted))
+    kernels = [tensor.name for tensor in converted.model.graph.initializer if tensor.name.startswith("shared/")]
     assert sorted(kernels) == ["shared/bias", "shared/kernel"]
 
 
-def test_write_core_merges_with_constants_and_with_broadcasting(keras: Any, same_answers: Callable[..., Core]):
+def test_write_network_merges_with_constants_and_with_broadcasting(
+    keras: Any, same_answers: Callable[..., ConvertedModel]
+):
     layers = keras.layers
     image = keras.Input(SHAPE)
     x = (image - np.array([123.675, 116.28, 103.53])) / np.array([58.4, 57.1, 57.4])
@@ -87,12 +93,14 @@ def test_write_core_merges_with_constants_and_with_broadcasting(keras: Any, same
     x = layers.Average()([x, y, layers.Maximum()([x, y]), layers.Minimum()([y, x, 2.0 * x])])
     x = layers.Concatenate(axis=1)([x, y])
     x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
-    core = same_answers(keras.Model(image, layers.Dense(4, activation="softmax")(x)))
-    assert {"conv", "conv/silu/sigmoid", "conv/silu"} <= set(names(core))
-    assert not kinds(core)["Transpose"]
+    converted = same_answers(keras.Model(image, layers.Dense(4, activation="softmax")(x)))
+    assert {"conv", "conv/silu/sigmoid", "conv/silu"} <= set(names(converted))
+    assert not kinds(converted)["Transpose"]
 
 
-def test_write_core_leaves_nothing_of_a_squeeze_excite_reshape(keras: Any, same_answers: Callable[..., Core]):
+def test_write_network_leaves_nothing_of_a_squeeze_excite_reshape(
+    keras: Any, same_answers: Callable[..., ConvertedModel]
+):
     layers = keras.layers
     image = keras.Input((*SHAPE[:2], 1), name="image")
     x = layers.Rescaling(1 / 255)(layers.Concatenate()([image, image, image]))
@@ -100,13 +108,13 @@ def test_write_core_leaves_nothing_of_a_squeeze_excite_reshape(keras: Any, same_
     squeezed = layers.Reshape((1, 1, 8))(layers.GlobalAveragePooling2D()(x))
     x = layers.Multiply()([x, layers.Conv2D(8, 1, activation="sigmoid")(squeezed)])
     x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))
-    core = same_answers(keras.Model(image, layers.Dense(4, activation="softmax")(x)))
-    assert kinds(core) == {
+    converted = same_answers(keras.Model(image, layers.Dense(4, activation="softmax")(x)))
+    assert kinds(converted) == {
         "Concat": 1, "Mul": 2, "Conv": 2, "GlobalAveragePool": 2, "Sigmoid": 1, "Flatten": 1, "Gemm": 1, "Softmax": 1
     }  # fmt: skip
 
 
-def test_write_core_maps_a_model_that_is_channels_first_inside(keras: Any, written: Callable[..., Core]):
+def test_write_network_maps_a_model_that_is_channels_first_inside(keras: Any, written: Callable[..., ConvertedModel]):
     from .conftest import onnx_answers, pixels
 
     def model(data_format: str) -> Any:
@@ -125,32 +133,36 @@ def test_write_core_maps_a_model_that_is_channels_first_inside(keras: Any, writt
 
     last, first = model("channels_last"), model("channels_first")
     first.set_weights(last.get_weights())
-    core = written(first)
-    images = pixels(core, 4)
-    np.testing.assert_allclose(onnx_answers(core, images), last.predict(images, verbose=0), rtol=1e-5, atol=1e-4)
+    converted = written(first)
+    images = pixels(converted, 4)
+    np.testing.assert_allclose(onnx_answers(converted, images), last.predict(images, verbose=0), rtol=1e-5, atol=1e-4)
 
 
-def test_write_core_fills_in_the_size(keras: Any, same_answers: Callable[..., Core], written: Callable[..., Core]):
+def test_write_network_fills_in_the_size(
+    keras: Any, same_answers: Callable[..., ConvertedModel], written: Callable[..., ConvertedModel]
+):
     image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(8, 4, strides=3, padding="same")(image)
     model = keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x)))
-    core = same_answers(model, size=(31, 23))
-    assert (core.facts.height, core.facts.width) == (31, 23)
-    conv = next(node for node in core.model.graph.node if node.op_type == "Conv")
+    converted = same_answers(model, size=(31, 23))
+    assert (converted.facts.height, converted.facts.width) == (31, 23)
+    conv = next(node for node in converted.model.graph.node if node.op_type == "Conv")
     pads = next(list(item.ints) for item in conv.attribute if item.name == "pads")
     assert pads == [1, 1, 2, 1]
     with pytest.raises(ModelError, match="`size"):
         written(model)
 
 
-def test_write_core_takes_integer_pixels(keras: Any, same_answers: Callable[..., Core]):
+def test_write_network_takes_integer_pixels(keras: Any, same_answers: Callable[..., ConvertedModel]):
     image = keras.Input(SHAPE, dtype="uint8")
     x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(image))
-    core = same_answers(keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x))))
-    assert core.facts.input_dtype == "uint8"
+    converted = same_answers(keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x))))
+    assert converted.facts.input_dtype == "uint8"
 
 
-def test_write_core_computes_a_mixed_precision_model_in_float32(keras: Any, written: Callable[..., Core]):
+def test_write_network_computes_a_mixed_precision_model_in_float32(
+    keras: Any, written: Callable[..., ConvertedModel]
+):
     from .conftest import onnx_answers, pixels
 
     def model(policy: str) -> Any:
@@ -162,13 +174,13 @@ def test_write_core_computes_a_mixed_precision_model_in_float32(keras: Any, writ
 
     full, mixed = model("float32"), model("mixed_float16")
     full.set_weights(mixed.get_weights())
-    core = written(mixed)
-    images = pixels(core, 4)
-    assert np.abs(onnx_answers(core, images) - full.predict(images, verbose=0)).max() <= 1e-6
-    assert core.facts.policy == "mixed_float16"
+    converted = written(mixed)
+    images = pixels(converted, 4)
+    assert np.abs(onnx_answers(converted, images) - full.predict(images, verbose=0)).max() <= 1e-6
+    assert converted.facts.policy == "mixed_float16"
 
 
-def test_write_core_refuses_dropout_that_is_always_on(keras: Any, written: Callable[..., Core]):
+def test_write_network_refuses_dropout_that_is_always_on(keras: Any, written: Callable[..., ConvertedModel]):
     image = keras.Input(SHAPE)
     x = keras.layers.Dropout(0.5, name="always_on")(keras.layers.Flatten()(image), training=True)
     with pytest.raises(ModelError, match="always_on") as caught:
@@ -176,7 +188,7 @@ def test_write_core_refuses_dropout_that_is_always_on(keras: Any, written: Calla
     assert not isinstance(caught.value, UnsupportedLayerError)
 
 
-def test_write_core_names_the_layer_that_it_does_not_know(keras: Any, written: Callable[..., Core]):
+def test_write_network_names_the_layer_that_it_does_not_know(keras: Any, written: Callable[..., ConvertedModel]):
     image = keras.Input(SHAPE)
     inner = keras.Sequential(
         [keras.layers.UnitNormalization(), keras.layers.Conv3D(2, 1, name="volume")], name="inner"
@@ -188,7 +200,7 @@ def test_write_core_names_the_layer_that_it_does_not_know(keras: Any, written: C
     assert caught.value.class_name in {"UnitNormalization", "Conv3D"}
 
 
-def test_write_core_names_an_option_that_it_does_not_know(keras: Any, written: Callable[..., Core]):
+def test_write_network_names_an_option_that_it_does_not_know(keras: Any, written: Callable[..., ConvertedModel]):
     image = keras.Input(SHAPE)
     x = keras.layers.Flatten()(keras.layers.UpSampling2D(2, interpolation="lanczos3", name="up")(image))
     with pytest.raises(UnsupportedLayerError, match="lanczos3") as caught:

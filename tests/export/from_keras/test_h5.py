@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from braintumor.errors import ModelError
-from braintumor.export.from_keras import open_archive, write_core
+from braintumor.export.from_keras import open_archive, write_network
 
 from .conftest import TOLERANCE, onnx_answers, pixels
 from .keras2_h5 import write_keras2_h5
@@ -29,10 +29,10 @@ BRIGHTNESS = np.array([1, 0.6, 0.2], np.float32)
 def test_a_file_that_keras_2_wrote_answers_as_keras_2_did():
     archive = open_archive(KERAS2)
     assert (archive.keras_version, archive.layout) == ("2.21.0", "hdf5")
-    core = write_core(archive)
+    converted = write_network(archive)
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.float32)
     images *= BRIGHTNESS[:, np.newaxis, np.newaxis, np.newaxis]
-    assert np.abs(onnx_answers(core, images) - np.array(ANSWERS)).max() <= TOLERANCE
+    assert np.abs(onnx_answers(converted, images) - np.array(ANSWERS)).max() <= TOLERANCE
 
 
 OPERATIONS_ANSWERS = [
@@ -43,10 +43,10 @@ OPERATIONS_ANSWERS = [
 
 
 def test_tensorflow_functions_that_keras_2_keeps_as_layers_are_read():
-    core = write_core(open_archive(KERAS2.with_name("keras2_operations.h5")))
+    converted = write_network(open_archive(KERAS2.with_name("keras2_operations.h5")))
     images = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3)).astype(np.float32)
     images *= BRIGHTNESS[:, np.newaxis, np.newaxis, np.newaxis]
-    assert np.abs(onnx_answers(core, images) - np.array(OPERATIONS_ANSWERS)).max() <= TOLERANCE
+    assert np.abs(onnx_answers(converted, images) - np.array(OPERATIONS_ANSWERS)).max() <= TOLERANCE
 
 
 def test_a_tensorflow_function_with_an_option_is_left_to_keras(tmp_path: Path):
@@ -119,14 +119,14 @@ def save_as_keras3(model: Any, path: Path) -> Path:
 @pytest.mark.parametrize("frozen", [0, 3, None], ids=["trained", "frozen_in_part", "frozen"])
 @pytest.mark.parametrize("build", [functional, sequential])
 @pytest.mark.parametrize("write", [save_as_keras3, write_keras2_h5], ids=["keras3", "keras2"])
-def test_write_core_answers_as_keras_does(tmp_path: Path, write: Any, build: Any, frozen: int | None):
+def test_write_network_answers_as_keras_does(tmp_path: Path, write: Any, build: Any, frozen: int | None):
     model = made(build, frozen)
-    core = write_core(open_archive(write(model, tmp_path / "model.h5")))
-    images = pixels(core, 4)
+    converted = write_network(open_archive(write(model, tmp_path / "model.h5")))
+    images = pixels(converted, 4)
     expected = model.predict(images, verbose=0)
     assert np.ptp(expected, axis=0).max() > 1e-3
-    assert np.abs(onnx_answers(core, images) - expected).max() <= TOLERANCE * max(1.0, np.abs(expected).max())
-    assert core.facts.parameters == sum(int(np.prod(variable.shape)) for variable in model.weights)
+    assert np.abs(onnx_answers(converted, images) - expected).max() <= TOLERANCE * max(1.0, np.abs(expected).max())
+    assert converted.facts.parameters == sum(int(np.prod(variable.shape)) for variable in model.weights)
 
 
 def test_a_model_of_one_level_keeps_weights_by_layer(tmp_path: Path):
@@ -134,10 +134,10 @@ def test_a_model_of_one_level_keeps_weights_by_layer(tmp_path: Path):
 
     layers = keras.layers
     model = keras.Sequential([keras.Input((16, 16, 1)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(4)])
-    core = write_core(open_archive(write_keras2_h5(model, tmp_path / "model.h5")))
-    images = pixels(core, 3)
+    converted = write_network(open_archive(write_keras2_h5(model, tmp_path / "model.h5")))
+    images = pixels(converted, 3)
     expected = model.predict(images, verbose=0)
-    assert np.abs(onnx_answers(core, images) - expected).max() <= TOLERANCE * np.abs(expected).max()
+    assert np.abs(onnx_answers(converted, images) - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
 def in_training(inner: Any) -> Any:
@@ -153,13 +153,13 @@ def test_a_backbone_that_keras_2_calls_in_training_is_refused_by_the_layer_that_
     path = write_keras2_h5(made(in_training), tmp_path / "model.h5")
     assert "layer 'backbone/stem_bn' (BatchNormalization) is called with training=True" in refusal(path)
     # Frozen, its statistics are those that it was trained to.
-    assert write_core(open_archive(write_keras2_h5(made(in_training, None), path))).facts.classes == 4
+    assert write_network(open_archive(write_keras2_h5(made(in_training, None), path))).facts.classes == 4
     # Keras 3 hands its own training=False on.
     model = made(in_training)
     model.save(tmp_path / "model.keras")
-    core = write_core(open_archive(tmp_path / "model.keras"))
-    images = pixels(core, 3)
-    assert np.abs(onnx_answers(core, images) - model.predict(images, verbose=0)).max() <= TOLERANCE
+    converted = write_network(open_archive(tmp_path / "model.keras"))
+    images = pixels(converted, 3)
+    assert np.abs(onnx_answers(converted, images) - model.predict(images, verbose=0)).max() <= TOLERANCE
 
 
 def change(path: Path, what: Callable[[h5py.File], Any]) -> Path:
@@ -175,7 +175,7 @@ def keras2_file(tmp_path: Path) -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(ModelError) as caught:
-        write_core(open_archive(path))
+        write_network(open_archive(path))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -187,8 +187,8 @@ def test_a_list_of_names_in_parts_is_put_together(keras2_file: Path):
         del group.attrs["weight_names"]
         group.attrs["weight_names0"], group.attrs["weight_names1"] = names[:5], names[5:]
 
-    whole = write_core(open_archive(keras2_file)).model.SerializeToString()
-    assert write_core(open_archive(change(keras2_file, split))).model.SerializeToString() == whole
+    whole = write_network(open_archive(keras2_file)).model.SerializeToString()
+    assert write_network(open_archive(change(keras2_file, split))).model.SerializeToString() == whole
 
 
 def test_a_sequential_of_early_keras_tells_its_input_in_its_first_layer(tmp_path: Path):
@@ -197,7 +197,7 @@ def test_a_sequential_of_early_keras_tells_its_input_in_its_first_layer(tmp_path
     layers = keras.layers
     model = keras.Sequential([keras.Input((16, 16, 1)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(4)])
     path = write_keras2_h5(model, tmp_path / "model.h5")
-    modern = write_core(open_archive(path)).model
+    modern = write_network(open_archive(path)).model
 
     def age(file: h5py.File) -> None:
         config = json.loads(file.attrs["model_config"])
@@ -206,9 +206,9 @@ def test_a_sequential_of_early_keras_tells_its_input_in_its_first_layer(tmp_path
         file.attrs["model_config"] = json.dumps(config | {"config": [first, *rest]})
         del file.attrs["keras_version"]
 
-    core = write_core(open_archive(change(path, age)))
-    assert [node.op_type for node in core.model.graph.node] == [node.op_type for node in modern.graph.node]
-    assert core.facts.parameters == model.count_params()
+    converted = write_network(open_archive(change(path, age)))
+    assert [node.op_type for node in converted.model.graph.node] == [node.op_type for node in modern.graph.node]
+    assert converted.facts.parameters == model.count_params()
 
 
 FAULTS: dict[str, tuple[Callable[[h5py.File], Any], str]] = {

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from braintumor.errors import ModelError
-from braintumor.export.from_keras import KerasArchive, open_archive, write_core
+from braintumor.export.from_keras import KerasArchive, open_archive, write_network
 
 from .conftest import TOLERANCE, onnx_answers
 
@@ -27,15 +27,15 @@ ANSWERS = [
 ]
 
 
-def test_write_core_reads_a_file_of_keras_2():
+def test_write_network_reads_a_file_of_keras_2():
     archive = open_archive(FILE)
     assert archive.keras_version == "2.21.0"
-    core = write_core(archive)
+    converted = write_network(archive)
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.float32)
     images *= BRIGHTNESS[:, np.newaxis, np.newaxis, np.newaxis]
-    assert np.abs(onnx_answers(core, images) - np.array(ANSWERS)).max() <= TOLERANCE
-    assert core.facts.scaled_by == "tf.math.truediv"
-    assert "back/conv2d@2" in {node.name for node in core.model.graph.node}
+    assert np.abs(onnx_answers(converted, images) - np.array(ANSWERS)).max() <= TOLERANCE
+    assert converted.facts.scaled_by == "tf.math.truediv"
+    assert "back/conv2d@2" in {node.name for node in converted.model.graph.node}
 
 
 WRONG = [
@@ -45,7 +45,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_write_core_answers_or_refuses_in_one_line_whatever_the_config_holds(seed: int, tmp_path: Path):
+def test_write_network_answers_or_refuses_in_one_line_whatever_the_config_holds(seed: int, tmp_path: Path):
     rng = random.Random(seed)  # noqa: S311 - a repeatable choice of faults
     with zipfile.ZipFile(FILE) as source:
         text, weights = source.read("config.json"), source.read("model.weights.h5")
@@ -59,7 +59,7 @@ def test_write_core_answers_or_refuses_in_one_line_whatever_the_config_holds(see
             target.writestr("config.json", json.dumps(config))
             target.writestr("model.weights.h5", weights)
         try:
-            write_core(KerasArchive(path, sha256="", keras_version="2.21.0", unpacked_bytes=0))
+            write_network(KerasArchive(path, sha256="", keras_version="2.21.0", unpacked_bytes=0))
         except ModelError as error:
             refusals.append(str(error))
     assert len(refusals) > 10

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from braintumor.export.from_keras import Core
+from braintumor.export.from_keras import ConvertedModel
 
 SHAPE = (24, 20, 3)
 
@@ -23,7 +23,7 @@ def keras() -> Any:
 
 
 @pytest.fixture
-def simplified(keras: Any, same_answers: Callable[..., Core]) -> Callable[..., onnx.ModelProto]:
+def simplified(keras: Any, same_answers: Callable[..., ConvertedModel]) -> Callable[..., onnx.ModelProto]:
     """A model of these layers behind a scaling, as ONNX, with the answers of Keras."""
 
     def make(build: Callable[[Any, Any], Any]) -> onnx.ModelProto:
@@ -36,9 +36,9 @@ def simplified(keras: Any, same_answers: Callable[..., Core]) -> Callable[..., o
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.set_weights([rng.uniform(0.5, 2, weight.shape) for weight in layer.get_weights()])
-        core = same_answers(model)
-        onnx.checker.check_model(core.model, full_check=True)
-        return core.model
+        converted = same_answers(model)
+        onnx.checker.check_model(converted.model, full_check=True)
+        return converted.model
 
     return make
 
@@ -130,7 +130,9 @@ def test_plain_batch_norms_keeps_one_node_before_a_relu(simplified: Simplified):
     assert not {"norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance"} & set(given)
 
 
-def test_plain_batch_norms_takes_a_variance_beyond_half_precision(keras: Any, same_answers: Callable[..., Core]):
+def test_plain_batch_norms_takes_a_variance_beyond_half_precision(
+    keras: Any, same_answers: Callable[..., ConvertedModel]
+):
     image = keras.Input(SHAPE)
     norm = keras.layers.BatchNormalization()
     x = keras.layers.GlobalAveragePooling2D()(norm(image))

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from braintumor.export.from_keras import open_archive, write_core
+from braintumor.export.from_keras import open_archive, write_network
 from tests.support.paths import PRETRAINED
 
 from .conftest import TOLERANCE, onnx_answers, pixels
@@ -27,38 +27,39 @@ BACKBONES = [
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_write_core_answers_as_keras_does(name: str):
+def test_write_network_answers_as_keras_does(name: str):
     import keras
 
     path = PRETRAINED / f"{name}.keras"
-    core = write_core(open_archive(path))
-    images = pixels(core, 16)
+    converted = write_network(open_archive(path))
+    images = pixels(converted, 16)
     model = keras.saving.load_model(path, compile=False)
     # Both sides round as the CPU's kernels do: EfficientNetV2S is 1.1e-6 off on AVX-512, less than 1e-6 on AVX2.
-    assert np.abs(onnx_answers(core, images) - model.predict(images, verbose=0)).max() <= 2 * TOLERANCE
-    assert len(core.model.graph.node) == NODES[name]
-    assert "Transpose" not in {node.op_type for node in core.model.graph.node}
-    assert core.facts.parameters == model.count_params()
-    assert (core.facts.architecture, core.facts.classes, core.facts.channels) == (name, 4, 1)
-    assert core.facts.last_activation == "softmax"
-    assert core.facts.scaled_by == "scale"
-    onnx.checker.check_model(core.model, full_check=True)
+    assert np.abs(onnx_answers(converted, images) - model.predict(images, verbose=0)).max() <= 2 * TOLERANCE
+    assert len(converted.model.graph.node) == NODES[name]
+    assert "Transpose" not in {node.op_type for node in converted.model.graph.node}
+    assert converted.facts.parameters == model.count_params()
+    assert (converted.facts.architecture, converted.facts.classes, converted.facts.channels) == (name, 4, 1)
+    assert converted.facts.last_activation == "softmax"
+    assert converted.facts.scaled_by == "scale"
+    onnx.checker.check_model(converted.model, full_check=True)
 
 
 SCRIPT = """
 import hashlib, json, sys
 from pathlib import Path
-from braintumor.export.from_keras import open_archive, write_core
+from braintumor.export.from_keras import open_archive, write_network
+from tests.support.paths import PRETRAINED
 
-core = write_core(open_archive(Path(sys.argv[1])))
+converted = write_network(open_archive(Path(sys.argv[1])))
 loaded = sorted({"keras", "tensorflow", "tf2onnx", "onnxruntime", "onnxslim"} & set(sys.modules))
-print(json.dumps([hashlib.sha256(core.model.SerializeToString()).hexdigest(), loaded]))
+print(json.dumps([hashlib.sha256(converted.model.SerializeToString()).hexdigest(), loaded]))
 """
 
 
-def test_write_core_gives_the_same_bytes_under_every_hash_seed(small_keras: Callable[..., Path]):
+def test_write_network_gives_the_same_bytes_under_every_hash_seed(small_keras: Callable[..., Path]):
     found = [in_process(small_keras(), seed) for seed in ("0", "1", "4242")]
-    here = write_core(open_archive(small_keras())).model.SerializeToString()
+    here = write_network(open_archive(small_keras())).model.SerializeToString()
     assert {digest for digest, _ in found} == {hashlib.sha256(here).hexdigest()}
     assert not any(loaded for _, loaded in found), "libraries that an export without Keras does not need"
 

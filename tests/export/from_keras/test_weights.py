@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from braintumor.errors import ModelError, UnsupportedLayerError
-from braintumor.export.from_keras import open_archive, write_core
+from braintumor.export.from_keras import open_archive, write_network
 
 CONV = "layers/conv2d_1/vars"
 
@@ -119,48 +119,48 @@ FAULTS: dict[str, tuple[Plant, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_write_core_refuses_a_planted_fault(fault: str, planted: Callable[[Plant], Path]):
+def test_write_network_refuses_a_planted_fault(fault: str, planted: Callable[[Plant], Path]):
     change, words = FAULTS[fault]
     path = planted(change)
     with pytest.raises(ModelError, match=words) as caught:
-        write_core(open_archive(path))
+        write_network(open_archive(path))
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, UnsupportedLayerError) == (fault in {"text", "references"})
 
 
-def test_write_core_refuses_damaged_chunks(planted: Callable[[Plant], Path]):
+def test_write_network_refuses_damaged_chunks(planted: Callable[[Plant], Path]):
     def damage(file: h5py.File) -> None:
         dataset = put(file, KERNEL, chunks=KERNEL.shape, compression="gzip")
         dataset.id.write_direct_chunk((0, 0, 0, 0), b"no deflate stream")
 
     with pytest.raises(ModelError, match=r"planted/kernel.*damaged"):
-        write_core(open_archive(planted(damage)))
+        write_network(open_archive(planted(damage)))
 
 
-def test_write_core_refuses_weights_that_are_not_hdf5(saved: Path, tmp_path: Path):
+def test_write_network_refuses_weights_that_are_not_hdf5(saved: Path, tmp_path: Path):
     path = tmp_path / "broken.keras"
     with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
         target.writestr("model.weights.h5", b"no HDF5")
         for name in ("config.json", "metadata.json"):
             target.writestr(name, source.read(name))
     with pytest.raises(ModelError, match="damaged"):
-        write_core(open_archive(path))
+        write_network(open_archive(path))
 
 
-def test_write_core_does_not_give_a_layer_the_weights_of_another(planted: Callable[[Plant], Path]):
+def test_write_network_does_not_give_a_layer_the_weights_of_another(planted: Callable[[Plant], Path]):
     def rename(file: h5py.File) -> None:
         file[CONV].attrs["name"] = "other"
 
     with pytest.raises(UnsupportedLayerError, match="other") as caught:
-        write_core(open_archive(planted(rename)))
+        write_network(open_archive(planted(rename)))
     assert caught.value.layer == "planted"
 
 
-def test_write_core_reads_weights_in_double_precision(saved: Path, planted: Callable[[Plant], Path]):
+def test_write_network_reads_weights_in_double_precision(saved: Path, planted: Callable[[Plant], Path]):
     def widen(file: h5py.File) -> None:
         put(file, file[CONV]["0"][()].astype(np.float64))
 
-    as_saved, widened = (write_core(open_archive(path)).model for path in (saved, planted(widen)))
+    as_saved, widened = (write_network(open_archive(path)).model for path in (saved, planted(widen)))
     assert widened.SerializeToString() == as_saved.SerializeToString()
 
 
@@ -170,7 +170,7 @@ def test_write_core_reads_weights_in_double_precision(saved: Path, planted: Call
      ("padding", "causal"), ("groups", 0), ("dilation_rate", {}), ("activation", {"class_name": "x"}),
      ("kernel_size", [3])],
 )  # fmt: skip
-def test_write_core_refuses_a_config_that_keras_would_not_write(saved: Path, tmp_path: Path, key: str, value: Any):
+def test_write_network_refuses_a_config_that_keras_would_not_write(saved: Path, tmp_path: Path, key: str, value: Any):
     path = tmp_path / "config.keras"
     with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
         config = json.loads(source.read("config.json"))
@@ -180,10 +180,10 @@ def test_write_core_refuses_a_config_that_keras_would_not_write(saved: Path, tmp
         for name in ("model.weights.h5", "metadata.json"):
             target.writestr(name, source.read(name))
     with pytest.raises(ModelError, match="planted"):
-        write_core(open_archive(path))
+        write_network(open_archive(path))
 
 
-def test_write_core_refuses_a_negative_variance(tmp_path: Path):
+def test_write_network_refuses_a_negative_variance(tmp_path: Path):
     import keras
 
     image = keras.Input((16, 16, 3))
@@ -193,11 +193,11 @@ def test_write_core_refuses_a_negative_variance(tmp_path: Path):
     norm.set_weights([np.ones(3), np.ones(3), np.ones(3), np.array([1, -1, 1])])
     model.save(tmp_path / "model.keras")
     with pytest.raises(ModelError, match="NaN"):
-        write_core(open_archive(tmp_path / "model.keras"))
+        write_network(open_archive(tmp_path / "model.keras"))
 
 
 @pytest.mark.parametrize(("name", "padding"), [("wide", 10**9), ("gone", -9)])
-def test_write_core_refuses_a_tensor_of_impossible_size(saved: Path, tmp_path: Path, name: str, padding: int):
+def test_write_network_refuses_a_tensor_of_impossible_size(saved: Path, tmp_path: Path, name: str, padding: int):
     path = tmp_path / "config.keras"
     with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
         config = json.loads(source.read("config.json"))
@@ -209,4 +209,4 @@ def test_write_core_refuses_a_tensor_of_impossible_size(saved: Path, tmp_path: P
         for member in ("model.weights.h5", "metadata.json"):
             target.writestr(member, source.read(member))
     with pytest.raises(ModelError, match=name):
-        write_core(open_archive(path))
+        write_network(open_archive(path))

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from braintumor.errors import ModelError
-from braintumor.export.from_keras.archive import open_archive
-from braintumor.export.member import MemberOptions, Target, VerificationImages, build_member
+from braintumor.export.member import build_member
+from braintumor.export.options import MemberOptions, Target
+from braintumor.export.stages import ModelStages, open_model
+from braintumor.export.verify.reference import VerificationImages
 from braintumor.models.labels import CLASSES
 
 pytestmark = pytest.mark.usefixtures("keras_in_process")
@@ -27,8 +29,8 @@ def saved(folder: Path, head: Callable[[Any, Any], Any]) -> Path:
 
 
 def exported(model: Path, folder: Path) -> dict[str, Any]:
-    member = MemberOptions(model, "model", 1.0, CLASSES)
-    build_member(folder, member, open_archive(model), CLASSES, Target("fp32"), VerificationImages((), 64))
+    opened = open_model(MemberOptions(model, "model", 1.0, CLASSES))
+    build_member(folder, ModelStages(opened, CLASSES, VerificationImages((), 64), folder), Target("fp32"))
     return dict(json.loads((folder / "figures.json").read_text()))
 
 

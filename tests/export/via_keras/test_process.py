@@ -128,7 +128,7 @@ def test_read_network_without_keras_names_the_layer_that_needs_it(
     def refuse(*_: object, **__: object) -> None:
         raise network.UnsupportedLayerError("memory", "GRU")
 
-    monkeypatch.setattr(network, "write_core", refuse)
+    monkeypatch.setattr(network, "write_network", refuse)
     monkeypatch.setattr(network, "_KERAS_TOOLS", ("no-such-keras",))
     with pytest.raises(UnavailableError, match=r"layer 'memory' \(GRU\).*braintumor\[export\]"):
         read_network(open_archive(small_keras()), None)

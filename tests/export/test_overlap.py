@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from braintumor.export.stages import Stages, one_by_one, overlapped, shared_limit
+from braintumor.export.overlap import StageSlots, one_by_one, overlapped, shared_limit
 
 WAIT_S = 30
 
 
-def until_stopped(stages: Stages) -> None:
+def until_stopped(slots: StageSlots) -> None:
     """Wait as a stage does that takes longer than it takes to stop."""
     deadline_s = time.monotonic() + WAIT_S
-    while not stages.stopped:
+    while not slots.stopped:
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
 
@@ -24,21 +24,21 @@ def until_stopped(stages: Stages) -> None:
 def test_one_job_is_written_while_another_is_verified() -> None:
     written, verifying = threading.Event(), threading.Event()
 
-    def first(stages: Stages) -> bool:
-        stages.write(lambda: None)
-        return stages.verify(lambda: verifying.set() or written.wait(WAIT_S))  # type: ignore[func-returns-value]
+    def first(slots: StageSlots) -> bool:
+        slots.write(lambda: None)
+        return slots.verify(lambda: verifying.set() or written.wait(WAIT_S))  # type: ignore[func-returns-value]
 
-    def second(stages: Stages) -> bool:
-        return stages.write(lambda: written.set() or verifying.wait(WAIT_S))  # type: ignore[func-returns-value]
+    def second(slots: StageSlots) -> bool:
+        return slots.write(lambda: written.set() or verifying.wait(WAIT_S))  # type: ignore[func-returns-value]
 
     assert list(overlapped([first, second])) == [True, True]
 
 
-@pytest.mark.parametrize("stage", [Stages.write, Stages.verify])
-def test_two_jobs_are_never_in_one_stage(stage: Callable[[Stages, Callable[[], int]], int]) -> None:
+@pytest.mark.parametrize("stage", [StageSlots.write, StageSlots.verify])
+def test_two_jobs_are_never_in_one_stage(stage: Callable[[StageSlots, Callable[[], int]], int]) -> None:
     inside: list[int] = []
 
-    def job(number: int) -> Callable[[Stages], int]:
+    def job(number: int) -> Callable[[StageSlots], int]:
         def work() -> int:
             inside.append(number)
             time.sleep(0.02)
@@ -46,7 +46,7 @@ def test_two_jobs_are_never_in_one_stage(stage: Callable[[Stages, Callable[[], i
             inside.clear()
             return number
 
-        return lambda stages: stage(stages, work)
+        return lambda slots: stage(slots, work)
 
     assert list(overlapped([job(number) for number in range(6)])) == list(range(6))
 
@@ -55,16 +55,16 @@ def test_after_an_error_no_stage_begins_and_the_error_is_raised_as_it_is() -> No
     began: list[str] = []
     writing = threading.Event()
 
-    def fails(stages: Stages) -> None:
-        stages.write(lambda: None)
+    def fails(slots: StageSlots) -> None:
+        slots.write(lambda: None)
         writing.wait(WAIT_S)
         raise ValueError("planted")
 
-    def goes_on(stages: Stages) -> None:
-        stages.write(lambda: writing.set() or until_stopped(stages))  # type: ignore[func-returns-value]
-        stages.verify(lambda: began.append("verifying"))
+    def goes_on(slots: StageSlots) -> None:
+        slots.write(lambda: writing.set() or until_stopped(slots))  # type: ignore[func-returns-value]
+        slots.verify(lambda: began.append("verifying"))
 
-    def never(_: Stages) -> None:
+    def never(_: StageSlots) -> None:
         began.append("third")
 
     with pytest.raises(ValueError, match="planted"):
@@ -75,10 +75,10 @@ def test_after_an_error_no_stage_begins_and_the_error_is_raised_as_it_is() -> No
 def test_jobs_that_nobody_waits_for_do_not_begin() -> None:
     began: list[int] = []
 
-    def job(number: int) -> Callable[[Stages], int]:
-        def work(stages: Stages) -> int:
-            stages.write(lambda: until_stopped(stages) if number else None)
-            stages.verify(lambda: began.append(number))
+    def job(number: int) -> Callable[[StageSlots], int]:
+        def work(slots: StageSlots) -> int:
+            slots.write(lambda: until_stopped(slots) if number else None)
+            slots.verify(lambda: began.append(number))
             return number
 
         return work
@@ -106,12 +106,12 @@ def test_the_stages_of_a_job_share_its_limit_and_waiting_is_not_counted() -> Non
 
     began = threading.Event()
 
-    def slow(stages: Stages) -> None:
-        stages.write(lambda: began.set() or time.sleep(0.5))  # type: ignore[func-returns-value]
+    def slow(slots: StageSlots) -> None:
+        slots.write(lambda: began.set() or time.sleep(0.5))  # type: ignore[func-returns-value]
 
-    def limited(stages: Stages) -> None:
+    def limited(slots: StageSlots) -> None:
         began.wait(WAIT_S)
-        mine = stages.within(shared_limit(10.0, run))
+        mine = slots.within(shared_limit(10.0, run))
         mine.write(lambda: time.sleep(0.2))
         mine.verify(lambda: None)
 

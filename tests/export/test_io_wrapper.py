@@ -1,4 +1,4 @@
-"""Every frame around cores that are small enough to be computed by hand."""
+"""Every wrapper around networks that are small enough to be computed by hand."""
 
 import itertools
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from braintumor.export.graph.io_wrapper import Frame, framed
+from braintumor.export.graph.io_wrapper import IoWrapper, wrap_io
 from braintumor.models.spec import PREPROCESSES
 
 HEIGHT, WIDTH = 5, 7
@@ -22,7 +22,9 @@ Make = Callable[..., onnx.ModelProto]
 Run = Callable[..., list[Any]]
 
 
-def core(make_graph: Make, channels: int, *, kind: int = TensorProto.FLOAT, output: str = "dense") -> onnx.ModelProto:
+def backbone(
+    make_graph: Make, channels: int, *, kind: int = TensorProto.FLOAT, output: str = "dense"
+) -> onnx.ModelProto:
     weight = WEIGHT[: channels * HEIGHT * WIDTH].astype(helper.tensor_dtype_to_np_dtype(kind))
     nodes = [
         helper.make_node("Flatten", ["pixels"], ["flat"]),
@@ -32,20 +34,20 @@ def core(make_graph: Make, channels: int, *, kind: int = TensorProto.FLOAT, outp
     return make_graph(nodes, {"weight": weight}, shape=shape, outputs={output: [4]}, kind=kind, source="pixels")
 
 
-def by_hand(images: Any, frame: Frame) -> Any:
-    pixels = np.repeat(images[:, None].astype(np.float64), frame.channels, axis=1)
-    if frame.preprocess == "unit":
+def by_hand(images: Any, wrapper: IoWrapper) -> Any:
+    pixels = np.repeat(images[:, None].astype(np.float64), wrapper.channels, axis=1)
+    if wrapper.preprocess == "unit":
         pixels = pixels / 255
-    elif frame.preprocess == "tf":
+    elif wrapper.preprocess == "tf":
         pixels = pixels / 127.5 - 1
-    elif frame.preprocess == "torch":
+    elif wrapper.preprocess == "torch":
         pixels = (pixels / 255 - IMAGENET[0]) / IMAGENET[1]
-    elif frame.preprocess == "caffe":
+    elif wrapper.preprocess == "caffe":
         pixels = pixels - np.array([103.939, 116.779, 123.68]).reshape(3, 1, 1)
     answers = pixels.reshape(len(images), -1) @ WEIGHT[: pixels[0].size]
-    if frame.softmax:
+    if wrapper.softmax:
         answers = np.exp(answers) / np.exp(answers).sum(axis=1, keepdims=True)
-    return answers[:, list(frame.permutation)]
+    return answers[:, list(wrapper.permutation)]
 
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (6, HEIGHT, WIDTH), dtype=np.uint8)
@@ -60,35 +62,35 @@ CASES = [
 def test_a_framed_network_takes_grey_levels_and_gives_what_the_frame_says(
     make_graph: Make, run_graph: Run, channels: int, preprocess: str, softmax: bool, permutation: tuple[int, ...]
 ):
-    frame = Frame(HEIGHT, WIDTH, channels, preprocess, softmax, permutation)
-    model = framed(core(make_graph, channels), frame)
+    wrapper = IoWrapper(HEIGHT, WIDTH, channels, preprocess, softmax, permutation)
+    model = wrap_io(backbone(make_graph, channels), wrapper)
     (answers,) = run_graph(model, IMAGES)
     assert answers.dtype == np.float32
-    np.testing.assert_allclose(answers, by_hand(IMAGES, frame), rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(answers, by_hand(IMAGES, wrapper), rtol=2e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("preprocess", PREPROCESSES)
 def test_a_network_in_half_precision_is_scaled_in_float32(make_graph: Make, run_graph: Run, preprocess: str):
-    frame = Frame(HEIGHT, WIDTH, 3, preprocess, softmax=True, permutation=REVERSED)
-    model = framed(core(make_graph, 3, kind=TensorProto.FLOAT16), frame)
+    wrapper = IoWrapper(HEIGHT, WIDTH, 3, preprocess, softmax=True, permutation=REVERSED)
+    model = wrap_io(backbone(make_graph, 3, kind=TensorProto.FLOAT16), wrapper)
     (answers,) = run_graph(model, IMAGES)
     assert answers.dtype == np.float32
     # Half precision keeps 11 bits; the sums here reach 1e2.
-    np.testing.assert_allclose(answers, by_hand(IMAGES, frame), atol=0.05)
+    np.testing.assert_allclose(answers, by_hand(IMAGES, wrapper), atol=0.05)
     scaling = {node.op_type for node in model.graph.node if node.name.startswith("frame/in")}
     assert bool(scaling & {"Mul", "Add"}) == (preprocess != "none")
 
 
 @pytest.mark.parametrize("output", ["probabilities", "image", "core/output", "batch"])
 def test_the_name_of_the_networks_output_does_not_matter(make_graph: Make, run_graph: Run, output: str):
-    frame = Frame(HEIGHT, WIDTH, 1, "none", softmax=True, permutation=REVERSED)
-    (answers,) = run_graph(framed(core(make_graph, 1, output=output), frame), IMAGES)
-    np.testing.assert_allclose(answers, by_hand(IMAGES, frame), rtol=2e-5, atol=1e-5)
+    wrapper = IoWrapper(HEIGHT, WIDTH, 1, "none", softmax=True, permutation=REVERSED)
+    (answers,) = run_graph(wrap_io(backbone(make_graph, 1, output=output), wrapper), IMAGES)
+    np.testing.assert_allclose(answers, by_hand(IMAGES, wrapper), rtol=2e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("frame", [Frame(HEIGHT, WIDTH, channels, "tf", True, IN_ORDER) for channels in (1, 3)])
-def test_the_interface_is_the_contract_to_the_letter(make_graph: Make, frame: Frame):
-    model = framed(core(make_graph, frame.channels), frame)
+@pytest.mark.parametrize("wrapper", [IoWrapper(HEIGHT, WIDTH, channels, "tf", True, IN_ORDER) for channels in (1, 3)])
+def test_the_interface_is_the_contract_to_the_letter(make_graph: Make, wrapper: IoWrapper):
+    model = wrap_io(backbone(make_graph, wrapper.channels), wrapper)
     (image,), (probabilities,) = model.graph.input, model.graph.output
 
     def shape(value: onnx.ValueInfoProto) -> list[int | str]:
@@ -105,7 +107,9 @@ def test_the_interface_is_the_contract_to_the_letter(make_graph: Make, frame: Fr
 
 def test_torch_scaling_is_per_colour_not_one_for_all(make_graph: Make, run_graph: Run):
     plain, scaled = (
-        run_graph(framed(core(make_graph, 3), Frame(HEIGHT, WIDTH, 3, preprocess, False, IN_ORDER)), IMAGES)[0]
+        run_graph(wrap_io(backbone(make_graph, 3), IoWrapper(HEIGHT, WIDTH, 3, preprocess, False, IN_ORDER)), IMAGES)[
+            0
+        ]
         for preprocess in ("tf", "torch")
     )
     assert np.abs(plain - scaled).max() > 0.1

@@ -12,21 +12,20 @@ from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError
 from braintumor.export.graph.groups import node_groups
 from braintumor.export.graph.lint import lint
-from braintumor.export.graph.qdq import INT8_MAX, INT8_OPSET, _rounded, quantized, weighted_nodes
+from braintumor.export.graph.qdq import INT8_MAX, INT8_OPSET, _rounded, insert_qdq, weighted_nodes
 from braintumor.export.graph.session import answers
 from braintumor.export.int8.calibrate import METHODS, activation_thresholds
-from braintumor.export.member import MemberOptions, Target, VerificationImages, export_member
-from braintumor.models.labels import CLASSES
+from braintumor.export.member import export_member
+from braintumor.export.options import Target
+from braintumor.export.stages import ModelStages
 
 IMAGES = phantoms(48, 32, 32)
 
 
 @pytest.fixture(scope="module")
-def model(small_keras: Callable[..., Path]) -> onnx.ModelProto:
-    """A framed FP32 network with every structure that the real ones have."""
-    options = MemberOptions(small_keras(), "small", 1.0, CLASSES)
-    exported = export_member(options, CLASSES, Target("fp32"), VerificationImages((), 64))
-    return onnx.load(str(exported.model))
+def model(small_keras: Callable[..., Path], stages_of: Callable[..., ModelStages]) -> onnx.ModelProto:
+    """An exported FP32 graph with every structure that the real ones have."""
+    return onnx.load(str(export_member(stages_of(small_keras()), Target("fp32")).model))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def thresholds(model: onnx.ModelProto) -> dict[str, float]:
 def test_every_weighted_node_gets_its_quantised_input_and_weight(
     model: onnx.ModelProto, thresholds: dict[str, float]
 ):
-    made = quantized(model, thresholds)
+    made = insert_qdq(model, thresholds)
     before, producers = weighted_nodes(model), {name: node for node in made.graph.node for name in node.output}
     assert len(before) >= 5
     for node in before:
@@ -52,7 +51,7 @@ def test_every_weighted_node_gets_its_quantised_input_and_weight(
 
 def test_int8_answers_nearly_as_fp32_does(model: onnx.ModelProto, thresholds: dict[str, float]):
     reference = answers(model.SerializeToString(), IMAGES)
-    found = answers(quantized(model, thresholds).SerializeToString(), IMAGES)
+    found = answers(insert_qdq(model, thresholds).SerializeToString(), IMAGES)
     assert 0 < np.abs(found - reference).max() < 0.1
     clear = np.sort(reference, axis=1)[:, -1] - np.sort(reference, axis=1)[:, -2] > 0.2
     assert clear.sum() > 10
@@ -62,24 +61,24 @@ def test_int8_answers_nearly_as_fp32_does(model: onnx.ModelProto, thresholds: di
 def test_all_nodes_in_float_is_the_model_itself(model: onnx.ModelProto, thresholds: dict[str, float]):
     everything = [node.name for node in weighted_nodes(model)]
     reference = answers(model.SerializeToString(), IMAGES)
-    made = quantized(model, thresholds, everything)
+    made = insert_qdq(model, thresholds, everything)
     assert not [node for node in made.graph.node if "Linear" in node.op_type]
     np.testing.assert_allclose(answers(made.SerializeToString(), IMAGES), reference, atol=1e-6)
 
 
 def test_the_same_plan_gives_the_same_bytes(model: onnx.ModelProto, thresholds: dict[str, float]):
-    assert quantized(model, thresholds).SerializeToString() == quantized(model, thresholds).SerializeToString()
+    assert insert_qdq(model, thresholds).SerializeToString() == insert_qdq(model, thresholds).SerializeToString()
 
 
 def test_thresholds_of_another_model_are_refused(model: onnx.ModelProto, thresholds: dict[str, float]):
     renamed = {f"other/{name}": value for name, value in thresholds.items()}
     with pytest.raises(ModelError, match="was made for another model"):
-        quantized(model, renamed)
+        insert_qdq(model, renamed)
 
 
 def test_a_node_of_another_model_cannot_stay_in_float(model: onnx.ModelProto, thresholds: dict[str, float]):
     with pytest.raises(ModelError, match=r"no node 'elsewhere'.*made for another model"):
-        quantized(model, thresholds, ["elsewhere"])
+        insert_qdq(model, thresholds, ["elsewhere"])
 
 
 @given(
@@ -138,6 +137,6 @@ def test_a_gemm_with_a_transposed_weight_keeps_its_output_channels(make_graph: C
     for kind, stored in (("Gemm", weight), ("MatMul", weight.T)):
         attributes = {"transB": 1} if kind == "Gemm" else {}
         node = onnx.helper.make_node(kind, ["x", "w"], ["y"], name="dense", **attributes)
-        made = quantized(make_graph([node], {"w": stored}, shape=(3,), outputs={"y": (2,)}), {"x": 1.0})
+        made = insert_qdq(make_graph([node], {"w": stored}, shape=(3,), outputs={"y": (2,)}), {"x": 1.0})
         scales = next(numpy_helper.to_array(t) for t in made.graph.initializer if t.name == "w:scale")
         np.testing.assert_allclose(scales, [3 / 127, 300 / 127], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The figures by which a search judges: what they count, and how steadily."""
+"""The figures of a search for int8 plans: what they count, and how much they scatter."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from braintumor.export.int8.quality import expected_flips, quality
+from braintumor.export.int8.quality import expected_flips, quantization_quality
 
 RNG = np.random.default_rng(0)
 
@@ -25,7 +25,7 @@ def answers(count: int, rng: np.random.Generator, noise: float) -> tuple[NDArray
 def test_equal_answers_flip_nothing() -> None:
     reference, _ = answers(200, RNG, 0.1)
     labels = reference.argmax(axis=1)
-    found = quality(reference, reference, labels)
+    found = quantization_quality(reference, reference, labels)
     assert (found.flips, found.expected_flips, found.divergence_nats, found.max_abs_difference) == (0, 0, 0, 0)
     assert found.accuracy == found.accuracy_fp32 == 1
 
@@ -33,7 +33,7 @@ def test_equal_answers_flip_nothing() -> None:
 def test_figures_are_what_they_are_called() -> None:
     reference = np.array([[0.7, 0.1, 0.1, 0.1], [0.3, 0.4, 0.2, 0.1]], np.float32)
     found = np.array([[0.6, 0.2, 0.1, 0.1], [0.5, 0.2, 0.2, 0.1]], np.float32)
-    figures = quality(found, reference, np.array([0, 1]))
+    figures = quantization_quality(found, reference, np.array([0, 1]))
     assert (figures.images, figures.flips, figures.accuracy, figures.accuracy_fp32) == (2, 1, 0.5, 1)
     assert figures.max_abs_difference == pytest.approx(0.2)
     assert figures.mean_abs_difference == pytest.approx(0.6 / 8)
@@ -62,7 +62,7 @@ def test_more_noise_flips_more() -> None:
 
 def test_limits_are_inclusive() -> None:
     reference, found = answers(200, np.random.default_rng(5), 0.3)
-    figures = quality(found, reference, reference.argmax(axis=1))
+    figures = quantization_quality(found, reference, reference.argmax(axis=1))
     assert figures.flips > 0
     part, drop = figures.flips / 200, figures.accuracy_fp32 - figures.accuracy
     assert figures.within(part, drop)
