@@ -1,4 +1,4 @@
-"""`bt-bench`: the proof that what is deployed still decides what was trained, and how fast it does."""
+"""`bt-bench`: accuracy and speed of deployed bundles."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -19,7 +19,7 @@ COMMANDS: Mapping[str, str] = {
 
 
 class _Group(click.Group):
-    """A group that imports a command's module only when the command is asked for."""
+    """A group that imports the module of a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click gives it
         return list(COMMANDS)

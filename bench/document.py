@@ -1,7 +1,10 @@
 """Results as JSON and back by their types alone: a field of a result is a key of docs/bench-json.md.
 
-A file that does not fit is refused in one line with the place in the document: "Expected 'float', got 'str' - at
-'$.bundles[0].scores.accuracy'". Keys that a type does not know are passed over: a newer version may add some.
+Results are dataclasses. Where a field has another name than its key, as `runners` for "contenders", the result is a
+`msgspec.Struct` with `rename`; both can hold each other.
+
+A file that does not fit is refused in one line that names the place in the document: "Expected 'float', got 'str' -
+at '$.bundles[0].scores.accuracy'". Unknown keys are ignored: a newer version may add some.
 """
 
 from collections.abc import Mapping
@@ -28,24 +31,26 @@ Result = TypeVar("Result")
 
 
 def encode(result: object) -> Any:
-    """Dataclasses as dicts, lists, texts and numbers, in the order of their fields."""
+    """Results as dicts, lists, texts and numbers, in the order of their fields."""
     return msgspec.to_builtins(result)
 
 
-def field_values(result: "DataclassInstance") -> dict[str, Any]:
-    """The fields of a dataclass as they are: what one that inherits from it begins with."""
-    return {one.name: getattr(result, one.name) for one in fields(result)}
+def field_values(result: "DataclassInstance | msgspec.Struct") -> dict[str, Any]:
+    """The fields of a result, not converted: the first arguments of a result that inherits from it."""
+    if isinstance(result, msgspec.Struct):
+        return msgspec.structs.asdict(result)
+    return {field.name: getattr(result, field.name) for field in fields(result)}
 
 
 def decode(data: object, kind: type[Result]) -> Result:
-    """The opposite of `encode`.
+    """Build a result from plain data, the opposite of `encode`.
 
     Args:
-        data: Plain data, as `json.loads` gives it.
-        kind: A dataclass.
+        data: Plain data, as returned by `json.loads`.
+        kind: Its type.
 
     Raises:
-        IntegrityError: The data lack a key, or hold something else there.
+        IntegrityError: A key is missing, or has another type of value.
     """
     try:
         return msgspec.convert(data, kind)
@@ -63,12 +68,12 @@ def read_document(path: Path, kinds: Mapping[str, type[Result]], remedy: str) ->
 
     Args:
         path: The file.
-        kinds: Schema → its dataclass; "" stands for a file that names no schema.
-        remedy: How to get a file that is allowed.
+        kinds: Schema → its type; "" for a file without a schema.
+        remedy: How to get such a file.
 
     Raises:
-        UsageError: It is not there.
-        IntegrityError: It is not JSON, is of another schema, or does not hold what its schema promises.
+        UsageError: The file is not there.
+        IntegrityError: It is not JSON, has another schema, or does not fit its schema.
     """
     try:
         data = path.read_bytes()
@@ -84,5 +89,5 @@ def read_document(path: Path, kinds: Mapping[str, type[Result]], remedy: str) ->
 
 
 def _quoted(error: Exception) -> str:
-    """What msgspec says, with names in quotes: in our messages backticks stand for parameters."""
+    """The message of msgspec with names in quotes: in our messages backquotes mark parameters."""
     return str(error).replace("`", "'")

@@ -1,4 +1,4 @@
-"""What the commands of `bt-bench` ask alike: said once, so that it means the same everywhere."""
+"""Options that several commands of `bt-bench` share."""
 
 import os
 import shlex
@@ -8,15 +8,15 @@ from typing import Final
 
 import click
 
-from braintumor.bench.latency.runners.registry import PEERS
-from braintumor.bench.listed import Listed
+from braintumor.bench.comma_separated import CommaSeparated
+from braintumor.bench.latency.runners.registry import BASELINES
 from braintumor.errors import UsageError
 from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 __all__ = [
     "PATH",
     "REFUSED",
-    "against_option",
+    "baseline_option",
     "batches_option",
     "data_option",
     "data_source",
@@ -36,7 +36,7 @@ REFUSED: Final = 3
 
 PATH: Final = click.Path(path_type=Path)
 
-# Names only, so that --help loads no NumPy: the modules behind them define the same.
+# Repeated here so that --help loads no NumPy; `bench.data.labelled` and `bench.accuracy.gate` define the same.
 _DATA_VARIABLE: Final = "BRAINTUMOR_DATA"
 _MARGIN_POINTS: Final = 0.5
 
@@ -69,23 +69,25 @@ engines_option = click.option(
     "--engine",
     "engines",
     metavar="NAME,…",
-    type=Listed(str),
+    type=CommaSeparated(str),
     default=AUTO,
     show_default=True,
     help=f"All are timed, a report judges on the first: {AUTO}, all (that are usable), or of: {', '.join(ENGINES)}.",
 )
-against_option = click.option(
+baseline_option = click.option(
+    "--baseline",
     "--against",
+    "baselines",
     metavar="NAME,…",
-    type=Listed(str),
+    type=CommaSeparated(str),
     default="",
-    help=f"Peers to be timed beside them: {', '.join(PEERS)}.",
+    help=f"Other programs to time beside them: {', '.join(BASELINES)}.",
 )
 batches_option = click.option(
     "--batch",
     "batches",
     metavar="N,…",
-    type=Listed(int),
+    type=CommaSeparated(int),
     default="1,8,32",
     show_default=True,
     help="Images at a time.",
@@ -108,24 +110,24 @@ margin_option = click.option(
 )
 
 
-def data_source(asked: Path | None) -> Path | None:
-    """What --data names, or the environment."""
-    named = os.environ.get(_DATA_VARIABLE)
-    return asked or (Path(named) if named else None)
+def data_source(data: Path | None) -> Path | None:
+    """The value of --data, or of the environment variable."""
+    default = os.environ.get(_DATA_VARIABLE)
+    return data or (Path(default) if default else None)
 
 
-def model_folders(asked: tuple[Path, ...]) -> tuple[Path, ...]:
-    """What --models names, or ./models where there is one.
+def model_folders(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The values of --models, or ./models if it is there.
 
     Raises:
-        UsageError: One is no folder.
+        UsageError: One is not a folder.
     """
-    for folder in asked:
+    for folder in folders:
         if not folder.is_dir():
-            raise UsageError(f"--models {folder} is no folder; name the one that holds the .keras files")
-    return asked or tuple(folder for folder in (Path("models"),) if folder.is_dir())
+            raise UsageError(f"--models {folder} is not a folder", "name the folder of the .keras files")
+    return folders or tuple(folder for folder in (Path("models"),) if folder.is_dir())
 
 
 def typed_command() -> str:
-    """The command line of this process, to be repeated."""
+    """The command line of this process."""
     return shlex.join(["bt-bench", *sys.argv[1:]])

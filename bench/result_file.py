@@ -1,4 +1,4 @@
-"""A result that is written anew whenever more of it is known: what a run that is cut short has measured stays."""
+"""The JSON file of a run, replaced after every step: a run that is cut short leaves its measurements."""
 
 import contextlib
 import json
@@ -11,39 +11,39 @@ from typing import Protocol
 from braintumor.bench.document import encode
 from braintumor.files import atomic_text, output_error
 
-__all__ = ["Kept", "Unfinished", "told_when_interrupted"]
+__all__ = ["ResultFile", "Unfinished", "note_on_interrupt"]
 
 
 class Unfinished(Protocol):
-    """A result that says how far its run went."""
+    """A result that tells whether its run was finished."""
 
     @property
     def unfinished(self) -> str | None:
-        """Where the run was cut short, in words; None for a whole one."""
+        """Where the run was cut short, in words; None if it was finished."""
         ...
 
 
-class Kept:
-    """The JSON file of a command, if one was asked for.
+class ResultFile:
+    """The JSON file of a command, if one was named.
 
-    A file of an earlier run stays until the first of the new figures are there.
+    A file of an earlier run stays until the first new result is written.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Find out before an hour of measuring whether it can be written.
+        """Check before the measurement that the file can be written.
 
         Raises:
-            OutputError: It cannot.
+            OutputError: It cannot be written.
         """
         self._path = path
         self._is_written = False
-        # A pipe or a device takes the whole result, once.
+        # A pipe or a device gets the finished result only.
         self._is_file = path is not None and (path.is_file() or not path.exists())
         if path is not None and self._is_file:
             _probe(path)
 
     def write(self, result: Unfinished) -> None:
-        """Replace what the file holds.
+        """Replace the content of the file.
 
         Raises:
             OutputError: The disk is full, or the folder has gone.
@@ -56,22 +56,22 @@ class Kept:
         self._is_written = True
 
     @contextlib.contextmanager
-    def kept_when_interrupted(self) -> Iterator[None]:
-        """Ctrl-C says where the figures are."""
-        with told_when_interrupted(self._left):
+    def note_on_interrupt(self) -> Iterator[None]:
+        """Add to a Ctrl-C where the measurements are."""
+        with note_on_interrupt(self._note):
             yield
 
-    def _left(self) -> str:
+    def _note(self) -> str:
         return f"{self._path} holds what was measured until then" if self._is_written else ""
 
 
 @contextlib.contextmanager
-def told_when_interrupted(left: Callable[[], str]) -> Iterator[None]:
-    """Ctrl-C is told with what is left of a run, in words; "" for nothing."""
+def note_on_interrupt(note: Callable[[], str]) -> Iterator[None]:
+    """Add a note to a KeyboardInterrupt: where the measurements of the run are; "" for none."""
     try:
         yield
     except KeyboardInterrupt as error:
-        if text := left():
+        if text := note():
             raise KeyboardInterrupt(text) from error
         raise
 

@@ -203,7 +203,7 @@ class ModelStages:
         facts, route = conversion.facts, conversion.route
         require_class_count(options.path, facts.classes, options.classes, stated=options.classes_stated)
         preprocess = resolve_preprocess(facts, options.path, options.preprocess)
-        pixels = self.images.sized(Geometry(facts.height, facts.width, options.resize, self.crop))
+        pixels = self.images.resized(Geometry(facts.height, facts.width, options.resize, self.crop))
         reference = reference_for(self.archive, facts, preprocess, pixels)
         in_order = tuple(range(facts.classes))
         plain = IoWrapper(facts.height, facts.width, facts.channels, preprocess, softmax=False, permutation=in_order)

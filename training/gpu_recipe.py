@@ -31,7 +31,7 @@ if str(Path(__file__).resolve().parents[1]) not in braintumor.__path__:
     # In a checkout that is not installed the rooms lie beside the package, not in it.
     braintumor.__path__.append(str(Path(__file__).resolve().parents[1]))
 
-from braintumor.bench.data.manifest import JUDGED, Split
+from braintumor.bench.data.manifest import EVALUATION_SPLITS, Split
 from braintumor.training.data.dataset import Dataset, load_dataset
 from braintumor.training.data.predictions import predictions_csv
 from braintumor.training.data.targets import allowed, label_losses
@@ -119,7 +119,7 @@ def _planned(recipe: Recipe, per_epoch: int, at: Position, step_s: float) -> int
 
 def _finish(net: Any, state: Any, data: dict[Split, Dataset], folder: RunFolder, at: Position) -> None:
     state = net.refreshed(state, min(net.recipe.batchnorm_refresh, net.count // net.recipe.batch_size))
-    splits = [split for split in JUDGED if split in data]
+    splits = [split for split in EVALUATION_SPLITS if split in data]
     answers = {split: net.answers(state, data[split].images) for split in splits}
     write_pieces(folder.path, net.weights(state))
     folder.write_text("predictions.csv", predictions_csv(data, answers))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.data.manifest import JUDGED, Split
+from braintumor.bench.data.manifest import EVALUATION_SPLITS, Split
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.data.recorded import PHANTOMS, RecordedAnswers, answers_path, pixels_sha256, write_answers
 from braintumor.errors import ModelError, UsageError
@@ -65,7 +65,7 @@ def load_keras_file(path: Path) -> Any:
 
 def answers_of(model: Any, parts: Mapping[Split, Dataset], crop: Crop) -> dict[Split, NDArray[np.float32]]:
     """Probabilities float32 [n, 4] for the images that judge, cropped and resized to the model's input."""
-    return {split: answers_to(model, parts[split], crop) for split in JUDGED if split in parts}
+    return {split: answers_to(model, parts[split], crop) for split in EVALUATION_SPLITS if split in parts}
 
 
 def answers_to(model: Any, data: Dataset, crop: Crop) -> NDArray[np.float32]:

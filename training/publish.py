@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from braintumor import NOTICE
 from braintumor.bench.data.manifest import Split
-from braintumor.bench.data.study import of_the_study
+from braintumor.bench.data.study import find_study_image
 from braintumor.errors import ParityError
 from braintumor.files import atomic_text, output_error, sha256_of
 from braintumor.training.data.dataset import Dataset
@@ -190,7 +190,7 @@ def _data(parts: Mapping[Split, Dataset]) -> str:
         if "tumour-train" in parts
         else ""
     )
-    if of_the_study(parts["test"].files[0]) is None:
+    if find_study_image(parts["test"].files[0]) is None:
         return f"{told} of another data set than the study's.{weak}"
     return (
         f"the Kaggle brain tumour MRI data set, {told}, split by file name.\n"

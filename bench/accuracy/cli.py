@@ -1,4 +1,4 @@
-"""`bt-bench accuracy`: does the deployed ensemble still decide what was trained? As a gate for CI."""
+"""`bt-bench accuracy`: a gate for CI on the accuracy of deployed bundles."""
 
 import contextlib
 import sys
@@ -28,10 +28,10 @@ from braintumor.runtime.engines.registry import AUTO, ENGINES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from braintumor.bench.accuracy.evaluate import Judgement
+    from braintumor.bench.accuracy.evaluate import BundleEvaluation
     from braintumor.bench.accuracy.options import AccuracyOptions
     from braintumor.bench.data.labelled import LabelledImages
-    from braintumor.bench.result_file import Kept
+    from braintumor.bench.result_file import ResultFile
     from braintumor.runtime.bundle.load import Bundle
     from braintumor.runtime.engine_selection import EngineChoice
     from braintumor.runtime.prediction import Policy
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["accuracy"]
 
 _ENGINE = click.Choice((AUTO, *ENGINES))
-# Names only, so that --help loads no NumPy: the modules behind them define the same.
+# Repeated here so that --help loads no NumPy; `bench.accuracy.reference` defines the same.
 _KERAS, _NONE = "keras", "none"
 
 
@@ -96,7 +96,7 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     Exit code 3 when one is refused.
     """
     from braintumor.bench.accuracy.options import AccuracyOptions
-    from braintumor.bench.result_file import Kept
+    from braintumor.bench.result_file import ResultFile
     from braintumor.runtime.bundle.load import load_bundle
 
     verified = [load_bundle(folder) for folder in bundles]
@@ -112,35 +112,40 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
         margin_points=margin,
         robustness=robustness,
     )
-    file = Kept(json_file)
+    file = ResultFile(json_file)
     images = _images(data_source(data), count, verified[0])
-    # A look at a few images must not replace what was found on all.
+    # A run on a few images must not replace the verdict on all.
     if _is_refused(verified, images, options, file, record=not no_record and count is None):
         sys.exit(REFUSED)
 
 
 def _is_refused(
-    bundles: "Sequence[Bundle]", images: "LabelledImages", options: "AccuracyOptions", file: "Kept", *, record: bool
+    bundles: "Sequence[Bundle]",
+    images: "LabelledImages",
+    options: "AccuracyOptions",
+    file: "ResultFile",
+    *,
+    record: bool,
 ) -> bool:
     """Judge; print, write and record each verdict as soon as it is there: the next bundle takes its time."""
-    from braintumor.bench.accuracy.evaluate import judge
-    from braintumor.bench.accuracy.render import judgement_lines
+    from braintumor.bench.accuracy.evaluate import evaluate_bundles
+    from braintumor.bench.accuracy.render import evaluation_lines
     from braintumor.bench.accuracy.summary import acceptance, accuracy_result, images_summary
 
     command = typed_command()
     summary = images_summary(images)
 
-    def keep(judgements: "Sequence[Judgement]") -> None:
-        last = judgements[-1]
-        with bar.away():
-            click.echo("\n".join(judgement_lines(last.result, last.bundle, images.classes)) + "\n")
-        file.write(accuracy_result(judgements, summary, options, command, bundles[len(judgements) :]))
+    def show_and_write(evaluations: "Sequence[BundleEvaluation]") -> None:
+        last = evaluations[-1]
+        with bar.hidden():
+            click.echo("\n".join(evaluation_lines(last.result, last.bundle, images.classes)) + "\n")
+        file.write(accuracy_result(evaluations, summary, options, command, bundles[len(evaluations) :]))
         if record:
             _record(last.bundle, acceptance(last.result, summary, command))
 
-    with file.kept_when_interrupted(), _Bar() as bar:
-        judgements = judge(bundles, images, options, bar, _tell, keep)
-    return any(one.result.verdict.status == "refused" for one in judgements)
+    with file.note_on_interrupt(), _Bar() as bar:
+        evaluations = evaluate_bundles(bundles, images, options, bar, _echo_choice, show_and_write)
+    return any(evaluation.result.verdict.status == "refused" for evaluation in evaluations)
 
 
 def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "LabelledImages":
@@ -148,34 +153,34 @@ def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "Labelled
 
     if data is None:
         raise UsageError(
-            "accuracy is judged on real labelled images; name them with --data, a folder with one folder a class or "
-            "a file of bt-data prepare, or with $BRAINTUMOR_DATA"
+            "no labelled images were named; must be a folder with one folder a class, or a file of bt-data prepare",
+            "name them with --data, or with $BRAINTUMOR_DATA",
         )
     images = read_labelled(data, "test", bundle.classes)
     return images if count is None else images.stratified(count)
 
 
-def _record(judged: "Bundle", verdict: dict[str, Any] | None) -> None:
-    """Write a verdict into its bundle, if it is still the one that was judged."""
+def _record(bundle: "Bundle", verdict: dict[str, Any] | None) -> None:
+    """Write a verdict into its bundle, if this is still the one that was evaluated."""
     from braintumor.runtime.bundle.acceptance import write_acceptance
     from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 
     if verdict is None:
         return
-    present = load_bundle(judged.folder)
-    if present.sha256 != judged.sha256:
-        raise IntegrityError(f"{judged.folder} was replaced while it was judged; judge it again")
-    write_acceptance(judged.folder / MANIFEST, present.details, verdict)
+    present = load_bundle(bundle.folder)
+    if present.sha256 != bundle.sha256:
+        raise IntegrityError(f"{bundle.folder} was replaced during the run", "run the command again")
+    write_acceptance(bundle.folder / MANIFEST, present.details, verdict)
 
 
-def _tell(choice: "EngineChoice") -> None:
+def _echo_choice(choice: "EngineChoice") -> None:
     from braintumor.runtime.output import choice_line
 
     click.echo(choice_line(choice), err=True)
 
 
 class _Bar:
-    """What is going on, on standard error: a bar at a terminal, otherwise nothing."""
+    """A progress bar on standard error, at a terminal only."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -200,16 +205,16 @@ class _Bar:
         self._progress.stop()
 
     @contextlib.contextmanager
-    def away(self) -> "Iterator[None]":
-        """Make room for what is printed meanwhile."""
+    def hidden(self) -> "Iterator[None]":
+        """Hide the bar while something is printed."""
         self._progress.stop()
         yield
         self._progress.start()
 
-    def begin(self, what: str, images: int) -> None:
-        """Start the bar anew."""
-        self._progress.reset(self._task, description=what, total=images)
+    def begin(self, step: str, images: int) -> None:
+        """Restart the bar."""
+        self._progress.reset(self._task, description=step, total=images)
 
     def tick(self, images: int) -> None:
-        """Move it on."""
+        """Advance the bar."""
         self._progress.advance(self._task, images)

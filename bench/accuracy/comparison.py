@@ -1,4 +1,4 @@
-"""One ensemble's answers beside a reference's, image by image: what flipped, and by how much all moved."""
+"""Predictions of an ensemble beside those of a reference, image by image: flips and differences."""
 
 import base64
 import io
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from braintumor.bench.accuracy.predict import Answers, Who
+from braintumor.bench.accuracy.predict import EnsembleInfo, Predictions
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.document import field_values
-from braintumor.bench.metrics.classification import decided, label_name
+from braintumor.bench.metrics.classification import label_name, predicted_labels
 from braintumor.bench.metrics.paired import PairedMetrics, leads, paired_metrics
 from braintumor.runtime.vote import vote_shares
 
@@ -25,18 +25,18 @@ _PICTURE_PX: Final = 112
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """An image whose label differs between the reference and the deployed.
+    """An image whose label differs between the reference and the deployed ensemble.
 
     Attributes:
-        index: Into the images.
-        name: Of its file.
+        index: Of the image.
+        name: File name of the image.
         truth: Its class.
-        reference_label: What the reference says; None where it has no answer.
-        label: What the deployed says; None likewise.
-        reference_probabilities: Of all classes, in their order; None where one is not finite.
-        probabilities: Of the deployed.
-        reference_margin: Lead of the reference's winner; None without probabilities.
-        margin: Lead of the deployed's.
+        reference_label: Label given by the reference; None if its probabilities are not finite.
+        label: Label given by the deployed ensemble; None likewise.
+        reference_probabilities: Of all classes, in their order; None if one is not finite.
+        probabilities: Of the deployed ensemble.
+        reference_margin: Lead of the reference's winner over the runner-up; None without probabilities.
+        margin: The same of the deployed ensemble.
         png_base64: A small picture; None from the 65th flip on.
     """
 
@@ -57,12 +57,12 @@ class Comparison(PairedMetrics):
     """A deployed ensemble beside its reference, by their votes on all images.
 
     Attributes:
-        near_duplicate_free: On the images of which training has seen no like; None where that is not known.
+        near_duplicate_free: On the images of which training has seen no near-duplicate; None if that is not known.
         members: By name, of the members that both have.
         missing_members: Members of the reference that the deployed lacks.
         added_members: Members that the reference lacks.
-        same_originals: Whether both are made of the same trained models, with the same weights in the vote.
-        flipped: In the order of the images.
+        same_originals: Whether both were exported from the same trained models and give them the same weights.
+        flipped: Images whose label differs, in their order.
     """
 
     near_duplicate_free: PairedMetrics | None
@@ -74,43 +74,46 @@ class Comparison(PairedMetrics):
 
 
 def compare_predictions(
-    reference: tuple[Who, Answers], deployed: tuple[Who, Answers], images: LabelledImages, free: Sequence[int] | None
+    reference: tuple[EnsembleInfo, Predictions],
+    deployed: tuple[EnsembleInfo, Predictions],
+    images: LabelledImages,
+    leak_free: Sequence[int] | None,
 ) -> Comparison:
-    """Compare two ensembles' answers to the same images.
+    """Compare the predictions of two ensembles on the same images.
 
     Args:
-        reference: Who it is, and what it said.
-        deployed: The same of what is judged.
-        images: What both were asked about; the first that flip are read again for their pictures.
-        free: Indices of the images of which training has seen no like; None where that is not known.
+        reference: The reference and its predictions.
+        deployed: The deployed ensemble and its predictions.
+        images: The images; the first that flip are read again for their pictures.
+        leak_free: Indices of the images of which training has seen no near-duplicate; None if that is not known.
 
     Raises:
         InputError: An image that flipped cannot be read any more.
     """
-    (reference_who, expected), (deployed_who, found) = reference, deployed
-    partners = _partners(reference_who, deployed_who)
+    (reference_info, expected), (deployed_info, actual) = reference, deployed
+    partners = _partners(reference_info, deployed_info)
     labels = images.labels
-    rows = list(free or ())
-    vote = paired_metrics(expected.vote, found.vote, labels)
+    rows = list(leak_free or ())
+    vote = paired_metrics(expected.vote, actual.vote, labels)
     return Comparison(
         **field_values(vote),
-        near_duplicate_free=paired_metrics(expected.vote[rows], found.vote[rows], labels[rows]) if rows else None,
+        near_duplicate_free=paired_metrics(expected.vote[rows], actual.vote[rows], labels[rows]) if rows else None,
         members={
-            name: paired_metrics(expected.members[partners[name]], found.members[index], labels)
-            for index, name in enumerate(deployed_who.members)
+            name: paired_metrics(expected.members[partners[name]], actual.members[index], labels)
+            for index, name in enumerate(deployed_info.members)
             if name in partners
         },
         missing_members=tuple(
-            name for index, name in enumerate(reference_who.members) if index not in partners.values()
+            name for index, name in enumerate(reference_info.members) if index not in partners.values()
         ),
-        added_members=tuple(name for name in deployed_who.members if name not in partners),
-        same_originals=_shares_by_original(reference_who) == _shares_by_original(deployed_who),
-        flipped=tuple(_flips(expected.vote, found.vote, images)),
+        added_members=tuple(name for name in deployed_info.members if name not in partners),
+        same_originals=_shares_by_original(reference_info) == _shares_by_original(deployed_info),
+        flipped=tuple(_flips(expected.vote, actual.vote, images)),
     )
 
 
-def _partners(reference: Who, deployed: Who) -> dict[str, int]:
-    """Name of a deployed member → index of the reference's that it stands for: of the same name, or original."""
+def _partners(reference: EnsembleInfo, deployed: EnsembleInfo) -> dict[str, int]:
+    """Name of a deployed member → index of the reference's member of the same name, or of the same original."""
     partners = {}
     for name, source in zip(deployed.members, deployed.sources, strict=True):
         if name in reference.members:
@@ -120,15 +123,16 @@ def _partners(reference: Who, deployed: Who) -> dict[str, int]:
     return partners
 
 
-def _shares_by_original(one: Who) -> list[tuple[str, float]]:
-    shares = vote_shares(one.weights).tolist()
+def _shares_by_original(ensemble: EnsembleInfo) -> list[tuple[str, float]]:
+    shares = vote_shares(ensemble.weights).tolist()
     return sorted(
-        (source or name, share) for name, source, share in zip(one.members, one.sources, shares, strict=True)
+        (source or name, share)
+        for name, source, share in zip(ensemble.members, ensemble.sources, shares, strict=True)
     )
 
 
-def _flips(reference: NDArray[np.float32], answers: NDArray[np.float32], images: LabelledImages) -> Iterator[Flip]:
-    before, after = decided(reference), decided(answers)
+def _flips(reference: NDArray[np.float32], deployed: NDArray[np.float32], images: LabelledImages) -> Iterator[Flip]:
+    before, after = predicted_labels(reference), predicted_labels(deployed)
     for number, index in enumerate(np.flatnonzero(before != after).tolist()):
         yield Flip(
             index=index,
@@ -137,9 +141,9 @@ def _flips(reference: NDArray[np.float32], answers: NDArray[np.float32], images:
             reference_label=label_name(before[index], images.classes),
             label=label_name(after[index], images.classes),
             reference_probabilities=_row(reference[index]),
-            probabilities=_row(answers[index]),
+            probabilities=_row(deployed[index]),
             reference_margin=_lead(reference[index]),
-            margin=_lead(answers[index]),
+            margin=_lead(deployed[index]),
             png_base64=_picture(images.read(index)) if number < _PICTURED else None,
         )
 

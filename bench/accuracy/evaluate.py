@@ -1,4 +1,4 @@
-"""Bundles judged on labelled images: what each decides, beside what a reference decides."""
+"""Evaluate bundles on labelled images: the labels that each gives, beside those of a reference."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,79 +9,79 @@ from numpy.typing import NDArray
 
 from braintumor.bench.accuracy.comparison import compare_predictions
 from braintumor.bench.accuracy.findings import lost_members
-from braintumor.bench.accuracy.gate import EarlyExit, Evidence, judged
+from braintumor.bench.accuracy.gate import EarlyExit, Evidence, decide_verdict
 from braintumor.bench.accuracy.options import AccuracyOptions, Progress
-from braintumor.bench.accuracy.predict import Answers, Who, ask, who
+from braintumor.bench.accuracy.predict import EnsembleInfo, Predictions, ensemble_info, predict
 from braintumor.bench.accuracy.reference import KERAS, ReferenceOptions, References
 from braintumor.bench.accuracy.result import BundleResult, EnsembleResult, MemberResult, WrongAnswer
 from braintumor.bench.accuracy.robustness import PERTURBATIONS, RUNS, robustness, stability
-from braintumor.bench.accuracy.scalings import Scaling, tried_scalings
+from braintumor.bench.accuracy.scalings import Scaling, try_scalings
 from braintumor.bench.data.labelled import LabelledImages
-from braintumor.bench.data.study import near_duplicate_free, of_the_study
+from braintumor.bench.data.study import find_study_image, near_duplicate_free
 from braintumor.bench.document import field_values
-from braintumor.bench.metrics.classification import Scores, decided, label_name, scores
+from braintumor.bench.metrics.classification import Scores, label_name, predicted_labels, scores
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engine_selection import ChoiceCallback
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.vote_result import vote_results
 
-__all__ = ["Judged", "Judgement", "judge", "unseen"]
+__all__ = ["BundleEvaluation", "EnsembleEvaluation", "evaluate_bundles", "leak_free_indices"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """An ensemble and how it does on the images.
+class EnsembleEvaluation:
+    """An ensemble and its predictions on the images.
 
     Attributes:
-        who: What it is.
-        answers: What it said.
-        result: The figures.
+        info: Its name, engine and members.
+        predictions: Of all images.
+        result: Its scores.
     """
 
-    who: Who
-    answers: Answers
+    info: EnsembleInfo
+    predictions: Predictions
     result: EnsembleResult
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judgement:
-    """A bundle, judged.
+class BundleEvaluation:
+    """A bundle and its predictions on the images.
 
     Attributes:
-        bundle: What was judged.
-        answers: What it said.
-        result: All that is known of it.
+        bundle: The bundle.
+        predictions: Of all images.
+        result: Its scores, its comparison with the reference, and the verdict.
     """
 
     bundle: Bundle
-    answers: Answers
+    predictions: Predictions
     result: BundleResult
 
 
-def unseen(images: LabelledImages) -> tuple[int, ...] | None:
-    """Indices of the study's test images of which training has seen no near-duplicate; None where there are none."""
-    known = ((index, of_the_study(name)) for index, name in enumerate(images.names))
-    free = near_duplicate_free()
-    return tuple(index for index, image in known if image is not None and image.file in free) or None
+def leak_free_indices(images: LabelledImages) -> tuple[int, ...] | None:
+    """Indices of the study's test images of which training has seen no near-duplicate; None if there are none."""
+    study_images = ((index, find_study_image(name)) for index, name in enumerate(images.names))
+    leak_free = near_duplicate_free()
+    return tuple(index for index, image in study_images if image is not None and image.file in leak_free) or None
 
 
-def judge(
+def evaluate_bundles(
     bundles: Sequence[Bundle],
     images: LabelledImages,
     options: AccuracyOptions,
     progress: Progress,
     told: ChoiceCallback | None = None,
-    kept: Callable[[Sequence[Judgement]], object] | None = None,
-) -> list[Judgement]:
-    """Judge bundles one after the other; the reference of several is asked once.
+    on_result: Callable[[Sequence[BundleEvaluation]], object] | None = None,
+) -> list[BundleEvaluation]:
+    """Evaluate bundles one after the other; a reference that several share is evaluated once.
 
     Args:
-        bundles: Verified.
-        images: Whose classes are those of the bundles, in any order.
-        options: What is asked.
-        progress: ChoiceCallback how it goes on.
-        told: Is told when "auto" had to measure.
-        kept: Is given all judgements so far, whenever there is one more.
+        bundles: Verified bundles.
+        images: Labelled images of the bundles' classes, in any order.
+        options: Engine, reference, margin and so on.
+        progress: Is called as images are done.
+        told: Is called when "auto" had to time the engines.
+        on_result: Is called with all evaluations so far, after each bundle.
 
     Raises:
         UnavailableError: An engine or the reference is not usable here.
@@ -92,60 +92,60 @@ def judge(
         ReferenceOptions(
             options.reference, options.reference_engine, options.models, options.threads, options.policy == "full"
         ),
-        lambda ensemble: _judged(ensemble, images, options, progress),
+        lambda ensemble: _evaluate_ensemble(ensemble, images, options, progress),
         told,
     )
-    found: list[Judgement] = []
+    evaluations: list[BundleEvaluation] = []
     for bundle in bundles:
-        found.append(_judgement(bundle, images, options, progress, references, told))
-        if kept is not None:
-            kept(found)
-    return found
+        evaluations.append(_evaluate_bundle(bundle, images, options, progress, references, told))
+        if on_result is not None:
+            on_result(evaluations)
+    return evaluations
 
 
-def _judgement(
+def _evaluate_bundle(
     bundle: Bundle,
     images: LabelledImages,
     options: AccuracyOptions,
     progress: Progress,
-    references: References[Judged],
+    references: References[EnsembleEvaluation],
     told: ChoiceCallback | None,
-) -> Judgement:
+) -> BundleEvaluation:
     with Ensemble.load(
         bundle, engine=options.engine, device=options.device, threads=options.threads, told=told
     ) as ensemble:
-        # Only now: engines that "auto" measures must have the machine for themselves.
+        # Not earlier: engines that "auto" times must have the machine to themselves.
         references.begin(bundle)
-        deployed = _judged(ensemble, images, options, progress)
+        deployed = _evaluate_ensemble(ensemble, images, options, progress)
         progress.begin(f"{bundle.folder.name}: batches and runs", _stability_images(images))
-        stable = stability(ensemble, images, progress.tick)
-    early = _early_exit(bundle, images, options, progress, deployed) if options.policy == "early-exit" else None
+        measured_stability = stability(ensemble, images, progress.tick)
+    early_exit = _early_exit(bundle, images, options, progress, deployed) if options.policy == "early-exit" else None
     reference = references.of(bundle)
     comparison = None
     if reference is not None:
-        pair = (reference.who, reference.answers), (deployed.who, deployed.answers)
-        comparison = compare_predictions(*pair, images, unseen(images))
+        pair = (reference.info, reference.predictions), (deployed.info, deployed.predictions)
+        comparison = compare_predictions(*pair, images, leak_free_indices(images))
     members = deployed.result.scores_by_member
     evidence = Evidence(
         images.classes,
         deployed.result.scores,
         members,
-        stable,
+        measured_stability,
         comparison,
-        early,
-        sources={one.name: one.details["source"].get("classes", bundle.classes) for one in bundle.members},
+        early_exit,
+        sources={member.name: member.details["source"].get("classes", bundle.classes) for member in bundle.members},
         scalings=_scalings(bundle, members, images, options, progress),
     )
     result = BundleResult(
         **field_values(deployed.result),
         folder=str(bundle.folder),
-        stability=stable,
-        early_exit=early,
+        stability=measured_stability,
+        early_exit=early_exit,
         reference=None if reference is None else reference.result,
         comparison=comparison,
-        verdict=judged(evidence, options.margin_points),
+        verdict=decide_verdict(evidence, options.margin_points),
     )
-    return Judgement(bundle, deployed.answers, result)
+    return BundleEvaluation(bundle, deployed.predictions, result)
 
 
 def _scalings(
@@ -155,12 +155,12 @@ def _scalings(
     options: AccuracyOptions,
     progress: Progress,
 ) -> Mapping[str, Scaling | None] | None:
-    """Other scalings of members that are right by chance only, where Keras can be asked."""
+    """Better scalings of members that are no better than chance; None without Keras as the reference."""
     lost = lost_members(members, images.classes)
     if options.reference != KERAS or not lost:
         return None
     progress.begin(f"{bundle.folder.name}: {', '.join(lost)} scaled otherwise", len(images))
-    return tried_scalings(bundle, lost, images, options.models, progress.tick)
+    return try_scalings(bundle, lost, images, options.models, progress.tick)
 
 
 def _stability_images(images: LabelledImages) -> int:
@@ -168,45 +168,50 @@ def _stability_images(images: LabelledImages) -> int:
     return (5 + RUNS) * few
 
 
-def _judged(ensemble: Ensemble, images: LabelledImages, options: AccuracyOptions, progress: Progress) -> Judged:
-    found = who(ensemble)
+def _evaluate_ensemble(
+    ensemble: Ensemble, images: LabelledImages, options: AccuracyOptions, progress: Progress
+) -> EnsembleEvaluation:
+    info = ensemble_info(ensemble)
     start = time.perf_counter()
-    progress.begin(f"{found.name} on {found.engine.name}: all images", len(images))
-    answers = ask(ensemble, images, options.batch_size, progress.tick)
+    progress.begin(f"{info.name} on {info.engine.name}: all images", len(images))
+    predictions = predict(ensemble, images, options.batch_size, progress.tick)
     seconds = time.perf_counter() - start
-    robust = None
+    measured_robustness = None
     if options.robustness:
         count = min(options.robustness, len(images))
-        progress.begin(f"{found.name} on {found.engine.name}: changed images", count * (1 + len(PERTURBATIONS)))
-        robust = robustness(ensemble, images, count, options.batch_size, progress.tick)
+        progress.begin(f"{info.name} on {info.engine.name}: changed images", count * (1 + len(PERTURBATIONS)))
+        measured_robustness = robustness(ensemble, images, count, options.batch_size, progress.tick)
     result = EnsembleResult(
-        name=found.name,
-        sha256=found.sha256,
-        precision=found.precision,
-        engine=found.engine,
-        scores=scores(answers.vote, images.labels, images.classes),
-        near_duplicate_free=_leak_free_scores(answers, images),
+        name=info.name,
+        sha256=info.sha256,
+        precision=info.precision,
+        engine=info.engine,
+        scores=scores(predictions.vote, images.labels, images.classes),
+        near_duplicate_free=_leak_free_scores(predictions, images),
         members=tuple(
-            MemberResult(name, weight, scores(said, images.labels, images.classes))
-            for name, weight, said in zip(found.members, found.weights, answers.members, strict=True)
+            MemberResult(name, weight, scores(probabilities, images.labels, images.classes))
+            for name, weight, probabilities in zip(info.members, info.weights, predictions.members, strict=True)
         ),
-        errors=tuple(_errors(answers.vote, images)),
-        robustness=robust,
-        inference_s=answers.inference_s,
+        errors=tuple(_errors(predictions.vote, images)),
+        robustness=measured_robustness,
+        inference_s=predictions.inference_s,
         seconds=seconds,
     )
-    return Judged(found, answers, result)
+    return EnsembleEvaluation(info, predictions, result)
 
 
-def _leak_free_scores(answers: Answers, images: LabelledImages) -> Scores | None:
-    free = unseen(images)
-    return None if free is None else scores(answers.vote[list(free)], images.labels[list(free)], images.classes)
+def _leak_free_scores(predictions: Predictions, images: LabelledImages) -> Scores | None:
+    indices = leak_free_indices(images)
+    if indices is None:
+        return None
+    rows = list(indices)
+    return scores(predictions.vote[rows], images.labels[rows], images.classes)
 
 
 def _errors(vote: NDArray[np.float32], images: LabelledImages) -> Iterator[WrongAnswer]:
-    answers = decided(vote)
-    for index in np.flatnonzero(answers != images.labels).tolist():
-        label = label_name(answers[index], images.classes)
+    labels = predicted_labels(vote)
+    for index in np.flatnonzero(labels != images.labels).tolist():
+        label = label_name(labels[index], images.classes)
         yield WrongAnswer(
             index,
             images.names[index],
@@ -217,10 +222,10 @@ def _errors(vote: NDArray[np.float32], images: LabelledImages) -> Iterator[Wrong
 
 
 def _early_exit(
-    bundle: Bundle, images: LabelledImages, options: AccuracyOptions, progress: Progress, full: Judged
+    bundle: Bundle, images: LabelledImages, options: AccuracyOptions, progress: Progress, full: EnsembleEvaluation
 ) -> EarlyExit:
-    """Ask again, on the engine that gave the full vote."""
-    labels, run = [], 0
+    """Predict again with early exit, on the engine that gave the full vote."""
+    labels, member_runs = [], 0
     inference_s = 0.0
     progress.begin(f"{bundle.folder.name}: early exit", len(images))
     with Ensemble.load(
@@ -229,12 +234,13 @@ def _early_exit(
         order = [images.classes.index(name) for name in bundle.classes]
         for batch in images.batches(set(ensemble.geometries), options.batch_size):
             start = time.perf_counter()
-            answers = ensemble.member_predictions(batch)
+            predictions = ensemble.member_predictions(batch)
             inference_s += time.perf_counter() - start
-            run += int(answers.ran.sum())
-            found = vote_results(answers, bundle.weights)
-            labels += [order[one.label] for one in found]
-            progress.tick(answers.ran.shape[1])
-    differing = int((np.array(labels) != decided(full.answers.vote)).sum())
+            member_runs += int(predictions.ran.sum())
+            labels += [order[vote.label] for vote in vote_results(predictions, bundle.weights)]
+            progress.tick(predictions.ran.shape[1])
+    differing = int((np.array(labels) != predicted_labels(full.predictions.vote)).sum())
     count = len(images)
-    return EarlyExit(count, len(bundle.members), run / count, differing, inference_s, full.answers.inference_s)
+    return EarlyExit(
+        count, len(bundle.members), member_runs / count, differing, inference_s, full.predictions.inference_s
+    )

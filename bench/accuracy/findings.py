@@ -1,7 +1,7 @@
-"""What a verdict rests on: findings, and those about members that a fitting reference hides.
+"""Findings about members with swapped classes or wrong scaling, which only the true labels show.
 
-A reference that is the original of a member gets the same pixels and the same class names: it agrees with a member
-whose names are swapped, and with one whose pixels are scaled wrongly. Only the truth tells.
+The `.keras` file that a member was exported from gets the same pixels and the same class names: as a reference it
+agrees with a member whose names are swapped, and with one whose pixels are scaled wrongly.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +16,12 @@ __all__ = ["Finding", "chance_findings", "class_findings", "lost_members"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The outcome of one check.
 
     Attributes:
-        check: Its name, such as "non-inferiority".
-        passed: Whether it is as it must be.
-        text: What was found, in a sentence.
+        check: Name of the check, such as "non-inferiority".
+        passed: Whether it passed.
+        text: The outcome, in a sentence.
     """
 
     check: str
@@ -32,12 +32,12 @@ class Finding:
 def class_findings(
     members: Mapping[str, Scores], classes: Sequence[str], sources: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
-    """Whether answers fit the truth far better when their classes are renamed: then their order is wrong.
+    """Findings on the order of the classes: it is wrong where predictions fit far better with renamed classes.
 
     Args:
-        members: Scores by name.
+        members: Member → its scores.
         classes: Names, in the order of the scores.
-        sources: By name, the class names that were given at the export, in the order of the model's outputs.
+        sources: Member → the class names that were given at the export, in the order of the model's outputs.
     """
     swapped = {name: better for name, scores in members.items() if (better := better_order(scores, classes))}
     if not swapped:
@@ -53,19 +53,19 @@ def class_findings(
 
 
 def lost_members(members: Mapping[str, Scores], classes: Sequence[str]) -> list[str]:
-    """Names of the members that are right no more often than chance, and not because of swapped classes."""
+    """Names of the members that are no better than chance, and not because of swapped classes."""
     return [name for name, scores in members.items() if is_chance(scores) and not better_order(scores, classes)]
 
 
 def chance_findings(
     members: Mapping[str, Scores], classes: Sequence[str], scalings: Mapping[str, Scaling | None] | None
 ) -> Iterator[Finding]:
-    """Whether there is anything that could be kept.
+    """Findings on members that are no better than chance.
 
     Args:
-        members: Scores by name.
+        members: Member → its scores.
         classes: Names, in the order of the scores.
-        scalings: By name of a lost member, what other scaling suits it; None where none was tried.
+        scalings: Member no better than chance → a better scaling, or None; None where none was tried.
     """
     lost = lost_members(members, classes)
     if not lost:
@@ -79,9 +79,9 @@ def chance_findings(
         yield Finding("chance", False, f"{name} is right on {100 * share:.0f} % of the images, {text}; {advice}")
 
 
-def _scaling_advice(tried: Mapping[str, Scaling | None] | None, name: str) -> str:
-    if tried is None:
+def _scaling_advice(scalings: Mapping[str, Scaling | None] | None, name: str) -> str:
+    if scalings is None:
         return "was it exported with the --preprocess of its training? --reference keras tries the others"
-    if (better := tried.get(name)) is None:
+    if (better := scalings.get(name)) is None:
         return "no other --preprocess makes it better: are these the images, sizes and classes of its training?"
     return f"with --preprocess {better.preprocess} {100 * better.accuracy:.0f} %: export it again with that"

@@ -1,14 +1,14 @@
-"""Accepted or refused: the verdict on a deployed bundle, and the findings that it rests on.
+"""The verdict on a deployed bundle, accepted or refused, and the findings that decide it.
 
 A bundle is accepted when its vote is SHOWN to be not worse than its reference's by more than a margin: the one-sided
-95 % lower end of Tango's interval of the paired difference of accuracy lies above -margin. That no difference was
-"significant" shows nothing: with few images nothing ever is. With 703 images and a margin of 0.5 point this takes
-decisions that hardly differ at all.
+95 % lower end of Tango's interval of the paired difference of accuracy lies above -margin. A difference that is not
+"significant" shows nothing: with few images no difference is. With 703 images and a margin of 0.5 point, the
+decisions must hardly differ at all.
 
 A deployment of the same trained models must keep their decisions as well: the share of labels that differ may not
-exceed the margin, whether they turned out better or worse. (Beside other models only the accuracy is judged.)
+exceed the margin, whether they became better or worse. (Beside other models only the accuracy counts.)
 
-The other findings are faults that a vote, or a fitting reference, can hide.
+The other findings are faults that a vote, or a reference with the same fault, can hide.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from braintumor.bench.metrics.intervals import CONFIDENCE, images_needed, tango_
 from braintumor.bench.metrics.paired import PairedMetrics
 from braintumor.errors import UsageError
 
-__all__ = ["DEFAULT_MARGIN_POINTS", "EarlyExit", "Evidence", "Verdict", "judged"]
+__all__ = ["DEFAULT_MARGIN_POINTS", "EarlyExit", "Evidence", "Verdict", "decide_verdict"]
 
 DEFAULT_MARGIN_POINTS: Final = 0.5
 """How much accuracy may be lost, in points."""
@@ -34,14 +34,14 @@ Status = Literal["accepted", "refused", "unjudged"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a bundle.
+    """Whether a bundle is accepted, and why.
 
     Attributes:
         status: "refused" when a finding did not pass; "unjudged" when all passed but there was no reference.
-        margin_points: How much accuracy might be lost, in points.
+        margin_points: Accuracy that may be lost, in percentage points.
         confidence: Of the bound that decides.
         reason: The findings that decided it, in one line.
-        findings: In the order in which they were looked at.
+        findings: In the order of the checks.
     """
 
     status: Status
@@ -53,12 +53,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class EarlyExit:
-    """An ensemble that leaves out the members that cannot change the label.
+    """Early exit, which leaves out members that cannot change the label, beside the full vote.
 
     Attributes:
-        images: How many were asked about.
-        members: In the ensemble.
-        members_run_mean: Members that ran, on the mean over images.
+        images: Number of images.
+        members: Number of members of the ensemble.
+        members_run_mean: Mean over images of the number of members that ran.
         labels_differing: Images whose label is not that of the full vote.
         inference_s: Seconds within the members.
         full_inference_s: The same of the full vote.
@@ -74,17 +74,17 @@ class EarlyExit:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a verdict is made of.
+    """All measurements that a verdict is decided on.
 
     Attributes:
         classes: Names, in the order of the scores.
-        vote: Of the ensemble.
-        members: By name.
+        vote: Scores of the ensemble's vote.
+        members: Member → its scores.
         stability: Under other batches and runs.
         comparison: With the reference; None without one.
         early_exit: None where all members run.
-        sources: By member, the class names that were given at its export, in the order of its model's outputs.
-        scalings: By member that is lost, what other scaling suits it; None where none was tried.
+        sources: Member → the class names that were given at its export, in the order of its model's outputs.
+        scalings: Member no better than chance → a better scaling, or None; None where none was tried.
     """
 
     classes: tuple[str, ...]
@@ -100,73 +100,73 @@ class Evidence:
 _NON_INFERIORITY: Final = "non-inferiority"
 
 
-def judged(evidence: Evidence, margin_points: float = DEFAULT_MARGIN_POINTS) -> Verdict:
-    """Judge.
+def decide_verdict(evidence: Evidence, margin_points: float = DEFAULT_MARGIN_POINTS) -> Verdict:
+    """Decide whether a bundle is accepted.
 
     Args:
-        evidence: All of one bundle.
-        margin_points: How much accuracy may be lost, in points, above 0 and below 100.
+        evidence: The measurements of the bundle.
+        margin_points: Accuracy that may be lost, in percentage points; > 0 and < 100.
 
     Raises:
-        UsageError: A margin that is none.
+        UsageError: The margin is out of range.
     """
     if not 0 < margin_points < 100:  # noqa: PLR2004 - percent
-        raise UsageError(f"a margin of {margin_points} points was asked for; allowed is above 0 and below 100")
+        raise UsageError(f"margin_points is {margin_points}; must be > 0 and < 100", "choose another `margin_points`")
     findings = [
         _finite(evidence),
         *class_findings(evidence.members, evidence.classes, evidence.sources),
         *chance_findings(evidence.members, evidence.classes, evidence.scalings),
-        *_stable(evidence.stability),
+        *_stability_findings(evidence.stability),
     ]
     if evidence.early_exit is not None:
-        findings.append(_same_labels(evidence.early_exit))
+        findings.append(_early_exit_finding(evidence.early_exit))
     if evidence.comparison is not None:
-        findings += _against(evidence.comparison, margin_points / 100)
-    passed = all(one.passed for one in findings)
+        findings += _comparison_findings(evidence.comparison, margin_points / 100)
+    passed = all(finding.passed for finding in findings)
     status: Status = "refused" if not passed else "unjudged" if evidence.comparison is None else "accepted"
     return Verdict(status, margin_points, CONFIDENCE, _reason(findings), tuple(findings))
 
 
 def _reason(findings: Sequence[Finding]) -> str:
-    decisive = [one.text for one in findings if not one.passed]
-    decisive = decisive or [one.text for one in findings if one.check == _NON_INFERIORITY]
+    decisive = [finding.text for finding in findings if not finding.passed]
+    decisive = decisive or [finding.text for finding in findings if finding.check == _NON_INFERIORITY]
     return "; ".join(decisive) or "there is no reference to judge by"
 
 
 def _finite(evidence: Evidence) -> Finding:
-    odd = {name: one.unanswered for name, one in evidence.members.items() if one.unanswered}
-    if not odd:
+    non_finite = {name: scores.non_finite for name, scores in evidence.members.items() if scores.non_finite}
+    if not non_finite:
         return Finding("finite", True, "every member gives finite probabilities for every image")
-    shown = ", ".join(f"{name} for {count} of {evidence.vote.images} images" for name, count in odd.items())
+    shown = ", ".join(f"{name} for {count} of {evidence.vote.images} images" for name, count in non_finite.items())
     return Finding("finite", False, f"no finite probabilities: {shown}; half precision may overflow: export at fp32")
 
 
-def _stable(found: Stability) -> Iterator[Finding]:
-    sizes = ", ".join(map(str, found.batch_sizes))
+def _stability_findings(stability: Stability) -> Iterator[Finding]:
+    sizes = ", ".join(map(str, stability.batch_sizes))
     yield Finding(
         "batch invariance",
-        not found.labels_differing_batches,
-        f"{found.labels_differing_batches} of {found.images} labels depend on the batch (sizes {sizes}; max |Δp| "
-        f"{_shown(found.max_abs_difference_batches)})",
+        not stability.labels_differing_batches,
+        f"{stability.labels_differing_batches} of {stability.images} labels depend on the batch (sizes {sizes}; max "
+        f"|Δp| {_shown(stability.max_abs_difference_batches)})",
     )
     yield Finding(
         "determinism",
-        not found.labels_differing_runs,
-        f"{found.labels_differing_runs} of {found.images} labels differ between {found.runs} runs (max |Δp| "
-        f"{_shown(found.max_abs_difference_runs)})",
+        not stability.labels_differing_runs,
+        f"{stability.labels_differing_runs} of {stability.images} labels differ between {stability.runs} runs (max "
+        f"|Δp| {_shown(stability.max_abs_difference_runs)})",
     )
 
 
-def _same_labels(found: EarlyExit) -> Finding:
+def _early_exit_finding(early_exit: EarlyExit) -> Finding:
     return Finding(
         "early exit",
-        not found.labels_differing,
-        f"{found.labels_differing} of {found.images} labels differ from the full vote with "
-        f"{found.members_run_mean:.2f} of {found.members} members run",
+        not early_exit.labels_differing,
+        f"{early_exit.labels_differing} of {early_exit.images} labels differ from the full vote with "
+        f"{early_exit.members_run_mean:.2f} of {early_exit.members} members run",
     )
 
 
-def _against(comparison: Comparison, margin: float) -> Iterator[Finding]:
+def _comparison_findings(comparison: Comparison, margin: float) -> Iterator[Finding]:
     if comparison.missing_members:
         names = ", ".join(comparison.missing_members)
         yield Finding(
@@ -174,14 +174,14 @@ def _against(comparison: Comparison, margin: float) -> Iterator[Finding]:
         )
     else:
         yield Finding("members", True, "the bundle has every member of the reference")
-    for name, one in comparison.members.items():
-        _, high = tango_interval(one.pairs, 2 * CONFIDENCE - 1)
+    for name, metrics in comparison.members.items():
+        _, high = tango_interval(metrics.pairs, 2 * CONFIDENCE - 1)
         if high < -margin:
             yield Finding(
                 "member accuracy",
                 False,
-                f"{name} is worse than its reference by {-one.accuracy_difference_points:.2f} points, by more than "
-                f"{100 * margin:g} for sure, whatever the vote makes of it",
+                f"{name} is worse than its reference by {-metrics.accuracy_difference_points:.2f} points, by more "
+                f"than {100 * margin:g} for sure, whatever the vote makes of it",
             )
     if comparison.same_originals:
         flips = comparison.flips
@@ -191,10 +191,10 @@ def _against(comparison: Comparison, margin: float) -> Iterator[Finding]:
             f"{flips.count} of {flips.total} labels ({100 * flips.share:.2f} %) are not those of the same models in "
             f"the reference; allowed are {100 * margin:g} %",
         )
-    yield _not_worse(comparison, margin)
+    yield _non_inferiority(comparison, margin)
 
 
-def _not_worse(vote: PairedMetrics, margin: float) -> Finding:
+def _non_inferiority(vote: PairedMetrics, margin: float) -> Finding:
     lower_points = vote.tango_lower_one_sided_points
     passed = lower_points > -100 * margin
     flips = f"{vote.flips.count} of {vote.flips.total} labels flip"

@@ -1,4 +1,4 @@
-"""What is asked of `bt-bench accuracy`, and who is told how it goes on."""
+"""Options of `bt-bench accuracy`, and the protocol of its progress."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,32 +15,32 @@ __all__ = ["AccuracyOptions", "Progress"]
 
 
 class Progress(Protocol):
-    """Who is told how the judging goes on."""
+    """Is called while bundles are evaluated."""
 
-    def begin(self, what: str, images: int) -> None:
-        """Something begins that goes through so many images."""
+    def begin(self, step: str, images: int) -> None:
+        """A step begins that goes through this many images."""
         ...
 
     def tick(self, images: int) -> None:
-        """So many more images are done."""
+        """This many more images are done."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AccuracyOptions:
-    """What is asked.
+    """Options of an evaluation.
 
     Attributes:
         engine: For the bundles.
-        reference: "keras" for the originals of each bundle's members, "none", or a verified bundle.
+        reference: "keras" for the models that each bundle's members were exported from, "none", or a verified bundle.
         reference_engine: For a reference that is a bundle.
-        models: Folders in which originals are looked for.
+        models: Folders to search for the `.keras` files.
         device: As `Ensemble.load` takes it, for the bundles.
         threads: CPU threads; None leaves it to the engines.
-        batch_size: Images at a time, at least 1.
-        policy: "early-exit" also asks as many members only as the label needs.
-        margin_points: How much accuracy may be lost.
-        robustness: How many images are perturbed; 0 for none.
+        batch_size: Images in a batch, at least 1.
+        policy: "early-exit" also runs only as many members as the label needs, and compares.
+        margin_points: Accuracy that may be lost, in percentage points.
+        robustness: Number of images that are perturbed; 0 for none.
     """
 
     engine: str = AUTO
@@ -55,13 +55,13 @@ class AccuracyOptions:
     robustness: int = 100
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done.
+        """Check the numbers.
 
         Raises:
-            UsageError: A number below what is allowed.
+            UsageError: A number is too small.
         """
         if self.batch_size < 1 or self.robustness < 0:
             raise UsageError(
-                f"batches of {self.batch_size} and {self.robustness} perturbed images were asked for; allowed are 1 "
-                "and more, 0 and more"
+                f"batch_size is {self.batch_size} and robustness {self.robustness}; must be >= 1 and >= 0",
+                "choose another `batch_size` or `robustness`",
             )

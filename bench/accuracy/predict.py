@@ -1,4 +1,4 @@
-"""What ensembles say of labelled images: a deployed bundle on an engine, or the reference that it is judged by."""
+"""Predictions of ensembles on labelled images: of a deployed bundle on an engine, or of its reference."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,21 +19,21 @@ from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.members import Members
 from braintumor.runtime.vote import soft_vote
 
-__all__ = ["Answers", "Who", "ask", "keras_ensemble", "vote_of", "who"]
+__all__ = ["EnsembleInfo", "Predictions", "ensemble_info", "ensemble_vote", "keras_ensemble", "predict"]
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
-    """An ensemble, as the files of all commands name it.
+class EnsembleInfo:
+    """The name of an ensemble, its engine and its members.
 
     Attributes:
         name: Of the bundle's folder, or "keras" for the originals of a bundle.
         sha256: Of the bundle; None for the originals.
         precision: Of the members; "mixed" where they differ.
-        engine: What it really runs on.
+        engine: The engine and device that it runs on, read back after loading.
         members: Names, in the bundle's order.
-        weights: One a member.
-        sources: SHA-256 of each member's `.keras` file; None where the bundle does not say.
+        weights: Of the members in the vote.
+        sources: SHA-256 of each member's `.keras` file; None if the bundle does not name it.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """What an ensemble said of some images.
+class Predictions:
+    """Probabilities that an ensemble gives to some images.
 
     Attributes:
         members: float32 [members, n, classes], in the order of the classes of the images.
-        vote: float32 [n, classes].
+        vote: float32 [n, classes], of the whole ensemble.
         inference_s: Seconds within the members.
     """
 
@@ -60,11 +60,11 @@ class Answers:
     inference_s: float
 
 
-def who(ensemble: Ensemble) -> Who:
-    """Name an ensemble that answers with what a bundle holds."""
+def ensemble_info(ensemble: Ensemble) -> EnsembleInfo:
+    """The name and the engine of an ensemble, and of the members of its bundle."""
     bundle = ensemble.bundle
     is_original = ensemble.engine.name == KerasEngine.name
-    return Who(
+    return EnsembleInfo(
         name=KerasEngine.name if is_original else bundle.folder.name,
         sha256=None if is_original else bundle.sha256,
         precision="fp32" if is_original else bundle.precision,
@@ -76,10 +76,10 @@ def who(ensemble: Ensemble) -> Who:
 
 
 def keras_ensemble(bundle: Bundle, folders: Sequence[Path]) -> Ensemble:
-    """The originals of a bundle's members, asked by Keras, with the bundle's weights.
+    """The models that a bundle's members were exported from, run by Keras, with the bundle's weights.
 
     Args:
-        bundle: Verified.
+        bundle: A verified bundle.
         folders: Where the `.keras` files are looked for, by their hash; what ships with the package comes last.
 
     Raises:
@@ -93,32 +93,34 @@ def keras_ensemble(bundle: Bundle, folders: Sequence[Path]) -> Ensemble:
     return Ensemble(bundle, Members(bundle.members, engines))
 
 
-def ask(ensemble: Ensemble, images: LabelledImages, batch_size: int, tick: Callable[[int], object]) -> Answers:
-    """Ask all members about all images; the next batch is decoded meanwhile.
+def predict(
+    ensemble: Ensemble, images: LabelledImages, batch_size: int, tick: Callable[[int], object]
+) -> Predictions:
+    """Run all members on all images; the next batch is decoded meanwhile.
 
     Args:
-        ensemble: Whose bundle knows the same classes as the images, in any order.
-        images: At least one.
-        batch_size: Images at a time.
-        tick: Told how many more images are done.
+        ensemble: A loaded ensemble; its classes are those of the images, in any order.
+        images: At least one image.
+        batch_size: Images in a batch.
+        tick: Is called with the number of images of each batch that is done.
 
     Raises:
         InputError: An image cannot be read.
         UsageError: The bundle knows other classes.
     """
     order = list(class_permutation(ensemble.bundle.classes, images.classes))
-    parts = []
+    batches = []
     inference_s = 0.0
     for batch in images.batches(set(ensemble.geometries), batch_size):
         start = time.perf_counter()
-        parts.append(ensemble.probabilities(batch)[..., order])
+        batches.append(ensemble.probabilities(batch)[..., order])
         inference_s += time.perf_counter() - start
-        tick(parts[-1].shape[1])
-    members = np.concatenate(parts, axis=1)
-    return Answers(members, vote_of(ensemble.bundle, members), inference_s)
+        tick(batches[-1].shape[1])
+    members = np.concatenate(batches, axis=1)
+    return Predictions(members, ensemble_vote(ensemble.bundle, members), inference_s)
 
 
-def vote_of(bundle: Bundle, members: NDArray[np.float32]) -> NDArray[np.float32]:
+def ensemble_vote(bundle: Bundle, members: NDArray[np.float32]) -> NDArray[np.float32]:
     """float32 [n, classes]: the vote of float32 [members, n, classes]."""
     vote: NDArray[np.float32] = apply_temperature(soft_vote(members, bundle.weights), bundle.temperature)
     return vote

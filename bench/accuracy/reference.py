@@ -1,4 +1,4 @@
-"""What bundles are judged by: loaded while the deployed answers, asked once however many bundles share it."""
+"""References of bundles: loaded while the deployed bundle runs, evaluated once however many bundles share one."""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from braintumor.bench.accuracy.predict import keras_ensemble
-from braintumor.bench.data.originals import keras_sources, origin_of
+from braintumor.bench.data.originals import keras_sources, member_origin
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engine_selection import ChoiceCallback
 from braintumor.runtime.ensemble import Ensemble
@@ -18,53 +18,56 @@ __all__ = ["KERAS", "NO_REFERENCE", "ReferenceOptions", "References"]
 KERAS: Final = "keras"
 NO_REFERENCE: Final = "none"
 
-Answered = TypeVar("Answered")
+Evaluation = TypeVar("Evaluation")
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceOptions:
-    """What bundles are judged by.
+    """The reference of bundles, and how to run it.
 
     Attributes:
-        reference: "keras" for the originals of each bundle's members, "none", or a verified bundle.
+        reference: "keras" for the models that each bundle's members were exported from, "none", or a verified bundle.
         engine: For a reference that is a bundle.
-        models: Folders in which originals are looked for.
+        models: Folders to search for the `.keras` files.
         threads: CPU threads; None leaves it to the engine.
-        beside: Load the originals while the deployed answers; not where its time is compared with another.
+        concurrent: Load the `.keras` files while the deployed bundle runs; not where its time is compared.
     """
 
     reference: str | Bundle
     engine: str
     models: tuple[Path, ...]
     threads: int | None
-    beside: bool
+    concurrent: bool
 
 
-class References(Generic[Answered]):
-    """The references of bundles."""
+class References(Generic[Evaluation]):
+    """Evaluations of the references of bundles."""
 
     def __init__(
-        self, options: ReferenceOptions, ask: Callable[[Ensemble], Answered], told: ChoiceCallback | None = None
+        self,
+        options: ReferenceOptions,
+        evaluate: Callable[[Ensemble], Evaluation],
+        told: ChoiceCallback | None = None,
     ) -> None:
         """Load nothing yet.
 
         Args:
-            options: What they are.
-            ask: Has a loaded reference answer.
-            told: Is told when "auto" had to measure.
+            options: The reference.
+            evaluate: Evaluates a loaded reference.
+            told: Is called when "auto" had to time the engines.
         """
-        self._options, self._ask, self._told = options, ask, told
-        self._found: dict[object, Answered] = {}
+        self._options, self._evaluate, self._told = options, evaluate, told
+        self._evaluations: dict[object, Evaluation] = {}
         self._loading: Future[Ensemble] | None = None
 
     def begin(self, bundle: Bundle) -> None:
-        """Start to load its originals: that keeps one core busy for many seconds, in which the deployed can answer.
+        """Start to load its `.keras` files: one core is busy for many seconds, while the deployed bundle can run.
 
         Raises:
-            UnavailableError: One is not found, or TensorFlow is not installed: now, not after the deployed.
+            UnavailableError: A file is not found, or TensorFlow is not installed; raised before the deployed runs.
         """
         options = self._options
-        if options.reference != KERAS or not options.beside or _originals(bundle) in self._found:
+        if options.reference != KERAS or not options.concurrent or _originals(bundle) in self._evaluations:
             return
         keras_sources(bundle, options.models)
         if importlib.util.find_spec("tensorflow") is None:
@@ -73,16 +76,16 @@ class References(Generic[Answered]):
         self._loading = pool.submit(keras_ensemble, bundle, options.models)
         pool.shutdown(wait=False)
 
-    def of(self, bundle: Bundle) -> Answered | None:
-        """What the reference of a bundle answers; None where none is asked for."""
-        asked = self._options.reference
-        if asked == NO_REFERENCE:
+    def of(self, bundle: Bundle) -> Evaluation | None:
+        """The evaluation of a bundle's reference; None without a reference."""
+        reference = self._options.reference
+        if reference == NO_REFERENCE:
             return None
-        key = asked.sha256 if isinstance(asked, Bundle) else _originals(bundle)
-        if key not in self._found:
+        key = reference.sha256 if isinstance(reference, Bundle) else _originals(bundle)
+        if key not in self._evaluations:
             with self._loaded(bundle) as ensemble:
-                self._found[key] = self._ask(ensemble)
-        return self._found[key]
+                self._evaluations[key] = self._evaluate(ensemble)
+        return self._evaluations[key]
 
     def _loaded(self, bundle: Bundle) -> Ensemble:
         options = self._options
@@ -95,15 +98,15 @@ class References(Generic[Answered]):
 
 
 def _originals(bundle: Bundle) -> object:
-    """What decides the originals' answers: bundles of several precisions share it."""
+    """All that decides the predictions of the `.keras` files: bundles of several precisions share it."""
     return tuple(
         (
             member.name,
             member.weight,
             member.geometry,
-            origin_of(member)["sha256"],
-            origin_of(member)["preprocess"],
-            tuple(origin_of(member)["classes"]),
+            member_origin(member)["sha256"],
+            member_origin(member)["preprocess"],
+            tuple(member_origin(member)["classes"]),
             member.details["softmax_added"],
         )
         for member in bundle.members

@@ -1,4 +1,4 @@
-"""A judgement as text: the verdict first, then the study's report, then what the verdict rests on."""
+"""The result of a bundle as text: the verdict, the scores, the comparison with the reference, the findings."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,58 +8,59 @@ from braintumor.bench.metrics.classification import MeanScores, Scores
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.bundle_lines import caution_lines
 
-__all__ = ["judgement_lines"]
+__all__ = ["evaluation_lines"]
 
 _LISTED = 20
 _NAME_COLUMNS = 13
 _NO_IMAGES = MeanScores(0.0, 0.0, 0.0, 0)
 
 
-def judgement_lines(one: BundleResult, bundle: Bundle, classes: Sequence[str]) -> Iterator[str]:
-    """What is printed of one bundle.
+def evaluation_lines(result: BundleResult, bundle: Bundle, classes: Sequence[str]) -> Iterator[str]:
+    """Lines about one bundle for a terminal.
 
     Args:
-        one: What was found.
-        bundle: Of what.
+        result: The result of the bundle.
+        bundle: The bundle.
         classes: Names, in the order of the scores.
     """
-    yield f"{one.name} ({one.precision}, {(one.sha256 or '')[:12]}) on {one.engine.name} ({one.engine.version})"
-    yield f"{one.verdict.status.upper()}: {one.verdict.reason}"
+    engine = result.engine
+    yield f"{result.name} ({result.precision}, {(result.sha256 or '')[:12]}) on {engine.name} ({engine.version})"
+    yield f"{result.verdict.status.upper()}: {result.verdict.reason}"
     yield from caution_lines(bundle)
     yield ""
-    yield from _accuracy_lines(one)
+    yield from _accuracy_lines(result)
     yield ""
-    yield from _report_lines(one.scores, classes)
-    if one.comparison is not None and one.reference is not None:
+    yield from _report_lines(result.scores, classes)
+    if result.comparison is not None and result.reference is not None:
         yield ""
-        yield from _comparison_lines(one.comparison, one.reference)
+        yield from _comparison_lines(result.comparison, result.reference)
     yield ""
-    yield from _robustness_lines(one)
-    for finding in one.verdict.findings:
+    yield from _robustness_lines(result)
+    for finding in result.verdict.findings:
         yield f"{'ok     ' if finding.passed else 'REFUSED'} {finding.check}: {finding.text}"
 
 
-def _accuracy_lines(one: EnsembleResult) -> Iterator[str]:
-    scores = one.scores
+def _accuracy_lines(result: EnsembleResult) -> Iterator[str]:
+    scores = result.scores
     yield (
-        f"accuracy {_certain(scores)}; loss {_figure(scores.loss)}, Brier {_figure(scores.brier)}, ECE "
+        f"accuracy {_accuracy(scores)}; loss {_figure(scores.loss)}, Brier {_figure(scores.brier)}, ECE "
         f"{_figure(scores.ece)}"
     )
-    if one.near_duplicate_free is not None:
-        yield f"without near-duplicates in training: {_certain(one.near_duplicate_free)}"
-    for member in one.members:
-        yield f"  {member.name}: {_certain(member.scores)}"
-    for what, share in (
-        ("sick called healthy", scores.sick_called_healthy),
-        ("healthy called sick", scores.healthy_called_sick),
+    if result.near_duplicate_free is not None:
+        yield f"without near-duplicates in training: {_accuracy(result.near_duplicate_free)}"
+    for member in result.members:
+        yield f"  {member.name}: {_accuracy(member.scores)}"
+    for name, share in (
+        ("sick called healthy", scores.false_negatives),
+        ("healthy called sick", scores.false_positives),
     ):
         if share is not None:
             low, high = share.interval
-            yield f"{what}: {share.count} of {share.total} ({_percent(low)} to {_percent(high)} with 95 % confidence)"
+            yield f"{name}: {share.count} of {share.total} ({_percent(low)} to {_percent(high)} with 95 % confidence)"
 
 
 def _report_lines(scores: Scores, classes: Sequence[str]) -> Iterator[str]:
-    """As scikit-learn's `classification_report`, and the confusion matrix beside it."""
+    """The lines of scikit-learn's `classification_report`, with the confusion matrix beside them."""
     width = max(map(len, classes))
     yield f"{'':<{_NAME_COLUMNS}} precision  recall  f1-score  support   said: " + "  ".join(
         f"{name:>{width}}" for name in classes
@@ -77,47 +78,48 @@ def _report_line(name: str, line: MeanScores) -> str:
     return f"{name:<{_NAME_COLUMNS}} {figures}"
 
 
-def _comparison_lines(found: Comparison, reference: EnsembleResult) -> Iterator[str]:
-    flips = found.flips
-    yield f"beside {reference.name} ({reference.engine.version}): {_certain(reference.scores)}"
-    most = _percent(flips.upper_one_sided)
-    yield f"  {flips.count} of {flips.total} labels differ (at most {most}, one-sided 95 %)"
+def _comparison_lines(comparison: Comparison, reference: EnsembleResult) -> Iterator[str]:
+    flips = comparison.flips
+    yield f"beside {reference.name} ({reference.engine.version}): {_accuracy(reference.scores)}"
+    upper = _percent(flips.upper_one_sided)
+    yield f"  {flips.count} of {flips.total} labels differ (at most {upper}, one-sided 95 %)"
     yield (
-        f"  accuracy {found.accuracy_difference_points:+.2f} points: Tango {_points(found.tango_interval_points)}, "
-        f"bootstrap {_points(found.bootstrap_interval_points)}; McNemar exact p = {found.mcnemar_p:.3g}"
+        f"  accuracy {comparison.accuracy_difference_points:+.2f} points: Tango "
+        f"{_points(comparison.tango_interval_points)}, bootstrap {_points(comparison.bootstrap_interval_points)}; "
+        f"McNemar exact p = {comparison.mcnemar_p:.3g}"
     )
     yield (
-        f"  max |Δp| {_figure(found.max_abs_difference)}, mean {_figure(found.mean_abs_difference)}; KL mean "
-        f"{_figure(found.kl_mean_nats)}, max {_figure(found.kl_max_nats)} nats; mean margin "
-        f"{_figure(found.reference_margin_mean)} before, {_figure(found.margin_mean)} now"
+        f"  max |Δp| {_figure(comparison.max_abs_difference)}, mean {_figure(comparison.mean_abs_difference)}; KL "
+        f"mean {_figure(comparison.kl_mean_nats)}, max {_figure(comparison.kl_max_nats)} nats; mean margin "
+        f"{_figure(comparison.reference_margin_mean)} before, {_figure(comparison.margin_mean)} now"
     )
-    for name, one in found.members.items():
+    for name, metrics in comparison.members.items():
         yield (
-            f"  {name}: {one.flips.count} labels differ, {one.accuracy_difference_points:+.2f} points, max |Δp| "
-            f"{_figure(one.max_abs_difference)}"
+            f"  {name}: {metrics.flips.count} labels differ, {metrics.accuracy_difference_points:+.2f} points, max "
+            f"|Δp| {_figure(metrics.max_abs_difference)}"
         )
-    for flip in found.flipped[:_LISTED]:
+    for flip in comparison.flipped[:_LISTED]:
         yield (
             f"  {flip.name} ({flip.truth}): {flip.reference_label} (margin {_figure(flip.reference_margin)}) "
             f"became {flip.label} ({_figure(flip.margin)})"
         )
-    if len(found.flipped) > _LISTED:
-        yield f"  and {len(found.flipped) - _LISTED} more, listed by --json FILE"
+    if len(comparison.flipped) > _LISTED:
+        yield f"  and {len(comparison.flipped) - _LISTED} more, listed by --json FILE"
 
 
-def _robustness_lines(one: BundleResult) -> Iterator[str]:
-    if one.robustness is None:
+def _robustness_lines(result: BundleResult) -> Iterator[str]:
+    if result.robustness is None:
         return
-    yield f"labels that change on {one.robustness.images} images under"
-    beside = one.reference.robustness if one.reference is not None else None
-    for name, found in one.robustness.perturbations.items():
-        other = ""
-        if beside is not None and one.reference is not None:
-            other = f" ({one.reference.name}: {beside.perturbations[name].flips.count})"
-        yield f"  {name}: {found.flips.count}{other}"
+    yield f"labels that change on {result.robustness.images} images under"
+    reference = result.reference
+    for name, perturbation in result.robustness.perturbations.items():
+        beside = ""
+        if reference is not None and reference.robustness is not None:
+            beside = f" ({reference.name}: {reference.robustness.perturbations[name].flips.count})"
+        yield f"  {name}: {perturbation.flips.count}{beside}"
 
 
-def _certain(scores: Scores) -> str:
+def _accuracy(scores: Scores) -> str:
     low, high = scores.interval
     one_sided = f", at least {_percent(scores.lower_one_sided)} one-sided" if scores.correct == scores.images else ""
     interval = f"95 %: {_percent(low)} to {_percent(high)}{one_sided}"

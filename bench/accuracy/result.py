@@ -1,4 +1,4 @@
-"""What `bt-bench accuracy` finds, as values; schema `braintumor.accuracy/1` (docs/bench-json.md)."""
+"""The result of `bt-bench accuracy`; schema `braintumor.accuracy/1` (docs/bench-json.md)."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class MemberResult:
-    """A member on its own.
+    """The scores of a single member.
 
     Attributes:
-        name: In the bundle.
-        weight: In the vote.
+        name: Name in the bundle.
+        weight: Weight in the vote.
         scores: On all images.
     """
 
@@ -43,13 +43,13 @@ class MemberResult:
 
 @dataclass(frozen=True, slots=True)
 class WrongAnswer:
-    """An image that is decided wrong.
+    """An image with a wrong label.
 
     Attributes:
-        index: Into the images.
-        name: Of its file.
+        index: Of the image.
+        name: File name of the image.
         truth: Its class.
-        label: What was decided; None where there is no finite answer.
+        label: Label given by the vote; None if its probabilities are not finite.
         probabilities: Of the vote; None likewise.
     """
 
@@ -62,18 +62,18 @@ class WrongAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleResult:
-    """An ensemble and how it does on the images.
+    """An ensemble and its scores on the images.
 
     Attributes:
-        name: Of the bundle's folder, or "keras" for the originals of a bundle.
-        sha256: Of the bundle; None for the originals.
+        name: Of the bundle's folder, or "keras" for the `.keras` files of a bundle.
+        sha256: Of the bundle; None for the `.keras` files.
         precision: Of the members; "mixed" where they differ.
-        engine: What it really runs on.
+        engine: The engine and device that it runs on, read back after loading.
         scores: Of the vote.
-        near_duplicate_free: The same on the images of which training has seen no like; None where that is not known.
+        near_duplicate_free: Scores on the images of which training has seen no near-duplicate; None if not known.
         members: In the bundle's order.
-        errors: Images that the vote decides wrong.
-        robustness: Under small changes; None where it was not asked for.
+        errors: Images with a wrong label.
+        robustness: Under small changes; None if it was not measured.
         inference_s: Seconds within the members, for all images.
         seconds: The same with decoding.
     """
@@ -92,21 +92,21 @@ class EnsembleResult:
 
     @property
     def scores_by_member(self) -> dict[str, Scores]:
-        """Name → scores."""
-        return {one.name: one.scores for one in self.members}
+        """Member → its scores."""
+        return {member.name: member.scores for member in self.members}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleResult(EnsembleResult):
-    """All that is known of one bundle.
+    """A bundle, its scores, its reference and the verdict.
 
     Attributes:
-        folder: Where it lies.
+        folder: Its folder.
         stability: Under other batches and runs.
-        early_exit: None where all members were asked.
-        reference: How its reference does; None without one.
-        comparison: One beside the other.
-        verdict: What becomes of it.
+        early_exit: None where all members run.
+        reference: Result of its reference; None without one.
+        comparison: With the reference; None without one.
+        verdict: Whether it is accepted, and why.
     """
 
     folder: str
@@ -119,17 +119,17 @@ class BundleResult(EnsembleResult):
 
 @dataclass(frozen=True, slots=True)
 class ImagesSummary:
-    """What the answers were judged on.
+    """Number, hash and classes of the images.
 
     Attributes:
         source: The folder or file.
-        count: How many.
+        count: Number of images.
         sha256: Over labels and grey levels.
         classes: Names; the order of all confusions and probabilities.
-        supports: Class → images.
-        of_the_study: Part of the study → how many are known by name.
-        near_duplicate_free: Of how many training has seen no like; None where that is not known.
-        near_duplicate_free_reason: Why it is not known.
+        supports: Class → number of images.
+        of_the_study: Part of the study → number of its images, known by their file names.
+        near_duplicate_free: Number of images of which training has seen no near-duplicate; None if not known.
+        near_duplicate_free_reason: Why it is not known; None if it is.
     """
 
     source: str
@@ -144,7 +144,7 @@ class ImagesSummary:
 
 @dataclass(frozen=True, slots=True)
 class AccuracySettings:
-    """What was asked, as far as it moves the figures; see `braintumor.bench.accuracy.options.AccuracyOptions`."""
+    """The options that change the figures; see `braintumor.bench.accuracy.options.AccuracyOptions`."""
 
     batch_size: int
     policy: Policy
@@ -159,14 +159,14 @@ class AccuracyResult:
 
     Attributes:
         schema: Of the file.
-        notice: What it may be used for.
-        command: What was typed.
-        created_utc: When, ISO 8601.
-        environment: The machine.
-        unfinished: Where the run was cut short, in words; None for a whole one.
-        images: What all were asked about.
-        options: What was asked.
-        accepted: Whether no bundle is refused, in a run that was not cut short.
+        notice: Not for clinical use.
+        command: The command line.
+        created_utc: Time of the run, ISO 8601.
+        environment: The machine and its libraries.
+        unfinished: Where the run was cut short, in words; None if it was finished.
+        images: Summary of the images.
+        options: Options of the run.
+        accepted: Whether the run was finished and no bundle is refused.
         inference_s: Seconds within the members of all bundles and references, all trials included.
         bundles: At least one.
     """
@@ -184,14 +184,15 @@ class AccuracyResult:
     bundles: tuple[BundleResult, ...]
 
     def __post_init__(self) -> None:
-        """Refuse figures that are of other classes than the images."""
+        """Check that all figures are of the classes of the images."""
         classes = self.images.classes
         if not self.bundles:
             raise ValueError("there must be at least one bundle")
-        for one in (*self.bundles, *(one.reference for one in self.bundles if one.reference is not None)):
-            if len(one.scores.confusion) != len(classes):
-                raise ValueError(f"the confusion of {one.name} must be of {len(classes)} classes")
-        for flip in (flip for one in self.bundles if one.comparison for flip in one.comparison.flipped):
+        references = [bundle.reference for bundle in self.bundles if bundle.reference is not None]
+        for ensemble in (*self.bundles, *references):
+            if len(ensemble.scores.confusion) != len(classes):
+                raise ValueError(f"the confusion of {ensemble.name} must be of {len(classes)} classes")
+        for flip in (flip for bundle in self.bundles if bundle.comparison for flip in bundle.comparison.flipped):
             labels = {flip.truth, flip.label, flip.reference_label} - {None}
             lengths = {len(row) for row in (flip.probabilities, flip.reference_probabilities) if row is not None}
             if not labels <= set(classes) or not lengths <= {len(classes)}:

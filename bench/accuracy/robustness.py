@@ -1,8 +1,8 @@
-"""What an ensemble must not depend on: the batch that an image comes in, the run, and what no reader would notice.
+"""Stability of an ensemble under other batches and runs, and robustness to small changes of the images.
 
-A decision that changes with the batch or the run is a defect of the engine. One that changes under JPEG, a shift by
-one pixel, a tenth less contrast, another program's way to resize or another sharpness shows how close to its border
-the network decides: the reference shows the same.
+A label that changes with the batch or the run is a defect of the engine. A label that changes under JPEG compression,
+a shift by one pixel, a tenth less contrast, another resize method or another sharpness is close to a decision border
+of the network: the reference shows the same.
 """
 
 import io
@@ -16,18 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from braintumor.bench.accuracy.predict import ask, vote_of
+from braintumor.bench.accuracy.predict import ensemble_vote, predict
 from braintumor.bench.data.labelled import LabelledImages
-from braintumor.bench.metrics.classification import decided
+from braintumor.bench.metrics.classification import predicted_labels
 from braintumor.bench.metrics.intervals import Share
 from braintumor.runtime.ensemble import Ensemble
 
-__all__ = ["BATCH_SIZES", "PERTURBATIONS", "RUNS", "Perturbed", "Robustness", "Stability", "robustness", "stability"]
+__all__ = [
+    "BATCH_SIZES",
+    "PERTURBATIONS",
+    "RUNS",
+    "PerturbationResult",
+    "Robustness",
+    "Stability",
+    "robustness",
+    "stability",
+]
 
 BATCH_SIZES: Final = (1, 7, 32)
-"""Alone, a size that divides nothing, and a full batch: some faults show at one of them only."""
+"""Batch sizes of the check: a single image, an odd size, and a full batch. Some faults show at one of them only."""
 
 RUNS: Final = 5
+"""Runs with the same batch."""
 
 _IMAGES: Final = 32
 _CONTRAST: Final = 0.9
@@ -39,15 +49,15 @@ Perturbation = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """The same images, asked again and again.
+    """Predictions of the same images in different batches and runs.
 
     Attributes:
-        images: How many.
-        batch_sizes: In which they were asked, in order and turned round, so that the first was the last, too.
-        max_abs_difference_batches: max |Δp| of the vote between any two of these ways; None where one is not finite.
+        images: Number of images.
+        batch_sizes: Batch sizes, each in the order of the images and in reverse.
+        max_abs_difference_batches: max |Δp| of the vote between any two of these; None if one is not finite.
         labels_differing_batches: Images whose label depends on the batch.
-        runs: How often they were asked in the same batch.
-        max_abs_difference_runs: max |Δp| of the vote between any two runs; 0 is bitwise the same.
+        runs: Number of runs with the same batch.
+        max_abs_difference_runs: max |Δp| of the vote between any two runs; 0 means bitwise equal.
         labels_differing_runs: Images whose label depends on the run.
         inference_s: Seconds within the members.
     """
@@ -63,12 +73,12 @@ class Stability:
 
 
 @dataclass(frozen=True, slots=True)
-class Perturbed:
-    """What one small change of the images does.
+class PerturbationResult:
+    """The effect of one small change of the images.
 
     Attributes:
         flips: Images whose label changes.
-        correct: Images decided right in spite of it.
+        correct: Images whose label is right after the change.
     """
 
     flips: Share
@@ -77,64 +87,70 @@ class Perturbed:
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """Slightly changed images, against the same ensemble's answers to the unchanged ones.
+    """Predictions of slightly changed images beside those of the unchanged images.
 
     Attributes:
-        images: How many, drawn evenly over the classes.
-        perturbations: Name → what it does.
+        images: Number of images, drawn evenly over the classes.
+        perturbations: Name → its effect.
         inference_s: Seconds within the members.
     """
 
     images: int
-    perturbations: Mapping[str, Perturbed]
+    perturbations: Mapping[str, PerturbationResult]
     inference_s: float
 
 
 def stability(ensemble: Ensemble, images: LabelledImages, tick: Tick) -> Stability:
-    """Ask about up to 32 of the images in different company, and five times in the same.
+    """Run up to 32 of the images in batches of several sizes, and five times in the same batch.
 
     Raises:
         InputError: An image cannot be read.
     """
-    few = images.stratified(min(_IMAGES, len(images)))
-    batch = {geometry: few.sized(geometry) for geometry in ensemble.geometries}
-
+    sample = images.stratified(min(_IMAGES, len(images)))
+    pixels = {geometry: sample.resized(geometry) for geometry in ensemble.geometries}
     inference_s = 0.0
 
-    def answers(order: NDArray[np.int64], size: int) -> NDArray[np.float32]:
+    def vote(order: NDArray[np.int64], batch_size: int) -> NDArray[np.float32]:
         nonlocal inference_s
-        parts = []
-        for start in range(0, len(order), size):
-            at = order[start : start + size]
-            asked = {shape: pixels[at] for shape, pixels in batch.items()}
+        members = []
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            batch = {geometry: images[indices] for geometry, images in pixels.items()}
             start_s = time.perf_counter()
-            parts.append(ensemble.probabilities(asked))
+            members.append(ensemble.probabilities(batch))
             inference_s += time.perf_counter() - start_s
-            tick(len(at))
-        found = np.empty((len(order), len(images.classes)), np.float32)
-        found[order] = vote_of(ensemble.bundle, np.concatenate(parts, axis=1))
-        return found
+            tick(len(indices))
+        votes = np.empty((len(order), len(images.classes)), np.float32)
+        votes[order] = ensemble_vote(ensemble.bundle, np.concatenate(members, axis=1))
+        return votes
 
-    forwards = np.arange(len(few))
-    # Both ways are cut at the same places, so that each batch is turned round.
-    ways = [answers(forwards, 1)]
+    forwards = np.arange(len(sample))
+    batches = [vote(forwards, 1)]
     for size in BATCH_SIZES[1:]:
-        whole = len(few) // size * size or len(few)
-        turned = np.concatenate([forwards[:whole][::-1], forwards[whole:]])
-        ways += [answers(forwards, size), answers(turned, size)]
-    runs = [answers(forwards, len(few)) for _ in range(RUNS)]
+        # Only whole batches are reversed: both orders are then cut at the same places.
+        whole = len(sample) // size * size or len(sample)
+        backwards = np.concatenate([forwards[:whole][::-1], forwards[whole:]])
+        batches += [vote(forwards, size), vote(backwards, size)]
+    runs = [vote(forwards, len(sample)) for _ in range(RUNS)]
     return Stability(
-        len(few), BATCH_SIZES, _spread(ways), _differing(ways), RUNS, _spread(runs), _differing(runs), inference_s
+        images=len(sample),
+        batch_sizes=BATCH_SIZES,
+        max_abs_difference_batches=_max_abs_difference(batches),
+        labels_differing_batches=_labels_differing(batches),
+        runs=RUNS,
+        max_abs_difference_runs=_max_abs_difference(runs),
+        labels_differing_runs=_labels_differing(runs),
+        inference_s=inference_s,
     )
 
 
-def _spread(answers: Sequence[NDArray[np.float32]]) -> float | None:
-    spread = float(np.ptp(np.stack(answers), axis=0).max())
-    return spread if np.isfinite(spread) else None
+def _max_abs_difference(votes: Sequence[NDArray[np.float32]]) -> float | None:
+    difference = float(np.ptp(np.stack(votes), axis=0).max())
+    return difference if np.isfinite(difference) else None
 
 
-def _differing(answers: Sequence[NDArray[np.float32]]) -> int:
-    labels = np.stack([decided(one) for one in answers])
+def _labels_differing(votes: Sequence[NDArray[np.float32]]) -> int:
+    labels = np.stack([predicted_labels(vote) for vote in votes])
     return int((labels != labels[0]).any(axis=0).sum())
 
 
@@ -149,7 +165,7 @@ def _jpeg(quality: int) -> Perturbation:
 
 def _resized(longer_side: int, kernel: Image.Resampling) -> Perturbation:
     def resize(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Bring the image to another size, proportions kept, as it may come from another program."""
+        """Resize the image and keep its proportions, as another program may do."""
         height, width = pixels.shape
         scale = longer_side / max(height, width)
         return np.asarray(Image.fromarray(pixels).resize((round(width * scale), round(height * scale)), kernel))
@@ -161,7 +177,7 @@ def _through(longer_side: int) -> Perturbation:
     reduce = _resized(longer_side, Image.Resampling.BILINEAR)
 
     def blur(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Lose what a smaller image cannot hold."""
+        """Reduce the image and enlarge it again."""
         return np.asarray(Image.fromarray(reduce(pixels)).resize(pixels.shape[::-1], Image.Resampling.BILINEAR))
 
     return blur
@@ -201,31 +217,32 @@ PERTURBATIONS: Final[Mapping[str, Perturbation]] = MappingProxyType(
         "gamma 1.4": _gamma(1.4),
     }
 )
-"""Name → what changes the image as it is in its file, before it is resized to the model's input."""
+"""Name → change of the image as it is in its file, before it is resized to the model's input."""
 
 
 def robustness(ensemble: Ensemble, images: LabelledImages, count: int, batch_size: int, tick: Tick) -> Robustness:
-    """Perturb some of the images and ask again.
+    """Perturb some of the images and compare the labels.
 
     Args:
-        ensemble: Whose answers are compared with each other.
-        images: Of which `count`, or all if there are fewer, are taken.
+        ensemble: A loaded ensemble.
+        images: Labelled images, of which `count`, or all if there are fewer, are taken.
         count: At least 1.
-        batch_size: Images at a time.
-        tick: Told how many more images are done.
+        batch_size: Images in a batch.
+        tick: Is called with the number of images that are done.
 
     Raises:
         InputError: An image cannot be read.
     """
-    few = images.stratified(min(count, len(images)))
-    unchanged = ask(ensemble, few, batch_size, tick)
-    before, inference_s = decided(unchanged.vote), unchanged.inference_s
-    found = {}
+    sample = images.stratified(min(count, len(images)))
+    unchanged = predict(ensemble, sample, batch_size, tick)
+    before, inference_s = predicted_labels(unchanged.vote), unchanged.inference_s
+    results = {}
     for name, perturb in PERTURBATIONS.items():
-        changed = ask(ensemble, replace(few, change=perturb), batch_size, tick)
-        after = decided(changed.vote)
+        changed = predict(ensemble, replace(sample, change=perturb), batch_size, tick)
+        after = predicted_labels(changed.vote)
         inference_s += changed.inference_s
-        found[name] = Perturbed(
-            Share.of(int((after != before).sum()), len(few)), Share.of(int((after == few.labels).sum()), len(few))
+        results[name] = PerturbationResult(
+            flips=Share.of(int((after != before).sum()), len(sample)),
+            correct=Share.of(int((after == sample.labels).sum()), len(sample)),
         )
-    return Robustness(len(few), found, inference_s)
+    return Robustness(len(sample), results, inference_s)

@@ -1,4 +1,4 @@
-"""`bt-bench compare`: what moved between two runs, as a gate for CI."""
+"""`bt-bench compare`: changes between two runs, as a gate for CI."""
 
 import sys
 from pathlib import Path
@@ -47,38 +47,38 @@ def compare(*, old: Path, new: Path, max_ratio: float, max_points: float, across
     from braintumor.bench.compare.compare import Limits, compare_files
 
     limits = Limits(max_ratio, max_points)
-    found = compare_files(old, new, across_machines=across_machines)
-    for line in _lines(found, limits):
+    comparison = compare_files(old, new, across_machines=across_machines)
+    for line in _lines(comparison, limits):
         click.echo(line)
-    if found.worse(limits) or found.unfinished[1]:
+    if comparison.worse(limits) or comparison.unfinished[1]:
         sys.exit(_WORSE)
 
 
-def _lines(found: "Comparison", limits: "Limits") -> "Iterator[str]":
-    worse = found.worse(limits)
-    for name, cut in zip(("OLD", "NEW"), found.unfinished, strict=True):
-        if cut:
-            yield f"{name} was cut short {cut}: only what it holds is compared; measure it again to have the rest"
-    if found.machines:
-        judged = "judged all the same" if found.times_count else "not judged (--across-machines does)"
-        yield f"the machines differ: {found.machines}: times, rates and memory are {judged}"
-    if found.libraries:
-        yield "versions: " + ", ".join(f"{name} {a} -> {b}" for name, (a, b) in found.libraries.items())
-    width = max(len(change.name) for change in found.changes)
-    # What became worse first, and of the rest what moved most.
-    for change in sorted(found.changes, key=lambda one: (one not in worse, -_moved(one))):
+def _lines(comparison: "Comparison", limits: "Limits") -> "Iterator[str]":
+    worse = comparison.worse(limits)
+    for name, unfinished in zip(("OLD", "NEW"), comparison.unfinished, strict=True):
+        if unfinished:
+            yield f"{name} was cut short {unfinished}: only what it holds is compared; measure again to have the rest"
+    if comparison.machines:
+        judged = "judged all the same" if comparison.times_count else "not judged (--across-machines does)"
+        yield f"the machines differ: {comparison.machines}: times, rates and memory are {judged}"
+    if comparison.libraries:
+        yield "versions: " + ", ".join(f"{name} {a} -> {b}" for name, (a, b) in comparison.libraries.items())
+    width = max(len(change.name) for change in comparison.changes)
+    # What became worse comes first, then the largest changes.
+    for change in sorted(comparison.changes, key=lambda change: (change not in worse, -_badness(change))):
         yield f"{change.name:<{width}}  {_movement(change)}{'  WORSE' if change in worse else ''}"
-    for names, what in ((found.gone, "in the old file"), (found.added, "in the new file")):
+    for names, where in ((comparison.gone, "in the old file"), (comparison.added, "in the new file")):
         if names:
-            yield f"{len(names)} only {what}: {', '.join(names)}"
+            yield f"{len(names)} only {where}: {', '.join(names)}"
     yield (
-        f"{len(worse)} of {len(found.changes)} worse: beyond {limits.ratio:g} x, {limits.points:g} points of "
+        f"{len(worse)} of {len(comparison.changes)} worse: beyond {limits.ratio:g} x, {limits.points:g} points of "
         "accuracy, or a verdict lost"
     )
 
 
-def _moved(change: "Change") -> float:
-    """How far from where it was, in the direction of worse."""
+def _badness(change: "Change") -> float:
+    """How much worse it became, as a ratio."""
     if change.ratio is None or change.ratio <= 0:
         return float(change.old != change.new)
     return 1 / change.ratio if change.quantity.more_is_better else change.ratio
@@ -86,9 +86,9 @@ def _moved(change: "Change") -> float:
 
 def _movement(change: "Change") -> str:
     text = f"{change.quantity.text(change.old):>16} -> {change.quantity.text(change.new):<16}"
-    if change.quantity.judged == "ratio" and change.ratio is not None:
+    if change.quantity.judged_by == "ratio" and change.ratio is not None:
         return f"{text} {change.ratio:6.3f} x"
-    if change.quantity.judged == "points":
+    if change.quantity.judged_by == "points":
         assert not isinstance(change.old, str) and not isinstance(change.new, str)  # noqa: S101, PT018 - points are numbers
         return f"{text} {100 * (change.new - change.old):+.2f} points"
     return text.rstrip()

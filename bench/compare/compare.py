@@ -1,9 +1,9 @@
-"""What moved between two measurements of the same thing, and whether it moved for the worse."""
+"""Compare two files of the same measurement, and find what became worse."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from braintumor.bench.compare.metrics import Quantity, Reading, Readings, read_readings
+from braintumor.bench.compare.metrics import MetricsFile, Quantity, read_metrics
 from braintumor.errors import UsageError
 
 __all__ = ["Change", "Comparison", "Limits", "compare_files"]
@@ -13,7 +13,7 @@ _ACCEPTED = "accepted"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far a figure may move for the worse.
+    """How much worse a metric may become.
 
     Attributes:
         ratio: For times, rates and memory: worse over better, at least 1.
@@ -24,22 +24,20 @@ class Limits:
     points: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse limits that every figure would break."""
+        """Check the limits."""
         if not (self.ratio >= 1 and self.points >= 0):
-            raise UsageError(
-                f"a ratio of {self.ratio} and {self.points} points were asked for; allowed are 1 or more, 0 or more"
-            )
+            raise UsageError(f"ratio is {self.ratio} and points {self.points}; must be >= 1 and >= 0")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One figure, before and after.
+    """A metric in both files.
 
     Attributes:
-        name: What it is of.
-        quantity: What it is.
-        old: Before.
-        new: Now.
+        name: Name of the metric.
+        quantity: Its kind.
+        old: Value in the old file.
+        new: Value in the new file.
     """
 
     name: str
@@ -49,19 +47,19 @@ class Change:
 
     @property
     def ratio(self) -> float | None:
-        """New over old; None for what has no ratio: verdicts, counts, and what was 0."""
+        """New over old; None for a verdict, and for an old value of 0."""
         if isinstance(self.old, str) or isinstance(self.new, str) or self.old == 0:
             return None
         return self.new / self.old
 
     def is_worse(self, limits: Limits) -> bool:
-        """Whether it moved for the worse by more than is allowed; a count is shown and never judged."""
+        """Whether it became worse by more than the limit; counts are shown and never judged."""
         if isinstance(self.old, str) or isinstance(self.new, str):
             return self.old == _ACCEPTED and self.new != _ACCEPTED
-        if self.quantity.judged == "points":
-            # Rounded: two accuracies that differ by exactly the limit differ by a little more as binary fractions.
+        if self.quantity.judged_by == "points":
+            # Rounded: as binary fractions, two accuracies that differ by exactly the limit differ by a little more.
             return round(100 * (self.old - self.new), 9) > limits.points
-        if self.quantity.judged == "ratio":
+        if self.quantity.judged_by == "ratio":
             low, high = (self.new, self.old) if self.quantity.more_is_better else (self.old, self.new)
             return high > limits.ratio * low
         return False
@@ -69,16 +67,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two files, compared.
+    """The changes between two files.
 
     Attributes:
-        changes: The figures that both hold, in the old one's order.
-        gone: Figures that only the old one holds.
-        added: Figures that only the new one holds.
-        machines: How the machines differ, as text; empty when they are the same.
-        libraries: Name → versions before and after, of those that differ.
-        times_count: Whether a slower time is judged: not across machines.
-        unfinished: Where each of the two runs was cut short, in words; "" for a whole one.
+        changes: Metrics in both files, in the order of the old one.
+        gone: Names of metrics in the old file only.
+        added: Names of metrics in the new file only.
+        machines: Both machines, in words; "" if they are the same.
+        libraries: Name → both versions, of the libraries that differ.
+        times_count: Whether times are judged; not across machines, unless it was requested.
+        unfinished: Where each of the two runs was cut short, in words; "" if it was finished.
     """
 
     changes: tuple[Change, ...]
@@ -90,7 +88,7 @@ class Comparison:
     unfinished: tuple[str, str] = ("", "")
 
     def worse(self, limits: Limits) -> tuple[Change, ...]:
-        """What moved for the worse by more than is allowed."""
+        """The changes that became worse by more than the limits."""
         return tuple(
             change
             for change in self.changes
@@ -103,30 +101,36 @@ def compare_files(old: Path, new: Path, *, across_machines: bool = False) -> Com
 
     Args:
         old: JSON of `bt-bench accuracy`, `latency` or `report`, or of `pytest --benchmark-json`.
-        new: The same, later.
+        new: A later file of the same command.
         across_machines: Judge times although the machines differ.
 
     Raises:
-        UsageError: A file is not there, they are of different kinds or data, or share no figure.
-        IntegrityError: A file is damaged, or something else.
+        UsageError: A file is not there, the two are of different commands or images, or share no metric.
+        IntegrityError: A file is damaged, or was not written by one of these commands.
     """
-    before, after = read_readings(old), read_readings(new)
+    before, after = read_metrics(old), read_metrics(new)
     if before.schema != after.schema:
         raise UsageError(
-            f"{old} is {before.schema} and {new} is {after.schema}; compare two files that the same command wrote"
+            f"{old} is {before.schema} and {new} is {after.schema}", "compare two files that the same command wrote"
         )
     if before.data and after.data and before.data != after.data:
         raise UsageError(
-            f"{old} was measured on {before.data} and {new} on {after.data}; compare two runs over the same images"
+            f"{old} was measured on {before.data} and {new} on {after.data}", "compare two runs over the same images"
         )
-    earlier = {reading.name: reading for reading in before.readings}
-    later = {reading.name: reading for reading in after.readings}
-    found = tuple(_change(earlier[name], later[name]) for name in earlier if name in later)
-    if not found:
-        raise UsageError(f"{old} and {new} share no figure; compare two runs of the same tests, bundles and engines")
+    earlier = {metric.name: metric for metric in before.metrics}
+    later = {metric.name: metric for metric in after.metrics}
+    changes = tuple(
+        Change(name, metric.quantity, metric.value, later[name].value)
+        for name, metric in earlier.items()
+        if name in later
+    )
+    if not changes:
+        raise UsageError(
+            f"{old} and {new} have no metric in common", "compare two runs of the same tests, bundles and engines"
+        )
     machines = _machines(before, after)
     return Comparison(
-        changes=found,
+        changes=changes,
         gone=tuple(name for name in earlier if name not in later),
         added=tuple(name for name in later if name not in earlier),
         machines=machines,
@@ -140,11 +144,7 @@ def compare_files(old: Path, new: Path, *, across_machines: bool = False) -> Com
     )
 
 
-def _change(old: Reading, new: Reading) -> Change:
-    return Change(old.name, old.quantity, old.value, new.value)
-
-
-def _machines(before: Readings, after: Readings) -> str:
+def _machines(before: MetricsFile, after: MetricsFile) -> str:
     if before.machine == after.machine:
         return ""
-    return f"{before.machine or 'a machine that is not told'}, and {after.machine or 'a machine that is not told'}"
+    return f"{before.machine or 'an unknown machine'}, and {after.machine or 'an unknown machine'}"

@@ -1,4 +1,4 @@
-"""What `compare` reads of a file of `pytest --benchmark-json`."""
+"""The part of a file of `pytest --benchmark-json` that `compare` reads."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ __all__ = ["Benchmark", "BenchmarkCpu", "BenchmarkFile", "BenchmarkMachine", "Be
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkStats:
-    """Of a benchmark.
+    """Times of a benchmark.
 
     Attributes:
         median: In seconds.
@@ -33,7 +33,7 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkCpu:
-    """The CPU, as pytest-benchmark tells it."""
+    """The CPU, as pytest-benchmark names it."""
 
     brand_raw: str = ""
     count: int = 0
@@ -41,7 +41,7 @@ class BenchmarkCpu:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkMachine:
-    """The machine, as pytest-benchmark tells it."""
+    """The machine, as pytest-benchmark names it."""
 
     cpu: BenchmarkCpu = field(default_factory=BenchmarkCpu)
     python_version: str = ""
@@ -49,11 +49,11 @@ class BenchmarkMachine:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkFile:
-    """What is read of a file of `pytest --benchmark-json`.
+    """A file of `pytest --benchmark-json`.
 
     Attributes:
         benchmarks: In their order.
-        machine_info: Empty where it is not told.
+        machine_info: Empty if not known.
     """
 
     benchmarks: tuple[Benchmark, ...]

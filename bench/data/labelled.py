@@ -1,8 +1,8 @@
-"""Images whose class is known: what decisions are judged by, and what ranges are measured on.
+"""Labelled images, for accuracy and for the calibration of int8.
 
-They come from a folder with one folder a class, or from a file of `bt-data prepare`. A folder's images are decoded
-when they are asked for, so that memory does not grow with their number; of a prepared file, whose images are
-small, the asked part is held.
+They come from a folder with one folder a class, or from a file of `bt-data prepare`. The images of a folder are
+decoded when they are read, so that memory does not grow with their number; of a prepared file, whose images are
+small, one split is held in memory.
 """
 
 import hashlib
@@ -26,25 +26,25 @@ from braintumor.runtime.image.geometry import Geometry, apply_geometry
 __all__ = ["DATA_VARIABLE", "LabelledImages", "read_labelled"]
 
 DATA_VARIABLE: Final = "BRAINTUMOR_DATA"
-"""The environment variable that names the images where no option does."""
+"""The environment variable that names the images by default."""
 
 _SEED: Final = 1
 _MAX_DECODE_THREADS: Final = 8
-_WANTED: Final = "name a folder with one folder a class, or a file that bt-data prepare wrote"
+_REMEDY: Final = "name a folder with one folder a class, or a file that bt-data prepare wrote"
 _ARRAYS: Final = ("images", "labels", "splits", "files")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
-    """Images and their classes, each image in its own size.
+    """Images and their labels, each image in its own size.
 
     Attributes:
         source: The folder or file that they come from.
         classes: Names of the classes, in the order of the labels.
         labels: int64 [n], indices into `classes`.
-        names: Of the files, without folders.
-        pixels: Where each image is: a file, or its grey levels, uint8 [height, width].
-        change: What is made of each image when it is read; None for nothing.
+        names: Names of the files, without folders.
+        pixels: Of each image its file, or its grey levels, uint8 [height, width].
+        change: Is applied to each image when it is read; None for nothing.
     """
 
     source: Path
@@ -64,12 +64,12 @@ class LabelledImages:
         Raises:
             InputError: Its file cannot be read.
         """
-        found = self.pixels[index]
-        grey = read_grey(found).pixels if isinstance(found, Path) else found
+        image = self.pixels[index]
+        grey = read_grey(image).pixels if isinstance(image, Path) else image
         return grey if self.change is None else self.change(grey)
 
-    def sized(self, geometry: Geometry) -> NDArray[np.uint8]:
-        """uint8 [n, height, width]: all images as a member wants them.
+    def resized(self, geometry: Geometry) -> NDArray[np.uint8]:
+        """uint8 [n, height, width]: all images, cropped and resized for a member.
 
         Raises:
             InputError: A file cannot be read.
@@ -82,7 +82,7 @@ class LabelledImages:
         """All images in order, in batches, in every geometry; the next batch is decoded while one is used.
 
         Args:
-            geometries: What is done to an image for each member.
+            geometries: Crop, size and resize method of each member.
             batch_size: Images in a batch, at least 1; the last batch may be smaller.
 
         Raises:
@@ -98,7 +98,7 @@ class LabelledImages:
             yield {geometry: np.stack([image[geometry] for image in group]) for geometry in geometries}
 
     def only(self, indices: Sequence[int]) -> "LabelledImages":
-        """The images at these places, in this order."""
+        """The images at these indices, in this order."""
         return replace(
             self,
             labels=self.labels[list(indices)],
@@ -107,31 +107,31 @@ class LabelledImages:
         )
 
     def stratified(self, count: int) -> "LabelledImages":
-        """So many images, evenly over the classes as far as these last, chosen by a fixed seed.
+        """A sample, evenly over the classes as far as they have images, drawn with a fixed seed.
 
         Raises:
-            UsageError: There are not so many.
+            UsageError: There are fewer images.
         """
         return self.only(self.stratified_order(count))
 
     def stratified_order(self, count: int) -> list[int]:
-        """The places of the images that `stratified` takes; a smaller number takes the first of them.
+        """Indices of the images that `stratified` takes; a smaller count takes the first of them.
 
         Raises:
-            UsageError: There are not so many.
+            UsageError: There are fewer images.
         """
         if len(self) < count:
             raise UsageError(f"{self.source} holds {len(self)} images; {count} are needed, spread over the classes")
         rng = np.random.default_rng(_SEED)
         by_class = [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
-        shuffled = [found[rng.permutation(len(found))].tolist() for found in by_class]
+        shuffled = [indices[rng.permutation(len(indices))].tolist() for indices in by_class]
         ranks = range(max(map(len, shuffled), default=0))
-        taken = [found[rank] for rank in ranks for found in shuffled if rank < len(found)]
-        return taken[:count]
+        order = [indices[rank] for rank in ranks for indices in shuffled if rank < len(indices)]
+        return order[:count]
 
     @property
     def sha256(self) -> str:
-        """Over all labels and grey levels: reads every image."""
+        """SHA-256 over all labels and grey levels; reads every image."""
         digest = hashlib.sha256(self.labels.tobytes())
         for index in range(len(self)):
             digest.update(np.ascontiguousarray(self.read(index)).tobytes())
@@ -142,44 +142,44 @@ def read_labelled(source: Path, split: str = "test", classes: Sequence[str] = CL
     """List the images of a source; a folder's are not read yet.
 
     Args:
-        source: A folder with one folder a class ("notumor" and the like are understood), searched recursively; or a
-            file of `bt-data prepare`.
-        split: Which part of such a file: "train", "val" or "test". A folder is taken whole.
+        source: A folder with one folder a class (names such as "notumor" are understood), searched recursively; or
+            a file of `bt-data prepare`.
+        split: The part of such a file: "train", "val" or "test". Of a folder all images are taken.
         classes: Their names, in the order of the labels.
 
     Raises:
-        UsageError: There is no such source, a folder that is named after no class, or a class without an image.
-        IntegrityError: The file is no file of `bt-data prepare`, or a damaged one.
+        UsageError: There is no such source, a folder is not named after a class, or a class has no image.
+        IntegrityError: The file was not written by `bt-data prepare`, or is damaged.
     """
     if source.is_file():
-        found = _of_archive(source, split, classes)
+        images = _read_archive(source, split, classes)
     elif source.is_dir():
-        found = _of_folder(source, classes)
+        images = _list_folder(source, classes)
     else:
-        raise UsageError(f"{source} is not there; {_WANTED}")
-    present = set(found.labels.tolist())
+        raise UsageError(f"{source} is not there", _REMEDY)
+    present = set(images.labels.tolist())
     if empty := [name for label, name in enumerate(classes) if label not in present]:
         part = f" in its {split} part" if source.is_file() else ""
-        raise UsageError(f"{source} has no image of {', '.join(empty)}{part}; every class is needed")
-    return found
+        raise UsageError(f"{source} has no image of {', '.join(empty)}{part}; every class must have one")
+    return images
 
 
-def _of_folder(source: Path, classes: Sequence[str]) -> LabelledImages:
+def _list_folder(source: Path, classes: Sequence[str]) -> LabelledImages:
     files: list[tuple[int, Path]] = []
-    foreign = []
+    unknown = []
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
         name = canonical_label(folder.name)
         images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if name in classes:
             files += [(list(classes).index(name), path) for path in images]
         elif images:
-            foreign.append(folder.name)
-    # By class and not by the folders' names: these differ from copy to copy.
+            unknown.append(folder.name)
+    # By class and not by the names of the folders, which differ between copies of the data set.
     files.sort(key=lambda file: file[0])
-    if foreign:
+    if unknown:
         raise UsageError(
-            f"{source} has images in {', '.join(foreign)}, named after no class; allowed are {', '.join(classes)}: "
-            "name the folder that holds just these, or take the others out"
+            f"{source} has images in {', '.join(unknown)}, named after no class; must be of {', '.join(classes)}",
+            "name a folder that holds only these, or move the others out",
         )
     return LabelledImages(
         source,
@@ -190,39 +190,41 @@ def _of_folder(source: Path, classes: Sequence[str]) -> LabelledImages:
     )
 
 
-def _of_archive(source: Path, split: str, classes: Sequence[str]) -> LabelledImages:
+def _read_archive(source: Path, split: str, classes: Sequence[str]) -> LabelledImages:
     if set(classes) != set(CLASSES):
-        raise UsageError(f"{source} holds {', '.join(CLASSES)}, but the bundle knows {', '.join(classes)}")
+        raise UsageError(
+            f"{source} holds {', '.join(CLASSES)}, but the classes of the bundle are {', '.join(classes)}"
+        )
     try:
-        # Opened here: NumPy leaves the file open when it is no archive.
+        # Opened here: NumPy leaves the file open when it is not an archive.
         with source.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             labels, splits, files = (stored[name] for name in _ARRAYS[1:])
-            wanted = splits == split
+            in_split = splits == split
             order = [list(classes).index(name) for name in CLASSES]
-            chosen = np.array([order[label] for label in labels[wanted]], np.int64)
-            names = tuple(str(name) for name in files[wanted])
+            split_labels = np.array([order[label] for label in labels[in_split]], np.int64)
+            names = tuple(str(name) for name in files[in_split])
             with stored.zip.open("images.npy") as packed:
-                images = _rows(packed, wanted)
+                images = _read_rows(packed, in_split)
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise IntegrityError(
-            f"{source} is no file of bt-data prepare ({error}); make one: bt-data prepare FOLDER"
+            f"{source} is not a file of bt-data prepare: {error}", "write one with: bt-data prepare FOLDER"
         ) from error
-    return LabelledImages(source, tuple(classes), chosen, names, images)
+    return LabelledImages(source, tuple(classes), split_labels, names, images)
 
 
-def _rows(stream: IO[bytes], wanted: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], ...]:
-    """The wanted images of a stored array, without the others in memory."""
+def _read_rows(stream: IO[bytes], in_split: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], ...]:
+    """The images of a stored array that are in the split, without the others in memory."""
     if npy.read_magic(stream) != (1, 0):
         raise ValueError("an array of another NumPy format")
     shape, fortran, dtype = npy.read_array_header_1_0(stream)
-    if fortran or dtype != np.uint8 or len(shape) != 3 or shape[0] != len(wanted):  # noqa: PLR2004 - [n, height, width]
-        raise ValueError(f"{dtype} images {list(shape)} and {len(wanted)} labels")
+    if fortran or dtype != np.uint8 or len(shape) != 3 or shape[0] != len(in_split):  # noqa: PLR2004 - [n, height, width]
+        raise ValueError(f"{dtype} images {list(shape)} and {len(in_split)} labels")
     _, height, width = shape
     rows = []
-    for keep in wanted:
+    for is_in_split in in_split:
         data = stream.read(height * width)
         if len(data) != height * width:
             raise EOFError("the images are cut off")
-        if keep:
+        if is_in_split:
             rows.append(np.frombuffer(data, np.uint8).reshape(height, width))
     return tuple(rows)

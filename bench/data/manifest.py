@@ -1,4 +1,4 @@
-"""The 5,618 / 702 / 703 split of the data set, drawn once, by file name, for good."""
+"""The manifest of the data set: its split into 5,618 / 702 / 703 images, fixed by file name."""
 
 import csv
 import gzip
@@ -14,7 +14,7 @@ from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.labels import CLASSES
 
 __all__ = [
-    "JUDGED",
+    "EVALUATION_SPLITS",
     "SPLITS",
     "TEST_SUPPORTS",
     "TUMOUR_SPLITS",
@@ -27,16 +27,16 @@ __all__ = [
 Split = Literal["train", "val", "test", "tumour-train", "tumour-dev"]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-"""The parts of the data set, whose classes are known."""
+"""The splits of the data set, whose classes are known."""
 
 TUMOUR_SPLITS: tuple[Split, ...] = ("tumour-train", "tumour-dev")
-"""Slices of other collections with a tumour of unknown type: to learn from, and to choose by."""
+"""Slices of other collections with a tumour of unknown type: for training, and for choosing models."""
 
-JUDGED: tuple[Split, ...] = ("val", "test", "tumour-dev")
-"""The parts that a model is judged on; nothing is learnt from them."""
+EVALUATION_SPLITS: tuple[Split, ...] = ("val", "test", "tumour-dev")
+"""The splits that a model is evaluated on, and never trained on."""
 
 TEST_SUPPORTS = {"glioma": 158, "healthy": 199, "meningioma": 183, "pituitary": 163}
-"""Images a class in the test split: those of the study's classification report."""
+"""Class → images in the test split, as in the study's classification report."""
 
 _OWN_MANIFEST = Path(__file__).with_name("manifest.csv.gz")
 
@@ -48,7 +48,7 @@ class ManifestRow:
     Attributes:
         file: File name without folders, as in the Kaggle data set; unique.
         label: One of `CLASSES`.
-        split: The part that it belongs to.
+        split: The split that it belongs to.
         phash: 64-bit perceptual hash (`imagehash.phash`) of the 224 x 224 grey image.
     """
 
@@ -62,11 +62,11 @@ def read_manifest(path: Path | None = None) -> tuple[ManifestRow, ...]:
     """Read a manifest: CSV, or gzipped CSV, with the columns file, label, split, phash.
 
     Args:
-        path: The file; the package's own manifest of 7,023 images when None.
+        path: The file; None for the package's own manifest of 7,023 images.
 
     Raises:
         UsageError: It is not there, or cannot be read.
-        IntegrityError: It is something else.
+        IntegrityError: It is not a manifest.
     """
     source = path or _OWN_MANIFEST
     try:
@@ -97,15 +97,15 @@ def _row(values: dict[str, str]) -> ManifestRow:
 
 
 def check_manifest(rows: Sequence[ManifestRow], source: Path) -> None:
-    """See that names are unique and that each split has each class.
+    """Check that names are unique and that each split has each class.
 
     Raises:
-        IntegrityError: Otherwise.
+        IntegrityError: A name is listed twice, or a split lacks a class.
     """
     names = Counter(row.file for row in rows)
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
-        raise IntegrityError(f"{source} lists {len(twice)} files twice, the first is {twice[0]}")
+    repeated = [name for name, count in names.items() if count > 1]
+    if repeated:
+        raise IntegrityError(f"{source} lists {len(repeated)} files twice, the first is {repeated[0]}")
     counts = Counter((row.split, row.label) for row in rows)
     missing = [f"{split}/{label}" for split in SPLITS for label in CLASSES if not counts[split, label]]
     if missing:

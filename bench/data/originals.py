@@ -1,4 +1,4 @@
-"""The model files that a bundle was exported from, found by their hash."""
+"""The `.keras` files that a bundle was exported from, found by their hash."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,30 +9,30 @@ from braintumor.errors import UnavailableError
 from braintumor.files import sha256_of
 from braintumor.runtime.bundle.load import Bundle, Member
 
-__all__ = ["keras_sources", "origin_of"]
+__all__ = ["keras_sources", "member_origin"]
 
 _SUFFIXES: Final = frozenset({".keras", ".h5", ".hdf5"})
 _SHIPPED: Final = Path(braintumor.models.__file__).parent / "pretrained"
 
 
 def keras_sources(bundle: Bundle, folders: Sequence[Path]) -> tuple[Path, ...]:
-    """One file a member, in the bundle's order.
+    """Find the `.keras` file of each member, in the bundle's order.
 
     Args:
-        bundle: Its entries name each source and its SHA-256.
-        folders: Searched recursively; what ships with this package is searched last.
+        bundle: A bundle whose entries name each file and its SHA-256.
+        folders: Folders to search recursively; the models of this package are searched last.
 
     Raises:
-        UnavailableError: One is in none of them, or a member does not say what it was exported from.
+        UnavailableError: A file is in none of them, or a member does not name its file.
     """
     return tuple(_source(member, [*folders, _SHIPPED]) for member in bundle.members)
 
 
-def origin_of(member: Member) -> Mapping[str, Any]:
-    """What a member says of the `.keras` file that it was exported from.
+def member_origin(member: Member) -> Mapping[str, Any]:
+    """The entry of a member about the `.keras` file that it was exported from.
 
     Raises:
-        UnavailableError: Nothing: it was made by something else than `bt-export`.
+        UnavailableError: It has none, because it was not written by `bt-export`.
     """
     origin: Mapping[str, Any] = member.details["source"]
     if "sha256" not in origin:
@@ -44,21 +44,21 @@ def origin_of(member: Member) -> Mapping[str, Any]:
 
 
 def _source(member: Member, folders: Sequence[Path]) -> Path:
-    origin = origin_of(member)
-    wanted = origin["sha256"]
-    for path in _likely_first(folders, origin["file"]):
-        if sha256_of(path) == wanted:
+    origin = member_origin(member)
+    sha256 = origin["sha256"]
+    for path in _same_name_first(folders, origin["file"]):
+        if sha256_of(path) == sha256:
             return path
     searched = ", ".join(str(folder) for folder in folders)
     raise UnavailableError(
         f"the model that {member.name} was exported from, {origin['file']} with SHA-256 "
-        f"{wanted[:16]}…, is not in {searched}",
+        f"{sha256[:16]}…, is not in {searched}",
         "name its folder with `models`",
     )
 
 
-def _likely_first(folders: Sequence[Path], name: str) -> Iterator[Path]:
-    everything = [path for folder in folders for path in sorted(folder.rglob("*"))]
-    found = [path.absolute() for path in everything if path.suffix.lower() in _SUFFIXES and path.is_file()]
-    yield from (path for path in found if path.name == name)
-    yield from (path for path in found if path.name != name)
+def _same_name_first(folders: Sequence[Path], name: str) -> Iterator[Path]:
+    paths = [path for folder in folders for path in sorted(folder.rglob("*"))]
+    models = [path.absolute() for path in paths if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    yield from (path for path in models if path.name == name)
+    yield from (path for path in models if path.name != name)

@@ -3,7 +3,7 @@
 In the spirit of L. A. Shepp and B. F. Logan, "The Fourier reconstruction of a head section", IEEE
 Transactions on Nuclear Science 21 (1974) 21-43: a head is a sum of ellipses. Here the ellipses have soft
 edges, are bent by smooth noise and are drawn at random, so that no two heads are alike and a classifier gives
-varied answers. They show that two programs agree; they say nothing about accuracy.
+different labels. They show that two programs agree; they say nothing about accuracy.
 """
 
 from typing import TypeAlias
@@ -30,20 +30,22 @@ def phantoms(count: int, height: int, width: int, *, seed: int = 0) -> NDArray[n
     Another platform may differ by one level in a few pixels, where its `cos` or `hypot` rounds differently.
 
     Args:
-        count: how many, 0 or more.
-        height: rows, at least 16.
-        width: columns, at least 16.
-        seed: 0 or more.
+        count: Number of images, at least 0.
+        height: Rows, at least 16.
+        width: Columns, at least 16.
+        seed: At least 0.
 
     Returns:
         uint8 [count, height, width], grey levels 0..255.
 
     Raises:
-        UsageError: a count, size or seed below what is allowed.
+        UsageError: The count, size or seed is too small.
     """
     if count < 0 or seed < 0 or min(height, width) < _SMALLEST:
-        asked = f"{count} phantoms of {height} x {width} with seed {seed}"
-        raise UsageError(f"{asked}: count and seed must be at least 0, both sides at least {_SMALLEST}.")
+        raise UsageError(
+            f"{count} phantoms of {height} x {width} with seed {seed}; count and seed must be at least 0, both sides "
+            f"at least {_SMALLEST}"
+        )
     images = np.empty((count, height, width), np.uint8)
     for index in range(count):
         images[index] = _Head(np.random.default_rng([seed, index]), height, width).draw()
@@ -51,7 +53,7 @@ def phantoms(count: int, height: int, width: int, *, seed: int = 0) -> NDArray[n
 
 
 class _Head:
-    """One phantom in the making, and each pixel's place in the head's own frame: -1..1, nose at y = -1."""
+    """One phantom, and the position of each pixel in the head's own frame: -1..1, nose at y = -1."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self.rng, self.height, self.width = rng, height, width
@@ -64,7 +66,7 @@ class _Head:
         self.y: _Plane = y + 0.02 * self._noise(4)
 
     def draw(self) -> NDArray[np.uint8]:
-        """Return uint8 [H, W]: the parts from outside to inside, then what a scanner adds."""
+        """Return uint8 [H, W]: the parts from outside to inside, then the effects of a scanner."""
         uniform = self.rng.uniform
         t1 = uniform() < _T1_SHARE
         relief = uniform(0.1, 1)  # from an almost even brain to a sharp cortex
@@ -89,10 +91,10 @@ class _Head:
         level = self._with_ventricles(level, fluid)
         if uniform() < _LESION_SHARE:
             level = self._with_lesion(level, brain)
-        return self._scanned(level)
+        return self._scan(level)
 
     def _noise(self, cells: int) -> _Plane:
-        """Return smooth noise of unit variance: `cells` random values a side, enlarged bicubically."""
+        """Return smooth noise of unit variance: `cells` x `cells` random values, enlarged bicubically."""
         coarse = Image.fromarray(self.rng.standard_normal((cells, cells)).astype(np.float32))
         smooth = coarse.resize((self.width, self.height), Image.Resampling.BICUBIC)
         plane: _Plane = np.asarray(smooth).astype(np.float64)
@@ -132,7 +134,7 @@ class _Head:
             level = _over(level, brain * inside, uniform(0.1, 0.4))
         return level
 
-    def _scanned(self, level: _Plane) -> NDArray[np.uint8]:
+    def _scan(self, level: _Plane) -> NDArray[np.uint8]:
         """Add texture, coil shading, Rician noise (a magnitude image's own), window and blur."""
         uniform = self.rng.uniform
         real = level * (1 + 0.05 * self._noise(40)) * (1 + 0.08 * self._noise(3))
@@ -140,7 +142,7 @@ class _Head:
         noise = sigma * self.rng.standard_normal((2, self.height, self.width))
         shown = np.hypot(real + noise[0], noise[1]) ** uniform(0.85, 1.4) * uniform(0.35, 1.1)
         levels = Image.fromarray(np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8))
-        # Resampled scans are smooth, some more than others; sharp ones only would all get the same answer.
+        # Resampled scans are more or less smooth; sharp phantoms alone would all get the same label.
         blur = uniform(0, 2.5) * min(self.height, self.width) / 224
         return np.asarray(levels.filter(ImageFilter.GaussianBlur(blur)))
 

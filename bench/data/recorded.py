@@ -1,4 +1,4 @@
-"""Answers that Keras gave to phantoms, kept beside the `.keras` file that it gave them for.
+"""Recorded outputs of Keras for phantoms, stored beside the `.keras` file.
 
 With them an installation without Keras verifies its export of the shipped weights.
 """
@@ -18,23 +18,23 @@ from braintumor.files import atomic_text
 __all__ = ["PHANTOMS", "RecordedAnswers", "answers_path", "pixels_sha256", "read_answers", "write_answers"]
 
 PHANTOMS: Final = 64
-"""How many phantoms are asked about."""
+"""Number of phantoms."""
 
 _SUFFIX: Final = ".answers.json"
 _SCHEMA: Final = "braintumor.keras-answers/1"
 _SIGNIFICANT: Final = 9
-"""Decimal digits that tell any two float32 apart."""
+"""Decimal digits that distinguish any two float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswers:
-    """Keras's answers to phantoms, for one `.keras` file.
+    """Outputs of Keras for phantoms, for one `.keras` file.
 
     Attributes:
         source_sha256: Of the `.keras` file.
-        keras: What answered, such as "Keras 3.15.1, TensorFlow 2.21.0".
+        keras: Versions, such as "Keras 3.15.1, TensorFlow 2.21.0".
         images_sha256: Of the phantoms' pixels, uint8 [n, height, width].
-        outputs: float32 [n, classes], what the model gave, in its own class order.
+        outputs: float32 [n, classes], the outputs of the model, in its own class order.
     """
 
     source_sha256: str
@@ -44,7 +44,7 @@ class RecordedAnswers:
 
 
 def answers_path(model: Path) -> Path:
-    """Where the answers for a `.keras` file lie: beside it."""
+    """The file of the recorded answers of a `.keras` file, beside it."""
     return model.with_suffix(_SUFFIX)
 
 
@@ -68,14 +68,14 @@ def read_answers(path: Path) -> RecordedAnswers:
             raise ValueError("its outputs are not rows of finite numbers")  # noqa: TRY301
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{path} does not hold Keras's answers ({type(error).__name__}: {error}); copy it again, or remove it "
-            "and export where Keras is installed"
+            f"{path} does not hold recorded answers of Keras ({type(error).__name__}: {error})",
+            "copy it again, or remove it and export where Keras is installed",
         ) from error
     return answers
 
 
 def write_answers(answers: RecordedAnswers, path: Path) -> None:
-    """Write recorded answers, whole or not at all.
+    """Write recorded answers; a file is replaced as a whole.
 
     Raises:
         OutputError: The file cannot be written.
@@ -88,5 +88,5 @@ def write_answers(answers: RecordedAnswers, path: Path) -> None:
 
 
 def pixels_sha256(images: NDArray[np.uint8]) -> str:
-    """SHA-256 of images' pixels and shape."""
+    """SHA-256 of the pixels and the shape of images."""
     return hashlib.sha256(repr(images.shape).encode() + np.ascontiguousarray(images).tobytes()).hexdigest()

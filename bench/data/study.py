@@ -1,7 +1,4 @@
-"""What the study's manifest says of an image: its part, and whether training has seen its like.
-
-The manifest is package data of `braintumor.training`; reading it imports nothing of that package.
-"""
+"""Images of the study: the split of each, and whether training has seen a near-duplicate of it."""
 
 import csv
 import functools
@@ -16,15 +13,15 @@ from typing import Final
 
 import numpy as np
 
-__all__ = ["NEAR_BITS", "StudyImage", "near_duplicate_free", "of_the_study", "study_images"]
+__all__ = ["NEAR_BITS", "StudyImage", "find_study_image", "near_duplicate_free", "study_images"]
 
 NEAR_BITS: Final = 4
-"""Differing bits of the perceptual hash up to which two images count as near-duplicates."""
+"""Images whose perceptual hashes differ in at most this many bits count as near-duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyImage:
-    """One of the 7,023 images.
+    """One of the 7,023 images of the study.
 
     Attributes:
         file: Its name, without folders.
@@ -41,15 +38,15 @@ class StudyImage:
 
 @functools.cache
 def study_images() -> Mapping[str, StudyImage]:
-    """All of them, by the name without its extension, in lower case: copies of the data set differ in both."""
+    """File name without extension, in lower case → image: copies of the data set differ in both."""
     packed = (importlib.resources.files("braintumor.bench.data") / "manifest.csv.gz").read_bytes()
     rows = csv.DictReader(io.StringIO(gzip.decompress(packed).decode("utf-8")))
-    found = (StudyImage(row["file"], row["label"], row["split"], int(row["phash"], 16)) for row in rows)
-    return MappingProxyType({_key(image.file): image for image in found})
+    images = (StudyImage(row["file"], row["label"], row["split"], int(row["phash"], 16)) for row in rows)
+    return MappingProxyType({_key(image.file): image for image in images})
 
 
-def of_the_study(name: str) -> StudyImage | None:
-    """The study's image of that file name; None for any other."""
+def find_study_image(name: str) -> StudyImage | None:
+    """The image of the study with that file name; None for any other."""
     return study_images().get(_key(name))
 
 

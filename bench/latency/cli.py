@@ -1,4 +1,4 @@
-"""`bt-bench latency`: how fast bundles answer, beside each other and beside peers."""
+"""`bt-bench latency`: how fast bundles run, beside each other and beside baselines."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import click
 from braintumor import NOTICE
 from braintumor.bench.options import (
     PATH,
-    against_option,
+    baseline_option,
     batches_option,
     data_option,
     data_source,
@@ -30,7 +30,7 @@ __all__ = ["latency"]
 @click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=PATH)
 @engines_option
 @batches_option
-@against_option
+@baseline_option
 @data_option
 @click.option("--images", type=click.IntRange(1), help="How many of them.  [default: 64, or as many as there are]")
 @models_option
@@ -51,27 +51,27 @@ __all__ = ["latency"]
 )
 @click.option("--json", "output", metavar="FILE", type=PATH, help="Write everything there, raw samples included.")
 @debug_option
-def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | None, **asked: Any) -> None:
-    """Time bundles on their engines, and peers, on the same images in one run.
+def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | None, **settings: Any) -> None:
+    """Time bundles on their engines, and baselines, on the same images in one run.
 
-    Every contender lives in a process of its own; they take turns until the times are stable. Whole answers are
-    timed, from the files to the votes. Exit code 5 when an engine that was named cannot be used, or would run
+    Every runner has a process of its own; they take turns until the times are stable. Whole calls are timed, from
+    the files to the votes. Exit code 5 when an engine that was named cannot be used, or would run
     elsewhere.
     """
     from braintumor.bench.latency.measure import measure_latency
     from braintumor.bench.latency.options import LatencyOptions
     from braintumor.bench.latency.render import latency_lines
     from braintumor.bench.metrics.stability import Window
-    from braintumor.bench.result_file import Kept
+    from braintumor.bench.result_file import ResultFile
 
-    asked |= {"data": data_source(asked["data"]), "models": model_folders(asked["models"])}
-    options = LatencyOptions(**asked, window=Window(rounds, seconds, tolerance), command=typed_command())
-    file = Kept(output)
-    with file.kept_when_interrupted():
+    settings |= {"data": data_source(settings["data"]), "models": model_folders(settings["models"])}
+    options = LatencyOptions(**settings, window=Window(rounds, seconds, tolerance), command=typed_command())
+    file = ResultFile(output)
+    with file.note_on_interrupt():
         result = measure_latency(
             options,
-            told=lambda line: click.echo(line, err=True),
-            kept=file.write,
+            progress=lambda line: click.echo(line, err=True),
+            on_result=file.write,
         )
     file.write(result)
     for line in latency_lines(result):

@@ -1,4 +1,4 @@
-"""What the contenders of a latency run decided: on the images that were timed, or on all that there are."""
+"""The labels that the runners of a latency run give: to the images that are timed, or to all that there are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from braintumor.bench.document import field_values
 from braintumor.bench.latency.images import TimedImages
 from braintumor.bench.latency.options import LatencyOptions
-from braintumor.bench.latency.process import ContenderProcess
-from braintumor.bench.latency.result import BatchTimes, ColdStart, ContenderResult, Decisions
+from braintumor.bench.latency.process import RunnerProcess
+from braintumor.bench.latency.result import BatchTimes, ColdStart, Decisions, RunnerResult
 from braintumor.bench.metrics.intervals import clopper_pearson
-from braintumor.bench.metrics.pareto import Measured, ParetoPoint, subset_points
+from braintumor.bench.metrics.pareto import MeasuredEnsemble, ParetoPoint, subset_points
 from braintumor.errors import UnavailableError
 from braintumor.runtime.bundle.load import load_bundle
 
-__all__ = ["Known", "Running", "Said", "decide", "pareto_of", "result_of"]
+__all__ = ["ActiveRunner", "KnownPredictions", "RunnerPredictions", "pareto_points", "predict_all", "runner_result"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Said:
-    """Answers to all images, in the order of `TimedImages.paths`.
+class RunnerPredictions:
+    """Probabilities of all images, in the order of `TimedImages.paths`.
 
     Attributes:
         votes: float32 [images, classes], in the order of `braintumor.models.labels.usual_order`.
@@ -33,16 +33,26 @@ class Said:
     members: NDArray[np.float32]
 
 
-Known = Mapping[tuple[str | None, str], Said]
-"""SHA-256 of a bundle and name of an engine → what is known of it already."""
+KnownPredictions = Mapping[tuple[str | None, str], RunnerPredictions]
+"""SHA-256 of a bundle and name of an engine → its predictions from an earlier step."""
 
 
 @dataclass(slots=True)
-class Running:
-    """A contender at work, and what was measured of it so far."""
+class ActiveRunner:
+    """A runner with its process, and the measurements so far.
+
+    Attributes:
+        key: Its name in the result, unlike any other's.
+        process: The process that it lives in.
+        bundle: Folder of its bundle; None for a baseline.
+        cold_start: Its starts.
+        batches: Times, one entry for each batch size that was measured.
+        votes: float32 [images, classes]; None before `predict_all`.
+        members: float32 [members, images, classes]; None before, and for a runner without members.
+    """
 
     key: str
-    process: ContenderProcess
+    process: RunnerProcess
     bundle: Path | None
     cold_start: ColdStart
     batches: list[BatchTimes] = field(default_factory=list)
@@ -55,42 +65,42 @@ class Running:
         return self.process.inference_s + sum(times.energy.seconds for times in self.batches)
 
 
-def decide(one: Running, images: TimedImages, batch: int, known: Known) -> None:
-    """Have every image answered once, unless it was before."""
+def predict_all(runner: ActiveRunner, images: TimedImages, batch_size: int, known: KnownPredictions) -> None:
+    """Run a runner once on every image, unless its predictions are known."""
     total = len(images.paths)
-    said = known.get((one.process.info.sha256, one.process.info.engine.name))
-    if said is not None and one.bundle is not None and len(said.votes) == total:
-        one.votes, one.members = said.votes, said.members
+    predictions = known.get((runner.process.info.sha256, runner.process.info.engine.name))
+    if predictions is not None and runner.bundle is not None and len(predictions.votes) == total:
+        runner.votes, runner.members = predictions.votes, predictions.members
         return
     images.complete()
-    parts = [list(range(start, min(start + batch, total))) for start in range(0, total, batch)]
-    answers = [one.process.answer([part], answers=True) for part in parts]
-    one.votes = np.concatenate([np.array(answer.votes[0], np.float32) for answer in answers])
-    if answers[0].members[0] is not None:
-        one.members = np.concatenate([np.array(answer.members[0], np.float32) for answer in answers], axis=1)
+    batches = [list(range(start, min(start + batch_size, total))) for start in range(0, total, batch_size)]
+    results = [runner.process.predict([batch], probabilities=True) for batch in batches]
+    runner.votes = np.concatenate([np.array(result.votes[0], np.float32) for result in results])
+    if results[0].members[0] is not None:
+        runner.members = np.concatenate([np.array(result.members[0], np.float32) for result in results], axis=1)
 
 
-def result_of(one: Running, first: Running, images: TimedImages) -> ContenderResult:
-    """All that was measured so far, and what it decided beside the first."""
-    return ContenderResult(
-        key=one.key,
-        **field_values(one.process.info),
-        cold_start=one.cold_start,
-        batches=tuple(one.batches),
-        decisions=_decisions(one, first, images),
+def runner_result(runner: ActiveRunner, first: ActiveRunner, images: TimedImages) -> RunnerResult:
+    """The measurements so far, with the labels compared with those of the first runner."""
+    return RunnerResult(
+        key=runner.key,
+        **field_values(runner.process.info),
+        cold_start=runner.cold_start,
+        batches=tuple(runner.batches),
+        decisions=_decisions(runner, first, images),
     )
 
 
-def _decisions(one: Running, first: Running, images: TimedImages) -> Decisions | None:
-    if one.votes is None or first.votes is None:
+def _decisions(runner: ActiveRunner, first: ActiveRunner, images: TimedImages) -> Decisions | None:
+    if runner.votes is None or first.votes is None:
         return None
-    labels = one.votes.argmax(axis=1)
+    labels = runner.votes.argmax(axis=1)
     correct = None if images.labels is None else int((labels == images.labels).sum())
     return Decisions(
         images=len(labels),
         correct=correct,
         flips=int((labels != first.votes.argmax(axis=1)).sum()),
-        max_abs_difference=float(np.abs(one.votes - first.votes).max()),
+        max_abs_difference=float(np.abs(runner.votes - first.votes).max()),
         interval=None if correct is None else _interval(correct, len(labels)),
         accuracy=None if correct is None else correct / len(labels),
     )
@@ -104,31 +114,33 @@ def _interval(correct: int, images: int) -> tuple[float, float] | None:
         return None
 
 
-def pareto_of(running: Sequence[Running], images: TimedImages, options: LatencyOptions) -> tuple[ParetoPoint, ...]:
-    """Of bundles whose members all answered; a front for each batch size."""
+def pareto_points(
+    runners: Sequence[ActiveRunner], images: TimedImages, options: LatencyOptions
+) -> tuple[ParetoPoint, ...]:
+    """Accuracy against latency of all subsets of the bundles' members, with one front for each batch size."""
     if images.labels is None or options.policy != "full":
         return ()
     points: list[ParetoPoint] = []
-    for times in zip(*(one.batches for one in running), strict=True):
-        measured = [
-            _judged(one, at, images.labels)
-            for one, at in zip(running, times, strict=True)
-            if one.bundle is not None and one.members is not None
+    for batch_times in zip(*(runner.batches for runner in runners), strict=True):
+        ensembles = [
+            _measured_ensemble(runner, times, images.labels)
+            for runner, times in zip(runners, batch_times, strict=True)
+            if runner.bundle is not None and runner.members is not None
         ]
-        points += subset_points(measured)
+        points += subset_points(ensembles)
     return tuple(points)
 
 
-def _judged(one: Running, times: BatchTimes, labels: NDArray[np.int64]) -> Measured:
-    assert one.bundle is not None and one.members is not None  # noqa: S101, PT018 - the caller has looked
-    info = one.process.info
+def _measured_ensemble(runner: ActiveRunner, times: BatchTimes, labels: NDArray[np.int64]) -> MeasuredEnsemble:
+    assert runner.bundle is not None and runner.members is not None  # noqa: S101, PT018 - the caller has checked
+    info = runner.process.info
     member_ms = {name: samples.p50_ms for name, samples in times.members.items()}
-    return Measured(
-        contender=one.key,
+    return MeasuredEnsemble(
+        runner=runner.key,
         precision=info.precision,
         engine=info.engine.name,
-        weights={member.name: member.weight for member in load_bundle(one.bundle).members},
-        probabilities=one.members,
+        weights={member.name: member.weight for member in load_bundle(runner.bundle).members},
+        probabilities=runner.members,
         labels=labels,
         member_ms=member_ms,
         # Members that work at the same time take less together than one by one.

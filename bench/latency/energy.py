@@ -1,8 +1,7 @@
-"""Energy an image takes on an NVIDIA GPU, from the counter that its driver keeps (NVML; Volta and newer).
+"""Energy per image on an NVIDIA GPU, from the counter of its driver (NVML; Volta and newer).
 
-The driver's own library is asked: nothing has to be installed beside it. The counter moves every few dozen
-milliseconds, so batches are answered back to back for some seconds, and the whole card is counted, its idle power and
-its other users included.
+Only the driver's own library is needed. The counter is updated every few dozen milliseconds, so batches run back to
+back for some seconds. It counts the whole card, with its idle power and its other users.
 """
 
 import ctypes
@@ -12,23 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from braintumor.bench.latency.runners.base import Contender
+from braintumor.bench.latency.runners.base import Runner
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import UnavailableError
 
-__all__ = ["Energy", "energy_of", "gpu_joule"]
+__all__ = ["Energy", "gpu_joule", "measure_energy"]
 
 _LIBRARY: Final = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
 
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """What a window of calls took.
+    """Energy of calls over some seconds.
 
     Attributes:
         joule: Of the card; None where it was not measured.
-        images: Answered in that time.
-        seconds: How long it was.
+        images: Number of images in that time.
+        seconds: Length of that time.
         reason: Why it was not measured; "" where it was.
         joule_per_image: None where it was not measured.
     """
@@ -40,15 +39,15 @@ class Energy:
     joule_per_image: float | None = None
 
 
-def energy_of(contender: Contender, batches: Sequence[Sequence[Path]], *, seconds: float) -> Energy:
-    """Answer batches again and again, and read the counter before and after.
+def measure_energy(runner: Runner, batches: Sequence[Sequence[Path]], *, seconds: float) -> Energy:
+    """Run batches again and again, and read the counter before and after.
 
     Args:
-        contender: On a GPU, or there is nothing to be read.
+        runner: A loaded runner; one that is not on an NVIDIA GPU gives an `Energy` with a reason only.
         batches: Image files.
-        seconds: At least so long.
+        seconds: At least this long.
     """
-    kind, _, index = contender.info.engine.device.partition(":")
+    kind, _, index = runner.info.engine.device.partition(":")
     if kind != "cuda":
         return Energy(reason=f"it runs on {kind}; only NVIDIA GPUs have a counter that can be read without rights")
     try:
@@ -56,10 +55,10 @@ def energy_of(contender: Contender, batches: Sequence[Sequence[Path]], *, second
         start, images = now_ms(), 0
         while now_ms() - start < seconds * 1000.0:
             for batch in batches:
-                contender.answer(batch)
+                runner.predict(batch)
                 images += len(batch)
-        joule, taken_s = gpu_joule(int(index or 0)) - before, (now_ms() - start) / 1000.0
-        return Energy(joule, images, taken_s, joule_per_image=joule / images)
+        joule, elapsed_s = gpu_joule(int(index or 0)) - before, (now_ms() - start) / 1000.0
+        return Energy(joule, images, elapsed_s, joule_per_image=joule / images)
     except UnavailableError as error:
         return Energy(reason=str(error))
 
@@ -68,10 +67,10 @@ def gpu_joule(index: int) -> float:
     """Energy that a GPU has taken since its driver was loaded, in joule.
 
     Args:
-        index: As CUDA counts, by PCI bus: `CUDA_DEVICE_ORDER=PCI_BUS_ID` where the GPUs differ.
+        index: In CUDA's order by PCI bus: set `CUDA_DEVICE_ORDER=PCI_BUS_ID` where the GPUs differ.
 
     Raises:
-        UnavailableError: No driver, no such GPU, or it keeps no counter.
+        UnavailableError: No driver, no such GPU, or a GPU without a counter.
     """
     try:
         nvml = ctypes.CDLL(_LIBRARY)

@@ -1,7 +1,7 @@
-"""What happens on a GPU during a call, by the GPU's own clock: the copy of a batch to it, and the members' work.
+"""Times on a GPU, by its own clock: the copy of a batch to the GPU, and the work of the members.
 
-CUDA events on the default stream. An engine's answer is waited for before the second event is recorded, so the time
-between the two holds all that the engine did, on whatever streams.
+CUDA events on the default stream. The second event is recorded after the engine has returned its result, so the time
+between the two covers all work of the engine, on whatever streams.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.latency.runners.base import Contender
-from braintumor.bench.latency.runners.bundle import BundleContender
+from braintumor.bench.latency.runners.base import Runner
+from braintumor.bench.latency.runners.bundle import BundleRunner
 from braintumor.bench.metrics.timing import Samples
 from braintumor.errors import UnavailableError
 from braintumor.optional import require
@@ -23,12 +23,12 @@ __all__ = ["DeviceTimes", "device_times"]
 
 @dataclass(frozen=True, slots=True)
 class DeviceTimes:
-    """By CUDA events.
+    """Times by CUDA events.
 
     Attributes:
-        host_to_device: Copies of one batch for every size of input, from ordinary memory; None where not measured.
+        host_to_device: Copies of one batch in every input size, from pageable memory; None where not measured.
         compute: All members on one batch, copies included; None where not measured.
-        reason: Why nothing was measured; "" where it was.
+        reason: Why it was not measured; "" where it was.
     """
 
     host_to_device: Samples | None = None
@@ -36,23 +36,23 @@ class DeviceTimes:
     reason: str = ""
 
 
-def device_times(contender: Contender, paths: Sequence[Path], *, calls: int) -> DeviceTimes:
-    """Time a batch on the GPU; without one, say why not.
+def device_times(runner: Runner, paths: Sequence[Path], *, calls: int) -> DeviceTimes:
+    """Time a batch on the GPU; without a GPU, return the reason.
 
     Args:
-        contender: Loaded.
-        paths: Image files: one batch.
-        calls: How many times each is measured.
+        runner: A loaded runner.
+        paths: Image files of one batch.
+        calls: Number of times that each is measured.
     """
-    kind, _, index = contender.info.engine.device.partition(":")
+    kind, _, index = runner.info.engine.device.partition(":")
     if kind != "cuda":
         return DeviceTimes(reason=f"it runs on {kind}: nothing is copied to a device")
-    if not isinstance(contender, BundleContender):
-        return DeviceTimes(reason="a peer does not say when it copies")
-    images = contender.images_of(paths)
+    if not isinstance(runner, BundleRunner):
+        return DeviceTimes(reason="a baseline does not say when it copies")
+    images = runner.images_of(paths)
     try:
         clock = _Events(int(index or 0))
-        with_copy = [clock.timed_ms(lambda: contender.compute(images)) for _ in range(calls)]
+        with_copy = [clock.timed_ms(lambda: runner.compute(images)) for _ in range(calls)]
         copies = [clock.copied_ms(list(images.values())) for _ in range(calls)]
     except UnavailableError as error:
         return DeviceTimes(reason=str(error))
@@ -69,7 +69,7 @@ class _Events:
         self._end = self._call("cudaEventCreate")
 
     def timed_ms(self, work: Callable[[], object]) -> float:
-        """By the GPU's clock; the work has ended when it returns."""
+        """Milliseconds of some work by the GPU's clock; it must have ended when it returns."""
         self._call("cudaEventRecord", self._start, 0)
         work()
         self._call("cudaEventRecord", self._end, 0)
@@ -77,22 +77,22 @@ class _Events:
         return float(self._call("cudaEventElapsedTime", self._start, self._end))
 
     def copied_ms(self, arrays: Sequence[NDArray[np.uint8]]) -> float:
-        """Copy arrays to the GPU."""
+        """Milliseconds of a copy of arrays to the GPU."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
-        places = [self._call("cudaMalloc", array.nbytes) for array in arrays]
+        buffers = [self._call("cudaMalloc", array.nbytes) for array in arrays]
 
         def copy() -> None:
-            for array, place in zip(arrays, places, strict=True):
-                self._call("cudaMemcpyAsync", place, array.ctypes.data, array.nbytes, kind, 0)
+            for array, buffer in zip(arrays, buffers, strict=True):
+                self._call("cudaMemcpyAsync", buffer, array.ctypes.data, array.nbytes, kind, 0)
 
         try:
             return self.timed_ms(copy)
         finally:
-            for place in places:
-                self._call("cudaFree", place)
+            for buffer in buffers:
+                self._call("cudaFree", buffer)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        code, *found = getattr(self._cuda, name)(*arguments)
+        code, *results = getattr(self._cuda, name)(*arguments)
         if int(code) != 0:
             raise UnavailableError(f"CUDA's {name} answers with {code}")
-        return found[0] if found else None
+        return results[0] if results else None

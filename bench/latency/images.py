@@ -1,4 +1,4 @@
-"""The images that a latency is measured on: files, since decoding them is a part of every answer."""
+"""Images that are timed: files, since decoding is a part of every call."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from braintumor.models.labels import CLASSES
 __all__ = ["DEFAULT_COUNT", "TimedImages", "timed_images"]
 
 DEFAULT_COUNT: Final = 64
-"""So many images take part when no number is asked for, or as many as there are."""
+"""Number of images that are timed by default, or all if there are fewer."""
 
 _PHANTOM_SIDE: Final = 224
 
@@ -30,8 +30,8 @@ class TimedImages:
         paths: The files, evenly over the classes from the first to the last.
         labels: int64 [n], indices into the classes; None for phantoms.
         source: Where they come from, in words.
-        timed: The times are those of the first so many; decisions are taken on all.
-        unwritten: Files that are made when the decisions are asked for, if they are.
+        timed: Number of images, from the first, that are timed; labels are compared on all.
+        unwritten: Files that are written only when labels are compared → their pixels.
     """
 
     paths: tuple[Path, ...]
@@ -42,11 +42,11 @@ class TimedImages:
 
     @property
     def summary(self) -> TimedSummary:
-        """What a reader needs to know of them."""
+        """Number and source of the images, for the result."""
         return TimedSummary(self.source, self.timed, len(self.paths), self.labels is not None)
 
     def complete(self) -> None:
-        """Make the files that are not there yet."""
+        """Write the files that are missing."""
         for path, pixels in self.unwritten.items():
             if not path.exists():
                 _write(path, pixels)
@@ -64,22 +64,22 @@ def timed_images(
 
     Args:
         data: As `read_labelled` takes it; None for phantoms.
-        count: How many are timed; None for `DEFAULT_COUNT`.
-        work: An empty folder, for what is no file yet.
-        all_decided: Take all images that there are, for the decisions.
+        count: Number of images that are timed; None for `DEFAULT_COUNT`.
+        work: An empty folder, for images that are not files yet.
+        all_decided: Take all images, so that labels are compared on all.
         classes: Their names, in the order of the labels.
 
     Raises:
-        UsageError: There is no such source, there are not so many, or a class has none.
+        UsageError: There is no such source, there are too few images, or a class has none.
         IntegrityError: A damaged file of `bt-data prepare`.
     """
     if data is None:
         pixels = phantoms(count or DEFAULT_COUNT, _PHANTOM_SIDE, _PHANTOM_SIDE)
         return _on_disk(pixels, work, "generated phantoms: no data was named", None, len(pixels))
-    found = read_labelled(data, classes=classes)
-    timed = len(found.stratified_order(count or min(DEFAULT_COUNT, len(found))))
-    chosen = found.stratified(len(found) if all_decided else timed)
-    return _on_disk(chosen.pixels, work, str(data), chosen.labels, timed)
+    labelled = read_labelled(data, classes=classes)
+    timed = len(labelled.stratified_order(count or min(DEFAULT_COUNT, len(labelled))))
+    selected = labelled.stratified(len(labelled) if all_decided else timed)
+    return _on_disk(selected.pixels, work, str(data), selected.labels, timed)
 
 
 def _on_disk(
@@ -89,14 +89,14 @@ def _on_disk(
     labels: NDArray[np.int64] | None,
     timed: int,
 ) -> TimedImages:
-    """Files as they are; of grey levels those that are timed are written now."""
+    """Take files as they are; write grey levels to files, those that are timed at once."""
     paths, unwritten = [], {}
-    for index, one in enumerate(images):
-        paths.append(one.absolute() if isinstance(one, Path) else work / f"{index:05}.png")
-        if not isinstance(one, Path) and index < timed:
-            _write(paths[-1], one)
-        elif not isinstance(one, Path):
-            unwritten[paths[-1]] = one
+    for index, image in enumerate(images):
+        paths.append(image.absolute() if isinstance(image, Path) else work / f"{index:05}.png")
+        if not isinstance(image, Path) and index < timed:
+            _write(paths[-1], image)
+        elif not isinstance(image, Path):
+            unwritten[paths[-1]] = image
     return TimedImages(tuple(paths), labels, source, timed, unwritten)
 
 

@@ -1,8 +1,8 @@
-"""How fast bundles answer, beside each other and beside peers: every speed a comparison made in one run.
+"""Measure how fast bundles and baselines run, beside each other in one run.
 
-Each contender lives in a process of its own, loads once, and is asked by turns, so that what disturbs one disturbs
-all and no one's memory or threads stand in another's way. Every second round runs in reverse, lest one always follow
-the same neighbour.
+Each runner lives in a process of its own and loads once. The runners take turns, so that a disturbance affects all of
+them, and none shares memory or threads with another. Every second round runs in reverse order, so that no runner
+always follows the same neighbour.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from types import MappingProxyType
 from typing import Final
 
 from braintumor.bench.document import field_values
-from braintumor.bench.latency.decisions import Known, Running, decide, pareto_of, result_of
-from braintumor.bench.latency.images import TimedImages, timed_images
-from braintumor.bench.latency.options import LatencyOptions, Planned, planned, shared_classes
-from braintumor.bench.latency.process import ContenderProcess
-from braintumor.bench.latency.result import (
-    BatchTimes,
-    ColdStart,
-    Comparison,
-    LatencyResult,
-    Skipped,
+from braintumor.bench.latency.decisions import (
+    ActiveRunner,
+    KnownPredictions,
+    pareto_points,
+    predict_all,
+    runner_result,
 )
+from braintumor.bench.latency.images import TimedImages, timed_images
+from braintumor.bench.latency.options import LatencyOptions, PlannedRunner, plan_runners, shared_classes
+from braintumor.bench.latency.process import RunnerProcess
+from braintumor.bench.latency.result import BatchTimes, ColdStart, Comparison, LatencyResult, Skipped
 from braintumor.bench.latency.runners.base import Call
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.ratio import paired_ratio
@@ -37,165 +37,167 @@ from braintumor.errors import BraintumorError, UnavailableError
 
 __all__ = ["measure_latency"]
 
-Told = Callable[[str], object]
-"""Is told what is being done, a line at a time."""
+ProgressCallback = Callable[[str], object]
+"""Is called with a line for each step that begins."""
 
 _MAX_CALLS: Final = 50
 _DEVICE_CALLS: Final = 10
-# Threads of the one before may still spin for work.
+# Threads of the runner before may still spin for work.
 _SETTLE_S: Final = 0.02
 
 
 def measure_latency(
     options: LatencyOptions,
-    told: Told = print,
-    kept: Callable[[LatencyResult], object] | None = None,
-    known: Known = MappingProxyType({}),
+    progress: ProgressCallback = print,
+    on_result: Callable[[LatencyResult], object] | None = None,
+    known: KnownPredictions = MappingProxyType({}),
 ) -> LatencyResult:
-    """Start all contenders, measure every batch size in turns, and see what they decide.
+    """Start all runners, time every batch size in turns, and compare their labels.
 
     Args:
-        options: What to compare.
-        told: Of the progress.
-        kept: Is given all that was measured so far, after every batch size.
-        known: What was decided before, on the same images; of others it is asked.
+        options: Bundles, engines, baselines and batch sizes.
+        progress: Is called with a line for each step that begins.
+        on_result: Is called with the result so far, after every batch size.
+        known: Predictions on the same images from an earlier step; other runners are run on them.
 
     Raises:
-        BraintumorError: A bundle, an engine that was asked for by name, or the images cannot be used.
+        BraintumorError: A bundle, an engine that was named, or the images cannot be used.
     """
-    begun = environment()
+    measured_on = environment()
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(tempfile.TemporaryDirectory(prefix="braintumor-latency-"))
         classes = shared_classes(options)
         images = timed_images(
             options.data, options.images, Path(work), all_decided=options.all_decided, classes=classes
         )
-        running, skipped = _started(options, images, stack, told)
+        runners, skipped = _start_runners(options, images, stack, progress)
         comparisons: list[Comparison] = []
 
-        def so_far(unfinished: str | None) -> LatencyResult:
-            contenders = tuple(result_of(one, running[0], images) for one in running)
+        def result_so_far(unfinished: str | None) -> LatencyResult:
+            results = tuple(runner_result(runner, runners[0], images) for runner in runners)
             return LatencyResult(
                 command=options.command,
                 images=images.summary,
                 options=options.settings,
-                environment=begun,
+                environment=measured_on,
                 timer_overhead_ms=timer_overhead_ms(),
-                stable=all(times.stable for one in contenders for times in one.batches),
-                contenders=contenders,
+                stable=all(times.stable for result in results for times in result.batches),
+                runners=results,
                 comparisons=tuple(comparisons),
-                inference_s=sum(one.inference_s for one in running),
+                inference_s=sum(runner.inference_s for runner in runners),
                 unfinished=unfinished,
                 skipped=tuple(skipped),
-                pareto=() if unfinished else pareto_of(running, images, options),
+                pareto=() if unfinished else pareto_points(runners, images, options),
             )
 
-        following = [*(f"before batch {batch}" for batch in options.batches[1:]), "before the decisions"]
-        for batch, comes in zip(options.batches, following, strict=True):
-            told(f"batch {batch}: {', '.join(one.key for one in running)}")
-            comparisons += _measured(running, batch, images, options)
-            if kept is not None:
-                kept(so_far(comes))
-        told(f"decisions on {len(images.paths)} images")
-        for one in running:
-            decide(one, images, max(options.batches), known)
-        return so_far(None)
+        next_steps = [*(f"before batch {batch}" for batch in options.batches[1:]), "before the decisions"]
+        for batch, next_step in zip(options.batches, next_steps, strict=True):
+            progress(f"batch {batch}: {', '.join(runner.key for runner in runners)}")
+            comparisons += _measure_batch(runners, batch, images, options)
+            if on_result is not None:
+                on_result(result_so_far(next_step))
+        progress(f"decisions on {len(images.paths)} images")
+        for runner in runners:
+            predict_all(runner, images, max(options.batches), known)
+        return result_so_far(None)
 
 
-def _started(
-    options: LatencyOptions, images: TimedImages, stack: contextlib.ExitStack, told: Told
-) -> tuple[list[Running], list[Skipped]]:
-    running: list[Running] = []
+def _start_runners(
+    options: LatencyOptions, images: TimedImages, stack: contextlib.ExitStack, progress: ProgressCallback
+) -> tuple[list[ActiveRunner], list[Skipped]]:
+    runners: list[ActiveRunner] = []
     skipped: list[Skipped] = []
-    for one in planned(options):
-        if isinstance(one, Skipped):
-            skipped.append(one)
+    for planned in plan_runners(options):
+        if isinstance(planned, Skipped):
+            skipped.append(planned)
             continue
-        told(f"starting {one.name}")
+        progress(f"starting {planned.name}")
         try:
-            process, cold_start = _cold(one, images, options.cold_starts)
+            process, cold_start = _cold_start(planned, images, options.cold_starts)
         except BraintumorError as error:
-            if not one.optional:
+            if not planned.optional:
                 raise
-            skipped.append(Skipped(one.name, str(error)))
+            skipped.append(Skipped(planned.name, str(error)))
             continue
         stack.enter_context(process)
-        bundle = Path(str(one.spec.options["bundle"])) if one.spec.asked else None
-        running.append(Running(_own_key(process.info.key, running), process, bundle, cold_start))
-    if not running:
-        reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped)
+        bundle = Path(str(planned.spec.options["bundle"])) if planned.spec.engine else None
+        runners.append(ActiveRunner(_unique_key(process.info.key, runners), process, bundle, cold_start))
+    if not runners:
+        reasons = "; ".join(f"{runner.name}: {runner.reason}" for runner in skipped)
         raise UnavailableError(f"nothing can be timed here: {reasons}")
-    return running, skipped
+    return runners, skipped
 
 
-def _own_key(key: str, running: Sequence[Running]) -> str:
-    """Told apart from those that are called the same, as when a bundle is compared with itself."""
-    taken = {one.key for one in running}
+def _unique_key(key: str, runners: Sequence[ActiveRunner]) -> str:
+    """The key, numbered if another runner has it, as when a bundle is compared with itself."""
+    taken = {runner.key for runner in runners}
     numbered = (key if number == 1 else f"{key} #{number}" for number in count(1))
     return next(name for name in numbered if name not in taken)
 
 
-def _cold(one: Planned, images: TimedImages, times: int) -> tuple[ContenderProcess, ColdStart]:
+def _cold_start(planned: PlannedRunner, images: TimedImages, starts: int) -> tuple[RunnerProcess, ColdStart]:
+    """Start a runner several times, one process after the other; the last process stays."""
     filling_ms = None
-    if one.spec.caches:
-        with ContenderProcess(one.spec, images.paths) as filling:
+    if planned.spec.caches:
+        with RunnerProcess(planned.spec, images.paths) as filling:
             filling_ms = filling.cold_start_ms
     starts_ms = []
-    for _ in range(times - 1):
-        with ContenderProcess(one.spec, images.paths) as process:
+    for _ in range(starts - 1):
+        with RunnerProcess(planned.spec, images.paths) as process:
             starts_ms.append(process.cold_start_ms)
-    process = ContenderProcess(one.spec, images.paths)
+    process = RunnerProcess(planned.spec, images.paths)
     return process, ColdStart(**field_values(Samples.of((*starts_ms, process.cold_start_ms))), filling_ms=filling_ms)
 
 
-def _measured(
-    running: Sequence[Running], batch: int, images: TimedImages, options: LatencyOptions
+def _measure_batch(
+    runners: Sequence[ActiveRunner], batch: int, images: TimedImages, options: LatencyOptions
 ) -> list[Comparison]:
-    """Measure one batch size of all; their times are kept with each."""
+    """Time all runners at one batch size; the times are added to each runner."""
     batches = _batches(batch, images.timed)
-    first_ms = [one.process.answer([next(batches)]).calls[0].total_ms for one in running]
-    a_turn = min(_MAX_CALLS, math.ceil(options.turn_ms / min(first_ms)))
-    calls: list[list[Call]] = [[] for _ in running]
+    first_ms = [runner.process.predict([next(batches)]).calls[0].total_ms for runner in runners]
+    calls_per_turn = min(_MAX_CALLS, math.ceil(options.turn_ms / min(first_ms)))
+    calls: list[list[Call]] = [[] for _ in runners]
 
-    def turns() -> list[float]:
-        asked = [next(batches) for _ in range(a_turn)]
-        order = list(range(len(running)))
-        if len(calls[0]) // a_turn % 2:
+    def run_round() -> list[float]:
+        round_batches = [next(batches) for _ in range(calls_per_turn)]
+        order = list(range(len(runners)))
+        if len(calls[0]) // calls_per_turn % 2:
             order.reverse()
-        means_ms = [0.0] * len(running)
+        means_ms = [0.0] * len(runners)
         for index in order:
             time.sleep(_SETTLE_S)
-            taken = running[index].process.answer(asked).calls
-            calls[index] += taken
-            means_ms[index] = statistics.fmean(call.total_ms for call in taken)
+            round_calls = runners[index].process.predict(round_batches).calls
+            calls[index] += round_calls
+            means_ms[index] = statistics.fmean(call.total_ms for call in round_calls)
         return means_ms
 
-    columns, _ = measure_until_stable(turns, options.window)
+    columns, _ = measure_until_stable(run_round, options.window)
     stable = [is_stable(column, options.window.tolerance) for column in columns]
-    for index, one in enumerate(running):
-        one.batches.append(_times(one, batch, first_ms[index], calls[index], images, options, stable=stable[index]))
+    for index, runner in enumerate(runners):
+        times = _batch_times(runner, batch, first_ms[index], calls[index], images, options, stable=stable[index])
+        runner.batches.append(times)
     return [
         Comparison(
             batch,
-            running[i].key,
-            running[j].key,
+            runners[i].key,
+            runners[j].key,
             paired_ratio(*([call.total_ms for call in calls[index]] for index in (i, j))),
             stable[i] and stable[j],
         )
-        for i, j in combinations(range(len(running)), 2)
+        for i, j in combinations(range(len(runners)), 2)
     ]
 
 
 def _batches(batch: int, images: int) -> Iterator[list[int]]:
-    """Batches of images, on and on, in their order."""
-    place = 0
+    """Batches of indices, over the images in their order, again and again."""
+    start = 0
     while True:
-        yield [(place + offset) % images for offset in range(batch)]
-        place = (place + batch) % images
+        yield [(start + offset) % images for offset in range(batch)]
+        start = (start + batch) % images
 
 
-def _times(
-    one: Running,
+def _batch_times(
+    runner: ActiveRunner,
     batch: int,
     first_ms: float,
     calls: Sequence[Call],
@@ -205,8 +207,8 @@ def _times(
     stable: bool,
 ) -> BatchTimes:
     indices = next(_batches(batch, images.timed))
-    device = one.process.device_times(indices, _DEVICE_CALLS)
-    energy = one.process.energy([indices], options.energy_s)
+    device = runner.process.device_times(indices, _DEVICE_CALLS)
+    energy = runner.process.energy([indices], options.energy_s)
     samples = Samples.of(call.total_ms for call in calls)
     return BatchTimes(
         batch=batch,
@@ -216,7 +218,7 @@ def _times(
         stages=_columns([call.stages_ms for call in calls]),
         members=_columns([call.members_ms for call in calls]),
         stable=stable,
-        peak_rss_mb=one.process.peak_rss_mb(),
+        peak_rss_mb=runner.process.peak_rss_mb(),
         device=device,
         energy=energy,
     )

@@ -1,4 +1,4 @@
-"""What is to be compared, and how the processes of the contenders are made."""
+"""Options of `bt-bench latency`, and the runners that follow from them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from braintumor.bench.data.originals import keras_sources
 from braintumor.bench.latency.result import LatencySettings, Skipped
-from braintumor.bench.latency.runners.base import ContenderSpec
-from braintumor.bench.latency.runners.registry import missing_reason, peer_entry
+from braintumor.bench.latency.runners.base import RunnerSpec
+from braintumor.bench.latency.runners.registry import baseline_entry, missing_reason
 from braintumor.bench.metrics.stability import Window
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.models.labels import CLASSES, usual_order
@@ -16,40 +16,40 @@ from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.registry import AUTO, ENGINES, candidates
 from braintumor.runtime.prediction import Policy
 
-__all__ = ["EVERY", "LatencyOptions", "Planned", "planned", "shared_classes"]
+__all__ = ["ALL_ENGINES", "LatencyOptions", "PlannedRunner", "plan_runners", "shared_classes"]
 
-EVERY: Final = "all"
+ALL_ENGINES: Final = "all"
 """In place of an engine: every engine that is usable here."""
 
-_OURS: Final = "braintumor.bench.latency.runners.bundle:BundleContender"
+_BUNDLE_RUNNER: Final = "braintumor.bench.latency.runners.bundle:BundleRunner"
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyOptions:
-    """What was asked for.
+    """Options of a latency run.
 
     Attributes:
         bundles: Folders, at least one.
-        engines: Names of the registry, "auto", or `EVERY`.
-        against: Names of `braintumor.bench.latency.runners.registry.PEERS`.
+        engines: Names of the registry, "auto", or `ALL_ENGINES`.
+        baselines: Names of `braintumor.bench.latency.runners.registry.BASELINES`.
         batches: Batch sizes, each at least 1.
         data: Real images; None for phantoms.
-        images: How many of them; None for `braintumor.bench.latency.images.DEFAULT_COUNT`.
-        models: Where the `.keras` files are looked for.
+        images: Number of images; None for `braintumor.bench.latency.images.DEFAULT_COUNT`.
+        models: Folders to search for the `.keras` files.
         device: As `Ensemble.load` takes it.
-        threads: CPU threads of every contender; None leaves it to each.
+        threads: CPU threads of every runner; None leaves it to each.
         policy: Of the bundles.
-        cold_starts: How many processes each contender is started in, at least 1; the last one stays.
-        window: When enough was measured, of each batch size.
-        turn_ms: A contender's turn holds as many calls as the fastest needs to fill this; above 0.
-        energy_s: How long the energy of a GPU is counted; above 0.
-        all_decided: Judge what is decided on all images of `data`, not only on those that are timed.
-        command: What was typed.
+        cold_starts: Processes in which each runner is started, at least 1; the last one stays.
+        window: When to stop timing a batch size.
+        turn_ms: A turn has as many calls as the fastest runner makes in this time; > 0.
+        energy_s: Seconds over which the energy of a GPU is counted; > 0.
+        all_decided: Compare labels on all images of `data`, not only on those that are timed.
+        command: The command line.
     """
 
     bundles: tuple[Path, ...]
     engines: tuple[str, ...] = (AUTO,)
-    against: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     batches: tuple[int, ...] = (1, 8, 32)
     data: Path | None = None
     images: int | None = None
@@ -65,28 +65,32 @@ class LatencyOptions:
     command: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
+        """Check names and numbers.
+
+        Raises:
+            UsageError: Something is missing, unknown or too small.
+        """
         if not self.bundles or not self.engines or not self.batches:
-            raise UsageError("needed are at least one bundle, one engine and one batch size")
+            raise UsageError("there must be at least one bundle, one engine and one batch size")
         counts = (*self.batches, self.cold_starts, self.images or 1, self.threads or 1)
         if min(counts) < 1 or self.turn_ms <= 0 or self.energy_s <= 0:
             raise UsageError(
-                f"batches {self.batches}, {self.images} images, {self.threads} threads and {self.cold_starts} cold "
-                "starts were asked for; allowed is 1 or more of each"
+                f"batches are {self.batches}, images {self.images}, threads {self.threads} and cold_starts "
+                f"{self.cold_starts}; all must be >= 1, turn_ms and energy_s > 0"
             )
         for name in self.engines:
-            if name not in {AUTO, EVERY, *ENGINES}:
-                allowed = ", ".join((AUTO, EVERY, *ENGINES))
+            if name not in {AUTO, ALL_ENGINES, *ENGINES}:
+                allowed = ", ".join((AUTO, ALL_ENGINES, *ENGINES))
                 raise UsageError(f"no engine is called {name!r}; allowed are {allowed}")
-        for name in self.against:
-            peer_entry(name)
+        for name in self.baselines:
+            baseline_entry(name)
 
     @property
     def settings(self) -> LatencySettings:
-        """What a reader needs to repeat it."""
+        """The options that are written into the result."""
         return LatencySettings(
             engines=self.engines,
-            against=self.against,
+            baselines=self.baselines,
             batches=self.batches,
             device=self.device,
             threads=self.threads,
@@ -100,36 +104,38 @@ class LatencyOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A contender to be started.
+class PlannedRunner:
+    """A runner to be started.
 
     Attributes:
-        name: What was asked for, in words.
-        spec: How.
-        optional: It is skipped where it is not usable, since it was not asked for by its own name as ours.
+        name: Bundle and engine, or baseline, in words.
+        spec: How to start it.
+        optional: Skip it where it is not usable; not for an engine that was named.
     """
 
     name: str
-    spec: ContenderSpec
+    spec: RunnerSpec
     optional: bool
 
 
 def shared_classes(options: LatencyOptions) -> tuple[str, ...]:
-    """The classes of all bundles, in the order in which their answers are compared.
+    """The classes of all bundles, in the order in which their predictions are compared.
 
     Raises:
-        UsageError: The bundles know different ones.
+        UsageError: The bundles have different classes.
         IntegrityError: A bundle is not what it says it is.
     """
     orders = {folder.name: usual_order(load_bundle(folder).classes) for folder in options.bundles}
     if len(set(orders.values())) > 1:
-        known = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in orders.items())
-        raise UsageError(f"the bundles know different classes ({known}); time those of one set of classes together")
+        listed = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in orders.items())
+        raise UsageError(
+            f"the bundles have different classes ({listed})", "time bundles of the same classes together"
+        )
     return next(iter(orders.values()))
 
 
-def planned(options: LatencyOptions) -> Iterator[Planned | Skipped]:
-    """Bundles on their engines first, then peers; what cannot be started here comes with the reason.
+def plan_runners(options: LatencyOptions) -> Iterator[PlannedRunner | Skipped]:
+    """Yield bundles on their engines, then baselines; those that cannot be started here with the reason.
 
     Raises:
         IntegrityError: A bundle is not what it says it is.
@@ -138,25 +144,27 @@ def planned(options: LatencyOptions) -> Iterator[Planned | Skipped]:
     for bundle in options.bundles:
         load_bundle(bundle)
         for name in options.engines:
-            for engine in candidates(AUTO) if name == EVERY else (name,):
-                yield Planned(f"{bundle.name} on {engine}", _ours(bundle, engine, options), name == EVERY)
-    for name in options.against:
+            for engine in candidates(AUTO) if name == ALL_ENGINES else (name,):
+                yield PlannedRunner(
+                    f"{bundle.name} on {engine}", _bundle_spec(bundle, engine, options), name == ALL_ENGINES
+                )
+    for name in options.baselines:
         for bundle in options.bundles:
-            one = _peer(name, bundle, options)
-            if isinstance(one, Planned):
+            planned = _plan_baseline(name, bundle, options)
+            if isinstance(planned, PlannedRunner):
                 # Bundles of several precisions come from the same models.
-                same = (name, one.spec.options.get("models", one.spec.options))
-                if same in seen:
+                identity = (name, planned.spec.options.get("models", planned.spec.options))
+                if identity in seen:
                     continue
-                seen.append(same)
-            yield one
-            if peer_entry(name).own_model:
+                seen.append(identity)
+            yield planned
+            if baseline_entry(name).own_model:
                 break
 
 
-def _ours(bundle: Path, engine: str, options: LatencyOptions) -> ContenderSpec:
-    return ContenderSpec(
-        _OURS,
+def _bundle_spec(bundle: Path, engine: str, options: LatencyOptions) -> RunnerSpec:
+    return RunnerSpec(
+        _BUNDLE_RUNNER,
         {
             "bundle": str(bundle.absolute()),
             "engine": engine,
@@ -164,13 +172,13 @@ def _ours(bundle: Path, engine: str, options: LatencyOptions) -> ContenderSpec:
             "threads": options.threads,
             "policy": options.policy,
         },
-        asked=engine,
+        engine=engine,
         caches=True,
     )
 
 
-def _peer(name: str, bundle: Path, options: LatencyOptions) -> Planned | Skipped:
-    entry = peer_entry(name)
+def _plan_baseline(name: str, bundle: Path, options: LatencyOptions) -> PlannedRunner | Skipped:
+    entry = baseline_entry(name)
     if reason := missing_reason(name):
         return Skipped(name, reason)
     if entry.own_model and usual_order(classes := load_bundle(bundle).classes) != CLASSES:
@@ -184,5 +192,5 @@ def _peer(name: str, bundle: Path, options: LatencyOptions) -> Planned | Skipped
         arguments["models"] = [str(path) for path in sources]
     if not entry.own_model:
         arguments["bundle"] = str(bundle.absolute())
-    spec = ContenderSpec(entry.target, arguments, environment=dict(entry.environment))
-    return Planned(name if entry.own_model else f"{name} for {bundle.name}", spec, optional=True)
+    spec = RunnerSpec(entry.target, arguments, environment=dict(entry.environment))
+    return PlannedRunner(name if entry.own_model else f"{name} for {bundle.name}", spec, optional=True)

@@ -1,4 +1,4 @@
-"""A contender in a process of its own, as seen from the process that measures."""
+"""A runner in a process of its own, as seen from the process that measures."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from braintumor import errors
 from braintumor.bench.document import decode, encode
 from braintumor.bench.latency.energy import Energy
 from braintumor.bench.latency.gpu import DeviceTimes
-from braintumor.bench.latency.runners.base import Calls, ContenderInfo, ContenderSpec, refuse_fall_back
+from braintumor.bench.latency.runners.base import Calls, RunnerInfo, RunnerSpec, refuse_fall_back
 from braintumor.bench.latency.worker import Failure, Peak, Request, Start
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import BraintumorError
 from braintumor.runtime.engines.closing import Closing
 
-__all__ = ["ContenderProcess"]
+__all__ = ["RunnerProcess"]
 
 _COMMAND: Final = (sys.executable, "-P", "-m", "braintumor.bench.latency.worker")
 _SHOWN: Final = 600
@@ -29,25 +29,25 @@ _END_S: Final = 10.0
 Reply = TypeVar("Reply")
 
 
-class ContenderProcess(Closing):
-    """Loaded, and idle until it is asked.
+class RunnerProcess(Closing):
+    """A runner that is loaded in another process.
 
     Attributes:
-        info: What it said of itself.
-        cold_start_ms: From the start of the process to its first answer, to one image.
+        info: Its name, engine and members, read back after loading.
+        cold_start_ms: From the start of the process to its first prediction, of one image.
         inference_s: Seconds within its calls so far.
     """
 
-    def __init__(self, spec: ContenderSpec, images: Sequence[Path], *, limit_s: float = 600.0) -> None:
-        """Start it and have it answer the first image.
+    def __init__(self, spec: RunnerSpec, images: Sequence[Path], *, limit_s: float = 600.0) -> None:
+        """Start the process and run the first image.
 
         Args:
-            spec: How it is made.
-            images: Files; later they are named by their place.
-            limit_s: A request that takes longer ends the process, and is an error.
+            spec: How to create the runner.
+            images: Image files; batches name them by index.
+            limit_s: A request that takes longer ends the process and raises.
 
         Raises:
-            BraintumorError: It cannot be loaded (as the process said), or runs on something else than was asked for.
+            BraintumorError: The runner cannot be loaded, or runs on another engine or device than requested.
         """
         self._name = spec.target.partition(":")[0].rpartition(".")[2]
         self._limit_s = limit_s
@@ -64,42 +64,42 @@ class ContenderProcess(Closing):
             encoding="utf-8",
         )
         try:
-            self.info = self._ask(Start(spec, tuple(map(str, images))), ContenderInfo)
-            self.answer([[0]])
+            self.info = self._request(Start(spec, tuple(map(str, images))), RunnerInfo)
+            self.predict([[0]])
             self.cold_start_ms = now_ms() - start
-            refuse_fall_back(spec.asked, self.info)
+            refuse_fall_back(spec.engine, self.info)
         except BaseException:
             self.close()
             raise
 
-    def answer(self, batches: Sequence[Sequence[int]], *, answers: bool = False) -> Calls:
-        """Answer batches of images one after the other.
+    def predict(self, batches: Sequence[Sequence[int]], *, probabilities: bool = False) -> Calls:
+        """Run batches of images one after the other.
 
         Args:
-            batches: Places of images.
-            answers: Whether the answers are wanted, besides the times.
+            batches: Indices of images.
+            probabilities: Whether to return the probabilities, besides the times.
         """
-        found = self._ask(Request(batches=batches, answers=answers), Calls)
-        self.inference_s += sum(call.total_ms for call in found.calls) / 1000.0
-        return found
+        result = self._request(Request(batches=batches, probabilities=probabilities), Calls)
+        self.inference_s += sum(call.total_ms for call in result.calls) / 1000.0
+        return result
 
     def device_times(self, batch: Sequence[int], calls: int) -> DeviceTimes:
-        """Time a batch on the GPU so many times."""
-        return self._ask(Request(device=batch, calls=calls), DeviceTimes)
+        """Time this many calls with a batch on the GPU."""
+        return self._request(Request(device=batch, calls=calls), DeviceTimes)
 
     def energy(self, batches: Sequence[Sequence[int]], seconds: float) -> Energy:
-        """Answer batches for some seconds and count the energy of the GPU."""
-        return self._ask(Request(energy=batches, seconds=seconds), Energy)
+        """Run batches for some seconds and count the energy of the GPU."""
+        return self._request(Request(energy=batches, seconds=seconds), Energy)
 
     def peak_rss_mb(self) -> float | None:
-        """Its peak memory up to now, in 1e6 bytes; None where the system does not tell."""
-        return self._ask(Request(peak=True), Peak).peak_rss_mb
+        """Peak memory of the process so far, in 1e6 bytes; None where the system does not report it."""
+        return self._request(Request(peak=True), Peak).peak_rss_mb
 
-    def _ask(self, request: Start | Request, kind: type[Reply]) -> Reply:
-        """Put one request.
+    def _request(self, request: Start | Request, kind: type[Reply]) -> Reply:
+        """Send one request and wait for its reply.
 
         Raises:
-            BraintumorError: It failed; of the class that it failed with.
+            BraintumorError: It failed; of the same class as in the process.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None  # noqa: S101, PT018 - both are pipes
@@ -114,7 +114,7 @@ class ContenderProcess(Closing):
         finally:
             limit.cancel()
         if not line:
-            raise BraintumorError(self._died())
+            raise BraintumorError(self._end_reason())
         reply = json.loads(line)
         if "error" in reply:
             failure = decode(reply, Failure)
@@ -136,7 +136,7 @@ class ContenderProcess(Closing):
         self._process.stdout.close()
         self._errors.close()
 
-    def _died(self) -> str:
+    def _end_reason(self) -> str:
         code = self._process.wait()
         self._errors.seek(0)
         end = " ".join(self._errors.read().decode(errors="replace").split())[-_SHOWN:]

@@ -1,43 +1,45 @@
 """A latency result as lines for a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from braintumor.bench.latency.result import BatchTimes, Comparison, ContenderResult, LatencyResult
+from braintumor.bench.latency.result import BatchTimes, Comparison, LatencyResult, RunnerResult
 
 __all__ = ["latency_lines"]
 
 
 def latency_lines(result: LatencyResult) -> Iterator[str]:
-    """Times, comparisons, and what has to be said about them."""
+    """Lines with times, comparisons, skipped runners and notes."""
     images = result.images
     decided = "the same" if images.decided == images.count else f"all {images.decided}"
     yield f"{images.count} images ({images.source}); decisions on {decided}"
-    ours = {one.key for one in result.contenders if one.kind == "bundle"}
-    width = max(len(one.key) for one in result.contenders)
+    bundles = {runner.key for runner in result.runners if runner.kind == "bundle"}
+    width = max(len(runner.key) for runner in result.runners)
     yield ""
     yield f"{'':<{width}}  cold start  right  flips  max |dp|"
-    for one in result.contenders:
-        yield f"{one.key:<{width}}  {_start(one)}"
+    for runner in result.runners:
+        yield f"{runner.key:<{width}}  {_start(runner)}"
     for batch in result.batches:
         yield ""
         yield f"{f'batch {batch}':<{width}}   first ms    p50 ms    p99 ms    max ms  images/s  peak MB  samples"
-        for one in result.contenders:
-            yield f"{one.key:<{width}}  {_times(one.at(batch))}"
-        yield from _comparisons([one for one in result.comparisons if one.batch == batch and one.first in ours])
+        for runner in result.runners:
+            yield f"{runner.key:<{width}}  {_times(runner.at(batch))}"
+        for comparison in result.comparisons:
+            if comparison.batch == batch and comparison.first in bundles:
+                yield _comparison_line(comparison)
     for skipped in result.skipped:
         yield f"skipped: {skipped.name}: {skipped.reason}"
-    for one in result.contenders:
-        if one.note:
-            yield f"{one.key}: {one.note}"
+    for runner in result.runners:
+        if runner.note:
+            yield f"{runner.key}: {runner.note}"
 
 
-def _start(one: ContenderResult) -> str:
-    decided = one.decisions
-    seconds = one.cold_start.p50_ms / 1000
-    if decided is None:
+def _start(runner: RunnerResult) -> str:
+    decisions = runner.decisions
+    seconds = runner.cold_start.p50_ms / 1000
+    if decisions is None:
         return f"{seconds:8.2f} s"
-    right = "    -" if decided.accuracy is None else f"{decided.accuracy:5.1%}"
-    return f"{seconds:8.2f} s  {right}  {decided.flips:5}  {decided.max_abs_difference:8.1g}"
+    right = "    -" if decisions.accuracy is None else f"{decisions.accuracy:5.1%}"
+    return f"{seconds:8.2f} s  {right}  {decisions.flips:5}  {decisions.max_abs_difference:8.1g}"
 
 
 def _times(times: BatchTimes) -> str:
@@ -47,10 +49,9 @@ def _times(times: BatchTimes) -> str:
     return f"{' '.join(f'{figure:9.2f}' for figure in figures)}  {peak}  {len(times.samples_ms):7}{unstable}"
 
 
-def _comparisons(found: Sequence[Comparison]) -> Iterator[str]:
-    for one in found:
-        ratio = one.ratio
-        yield (
-            f"{one.second} takes {ratio.median:.3f} times as long as {one.first} ({ratio.low:.3f} to "
-            f"{ratio.high:.3f}, {ratio.pairs} pairs)"
-        )
+def _comparison_line(comparison: Comparison) -> str:
+    ratio = comparison.ratio
+    return (
+        f"{comparison.second} takes {ratio.median:.3f} times as long as {comparison.first} ({ratio.low:.3f} to "
+        f"{ratio.high:.3f}, {ratio.pairs} pairs)"
+    )

@@ -1,9 +1,11 @@
-"""What `bt-bench latency` measured, as values; schema `braintumor.latency/1` (docs/bench-json.md)."""
+"""The result of `bt-bench latency`; schema `braintumor.latency/1` (docs/bench-json.md)."""
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from braintumor import NOTICE
 from braintumor.bench.document import Positive
@@ -20,10 +22,10 @@ __all__ = [
     "BatchTimes",
     "ColdStart",
     "Comparison",
-    "ContenderResult",
     "Decisions",
     "LatencyResult",
     "LatencySettings",
+    "RunnerResult",
     "Skipped",
     "TimedSummary",
 ]
@@ -31,12 +33,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TimedSummary:
-    """What was asked about.
+    """Number and source of the images.
 
     Attributes:
         source: Where the images come from, in words.
-        count: How many were timed.
-        decided: On how many decisions and accuracies rest: as many, or all that there are.
+        count: Number of images that are timed.
+        decided: Number of images on which labels are compared: as many, or all.
         labelled: Whether their classes are known.
     """
 
@@ -46,12 +48,11 @@ class TimedSummary:
     labelled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LatencySettings:
-    """What a reader needs to repeat it; see `braintumor.bench.latency.options.LatencyOptions`."""
+class LatencySettings(msgspec.Struct, frozen=True, rename={"baselines": "against"}):
+    """The options of a run, to repeat it; see `braintumor.bench.latency.options.LatencyOptions`."""
 
     engines: tuple[str, ...]
-    against: tuple[str, ...]
+    baselines: tuple[str, ...]
     batches: tuple[int, ...]
     device: str | None
     threads: int | None
@@ -65,12 +66,12 @@ class LatencySettings:
 
 @dataclass(frozen=True, slots=True)
 class ColdStart(Samples):
-    """From the start of a process to its first answer, to one image; each started when the one before had ended.
+    """Times from the start of a process to its first prediction, of one image; one process after the other.
 
     Attributes:
-        p50_ms: Median; above 0.
-        filling_ms: The process before those, of a contender that fills a cache at its first start on a machine (it
-            may have been filled already); None for one that keeps nothing.
+        p50_ms: Median; > 0.
+        filling_ms: The process before those, of a runner that fills a cache at its first start on a machine (it
+            may have been filled before); None for a runner without a cache.
     """
 
     p50_ms: Positive
@@ -79,24 +80,24 @@ class ColdStart(Samples):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchTimes:
-    """One contender at one batch size: whole calls, from files to votes.
+    """Times of one runner at one batch size: whole calls, from files to votes.
 
     Attributes:
-        batch: Images that are answered together.
-        first_ms: The first call with so many; it is none of the samples.
+        batch: Images in a batch.
+        first_ms: The first call with this batch size; not among the samples.
         p50_ms: Median; see `braintumor.bench.metrics.timing.Samples`, as for the next five.
         p90_ms: Percentile.
         p95_ms: Percentile.
         p99_ms: Percentile.
-        max_ms: The slowest.
-        samples_ms: All of them.
+        max_ms: The slowest call.
+        samples_ms: All calls.
         images_per_s: Over the whole window.
         stages: Part of a call → its times; see `braintumor.bench.latency.runners.base.STAGES`.
-        members: Member → its times; shorter where it was not always asked.
+        members: Member → its times; fewer where early exit left it out.
         stable: Whether the window was stable in the end, see `braintumor.bench.metrics.stability`.
-        peak_rss_mb: Of the process up to then, in 1e6 bytes; None where the system does not tell.
-        device: What only a GPU has.
-        energy: Of a GPU.
+        peak_rss_mb: Peak memory of the process so far, in 1e6 bytes; None where the system does not report it.
+        device: Times on a GPU.
+        energy: Energy of a GPU.
     """
 
     batch: int
@@ -118,13 +119,13 @@ class BatchTimes:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What a contender decided.
+    """Labels of a runner, beside those of the first runner.
 
     Attributes:
-        images: How many.
-        correct: As their class says; None for images without a class.
-        flips: Labels that differ from the first contender's.
-        max_abs_difference: From the first contender's probabilities, 0..1.
+        images: Number of images.
+        correct: Number of right labels; None for images without a class.
+        flips: Number of labels that differ from the first runner's.
+        max_abs_difference: max |Δp| to the first runner, 0..1.
         interval: 95 % interval of the share that is correct (Clopper & Pearson); None without labels or SciPy.
         accuracy: Correct / images; None for images without a class.
     """
@@ -138,21 +139,22 @@ class Decisions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContenderResult:
-    """All that was measured of one contender.
+class RunnerResult:
+    """The measurements of one runner.
 
     Attributes:
         key: Its name in this result, unlike any other's.
-        name: Who it is, as the next six: see `braintumor.bench.latency.runners.base.ContenderInfo`.
-        kind: A bundle, or a peer.
-        sha256: Of the bundle that it answers with.
-        precision: Of the bundle, or what it computes in.
-        engine: What it really runs on.
+        name: Name of the bundle or baseline; this and the next six as in
+            `braintumor.bench.latency.runners.base.RunnerInfo`.
+        kind: A bundle, or a baseline ("peer").
+        sha256: Of the bundle that it runs.
+        precision: Of the bundle, or the precision that it computes in.
+        engine: The engine and device that it runs on, read back after loading.
         members: Names.
-        note: How it is used, where that needs a word.
+        note: How it is used, if that needs a word.
         cold_start: Its starts.
-        batches: One a batch size, in the order in which they were measured.
-        decisions: What it decided; None in a run that was cut short before it was asked.
+        batches: One entry for each batch size, in the order of the run.
+        decisions: Its labels; None in a run that was cut short before them.
     """
 
     key: str
@@ -174,14 +176,14 @@ class ContenderResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two contenders at one batch size, measured in turns.
+    """Two runners at one batch size, measured in turns.
 
     Attributes:
-        batch: Images a call.
-        first: Key of the one.
-        second: Key of the other.
+        batch: Images in a batch.
+        first: Key of the first runner.
+        second: Key of the second runner.
         ratio: Time of the second over that of the first: above 1, the first is faster.
-        stable: Whether both windows were.
+        stable: Whether both windows were stable.
     """
 
     batch: int
@@ -193,43 +195,42 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A contender that could not take part.
+    """A runner that could not be started.
 
     Attributes:
-        name: What was asked for.
-        reason: Why, and what to do about it.
+        name: Bundle and engine, or baseline, in words.
+        reason: Why, and how to fix it.
     """
 
     name: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyResult:
+class LatencyResult(msgspec.Struct, frozen=True, kw_only=True, rename={"runners": "contenders"}):
     """One run of `bt-bench latency`.
 
     Attributes:
         schema: Of the file.
-        notice: What it may be used for.
-        command: What was typed.
-        created_utc: When, ISO 8601.
-        environment: The machine.
-        unfinished: Where the run was cut short, in words; None for a whole one.
-        images: What was asked about.
-        options: What was asked for.
-        timer_overhead_ms: What the clock itself adds to a time.
-        inference_s: Seconds within the calls of all contenders.
-        stable: Whether every window was.
-        contenders: In the order in which they were named: bundles, then peers; at least one.
+        notice: Not for clinical use.
+        command: The command line.
+        created_utc: Time of the run, ISO 8601.
+        environment: The machine and its libraries.
+        unfinished: Where the run was cut short, in words; None if it was finished.
+        images: Number and source of the images.
+        options: Options of the run.
+        timer_overhead_ms: Time that the clock itself adds to a sample.
+        inference_s: Seconds within the calls of all runners.
+        stable: Whether every window was stable.
+        runners: Bundles, then baselines, in the order of the options; at least one.
         comparisons: Every pair at every batch size.
-        skipped: What could not take part.
+        skipped: Runners that could not be started.
         pareto: Accuracy against latency of every subset of every ensemble; empty without labelled images.
     """
 
     schema: Literal["braintumor.latency/1"] = "braintumor.latency/1"
     notice: str = NOTICE
     command: str
-    created_utc: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
+    created_utc: str = msgspec.field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     environment: Environment
     unfinished: str | None
     images: TimedSummary
@@ -237,20 +238,20 @@ class LatencyResult:
     timer_overhead_ms: float
     inference_s: float
     stable: bool
-    contenders: tuple[ContenderResult, ...]
+    runners: tuple[RunnerResult, ...]
     comparisons: tuple[Comparison, ...]
     skipped: tuple[Skipped, ...]
     pareto: tuple[ParetoPoint, ...]
 
     def __post_init__(self) -> None:
-        """Refuse times that stand beside nothing."""
-        if not self.contenders or not self.batches:
-            raise ValueError("there must be at least one contender, timed at one batch size")
-        for one in self.contenders:
-            if tuple(times.batch for times in one.batches) != self.batches:
-                raise ValueError(f"{one.key} must be timed at the batch sizes of the first, {self.batches}")
+        """Check that all runners are timed at the same batch sizes."""
+        if not self.runners or not self.batches:
+            raise ValueError("there must be at least one runner, timed at one batch size")
+        for runner in self.runners:
+            if tuple(times.batch for times in runner.batches) != self.batches:
+                raise ValueError(f"{runner.key} must be timed at the batch sizes of the first, {self.batches}")
 
     @property
     def batches(self) -> tuple[int, ...]:
         """The batch sizes, in the order in which they were measured."""
-        return tuple(times.batch for times in self.contenders[0].batches)
+        return tuple(times.batch for times in self.runners[0].batches)

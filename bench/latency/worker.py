@@ -1,19 +1,19 @@
-"""The process of one contender: loads it once, then answers batches as it is told, and says how long each took.
+"""The process of one runner: loads it once, then runs batches on request, and replies with their times.
 
     python -m braintumor.bench.latency.worker
 
-One JSON object a line on standard input: first a `Start`, then `Request`s. One a line on standard output. What
-libraries print goes to standard error, lest it stand among the answers.
+Reads one JSON object a line from standard input, first a `Start`, then `Request`s, and writes one JSON object a line
+to standard output. Whatever libraries print goes to standard error, so that it does not mix with the replies.
 
-| request | answer |
+| request | reply |
 | --- | --- |
-| (the start) | `ContenderInfo` |
-| {"batches": [[0, 1]], "answers": false} | `Calls` |
+| (the start) | `RunnerInfo` |
+| {"batches": [[0, 1]], "probabilities": false} | `Calls` |
 | {"device": [0, 1], "calls": 5} | `DeviceTimes` |
 | {"energy": [[0, 1]], "seconds": 2} | `Energy` |
 | {"peak": true} | `Peak` |
 
-What fails is answered with "error" and the name of its class.
+The reply to a request that fails is a `Failure`.
 """
 
 import importlib
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from braintumor.bench.document import decode, encode
-from braintumor.bench.latency.runners.base import Answered, Call, Calls, Contender, ContenderSpec
+from braintumor.bench.latency.runners.base import BatchPrediction, Call, Calls, Runner, RunnerSpec
 from braintumor.bench.metrics.process import own_peak_rss_mb
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import BraintumorError
@@ -35,38 +35,38 @@ if TYPE_CHECKING:
     from braintumor.bench.latency.energy import Energy
     from braintumor.bench.latency.gpu import DeviceTimes
 
-__all__ = ["Failure", "Peak", "Request", "Start", "main", "serve", "timed_answer"]
+__all__ = ["Failure", "Peak", "Request", "Start", "main", "serve", "timed_predict"]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a process is started with.
+    """The first line that a process reads.
 
     Attributes:
-        spec: Of its contender.
-        images: Paths; later they are named by their place.
+        spec: How to create the runner.
+        images: Paths of the image files; requests name them by index.
     """
 
-    spec: ContenderSpec
+    spec: RunnerSpec
     images: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One of: batches to be answered; a batch to be timed on the GPU; batches whose energy counts; the peak memory.
+    """One of: run batches; time a batch on the GPU; count the energy of batches; report the peak memory.
 
     Attributes:
-        batches: Places of images.
-        answers: Whether the answers are wanted, besides the times.
-        device: Places of images, one batch.
-        calls: How often that is measured.
-        energy: Places of images.
-        seconds: How long those are answered, at least.
-        peak: Whether the peak memory is wanted.
+        batches: Batches to run, as indices of images.
+        probabilities: Whether to return the probabilities of these, besides the times.
+        device: One batch to time on the GPU, as indices of images.
+        calls: Number of calls that are timed on the GPU.
+        energy: Batches whose energy is counted, as indices of images.
+        seconds: How long to repeat those, at least.
+        peak: Whether to report the peak memory.
     """
 
     batches: Sequence[Sequence[int]] = ()
-    answers: bool = False
+    probabilities: bool = False
     device: Sequence[int] = ()
     calls: int = 0
     energy: Sequence[Sequence[int]] = ()
@@ -79,7 +79,7 @@ class Peak:
     """Peak memory of the process.
 
     Attributes:
-        peak_rss_mb: In 1e6 bytes; None where the system does not tell.
+        peak_rss_mb: In 1e6 bytes; None where the system does not report it.
     """
 
     peak_rss_mb: float | None
@@ -87,12 +87,12 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong.
+    """An error of a request.
 
     Attributes:
-        error: What was found.
+        error: Message of the error.
         remedy: How to fix it.
-        type: Name of the class of `braintumor.errors`.
+        type: Name of its class in `braintumor.errors`.
     """
 
     error: str
@@ -100,69 +100,69 @@ class Failure:
     type: str
 
 
-def timed_answer(contender: Contender, paths: Sequence[Path]) -> tuple[float, Answered]:
-    """The whole time of one batch in milliseconds, and its answer."""
+def timed_predict(runner: Runner, paths: Sequence[Path]) -> tuple[float, BatchPrediction]:
+    """The whole time of one batch in milliseconds, and its prediction."""
     start = now_ms()
-    answered = contender.answer(paths)
-    return now_ms() - start, answered
+    prediction = runner.predict(paths)
+    return now_ms() - start, prediction
 
 
-def serve(contender: Contender, images: Sequence[Path], request: Request) -> "Calls | DeviceTimes | Energy | Peak":
-    """Do what one request asks; what only some need is imported then: a peer's start and memory are its own."""
+def serve(runner: Runner, images: Sequence[Path], request: Request) -> "Calls | DeviceTimes | Energy | Peak":
+    """Serve one request. What only some requests need is imported here: start and memory of a runner are measured."""
     if request.batches:
-        return _answers(contender, images, request)
+        return _run_batches(runner, images, request)
     if request.device:
         from braintumor.bench.latency.gpu import device_times
 
-        return device_times(contender, _chosen(images, request.device), calls=request.calls)
+        return device_times(runner, _select(images, request.device), calls=request.calls)
     if request.energy:
-        from braintumor.bench.latency.energy import energy_of
+        from braintumor.bench.latency.energy import measure_energy
 
-        batches = [_chosen(images, batch) for batch in request.energy]
-        return energy_of(contender, batches, seconds=request.seconds)
+        batches = [_select(images, batch) for batch in request.energy]
+        return measure_energy(runner, batches, seconds=request.seconds)
     return Peak(own_peak_rss_mb())
 
 
-def _chosen(images: Sequence[Path], indices: Sequence[int]) -> list[Path]:
+def _select(images: Sequence[Path], indices: Sequence[int]) -> list[Path]:
     return [images[index] for index in indices]
 
 
-def _answers(contender: Contender, images: Sequence[Path], request: Request) -> Calls:
+def _run_batches(runner: Runner, images: Sequence[Path], request: Request) -> Calls:
     calls, votes, members = [], [], []
     for batch in request.batches:
-        total_ms, answered = timed_answer(contender, _chosen(images, batch))
-        calls.append(Call(total_ms, answered.stages_ms, answered.members_ms))
-        if request.answers:
-            votes.append(answered.vote.tolist())
-            members.append(None if answered.members is None else answered.members.tolist())
+        total_ms, prediction = timed_predict(runner, _select(images, batch))
+        calls.append(Call(total_ms, prediction.stages_ms, prediction.members_ms))
+        if request.probabilities:
+            votes.append(prediction.vote.tolist())
+            members.append(None if prediction.members is None else prediction.members.tolist())
     return Calls(tuple(calls), votes, members)
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    channel = _own_channel()
+    channel = _reply_channel()
     try:
         start = decode(json.loads(sys.stdin.readline()), Start)
         images = [Path(path) for path in start.images]
         module, _, attribute = start.spec.target.partition(":")
-        contender: Contender = getattr(importlib.import_module(module), attribute)(**start.spec.options)
-        _reply(channel, contender.info)
+        runner: Runner = getattr(importlib.import_module(module), attribute)(**start.spec.options)
+        _reply(channel, runner.info)
         for line in sys.stdin:
-            _reply(channel, serve(contender, images, decode(json.loads(line), Request)))
+            _reply(channel, serve(runner, images, decode(json.loads(line), Request)))
     except BraintumorError as error:
         _reply(channel, Failure(error.message, error.remedy, type(error).__name__))
 
 
-def _own_channel() -> TextIO:
-    """Standard output for the answers alone: whoever prints, prints to standard error from now on."""
+def _reply_channel() -> TextIO:
+    """Standard output for replies alone: all other output goes to standard error from now on."""
     sys.stdout.flush()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel
 
 
-def _reply(channel: TextIO, answer: object) -> None:
-    channel.write(json.dumps(encode(answer)) + "\n")
+def _reply(channel: TextIO, reply: object) -> None:
+    channel.write(json.dumps(encode(reply)) + "\n")
     channel.flush()
 
 

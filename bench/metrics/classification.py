@@ -1,9 +1,10 @@
-"""How well one set of answers fits the truth: the study's classification report, and what it leaves out."""
+"""Scores of predictions against the true labels: a classification report, calibration, missed tumours."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,28 +14,28 @@ from braintumor.errors import UsageError
 
 __all__ = [
     "HEALTHY",
-    "UNANSWERED",
+    "NON_FINITE",
     "ClassScores",
     "MeanScores",
     "ReliabilityBin",
     "Scores",
     "brier",
     "cross_entropy",
-    "decided",
     "expected_calibration_error",
     "kl_divergence",
     "label_name",
+    "predicted_labels",
     "reliability_bins",
     "scores",
 ]
 
 HEALTHY: Final = "healthy"
 
-UNANSWERED: Final = -1
-"""Stands for the label of an image whose probabilities are not all finite."""
+NON_FINITE: Final = -1
+"""Label of an image whose probabilities are not all finite."""
 
 _FLOOR: Final = 1e-7
-"""Probabilities below are taken as this (Keras's own epsilon), so that one image cannot make a mean infinite."""
+"""Smaller probabilities are raised to this (Keras's epsilon), so that one image cannot make a mean infinite."""
 
 _BINS: Final = 15
 
@@ -44,10 +45,10 @@ class MeanScores:
     """A line of the classification report.
 
     Attributes:
-        precision: Right among those that were given the class; 0 where none was.
-        recall: Right among those that are of the class.
-        f1: Harmonic mean of the two; 0 where both are.
-        support: Images of the class.
+        precision: Share of the images with this label that are right; 0 if there are none.
+        recall: Share of the images of this class that are right.
+        f1: Harmonic mean of the two; 0 if both are 0.
+        support: Number of images of the class.
     """
 
     precision: float
@@ -58,7 +59,7 @@ class MeanScores:
 
 @dataclass(frozen=True, slots=True)
 class ClassScores(MeanScores):
-    """The line of one class.
+    """The line of one class in the classification report.
 
     Attributes:
         recall_interval: Clopper-Pearson, two-sided.
@@ -69,12 +70,12 @@ class ClassScores(MeanScores):
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Images of about the same confidence.
+    """Images with about the same confidence.
 
     Attributes:
         confidence: Mean probability of the winner.
-        accuracy: Share that is decided right.
-        count: How many; at least 1.
+        accuracy: Share of right labels.
+        count: Number of images, at least 1.
     """
 
     confidence: float
@@ -82,27 +83,34 @@ class ReliabilityBin:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """One set of answers against the truth.
+_KEYS: Final = {
+    "non_finite": "unanswered",
+    "false_negatives": "sick_called_healthy",
+    "false_positives": "healthy_called_sick",
+}
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True, rename=_KEYS):
+    """Scores of predictions against the true labels.
 
     Attributes:
-        images: How many.
-        correct: Decided right. An image without an answer is decided wrong.
+        images: Number of images.
+        correct: Number of right labels; probabilities that are not finite count as wrong.
         accuracy: Correct / images.
         interval: Of the accuracy: Clopper-Pearson, two-sided.
-        lower_one_sided: Its one-sided lower bound.
-        unanswered: Images whose probabilities are not all finite.
-        loss: Mean cross-entropy in nats; None where an image has no answer, as the next two.
+        lower_one_sided: One-sided lower bound of the accuracy.
+        non_finite: Number of images whose probabilities are not all finite; "unanswered" in the JSON.
+        loss: Mean cross-entropy in nats; None if an image is not finite, as the next two.
         brier: Mean over images of the summed squared errors of all classes, 0..2.
         ece: Expected calibration error of the winner, 0..1, in 15 bins of equal width.
-        reliability: Those bins that are not empty; none where an image has no answer.
-        confusion: Counts: row is the truth, column the answer. Images without an answer are in no column.
-        per_class: By name, of the classes that have images.
+        reliability: The bins that are not empty; () if an image is not finite.
+        confusion: Counts, row true label, column predicted label; without the images that are not finite.
+        per_class: Class → its scores, of the classes that have images.
         macro: Unweighted mean over these classes.
         weighted: Mean over classes, weighted by support.
-        sick_called_healthy: Of all sick, those called healthy; None where no class is called healthy.
-        healthy_called_sick: Of all healthy, those called sick.
+        false_negatives: Missed tumours: sick images with the label healthy, of all sick images; None where no class
+            is called healthy. "sick_called_healthy" in the JSON.
+        false_positives: Healthy images with another label, of all healthy images; "healthy_called_sick" in the JSON.
     """
 
     images: int
@@ -110,7 +118,7 @@ class Scores:
     accuracy: float
     interval: tuple[float, float]
     lower_one_sided: float
-    unanswered: int
+    non_finite: int
     loss: float | None
     brier: float | None
     ece: float | None
@@ -119,63 +127,65 @@ class Scores:
     per_class: Mapping[str, ClassScores]
     macro: MeanScores
     weighted: MeanScores
-    sick_called_healthy: Share | None
-    healthy_called_sick: Share | None
+    false_negatives: Share | None
+    false_positives: Share | None
 
     def __post_init__(self) -> None:
-        """Refuse counts that are not of as many classes in both directions."""
+        """Check that the confusion is square."""
         if {len(row) for row in self.confusion} != {len(self.confusion)}:
             raise ValueError(f"a confusion of {len(self.confusion)} rows must have as many columns")
 
 
-def decided(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """int64 [n]: the most probable class of each row of [n, classes]; `UNANSWERED` where a value is not finite."""
+def predicted_labels(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """int64 [n]: the most probable class of each row of [n, classes]; `NON_FINITE` where a value is not finite."""
     finite = np.isfinite(probabilities).all(axis=1)
-    return np.where(finite, np.where(np.isfinite(probabilities), probabilities, 0).argmax(axis=1), UNANSWERED)
+    return np.where(finite, np.where(np.isfinite(probabilities), probabilities, 0).argmax(axis=1), NON_FINITE)
 
 
 def label_name(label: int, classes: Sequence[str]) -> str | None:
-    """The name of what `decided` gives; None for `UNANSWERED`."""
-    return None if label == UNANSWERED else classes[label]
+    """The name of a label of `predicted_labels`; None for `NON_FINITE`."""
+    return None if label == NON_FINITE else classes[label]
 
 
 def scores(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
-    """Judge answers.
+    """Score predictions.
 
     Args:
         probabilities: float [n, classes], n at least 1.
-        labels: int64 [n], what is right, indices into the classes.
+        labels: int64 [n], the true labels, indices into the classes.
         classes: Their names.
 
     Raises:
-        UsageError: No image, or not as many answers as labels.
+        UsageError: No image, or another number of predictions than labels.
     """
     if probabilities.shape != (len(labels), len(classes)) or not len(labels):
-        raise UsageError(f"answers {probabilities.shape} do not fit {len(labels)} labels of {len(classes)} classes")
-    answers = decided(probabilities)
-    unanswered = int((answers == UNANSWERED).sum())
+        raise UsageError(
+            f"probabilities {probabilities.shape} do not fit {len(labels)} labels of {len(classes)} classes"
+        )
+    predicted = predicted_labels(probabilities)
+    non_finite = int((predicted == NON_FINITE).sum())
     confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (labels[answers != UNANSWERED], answers[answers != UNANSWERED]), 1)
+    np.add.at(confusion, (labels[predicted != NON_FINITE], predicted[predicted != NON_FINITE]), 1)
     lines = _lines(confusion, np.bincount(labels, minlength=len(classes)), classes)
-    measured = probabilities.astype(np.float64) if not unanswered else None
-    right = Share.of(int((answers == labels).sum()), len(labels))
+    finite = probabilities.astype(np.float64) if not non_finite else None
+    right = Share.of(int((predicted == labels).sum()), len(labels))
     return Scores(
         images=right.total,
         correct=right.count,
         accuracy=right.share,
         interval=right.interval,
         lower_one_sided=clopper_pearson_lower(right.count, right.total),
-        unanswered=unanswered,
-        loss=None if measured is None else cross_entropy(measured, labels),
-        brier=None if measured is None else brier(measured, labels),
-        ece=None if measured is None else expected_calibration_error(measured, labels),
-        reliability=() if measured is None else reliability_bins(measured, labels),
+        non_finite=non_finite,
+        loss=None if finite is None else cross_entropy(finite, labels),
+        brier=None if finite is None else brier(finite, labels),
+        ece=None if finite is None else expected_calibration_error(finite, labels),
+        reliability=() if finite is None else reliability_bins(finite, labels),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         per_class=lines,
         macro=_mean(lines.values(), [1] * len(lines)),
         weighted=_mean(lines.values(), [line.support for line in lines.values()]),
-        sick_called_healthy=_mistaken(answers, labels, classes, sick=True),
-        healthy_called_sick=_mistaken(answers, labels, classes, sick=False),
+        false_negatives=_false_negatives(predicted, labels, classes),
+        false_positives=_false_positives(predicted, labels, classes),
     )
 
 
@@ -187,9 +197,9 @@ def _lines(
         if not support:
             continue
         right = int(confusion[label, label])
-        given = int(confusion[:, label].sum())
+        predicted = int(confusion[:, label].sum())
         recall = Share.of(right, support)
-        precision = right / given if given else 0.0
+        precision = right / predicted if predicted else 0.0
         f1 = 2 * precision * recall.share / (precision + recall.share) if right else 0.0
         lines[name] = ClassScores(precision, recall.share, f1, support, recall.interval)
     return lines
@@ -207,24 +217,28 @@ def _mean(lines: Collection[ClassScores], weights: Sequence[int]) -> MeanScores:
     )
 
 
-def _mistaken(
-    answers: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str], *, sick: bool
-) -> Share | None:
-    """Of all sick those called healthy, or of all healthy those called sick; an unanswered image is neither."""
+def _false_negatives(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]) -> Share | None:
     if HEALTHY not in classes:
         return None
     healthy = list(classes).index(HEALTHY)
-    asked = labels != healthy if sick else labels == healthy
-    if not asked.any():
+    return _share_of(predicted == healthy, labels != healthy)
+
+
+def _false_positives(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]) -> Share | None:
+    if HEALTHY not in classes:
         return None
-    wrong = answers == healthy if sick else (answers != healthy) & (answers != UNANSWERED)
-    return Share.of(int((asked & wrong).sum()), int(asked.sum()))
+    healthy = list(classes).index(HEALTHY)
+    return _share_of((predicted != healthy) & (predicted != NON_FINITE), labels == healthy)
+
+
+def _share_of(chosen: NDArray[np.bool_], images: NDArray[np.bool_]) -> Share | None:
+    return Share.of(int((chosen & images).sum()), int(images.sum())) if images.any() else None
 
 
 def cross_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """Mean of -ln p(truth), in nats, over [n, classes] and [n]."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, _FLOOR)).mean())
+    of_truth = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(of_truth, _FLOOR)).mean())
 
 
 def brier(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
@@ -234,7 +248,7 @@ def brier(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> floa
 
 
 def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Mean |share that is right - mean confidence| over `reliability_bins`, weighted by images, 0..1.
+    """Mean |share of right labels - mean confidence| over `reliability_bins`, weighted by images, 0..1.
 
     M. P. Naeini, G. F. Cooper, M. Hauskrecht 2015, AAAI 29; 15 bins of equal width as C. Guo et al. 2017, ICML.
     """
@@ -246,16 +260,16 @@ def reliability_bins(probabilities: NDArray[np.float64], labels: NDArray[np.int6
     """Images by the probability of their winner, in 15 bins (k / 15, (k + 1) / 15]; empty ones are left out."""
     confidence = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    at = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
     return tuple(
-        ReliabilityBin(float(confidence[at == number].mean()), float(right[at == number].mean()), int(count))
-        for number, count in enumerate(np.bincount(at, minlength=_BINS).tolist())
+        ReliabilityBin(float(confidence[bins == number].mean()), float(right[bins == number].mean()), int(count))
+        for number, count in enumerate(np.bincount(bins, minlength=_BINS).tolist())
         if count
     )
 
 
-def kl_divergence(reference: NDArray[np.float64], answers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64 [n]: sum_c r_c ln(r_c / a_c) of each row, in nats; probabilities are floored at 1e-7."""
-    expected, found = np.maximum(reference, _FLOOR), np.maximum(answers, _FLOOR)
-    divergence: NDArray[np.float64] = (expected * np.log(expected / found)).sum(axis=1)
+def kl_divergence(reference: NDArray[np.float64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64 [n]: sum_c r_c ln(r_c / p_c) of each row, in nats; probabilities are raised to at least 1e-7."""
+    expected, actual = np.maximum(reference, _FLOOR), np.maximum(probabilities, _FLOOR)
+    divergence: NDArray[np.float64] = (expected * np.log(expected / actual)).sum(axis=1)
     return np.maximum(divergence, 0.0)

@@ -1,4 +1,4 @@
-"""On what a measurement was made: without it, no two can be compared."""
+"""The machine and the libraries of a measurement: without them, no two can be compared."""
 
 import os
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ _GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The machine, and what decides its speed.
+    """The machine, its libraries and the settings that change its speed.
 
     Attributes:
         machine: CPU, cores, memory, system, Python.
         nvidia: GPUs and driver.
-        governor: How Linux sets the clock of CPU 0, such as "performance"; None where it does not tell.
-        load: Processes that wanted to run in the last minute, before measuring; None where it is not told.
-        thread_variables: Those that are set → their values.
+        governor: CPU frequency governor of Linux for CPU 0, such as "performance"; None if not known.
+        load: Load average over the last minute, before measuring; None if not known.
+        thread_variables: Environment variables for threads that are set → their values.
         libraries: Distribution → version; None for one that is not installed.
     """
 
@@ -41,7 +41,7 @@ class Environment:
 
 
 def environment() -> Environment:
-    """Read this machine; takes no measurement and imports none of the libraries."""
+    """Describe this machine; imports none of the libraries."""
     return Environment(
         machine=machine(),
         nvidia=nvidia(),

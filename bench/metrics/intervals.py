@@ -1,10 +1,10 @@
-"""How sure a share is, and whether two paired sets of decisions differ: intervals and tests.
+"""Intervals of shares, and intervals and tests of the difference between two paired sets of labels.
 
-    share       correct of total               Clopper & Pearson 1934, exact
-    difference  paired decisions, right/wrong  McNemar's test, exact; Tango's score interval; bootstrap
-    verdict     not worse by a margin          the one-sided lower end of Tango's interval against the margin
+    share       correct of total             Clopper & Pearson 1934, exact
+    difference  paired labels, right/wrong   McNemar's test, exact; Tango's score interval; bootstrap
+    verdict     not worse by a margin        the one-sided lower end of Tango's interval against the margin
 
-The module is not called `statistics`: a script that is started as bench/x.py would import it for Python's own.
+The module is not called `statistics`: a script that is started in this folder would import it in place of Python's.
 """
 
 import math
@@ -32,12 +32,12 @@ __all__ = [
 ]
 
 CONFIDENCE: Final = 0.95
-"""Of every interval and bound here, one-sided or two-sided, unless another is asked for."""
+"""Default of every interval and bound here, one-sided or two-sided."""
 
 _RESAMPLES: Final = 10_000
 _SEED: Final = 1
-# Halvings of an interval that is at most 2 wide: far below what a float64 tells apart.
-_HALVINGS: Final = 80
+# Bisections of an interval that is at most 2 wide: far below the resolution of float64.
+_BISECTIONS: Final = 80
 
 
 def clopper_pearson(correct: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -70,7 +70,7 @@ def clopper_pearson_upper(correct: int, total: int, confidence: float = CONFIDEN
 
 def _check_share(correct: int, total: int) -> None:
     if not 0 <= correct <= total or total < 1:
-        raise UsageError(f"{correct} of {total} is no share; allowed is 0 to all of at least one")
+        raise UsageError(f"{correct} of {total} is not a share; must be 0 to all, of at least one")
 
 
 def _stats() -> Any:
@@ -79,7 +79,7 @@ def _stats() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, with what that says of others.
+    """A share with its interval.
 
     Attributes:
         count: 0 to total.
@@ -95,10 +95,10 @@ class Share:
 
     @classmethod
     def of(cls, count: int, total: int) -> "Share":
-        """Count of total.
+        """The share count / total, with its interval.
 
         Raises:
-            UsageError: There is no such share.
+            UsageError: Count is not 0 to total, or total not at least 1.
         """
         interval = clopper_pearson(count, total)
         return cls(count, total, count / total, interval)
@@ -106,13 +106,13 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Two sets of decisions about the same images, image by image.
+    """Counts of right labels in two sets of labels of the same images.
 
     Attributes:
-        both_right: Images that both decide right.
-        only_first: That only the first decides right.
-        only_second: That only the second decides right.
-        both_wrong: That neither does.
+        both_right: Images that are right in both.
+        only_first: Images that are right in the first only.
+        only_second: Images that are right in the second only.
+        both_wrong: Images that are wrong in both.
     """
 
     both_right: int
@@ -122,13 +122,15 @@ class Pairs:
 
     @classmethod
     def of(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> "Pairs":
-        """Count from bool [n] twice, whether each image is decided right; n at least 1.
+        """Count two bool [n], whether the label of each image is right; n at least 1.
 
         Raises:
-            UsageError: The two are not of one length, or empty.
+            UsageError: The two differ in length, or are empty.
         """
         if first.shape != second.shape or first.size == 0:
-            raise UsageError(f"{first.shape} and {second.shape} are no pairs; needed are as many of both, 1 and more")
+            raise UsageError(
+                f"{first.shape} and {second.shape} are not pairs; must be of the same length, at least 1"
+            )
         return cls(
             int((first & second).sum()),
             int((first & ~second).sum()),
@@ -138,12 +140,12 @@ class Pairs:
 
     @property
     def images(self) -> int:
-        """How many pairs."""
+        """Number of pairs."""
         return self.both_right + self.only_first + self.only_second + self.both_wrong
 
     @property
     def difference(self) -> float:
-        """Accuracy of the second less that of the first, -1..1: below 0, the second is worse."""
+        """Accuracy of the second minus that of the first, -1..1: below 0, the second is worse."""
         return (self.only_second - self.only_first) / self.images
 
 
@@ -161,7 +163,7 @@ def tango_interval(pairs: Pairs, confidence: float = CONFIDENCE) -> tuple[float,
     """The score interval of the difference of two paired shares, of the second less the first.
 
     T. Tango 1998, Statistics in Medicine 17:891-908. Unlike Wald's interval, or a bootstrap, it does not shrink to
-    nothing when no pair differs: it is then ± z² / (n + z²).
+    zero when no pair differs: it is then ± z² / (n + z²).
     """
     one_sided = (1 + confidence) / 2
     swapped = Pairs(pairs.both_right, pairs.only_second, pairs.only_first, pairs.both_wrong)
@@ -171,12 +173,12 @@ def tango_interval(pairs: Pairs, confidence: float = CONFIDENCE) -> tuple[float,
 def tango_lower(pairs: Pairs, confidence: float = CONFIDENCE) -> float:
     """The one-sided lower end of Tango's interval: by how much the second may be worse than the first.
 
-    The difference at which the score statistic reaches the normal quantile; it falls as the difference grows, so
-    halving finds it.
+    The difference at which the score statistic reaches the normal quantile; the statistic falls as the difference
+    grows, so bisection finds it.
     """
     quantile = _normal_quantile(confidence)
     low, high = -1.0, pairs.difference
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if _score(pairs, middle) > quantile:
             low = middle
@@ -205,7 +207,7 @@ def _normal_quantile(probability: float) -> float:
 
 
 def images_needed(margin: float, confidence: float = CONFIDENCE) -> int:
-    """How many images, at least, can show that nothing is lost but `margin`, if no decision differs at all.
+    """The least number of images that can show a loss of less than `margin`, if no label differs at all.
 
     Args:
         margin: A difference of accuracy, 0..1.
@@ -221,8 +223,8 @@ def bootstrap_interval(
     """The percentile interval of the difference over resampled images (B. Efron 1979, Annals of Statistics 7:1-26).
 
     Drawing images with replacement draws the counts of the four kinds of pairs from a multinomial distribution, so
-    the counts are drawn. With no pair that differs it is (0, 0), however few images there are: for information, no
-    ground for a verdict.
+    the counts are drawn. If no pair differs it is (0, 0), however few images there are: it is for information and
+    does not decide a verdict.
     """
     kinds = np.array([pairs.only_first, pairs.only_second, pairs.both_right + pairs.both_wrong], np.float64)
     drawn = np.random.default_rng(seed).multinomial(pairs.images, kinds / pairs.images, size=resamples)

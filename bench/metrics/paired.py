@@ -1,11 +1,11 @@
-"""Two sets of answers to the same images: who decides right, how many labels differ, and by how much all moved."""
+"""Paired metrics of two sets of predictions of the same images: right labels, flips, differences."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.metrics.classification import UNANSWERED, decided, kl_divergence
+from braintumor.bench.metrics.classification import NON_FINITE, kl_divergence, predicted_labels
 from braintumor.bench.metrics.intervals import (
     Pairs,
     Share,
@@ -21,7 +21,7 @@ __all__ = ["FlipShare", "PairedMetrics", "leads", "paired_metrics"]
 
 @dataclass(frozen=True, slots=True)
 class FlipShare(Share):
-    """Labels that differ.
+    """Share of labels that differ.
 
     Attributes:
         upper_one_sided: Clopper-Pearson, 95 %.
@@ -32,14 +32,14 @@ class FlipShare(Share):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedMetrics:
-    """Figures of paired answers; where an answer is not finite, those that need it are None.
+    """A deployed model beside its reference; differences are None if a probability is not finite.
 
     Attributes:
-        both_right: Images that both decide right.
-        only_reference_right: That only the reference decides right.
-        only_deployed_right: That only the deployed decides right.
-        both_wrong: That neither does.
-        accuracy_difference_points: Accuracy of the deployed less that of the reference.
+        both_right: Images that are right in both.
+        only_reference_right: Images that are right in the reference only.
+        only_deployed_right: Images that are right in the deployed only.
+        both_wrong: Images that are wrong in both.
+        accuracy_difference_points: Accuracy of the deployed minus that of the reference, in percentage points.
         tango_interval_points: Of that difference, two-sided, 95 %.
         tango_lower_one_sided_points: Its lower end, one-sided, 95 %.
         bootstrap_interval_points: Of that difference, for information.
@@ -47,7 +47,7 @@ class PairedMetrics:
         flips: Images whose label differs.
         max_abs_difference: max |Δp| over images and classes.
         mean_abs_difference: mean |Δp|.
-        kl_mean_nats: Mean of sum r ln(r / a) over images.
+        kl_mean_nats: Mean over images of sum r ln(r / p).
         kl_max_nats: Largest over images.
         reference_margin_mean: Mean lead of the winner over the runner-up in the reference.
         margin_mean: The same in the deployed.
@@ -72,18 +72,18 @@ class PairedMetrics:
 
     @property
     def pairs(self) -> Pairs:
-        """Who decides right: the reference first, the deployed second."""
+        """Counts of right labels: the reference first, the deployed second."""
         return Pairs(self.both_right, self.only_reference_right, self.only_deployed_right, self.both_wrong)
 
 
 def paired_metrics(
-    reference: NDArray[np.float32], answers: NDArray[np.float32], labels: NDArray[np.int64]
+    reference: NDArray[np.float32], deployed: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> PairedMetrics:
-    """Compare float32 [n, classes] with float32 [n, classes], n at least 1; labels are the truth."""
-    before, after = decided(reference), decided(answers)
+    """Compare float32 [n, classes] with float32 [n, classes], n at least 1; int64 [n] are the true labels."""
+    before, after = predicted_labels(reference), predicted_labels(deployed)
     pairs = Pairs.of(before == labels, after == labels)
-    finite = not ((before == UNANSWERED).any() or (after == UNANSWERED).any())
-    first, second = reference.astype(np.float64), answers.astype(np.float64)
+    finite = not ((before == NON_FINITE).any() or (after == NON_FINITE).any())
+    first, second = reference.astype(np.float64), deployed.astype(np.float64)
     difference = np.abs(second - first) if finite else None
     divergence = kl_divergence(first, second) if finite else None
     return PairedMetrics(
@@ -119,5 +119,5 @@ def _flip_share(count: int, total: int) -> FlipShare:
 def leads(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """[...]: the lead of the winner over the runner-up, of [..., classes]."""
     ordered = np.sort(probabilities, axis=-1)
-    found: NDArray[np.float64] = ordered[..., -1] - ordered[..., -2]
-    return found
+    lead: NDArray[np.float64] = ordered[..., -1] - ordered[..., -2]
+    return lead

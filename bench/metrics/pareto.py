@@ -1,14 +1,15 @@
-"""Accuracy against latency, for every subset of an ensemble: is a member worth the time that it takes?
+"""Accuracy against latency of every subset of an ensemble: whether a member is worth its time.
 
-A subset's accuracy comes from the members' own probabilities, its time from the members' own times: the vote of some
-of them needs no run of its own. What members share (decoding, assembling, the vote) counts for every subset.
+A subset's accuracy comes from the members' own probabilities, its time from the members' own times, so that no subset
+has to be run. The time that members share (decoding, stacking, the vote) counts for every subset.
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,29 +17,28 @@ from braintumor.bench.document import Positive
 from braintumor.errors import UsageError
 from braintumor.runtime.vote import soft_vote
 
-__all__ = ["Measured", "ParetoPoint", "pareto_front", "subset_points"]
+__all__ = ["MeasuredEnsemble", "ParetoPoint", "pareto_front", "subset_points"]
 
-# 2^10 subsets; of larger ensembles no one would read the chart.
+# 2^10 subsets; the chart of a larger ensemble would not be readable.
 _MAX_MEMBERS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class ParetoPoint:
+class ParetoPoint(msgspec.Struct, frozen=True, rename={"runner": "contender"}):
     """One subset of one ensemble on one engine.
 
     Attributes:
-        contender: Key of the bundle on its engine.
+        runner: Key of the bundle on its engine.
         precision: Of the bundle.
         engine: Name of the engine.
         members: The subset.
-        accuracy: Share of the images that its vote answers rightly, 0..1.
-        images: How many images that was judged on.
-        ms_per_image: Median time a call over the batch size.
-        batch: Images a call.
+        accuracy: Share of right labels of its vote, 0..1.
+        images: Number of images.
+        ms_per_image: Median time of a call over the batch size.
+        batch: Images in a batch.
         on_front: No other point is at least as accurate and faster, or more accurate and as fast.
     """
 
-    contender: str
+    runner: str
     precision: str
     engine: str
     members: tuple[str, ...]
@@ -50,22 +50,22 @@ class ParetoPoint:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """An ensemble, judged and timed.
+class MeasuredEnsemble:
+    """An ensemble with its probabilities and times.
 
     Attributes:
-        contender: Key of the bundle on its engine.
+        runner: Key of the bundle on its engine.
         precision: Of the bundle.
         engine: Name of the engine.
         weights: Member → its weight in the vote, in the order of the probabilities.
         probabilities: float32 [members, images, classes].
         labels: int [images].
-        member_ms: Member → milliseconds that it takes a call.
-        shared_ms: What every call takes beside its members.
-        batch: Images a call.
+        member_ms: Member → its milliseconds in a call.
+        shared_ms: Milliseconds of a call outside its members.
+        batch: Images in a batch.
     """
 
-    contender: str
+    runner: str
     precision: str
     engine: str
     weights: Mapping[str, float]
@@ -76,7 +76,7 @@ class Measured:
     batch: int
 
     def __post_init__(self) -> None:
-        """Refuse what does not belong together."""
+        """Check that all fields are of the same members and images."""
         members, images = self.probabilities.shape[:2]
         if members != len(self.weights) or images != len(self.labels) or set(self.member_ms) != set(self.weights):
             raise UsageError(
@@ -84,49 +84,52 @@ class Measured:
                 f"{', '.join(self.member_ms)} and {len(self.labels)} labels do not belong to one ensemble"
             )
         if not images or members > _MAX_MEMBERS:
-            raise UsageError(f"{members} members and {images} images; allowed are 1 to {_MAX_MEMBERS} and 1 or more")
+            raise UsageError(f"{members} members and {images} images; must be 1 to {_MAX_MEMBERS} and at least 1")
 
 
-def subset_points(measured: Sequence[Measured]) -> tuple[ParetoPoint, ...]:
-    """Every subset of every ensemble, those on the front of all of them marked.
+def subset_points(ensembles: Sequence[MeasuredEnsemble]) -> tuple[ParetoPoint, ...]:
+    """Every subset of every ensemble, with those on the common front marked.
 
     Args:
-        measured: Judged on the same images, timed at the same batch size.
+        ensembles: Of the same images and the same batch size.
     """
-    return pareto_front([point for one in measured for point in _subsets(one)])
+    return pareto_front([point for ensemble in ensembles for point in _subsets(ensemble)])
 
 
 def pareto_front(points: Sequence[ParetoPoint]) -> tuple[ParetoPoint, ...]:
-    """The same points; those that no other beats are marked."""
-    return tuple(replace(point, on_front=not any(_beats(other, point) for other in points)) for point in points)
+    """The same points, with those marked that no other point dominates."""
+    return tuple(
+        msgspec.structs.replace(point, on_front=not any(_dominates(other, point) for other in points))
+        for point in points
+    )
 
 
-def _beats(other: ParetoPoint, point: ParetoPoint) -> bool:
+def _dominates(other: ParetoPoint, point: ParetoPoint) -> bool:
     no_worse = other.accuracy >= point.accuracy and other.ms_per_image <= point.ms_per_image
     better = other.accuracy > point.accuracy or other.ms_per_image < point.ms_per_image
     return no_worse and better
 
 
-def _subsets(measured: Measured) -> list[ParetoPoint]:
-    names = list(measured.weights)
-    chosen = itertools.chain.from_iterable(
+def _subsets(ensemble: MeasuredEnsemble) -> list[ParetoPoint]:
+    names = list(ensemble.weights)
+    subsets = itertools.chain.from_iterable(
         itertools.combinations(range(len(names)), size) for size in range(1, len(names) + 1)
     )
     points = []
-    for indices in chosen:
+    for indices in subsets:
         members = tuple(names[index] for index in indices)
-        vote = soft_vote(measured.probabilities[list(indices)], [measured.weights[name] for name in members])
-        call_ms = measured.shared_ms + sum(measured.member_ms[name] for name in members)
+        vote = soft_vote(ensemble.probabilities[list(indices)], [ensemble.weights[name] for name in members])
+        call_ms = ensemble.shared_ms + sum(ensemble.member_ms[name] for name in members)
         points.append(
             ParetoPoint(
-                measured.contender,
-                measured.precision,
-                measured.engine,
+                ensemble.runner,
+                ensemble.precision,
+                ensemble.engine,
                 members,
-                accuracy=float((vote.argmax(axis=1) == measured.labels).mean()),
-                images=len(measured.labels),
-                ms_per_image=call_ms / measured.batch,
-                batch=measured.batch,
+                accuracy=float((vote.argmax(axis=1) == ensemble.labels).mean()),
+                images=len(ensemble.labels),
+                ms_per_image=call_ms / ensemble.batch,
+                batch=ensemble.batch,
             )
         )
     return points

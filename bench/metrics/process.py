@@ -1,4 +1,4 @@
-"""Whole processes as a user sees them: wall time, CPU time and peak memory of a command."""
+"""Wall time, CPU time and peak memory of a whole process, as a user sees them."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from braintumor.errors import UnavailableError
 
 __all__ = ["ProcessRun", "own_peak_rss_mb", "run_process"]
 
-# A process's peak begins with what its parent held when it forked: a small one must stand between.
+# The peak of a process starts at the memory of its parent at the fork: a small process must fork it.
 _LAUNCHER: Final = """
 import json, os, subprocess, sys, time
 start = time.perf_counter()
@@ -32,10 +32,10 @@ class ProcessRun:
 
     Attributes:
         wall_s: From start to exit, in seconds.
-        cpu_s: Of all its threads, and of the processes that it waited for, in seconds.
+        cpu_s: CPU time of all its threads, and of the processes that it waited for, in seconds.
         peak_rss_mb: Peak resident memory of the process itself, in 1e6 bytes.
         returncode: Its exit code.
-        stdout: What it printed.
+        stdout: Its standard output.
     """
 
     wall_s: float
@@ -48,20 +48,18 @@ class ProcessRun:
 def run_process(
     command: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> ProcessRun:
-    """Run a command to its end; its standard error goes nowhere.
+    """Run a command to its end; its standard error is discarded. An interrupt ends the command as well.
 
     Args:
         command: Program and arguments.
-        environment: Added to this process's.
-        folder: In which it runs; None for this process's.
-
-    What interrupts the measuring ends the command as well.
+        environment: Variables that are added to those of this process.
+        folder: Its working folder; None for that of this process.
 
     Raises:
-        UnavailableError: On Windows, which does not tell a child's peak memory this way.
+        UnavailableError: On Windows, which has no `wait4`.
     """
     if sys.platform == "win32":
-        raise UnavailableError("peak memory of a process is measured with wait4, which Windows lacks; use Linux")
+        raise UnavailableError("peak memory of a process is measured with wait4, which Windows lacks", "use Linux")
     report_read, report_write = os.pipe()
     with os.fdopen(report_read) as report:
         try:
@@ -92,14 +90,14 @@ def run_process(
 
 
 def own_peak_rss_mb() -> float | None:
-    """Peak resident memory of this process since its program began, in 1e6 bytes; None where it cannot be had.
+    """Peak resident memory of this process since its program began, in 1e6 bytes; None if it is not known.
 
-    Linux counts it anew for every program; what `getrusage` gives begins with what the parent held.
+    Linux counts VmHWM anew for every program; `getrusage` would start at the memory of the parent.
     """
     status = Path("/proc/self/status")
     if status.exists():
-        found = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
-        return next((int(line.split()[1]) * 1024 / 1e6 for line in found), None)
+        lines = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return next((int(line.split()[1]) * 1024 / 1e6 for line in lines), None)
     if sys.platform == "win32":
         return _windows_peak_mb()
     import resource

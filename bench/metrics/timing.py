@@ -1,4 +1,4 @@
-"""Times as they were measured: every sample kept, and what is read from them."""
+"""Samples of times, and their percentiles."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ __all__ = ["Samples", "now_ms", "timed_ms", "timer_overhead_ms"]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Times of one thing, in milliseconds, and what is read from them.
+    """Times of the same operation, in milliseconds, with their percentiles.
 
     Attributes:
         p50_ms: Median.
@@ -21,7 +21,7 @@ class Samples:
         p95_ms: Percentile.
         p99_ms: Percentile.
         max_ms: The slowest.
-        samples_ms: In the order in which they were measured; at least one, and none was left out.
+        samples_ms: All samples in their order, at least one.
     """
 
     p50_ms: float
@@ -33,19 +33,19 @@ class Samples:
 
     @classmethod
     def of(cls, times_ms: Iterable[float]) -> "Samples":
-        """What was measured.
+        """Compute the percentiles of times.
 
         Args:
-            times_ms: At least one, each finite and 0 or more.
+            times_ms: At least one, each finite and >= 0.
 
         Raises:
-            UsageError: They are what no clock gives.
+            UsageError: There are none, or one is negative or not finite.
         """
-        found = tuple(times_ms)
-        if not found or not all(np.isfinite(found)) or min(found) < 0:
-            raise UsageError(f"{len(found)} times were given; needed is at least one, all finite and 0 or more")
-        p50_ms, p90_ms, p95_ms, p99_ms = (float(np.percentile(found, percent)) for percent in (50, 90, 95, 99))
-        return cls(p50_ms, p90_ms, p95_ms, p99_ms, max(found), found)
+        samples_ms = tuple(times_ms)
+        if not samples_ms or not all(np.isfinite(samples_ms)) or min(samples_ms) < 0:
+            raise UsageError(f"{len(samples_ms)} times; must be at least one, all finite and >= 0")
+        p50_ms, p90_ms, p95_ms, p99_ms = (float(np.percentile(samples_ms, percent)) for percent in (50, 90, 95, 99))
+        return cls(p50_ms, p90_ms, p95_ms, p99_ms, max(samples_ms), samples_ms)
 
     def images_per_s(self, batch: int) -> float:
         """Throughput over the whole window: the slow samples count as much as the fast ones."""
@@ -53,22 +53,22 @@ class Samples:
 
 
 def now_ms() -> float:
-    """The monotonic clock of the highest resolution, from a start of its own: only differences mean something."""
+    """The monotonic clock of the highest resolution; only differences between two calls have a meaning."""
     return time.perf_counter_ns() / 1e6
 
 
 def timed_ms(call: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Time of one call."""
     start = now_ms()
     call()
     return now_ms() - start
 
 
 def timer_overhead_ms(repeats: int = 1000) -> float:
-    """What `timed_ms` itself adds to a time: the median over calls of nothing."""
-    times: Sequence[float] = [timed_ms(_nothing) for _ in range(repeats)]
+    """Time that `timed_ms` itself adds: the median over calls that do nothing."""
+    times: Sequence[float] = [timed_ms(_do_nothing) for _ in range(repeats)]
     return float(np.median(times))
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     return None

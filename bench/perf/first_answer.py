@@ -2,9 +2,8 @@
 
     python bench/perf/first_answer.py [--environment DIR] [--rounds 3]
 
-All of it runs in an environment of `pip install '.[cpu]'`, without Keras, which is made anew (pip needs its index for
-that, or its cache) and in which every command starts from an empty cache. Times on a machine that does other work
-beside are longer; the CPU time says by how much the work itself is.
+All commands run in a new environment of `pip install '.[cpu]'`, without Keras (pip needs its index for that, or its
+cache), and each starts from an empty cache. On a machine with other work wall times are longer: compare CPU times.
 """
 
 import os
@@ -28,21 +27,21 @@ from braintumor.runtime.bundle.load import load_bundle
 __all__ = ["Exports", "FirstAnswer", "cold_exports", "first_answer_lines", "measure_first_answer"]
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
-# Of a checkout: what is made in it, and what no command here reads.
+# Files of a checkout that are built in it, or that no command here reads.
 _NOT_COPIED: Final = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "bundles", "runs")
 
 Step = Callable[[str], object]
-"""Told what is measured next."""
+"""Is called with each measurement that begins, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """The same export, again and again, each from an empty cache and with another hash seed.
+    """Repeated runs of one export, each from an empty cache and with another hash seed.
 
     Attributes:
         precision: Of the bundle.
-        runs: All of them; those that failed have a `returncode`.
-        bundles: SHA-256 of the bundle that each run wrote that did not fail.
+        runs: All runs; those that failed have a `returncode`.
+        bundles: SHA-256 of the bundle of each run that succeeded.
     """
 
     precision: str
@@ -56,19 +55,19 @@ class Exports:
 
     @property
     def equal(self) -> int:
-        """How many runs wrote the bundle that most of them wrote."""
+        """Number of runs that wrote the most frequent bundle."""
         return max(Counter(self.bundles).values(), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class FirstAnswer:
-    """All that was measured.
+    """All measurements.
 
     Attributes:
         exports: At fp16 and at int8.
-        install: `pip install '.[cpu]'` into a fresh environment; None where there was one already.
+        install: `pip install '.[cpu]'` into a fresh environment; None if there was one already.
         answer: The first `bt-infer`, which exports the starter bundle.
-        demo: `make demo` in a fresh checkout; None where make is not installed.
+        demo: `make demo` in a fresh checkout; None if make is not installed.
     """
 
     exports: tuple[Exports, ...]
@@ -81,12 +80,12 @@ def measure_first_answer(environment: Path, rounds: int, step: Step) -> FirstAns
     """Measure everything.
 
     Args:
-        environment: Folder of the virtual environment; one that is not there is made.
+        environment: Folder of the virtual environment; created if it is missing.
         rounds: Cold exports at each precision, at least 1.
-        step: Told what is measured next.
+        step: Is called with each measurement that begins.
 
     Raises:
-        BraintumorError: A command failed without which nothing can be measured.
+        BraintumorError: The installation, the first answer or the demo failed.
         UnavailableError: On Windows, see `run_process`.
     """
     install = None if (environment / "bin" / "bt-infer").exists() else _installed(environment, step)
@@ -101,14 +100,14 @@ def measure_first_answer(environment: Path, rounds: int, step: Step) -> FirstAns
 
 
 def cold_exports(environment: Path, precision: str, rounds: int, step: Step, models: Sequence[Path] = ()) -> Exports:
-    """Export so many times.
+    """Export repeatedly, each time from an empty cache.
 
     Args:
         environment: Folder of the virtual environment.
         precision: As `bt-export --precision` takes it.
-        rounds: How many times.
-        step: Told before each.
-        models: What is exported; the default models where none is named.
+        rounds: Number of exports.
+        step: Is called before each.
+        models: `.keras` files to export; () for the default models.
     """
     runs, bundles = [], []
     for number in range(1, rounds + 1):
@@ -128,7 +127,7 @@ def cold_exports(environment: Path, precision: str, rounds: int, step: Step, mod
 
 
 def first_answer_lines(result: FirstAnswer) -> Iterator[str]:
-    """A table, and what came of the repeated exports."""
+    """Lines of a table, and the outcome of the repeated exports."""
     yield f"{'':<40} {'wall s':>8} {'CPU s':>8} {'peak MB':>8}"
     for exports in result.exports:
         yield _row(f"cold bt-export --precision {exports.precision}", exports.succeeded)
@@ -143,21 +142,21 @@ def first_answer_lines(result: FirstAnswer) -> Iterator[str]:
         )
 
 
-def _row(what: str, runs: Sequence[ProcessRun]) -> str:
-    """Medians; a dash where nothing was measured."""
+def _row(name: str, runs: Sequence[ProcessRun]) -> str:
+    """A line of medians, or of dashes if nothing was measured."""
     if not runs:
-        return f"{what:<40} {'-':>8} {'-':>8} {'-':>8}"
+        return f"{name:<40} {'-':>8} {'-':>8} {'-':>8}"
     wall_s, cpu_s, peak_mb = (
         statistics.median(getattr(run, field) for run in runs) for field in ("wall_s", "cpu_s", "peak_rss_mb")
     )
-    return f"{what:<40} {wall_s:>8.1f} {cpu_s:>8.1f} {peak_mb:>8.0f}"
+    return f"{name:<40} {wall_s:>8.1f} {cpu_s:>8.1f} {peak_mb:>8.0f}"
 
 
 def _installed(environment: Path, step: Step) -> ProcessRun:
     step("pip install '.[cpu]' into a fresh environment")
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     with tempfile.TemporaryDirectory(prefix="braintumor-") as folder:
-        # pip builds in the source tree, which another build may be using.
+        # pip builds in the source tree, which another build may be using at the same time.
         source = Path(folder) / "source"
         shutil.copytree(_ROOT, source, ignore=_NOT_COPIED)
         command = [_program(environment, "python"), "-m", "pip", "install", "--quiet", f"{source}[cpu]"]
@@ -185,7 +184,7 @@ def _program(environment: Path, name: str) -> str:
 def _checked(command: Sequence[str], run: ProcessRun) -> ProcessRun:
     if run.returncode != 0:
         raise BraintumorError(
-            f"{' '.join(command)} ended with exit status {run.returncode}; run it by hand to see why"
+            f"{' '.join(command)} ended with exit status {run.returncode}", "run it by hand to see why"
         )
     return run
 
@@ -205,7 +204,7 @@ def main(environment: Path | None, rounds: int) -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="braintumor-") as folder:
         result = measure_first_answer(
-            environment or Path(folder) / "environment", rounds, lambda what: click.echo(what, err=True)
+            environment or Path(folder) / "environment", rounds, lambda name: click.echo(name, err=True)
         )
     click.echo(
         f"{os.cpu_count()} CPUs, load {load:.1f} at the start and {os.getloadavg()[0]:.1f} at the end; medians"

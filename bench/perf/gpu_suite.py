@@ -2,11 +2,11 @@
 
     python bench/perf/gpu_suite.py [--out gpu-suite] [--data brain-mri-224.npz] [--bundles DIR]
 
-What the machine has (bt-doctor), the tests marked gpu, an export in every precision, the decisions of every engine
-that uses a GPU at batch 1, 8 and 32 against ONNX Runtime on the CPU in FP32, and latencies: each a process of its
-own, so that one that fails or hangs takes nothing with it. What cannot run is skipped and says why. OUT/suite.json
-(schema `braintumor.gpu-suite/1`: "machine", "stages", "passed", "failed", "skipped") names the JSON file of every
-stage. Needs no network.
+The stages are bt-doctor, the tests marked gpu, an export in every precision, the accuracy of every engine that uses a
+GPU at batch 1, 8 and 32 beside ONNX Runtime on the CPU in FP32, and latencies. Each stage is a process of its own, so
+that one that fails or hangs does not affect the others. A stage that cannot run is skipped with the reason.
+OUT/suite.json (schema `braintumor.gpu-suite/1`: "machine", "stages", "passed", "failed", "skipped") names the JSON
+file of every stage. Needs no network.
 
 Exit code 0 when nothing that ran has failed, 3 otherwise.
 """
@@ -45,14 +45,14 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One command.
+    """A stage of the suite: one command.
 
     Attributes:
         name: Such as "accuracy tensorrt-rtx fp16 batch 8".
-        command: Program and arguments; empty when it is skipped.
-        output: Where its figures go.
-        needs: A folder that an earlier stage makes.
-        skipped: Why it cannot run; "" when it can.
+        command: Program and arguments; empty if it is skipped.
+        output: The file of its result.
+        needs: A folder that an earlier stage writes.
+        skipped: Why it cannot run; "" if it can.
     """
 
     name: str
@@ -64,15 +64,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What became of a stage.
+    """The outcome of a stage.
 
     Attributes:
         name: Of the stage.
-        status: What became of it.
-        reason: Why skipped, or the end of what a failed command printed.
-        wall_s: Seconds.
-        command: As it can be typed.
-        output: File of its figures, where it wrote one.
+        status: Outcome.
+        reason: Why it was skipped, or the end of the output of a command that failed.
+        wall_s: Duration in seconds.
+        command: Program and arguments.
+        output: File of its result, if it wrote one.
     """
 
     name: str
@@ -85,7 +85,7 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True)
 class GpuFindings:
-    """What `bt-doctor --json` tells, as far as it decides what can run.
+    """The part of `bt-doctor --json` that decides which stages can run.
 
     Attributes:
         nvidia: NVIDIA's GPUs and driver.
@@ -97,48 +97,48 @@ class GpuFindings:
 
 
 def stages(doctor: GpuFindings, out: Path, data: Path | None, bundles: Path | None) -> Iterator[Stage]:
-    """What there is to do on a machine, in order.
+    """Yield the stages for a machine, in order.
 
     Args:
-        doctor: What `bt-doctor` found.
-        out: Where figures and exported bundles go.
+        doctor: Result of `bt-doctor`.
+        out: Folder for results and exported bundles.
         data: Real test images, as `bt-bench accuracy --data` takes them.
         bundles: Folder of bundles called fp32, fp16 and int8; None exports the shipped weights.
     """
     engines = [engine for engine in doctor.engines if engine.device != "cpu"]
-    some = any(engine.usable for engine in engines)
-    idle = "" if some else f"no engine can use a GPU here: {doctor.nvidia.note or 'see the engines below'}"
+    is_usable = any(engine.usable for engine in engines)
+    no_gpu = "" if is_usable else f"no engine can use a GPU here: {doctor.nvidia.note or 'see the engines below'}"
     tests = out / "tests.xml"
     test = (sys.executable, "-m", "pytest", "-m", "gpu", "-q", f"--junitxml={tests}", str(_ROOT / "tests"))
-    yield Stage("tests", test, tests, skipped=idle)
-    found = {precision: (bundles or out / "bundles") / precision for precision in PRECISIONS}
+    yield Stage("tests", test, tests, skipped=no_gpu)
+    folders = {precision: (bundles or out / "bundles") / precision for precision in PRECISIONS}
     if bundles is None:
-        for precision, folder in found.items():
-            yield _export(precision, folder, idle)
+        for precision, folder in folders.items():
+            yield _export(precision, folder, no_gpu)
     for engine in engines:
         unusable = "" if engine.usable else engine.reason
-        for precision, folder in found.items():
+        for precision, folder in folders.items():
             for batch in _BATCHES:
-                yield _accuracy(engine.name, precision, batch, folder, found["fp32"], out, data, unusable)
+                yield _accuracy(engine.name, precision, batch, folder, folders["fp32"], out, data, unusable)
             yield _latency(engine.name, precision, folder, out, data, unusable)
 
 
-def _export(precision: str, folder: Path, idle: str) -> Stage:
-    if not idle and importlib.util.find_spec("tensorflow") is None:
-        idle = "exporting needs TensorFlow, which is not installed; name exported bundles with --bundles DIR"
-    command = _ours("export.cli", "--precision", precision, "--bundle", str(folder))
-    return Stage(f"export {precision}", command, skipped=idle)
+def _export(precision: str, folder: Path, skipped: str) -> Stage:
+    if not skipped and importlib.util.find_spec("tensorflow") is None:
+        skipped = "exporting needs TensorFlow, which is not installed; name exported bundles with --bundles DIR"
+    command = _entry_point("export.cli", "--precision", precision, "--bundle", str(folder))
+    return Stage(f"export {precision}", command, skipped=skipped)
 
 
 def _accuracy(
     engine: str, precision: str, batch: int, folder: Path, reference: Path, out: Path, data: Path | None, skipped: str
 ) -> Stage:
-    skipped = skipped or _lacking("accuracy")
+    skipped = skipped or _missing_command("accuracy")
     if not skipped and data is None:
         skipped = "it needs real test images: --data DIR|NPZ"
     output = out / f"accuracy-{engine}-{precision}-{batch}.json"
     options = ("--reference", str(reference), "--reference-engine", _REFERENCE, "--batch-size", str(batch))
-    command = _ours(
+    command = _entry_point(
         "bench.cli",
         *("accuracy", str(folder), "--engine", engine, *options),
         *("--data", str(data), "--json", str(output), "--no-record"),
@@ -149,28 +149,28 @@ def _accuracy(
 def _latency(engine: str, precision: str, folder: Path, out: Path, data: Path | None, skipped: str) -> Stage:
     output = out / f"latency-{engine}-{precision}.json"
     images = () if data is None else ("--data", str(data))
-    command = _ours(
+    command = _entry_point(
         "bench.cli",
         *("latency", str(folder), "--engine", engine, "--batch", ",".join(map(str, _BATCHES))),
         *(*images, "--json", str(output)),
     )
-    return Stage(f"latency {engine} {precision}", command, output, folder, skipped or _lacking("latency"))
+    return Stage(f"latency {engine} {precision}", command, output, folder, skipped or _missing_command("latency"))
 
 
-def _lacking(command: str) -> str:
+def _missing_command(command: str) -> str:
     return "" if command in COMMANDS else f"this version has no bt-bench {command}"
 
 
-def _ours(module: str, *arguments: str) -> tuple[str, ...]:
+def _entry_point(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-c", f"from braintumor.{module} import main; main()", *arguments)
 
 
 def run_stage(stage: Stage, limit_s: float = _LIMIT_S) -> StageResult:
-    """Run one to its end, or say why not.
+    """Run a stage to its end, or skip it.
 
     Args:
-        stage: What to run.
-        limit_s: Longer, and it is stopped and has failed.
+        stage: The stage.
+        limit_s: A stage that takes longer is stopped and fails.
     """
     if not stage.skipped and stage.needs is not None and not stage.needs.is_dir():
         stage = replace(stage, skipped=f"there is no bundle {stage.needs}")
@@ -178,10 +178,11 @@ def run_stage(stage: Stage, limit_s: float = _LIMIT_S) -> StageResult:
         return StageResult(stage.name, "skipped", stage.skipped)
     start = time.perf_counter()
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             stage.command, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False
         )
-        reason = "" if done.returncode == 0 else f"exit code {done.returncode}: {_end(done.stdout, done.stderr)}"
+        output = _end(process.stdout, process.stderr)
+        reason = "" if process.returncode == 0 else f"exit code {process.returncode}: {output}"
     except subprocess.TimeoutExpired:
         reason = f"stopped after {limit_s:g} s"
     return StageResult(
@@ -199,14 +200,16 @@ def _end(*texts: str) -> str:
 
 
 def _doctor() -> object:
-    """What `bt-doctor` prints, as plain data."""
-    command = _ours("runtime.doctor.cli", "--json")
+    """The output of `bt-doctor --json`, as plain data."""
+    command = _entry_point("runtime.doctor.cli", "--json")
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 
 def _summary(machine: object, results: Sequence[StageResult]) -> dict[str, Any]:
-    counts = {status: sum(one.status == status for one in results) for status in ("passed", "failed", "skipped")}
-    return {"schema": SCHEMA, "machine": machine, "stages": [asdict(one) for one in results], **counts}
+    counts = {
+        status: sum(result.status == status for result in results) for status in ("passed", "failed", "skipped")
+    }
+    return {"schema": SCHEMA, "machine": machine, "stages": [asdict(result) for result in results], **counts}
 
 
 @click.command(cls=Command)
@@ -217,8 +220,8 @@ def main(out: Path, data: Path | None, bundles: Path | None) -> None:
     """Run all that needs a GPU; skip, with a reason, what cannot run here."""
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    if data is None and (named := os.environ.get("BRAINTUMOR_DATA")):
-        data = Path(named)
+    if data is None and (default := os.environ.get("BRAINTUMOR_DATA")):
+        data = Path(default)
     machine = _doctor()
     results = []
     for stage in stages(decode(machine, GpuFindings), out, data and data.absolute(), bundles and bundles.absolute()):

@@ -1,4 +1,4 @@
-"""Does memory grow with the number of images? Peak of `bt-infer` over a small and a large folder.
+"""Peak memory of `bt-infer` over a small and a large folder: it must not grow with the number of images.
 
 python bench/perf/memory.py [--small 500] [--large 5000]
 """
@@ -37,16 +37,16 @@ class MemoryGrowth:
 
 
 def measure_growth(bundle: Path, work: Path, *, small: int, large: int) -> MemoryGrowth:
-    """Answer a folder of `small` images, then one of `large`.
+    """Run `bt-infer` over a folder of `small` images, then over one of `large`.
 
     Args:
         bundle: The bundle to use.
-        work: An empty folder for images and answers.
-        small: Number of images.
-        large: Number of images.
+        work: An empty folder for images and predictions.
+        small: Number of images in the small folder.
+        large: Number of images in the large folder.
 
     Raises:
-        BraintumorError: A run failed or did not answer every image.
+        BraintumorError: A run failed, or did not give a prediction for every image.
     """
     runs = []
     for count in (small, large):
@@ -55,9 +55,11 @@ def measure_growth(bundle: Path, work: Path, *, small: int, large: int) -> Memor
         output = work / f"{count}.jsonl"
         infer = str(Path(sys.executable).with_name("bt-infer"))
         run = run_process([infer, str(folder), "--bundle", str(bundle), "--output", str(output)])
-        answered = len(output.read_bytes().splitlines()) if run.returncode == 0 else 0
-        if answered != count:
-            raise BraintumorError(f"{answered} of {count} images were answered, exit status {run.returncode}")
+        predictions = len(output.read_bytes().splitlines()) if run.returncode == 0 else 0
+        if predictions != count:
+            raise BraintumorError(
+                f"bt-infer gave {predictions} predictions for {count} images, with exit status {run.returncode}"
+            )
         runs.append(run)
     return MemoryGrowth(*runs)
 

@@ -1,12 +1,12 @@
-"""Does the cost grow linearly, and does memory stay flat? `bt-infer` over 100, 1,000 and 10,000 images.
+"""Time and memory of `bt-infer` over 100, 1,000 and 10,000 images: time must be linear, memory constant.
 
     python bench/perf/scaling.py BUNDLE [--engine NAME] [--counts 100,1000,10000] [--threads 1,2] [--json F]
         [--chart F]
 
-Every point is a whole process, as a user starts it; one that is not counted goes before the first of each number of
-threads, so that caches are filled and "auto" has chosen. A long measurement can be made in pieces, or be cut short:
-each point is written when it is measured, and points that the JSON file holds already, of the same bundle, engine and
-images on the same machine, are kept, and only the others are measured.
+Every point is a whole process, as a user starts it. Before the first point of each number of threads one process runs
+that is not counted, so that caches are filled and "auto" has chosen an engine. A long measurement can be split or cut
+short: each point is written when it is measured, and points that the JSON file already holds, of the same bundle,
+engine and images on the same machine, are not measured again.
 """
 
 import json
@@ -21,10 +21,10 @@ from typing import Final
 import click
 from PIL import Image
 
+from braintumor.bench.comma_separated import CommaSeparated
 from braintumor.bench.data.labelled import read_labelled
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.document import encode, read_document
-from braintumor.bench.listed import Listed
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.process import run_process
 from braintumor.bench.perf.scaling_chart import draw, require_drawing
@@ -37,49 +37,50 @@ from braintumor.runtime.engines.registry import AUTO
 
 __all__ = ["main", "measure_point", "write_images"]
 
-# So many different images; the rest of a folder are links to them, read and decoded like any other file.
+# Number of different images; the other files of a folder are hard links to them.
 _DIFFERENT: Final = 100
 _SIDE_PX: Final = 224
+_REMEDY: Final = "name another file with --json"
 
 
 def measure_point(bundle: Path, folder: Path, *, engine: str, threads: int) -> Point:
     """Run `bt-infer` over a folder.
 
     Args:
-        bundle: What answers.
-        folder: Of image files.
+        bundle: Folder of the bundle.
+        folder: Folder of image files.
         engine: As `bt-infer --engine` takes it.
         threads: As `bt-infer --threads` takes it.
 
     Raises:
-        BraintumorError: It failed, or did not answer every image.
+        BraintumorError: It failed, or did not give a prediction for every image.
     """
     infer = str(Path(sys.executable).with_name("bt-infer"))
     count = sum(1 for _ in folder.iterdir())
     with tempfile.TemporaryDirectory() as name:
-        output = Path(name) / "answers.jsonl"
+        output = Path(name) / "predictions.jsonl"
         options = ("--bundle", str(bundle), "--engine", engine, "--threads", str(threads), "--output", str(output))
         run = run_process([infer, str(folder), *options])
-        answered, ran_on = 0, ""
+        predictions, ran_on = 0, ""
         if run.returncode == 0:
             with output.open("rb") as stream:
                 for line in stream:
                     ran_on = ran_on or json.loads(line)["engine"]["name"]
-                    answered += 1
-    if answered != count:
+                    predictions += 1
+    if predictions != count:
         raise BraintumorError(
-            f"bt-infer answered {answered} of {count} images with exit status {run.returncode}; run it by hand to "
-            f"see why: bt-infer FOLDER {' '.join(options[:-2])}"
+            f"bt-infer gave {predictions} predictions for {count} images, with exit status {run.returncode}",
+            f"run it by hand to see why: bt-infer FOLDER {' '.join(options[:-2])}",
         )
     return Point.of(count, threads, run.wall_s, run.peak_rss_mb, ran_on)
 
 
 def write_images(folder: Path, count: int, data: Path | None) -> None:
-    """Fill a new folder with image files, of which some are links to others.
+    """Write image files into a new folder; the files after the first hundred are hard links to these.
 
     Args:
-        folder: Made here.
-        count: How many.
+        folder: Is created.
+        count: Number of files.
         data: Real images, as `read_labelled` takes them; None for phantoms.
     """
     folder.mkdir(parents=True)
@@ -87,9 +88,9 @@ def write_images(folder: Path, count: int, data: Path | None) -> None:
     if data is None:
         pixels = list(phantoms(different, _SIDE_PX, _SIDE_PX))
     else:
-        found = read_labelled(data)
-        chosen = found.stratified(min(different, len(found)))
-        pixels = [chosen.read(index) for index in range(len(chosen))]
+        labelled = read_labelled(data)
+        sample = labelled.stratified(min(different, len(labelled)))
+        pixels = [sample.read(index) for index in range(len(sample))]
     originals = []
     for index, image in enumerate(pixels):
         originals.append(folder / f"{index:06}.png")
@@ -98,17 +99,22 @@ def write_images(folder: Path, count: int, data: Path | None) -> None:
         (folder / f"{index:06}.png").hardlink_to(originals[index % len(originals)])
 
 
-def _known(path: Path | None, empty: ScalingResult) -> ScalingResult:
-    """The points that a file holds already; none when they are of something else."""
+def _with_earlier_points(scaling: ScalingResult, path: Path | None) -> ScalingResult:
+    """The result with the points that a file already holds.
+
+    Raises:
+        UsageError: The file is of another bundle, engine or machine, or of other images.
+    """
     if path is None or not path.is_file():
-        return empty
-    found = read_document(path, {empty.schema: ScalingResult}, "name another file with --json")
-    asked = (empty.sha256, empty.engine, empty.source, empty.environment.machine.cpu)
-    if (found.sha256, found.engine, found.source, found.environment.machine.cpu) != asked:
-        raise UsageError(
-            f"{path} holds another bundle, engine, machine or other images; name another file with --json"
-        )
-    return replace(empty, points=found.points, lines=found.lines)
+        return scaling
+    earlier = read_document(path, {scaling.schema: ScalingResult}, _REMEDY)
+    if _identity(earlier) != _identity(scaling):
+        raise UsageError(f"{path} holds another bundle, engine, machine or other images", _REMEDY)
+    return replace(scaling, points=earlier.points, lines=earlier.lines)
+
+
+def _identity(scaling: ScalingResult) -> tuple[str, ...]:
+    return scaling.sha256, scaling.engine, scaling.source, scaling.environment.machine.cpu
 
 
 def _write(scaling: ScalingResult, path: Path) -> None:
@@ -134,8 +140,10 @@ def _lines(scaling: ScalingResult) -> Sequence[str]:
 @click.command(cls=Command, epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--engine", default=AUTO, show_default=True)
-@click.option("--counts", metavar="N,…", type=Listed(int), default="100,1000,10000", show_default=True)
-@click.option("--threads", metavar="N,…", type=Listed(int), help="[default: 1 to the number of CPUs, doubling]")
+@click.option("--counts", metavar="N,…", type=CommaSeparated(int), default="100,1000,10000", show_default=True)
+@click.option(
+    "--threads", metavar="N,…", type=CommaSeparated(int), help="[default: 1 to the number of CPUs, doubling]"
+)
 @click.option("--data", metavar="DIR|NPZ", type=click.Path(path_type=Path), help="Real images.  [default: phantoms]")
 @click.option("--json", "output", metavar="FILE", type=click.Path(path_type=Path), help="Values; kept and added to.")
 @click.option("--chart", metavar="FILE", type=click.Path(path_type=Path), help="PNG or SVG.")
@@ -154,18 +162,18 @@ def main(
     verified = load_bundle(bundle)
     threads = threads or _doubling(os.cpu_count() or 1)
     if min((*counts, *threads)) < 1:
-        raise UsageError(f"counts {counts} and threads {threads} were asked for; allowed is 1 or more")
+        raise UsageError(f"counts are {counts} and threads {threads}; all must be >= 1")
     if chart is not None:
         require_drawing()
     source = "phantoms" if data is None else str(data)
-    empty = ScalingResult(
+    scaling = ScalingResult(
         environment=environment(), bundle=verified.folder.name, sha256=verified.sha256, engine=engine, source=source
     )
-    scaling = _known(output, empty)
+    scaling = _with_earlier_points(scaling, output)
     for point in scaling.points:
         click.echo(_point_line(point))
     with tempfile.TemporaryDirectory() as name:
-        for point in _measured(scaling, bundle, Path(name), [(c, t) for c in counts for t in threads], data):
+        for point in _measure_points(scaling, bundle, Path(name), [(c, t) for c in counts for t in threads], data):
             scaling = scaling.with_point(point)
             click.echo(_point_line(point))
             if output is not None:
@@ -178,25 +186,25 @@ def main(
         draw(scaling, chart)
 
 
-def _measured(
-    known: ScalingResult, bundle: Path, work: Path, wanted: Sequence[tuple[int, int]], data: Path | None
+def _measure_points(
+    scaling: ScalingResult, bundle: Path, work: Path, grid: Sequence[tuple[int, int]], data: Path | None
 ) -> Iterator[Point]:
-    """The points that are not known yet, one after the other."""
-    there = {(point.images, point.threads) for point in known.points}
+    """Measure the points of a grid of images and threads that the result does not have, one after the other."""
+    earlier = {(point.images, point.threads) for point in scaling.points}
     warm: set[int] = set()
-    for count, threads in wanted:
-        if (count, threads) in there:
+    for count, threads in grid:
+        if (count, threads) in earlier:
             continue
         folder = work / str(count)
         if not folder.exists():
             write_images(folder, count, data)
         if threads not in warm:
-            measure_point(bundle, _one_image(folder, work), engine=known.engine, threads=threads)
+            measure_point(bundle, _single_image(folder, work), engine=scaling.engine, threads=threads)
             warm.add(threads)
-        yield measure_point(bundle, folder, engine=known.engine, threads=threads)
+        yield measure_point(bundle, folder, engine=scaling.engine, threads=threads)
 
 
-def _one_image(folder: Path, work: Path) -> Path:
+def _single_image(folder: Path, work: Path) -> Path:
     """A folder of a single image."""
     single = work / "single"
     if not single.exists():

@@ -1,4 +1,4 @@
-"""Time and memory against the number of images, drawn."""
+"""A chart of time and memory against the number of images."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ _STYLES = ("o", "s", "^", "D")
 
 
 def require_drawing() -> Any:
-    """What draws: asked for before an hour of measuring, not after it.
+    """Import matplotlib's figures; called before the measurement, so that a missing package is found first.
 
     Raises:
         UnavailableError: matplotlib is not installed.
@@ -24,10 +24,10 @@ def require_drawing() -> Any:
 
 
 def draw(scaling: ScalingResult, path: Path) -> None:
-    """Two panels, time and memory against the number of images; readable in black and white.
+    """Draw two panels, time and memory against the number of images; readable in black and white.
 
     The line through the times of one number of threads is straight: seconds = start + images / rate. On logarithmic
-    axes it bends where the start counts.
+    axes it is curved where the start matters.
 
     Raises:
         UnavailableError: matplotlib is not installed.
@@ -35,15 +35,19 @@ def draw(scaling: ScalingResult, path: Path) -> None:
     """
     figure = require_drawing().Figure(figsize=(9, 3.8), layout="constrained")
     time, memory = figure.subplots(1, 2)
-    for place, threads in enumerate(scaling.threads):
+    for index, threads in enumerate(scaling.threads):
         points = scaling.of_threads(threads)
         images = [point.images for point in points]
-        mark = {"marker": _STYLES[place % len(_STYLES)], "color": f"C{place}"}
+        mark = {"marker": _STYLES[index % len(_STYLES)], "color": f"C{index}"}
         label = f"{threads} thread" + ("s" if threads > 1 else "")
         time.plot(
-            images, [point.wall_s for point in points], linestyle="", **mark, label=_told(scaling, threads, label)
+            images,
+            [point.wall_s for point in points],
+            linestyle="",
+            **mark,
+            label=_line_label(scaling, threads, label),
         )
-        _straight(time, scaling, points, f"C{place}")
+        _draw_line(time, scaling, points, f"C{index}")
         memory.plot(images, [point.peak_rss_mb for point in points], **mark, label=label)
     time.set(xscale="log", yscale="log", xlabel="images", ylabel="seconds, start-up included", title="Time")
     memory.set(xscale="log", xlabel="images", ylabel="peak memory, MB", title="Memory")
@@ -63,12 +67,12 @@ def draw(scaling: ScalingResult, path: Path) -> None:
         raise output_error(path, error) from error
 
 
-def _told(scaling: ScalingResult, threads: int, label: str) -> str:
+def _line_label(scaling: ScalingResult, threads: int, label: str) -> str:
     line = scaling.lines.get(str(threads))
     return label if line is None else f"{label}: {line.start_s:.1f} s, then {line.images_per_s:.3g} images/s"
 
 
-def _straight(axes: Any, scaling: ScalingResult, points: tuple[Point, ...], colour: str) -> None:
+def _draw_line(axes: Any, scaling: ScalingResult, points: tuple[Point, ...], colour: str) -> None:
     line = scaling.lines.get(str(points[0].threads))
     if line is None:
         return

@@ -1,4 +1,4 @@
-"""Time and memory against the number of images, as values; schema `braintumor.scaling/1`."""
+"""Time and memory against the number of images; schema `braintumor.scaling/1` (docs/bench-json.md)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,14 +16,14 @@ __all__ = ["Line", "Point", "ScalingResult", "line"]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One process.
+    """One process of `bt-infer`.
 
     Attributes:
-        images: How many it answered.
-        threads: CPU threads that it was given.
-        wall_s: From its start to its end.
-        peak_rss_mb: Its peak memory, in 1e6 bytes.
-        ran_on: The engine that answered; "" in files that do not tell.
+        images: Number of images.
+        threads: CPU threads.
+        wall_s: From its start to its end, in seconds.
+        peak_rss_mb: Peak memory, in 1e6 bytes.
+        ran_on: The engine that it ran on; "" in older files.
         images_per_s: Start-up included.
     """
 
@@ -36,17 +36,17 @@ class Point:
 
     @classmethod
     def of(cls, images: int, threads: int, wall_s: float, peak_rss_mb: float, ran_on: str) -> "Point":
-        """What was measured."""
+        """A point with its rate."""
         return cls(images, threads, wall_s, peak_rss_mb, ran_on, images / wall_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """How time grows with the number of images: seconds = start + images / rate, fitted to relative errors.
+    """Time against the number of images: seconds = start + images / rate, fitted to relative errors.
 
     Attributes:
-        start_s: What a process takes without any image.
-        images_per_s: Beyond its start.
+        start_s: Time of a process without any image.
+        images_per_s: Rate, without the start.
         largest_departure: Of a point from the line, as a share of its time.
         memory_ratio: Peak memory at the most images over that at the fewest.
     """
@@ -63,14 +63,14 @@ class ScalingResult:
 
     Attributes:
         schema: Of the file.
-        notice: What it may be used for.
-        environment: The machine.
-        bundle: Its name.
+        notice: Not for clinical use.
+        environment: The machine and its libraries.
+        bundle: Name of the bundle.
         sha256: Of the bundle.
-        engine: What was asked for.
-        source: Where the images come from, in words; "" in files that do not tell.
+        engine: The requested engine.
+        source: Where the images come from, in words; "" in older files.
         points: By threads, then by images.
-        lines: Number of threads, as text → the line through its points, where there are two or more.
+        lines: Number of threads, as text → the line through its points, if there are two or more.
     """
 
     schema: Literal["braintumor.scaling/1"] = "braintumor.scaling/1"
@@ -84,11 +84,12 @@ class ScalingResult:
     lines: Mapping[str, Line] = field(default_factory=dict)
 
     def with_point(self, point: Point) -> "ScalingResult":
-        """One more point, in its place, and the lines through all."""
-        points = tuple(sorted((*self.points, point), key=lambda one: (one.threads, one.images)))
-        groups = {one.threads: [other for other in points if other.threads == one.threads] for one in points}
+        """The result with one more point, and new lines."""
+        points = tuple(sorted((*self.points, point), key=lambda point: (point.threads, point.images)))
+        result = replace(self, points=points)
+        groups = {threads: result.of_threads(threads) for threads in result.threads}
         lines = {str(threads): line(group) for threads, group in groups.items() if _has_line(group)}
-        return replace(self, points=points, lines=lines)
+        return replace(result, lines=lines)
 
     def of_threads(self, threads: int) -> tuple[Point, ...]:
         """The points of that number of threads, by images."""
@@ -96,7 +97,7 @@ class ScalingResult:
 
     @property
     def threads(self) -> tuple[int, ...]:
-        """The numbers of threads that were measured."""
+        """The numbers of threads that were measured, in ascending order."""
         return tuple(sorted({point.threads for point in self.points}))
 
 
@@ -104,16 +105,16 @@ def line(points: Sequence[Point]) -> Line:
     """The straight line through points of one number of threads.
 
     Args:
-        points: By images.
+        points: In ascending order of images.
 
     Raises:
-        UsageError: There are fewer than two.
+        UsageError: There are fewer than two numbers of images.
     """
     if not _has_line(points):
-        raise UsageError(f"{len(points)} points make no line; measure two counts or more")
+        raise UsageError(f"{len(points)} points do not make a line; must be of two numbers of images or more")
     images = np.array([point.images for point in points], np.float64)
     wall_s = np.array([point.wall_s for point in points])
-    # Divided by the time, an error of one per cent counts the same at 100 and at 10,000 images.
+    # Divided by the time, so that an error of one percent has the same weight at 100 and at 10,000 images.
     system = np.stack([1 / wall_s, images / wall_s], axis=1)
     start_s, each_s = np.linalg.lstsq(system, np.ones(len(points)))[0]
     departures = np.abs(system @ np.array([start_s, each_s]) - 1)

@@ -1,9 +1,9 @@
-"""From nothing to an answer: `bt-infer scan.png` against a plain Keras script, as whole processes.
+"""Start-up of `bt-infer scan.png` and of a plain Keras script, as whole processes.
 
     python bench/perf/startup.py [--runs 7]
 
-Both answer the same scan with the same weights, in turn, and their answers are compared. The Keras script is
-what one writes without this package: load the `.keras` file, open the image, predict.
+Both run the same scan with the same weights, in turns, and their probabilities are compared. The Keras script is what
+one writes without this package: load the `.keras` file, open the image, predict.
 """
 
 import json
@@ -38,10 +38,10 @@ _SAME: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class StartupComparison:
-    """Runs of both, in the order in which they ran (ours first in each pair).
+    """Runs of both, in their order (ours first in each pair).
 
     Attributes:
-        ours: `bt-infer`, its optimised graph cached by one run before.
+        ours: `bt-infer`, after one run that caches its optimised graph.
         keras: The plain script.
     """
 
@@ -60,16 +60,16 @@ class StartupComparison:
 
 
 def compare_startup(model: Path, bundle: Path, image: Path, *, runs: int) -> StartupComparison:
-    """Run both in turn.
+    """Run both in turns.
 
     Args:
         model: The `.keras` file.
-        bundle: Exported from it.
+        bundle: A bundle that was exported from it.
         image: An image file.
-        runs: Of each, at least 1.
+        runs: Runs of each, at least 1.
 
     Raises:
-        BraintumorError: One of them failed, or they disagree: their times would mean nothing.
+        BraintumorError: A run failed, or the probabilities differ, so that the times cannot be compared.
     """
     infer = str(Path(sys.executable).with_name("bt-infer"))
     ours_command = [infer, str(image), "--bundle", str(bundle), "--format", "jsonl"]
@@ -86,17 +86,19 @@ def compare_startup(model: Path, bundle: Path, image: Path, *, runs: int) -> Sta
 def _checked(run: ProcessRun) -> ProcessRun:
     if run.returncode != 0:
         raise BraintumorError(
-            f"a measured command ended with exit status {run.returncode}; run it by hand to see why"
+            f"a measured command ended with exit status {run.returncode}", "run it by hand to see why"
         )
     return run
 
 
 def _require_agreement(ours: ProcessRun, keras: ProcessRun) -> None:
-    answered = list(json.loads(ours.stdout)["probabilities"].values())
+    actual = list(json.loads(ours.stdout)["probabilities"].values())
     expected = [float(value) for value in keras.stdout.strip().splitlines()[-1].split(",")]
-    difference = max(abs(a - b) for a, b in zip(answered, expected, strict=True))
+    difference = max(abs(a - b) for a, b in zip(actual, expected, strict=True))
     if difference > _SAME:
-        raise BraintumorError(f"the two answers differ by {difference:.3g}; nothing comparable was measured")
+        raise BraintumorError(
+            f"the probabilities of bt-infer and Keras differ by {difference:.3g}; must be at most {_SAME}"
+        )
 
 
 def _median(runs: Sequence[ProcessRun], field: str) -> float:
@@ -116,8 +118,10 @@ def main(runs: int) -> None:
             _checked(run_process([export, str(model), "--precision", precision, "--bundle", str(bundle)]))
             result = compare_startup(model, bundle, image, runs=runs)
             click.echo(f"{precision}, {runs} runs of each, medians")
-            for name, done in (("bt-infer", result.ours), ("Keras", result.keras)):
-                click.echo(f"  {name:<9} {_median(done, 'wall_s'):6.2f} s  {_median(done, 'peak_rss_mb'):7.0f} MB")
+            for name, processes in (("bt-infer", result.ours), ("Keras", result.keras)):
+                click.echo(
+                    f"  {name:<9} {_median(processes, 'wall_s'):6.2f} s  {_median(processes, 'peak_rss_mb'):7.0f} MB"
+                )
             click.echo(f"  ratio     {result.wall_ratio:6.3f}    {result.memory_ratio:7.3f}")
 
 

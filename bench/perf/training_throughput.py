@@ -1,9 +1,9 @@
-"""Does `bt-train` keep the device busy? Runs `braintumor.training.fit.throughput`, which says what is measured.
+"""Throughput of `bt-train`: runs `braintumor.training.fit.throughput`, which describes the measurement.
 
     python bench/perf/training_throughput.py --model DenseNet121 --size 128 --steps 30
 
-By name and in a process of its own: this folder lies below training and may not import it, and as a script's
-folder it would hide modules of the standard library.
+It runs by name in a process of its own: bench may not import training, and modules of this folder would hide those of
+the standard library.
 """
 
 import subprocess

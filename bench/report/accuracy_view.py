@@ -82,8 +82,7 @@ def _scores_row(name: str, scores: Scores, free: Scores | None) -> tuple[str, ..
 
 def _mistakes(ensembles: Ensembles) -> Table | None:
     shares = {
-        key: (ensemble.scores.sick_called_healthy, ensemble.scores.healthy_called_sick)
-        for key, ensemble in ensembles.items()
+        key: (ensemble.scores.false_negatives, ensemble.scores.false_positives) for key, ensemble in ensembles.items()
     }
     rows = [(key, *map(_count, pair)) for key, pair in shares.items() if any(pair)]
     return Table(("ensemble", "sick called healthy", "healthy called sick"), rows) if rows else None

@@ -10,7 +10,7 @@ import click
 from braintumor.bench.options import (
     PATH,
     REFUSED,
-    against_option,
+    baseline_option,
     batches_option,
     data_option,
     data_source,
@@ -35,7 +35,7 @@ Part = TypeVar("Part")
 @click.option("--reference", metavar="keras|none|BUNDLE", default="keras", show_default=True)
 @models_option
 @engines_option
-@against_option
+@baseline_option
 @batches_option
 @click.option(
     "--seconds",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from braintumor.bench.latency.result import BatchTimes, ContenderResult, Decisions, LatencyResult, TimedSummary
+from braintumor.bench.latency.result import BatchTimes, Decisions, LatencyResult, RunnerResult, TimedSummary
 from braintumor.bench.metrics.pareto import ParetoPoint
 from braintumor.bench.report.chart import Chart
 from braintumor.bench.report.charts import (
@@ -72,7 +72,7 @@ class LatencyView:
 
 def latency_view(latency: LatencyResult) -> LatencyView:
     """Draw and tabulate a result."""
-    runners, images = latency.contenders, latency.images
+    runners, images = latency.runners, latency.images
     cut_short = f" The run was cut short {latency.unfinished}." if latency.unfinished else ""
     largest = max(latency.batches)
     return LatencyView(
@@ -103,7 +103,7 @@ def _at_a_time(batch: int) -> str:
 def _overview(latency: LatencyResult) -> Table:
     first, last = latency.batches[0], latency.batches[-1]
     rows = []
-    for runner in latency.contenders:
+    for runner in latency.runners:
         peak_mb = runner.at(last).peak_rss_mb
         rows.append(
             (
@@ -116,7 +116,7 @@ def _overview(latency: LatencyResult) -> Table:
             )
         )
     speeds = (f"ms, batch {first}", f"images/s, batch {last}", "start s", "peak MB")
-    baseline, images = latency.contenders[0].key, _evaluated_on(latency.images)
+    baseline, images = latency.runners[0].key, _evaluated_on(latency.images)
     caption = f"Right, flips and max |Δp|: on {images}; flips and max |Δp| are from {baseline}."
     return Table(("runner", "right", "flips", "max |Δp|", *speeds), rows, caption=caption)
 
@@ -133,7 +133,7 @@ def _decisions(decisions: Decisions | None) -> tuple[str, str, str]:
 
 
 def _batch(batch: int, latency: LatencyResult) -> BatchView:
-    runners = sorted(latency.contenders, key=lambda runner: runner.at(batch).p50_ms)
+    runners = sorted(latency.runners, key=lambda runner: runner.at(batch).p50_ms)
     times = {_stability_marked(runner.key, runner.at(batch)): runner.at(batch) for runner in runners}
     spreads = [
         Spread(name, at.p50_ms, at.p95_ms, at.p99_ms, at.max_ms, f"{ms_text(at.p50_ms)} ms")
@@ -164,7 +164,7 @@ def _times_row(name: str, times: BatchTimes) -> tuple[str, ...]:
 
 def _ratios(batch: int, latency: LatencyResult) -> Chart | None:
     """Draw the ratio of each runner's time to that of the first."""
-    baseline = latency.contenders[0].key
+    baseline = latency.runners[0].key
     rows = []
     for comparison in latency.comparisons:
         if comparison.batch == batch and comparison.first == baseline:
@@ -175,7 +175,7 @@ def _ratios(batch: int, latency: LatencyResult) -> Chart | None:
     return interval_chart(rows, axis=axis, alt=alt, threshold=1.0, log=True) if rows else None
 
 
-def _stages(runners: Sequence[ContenderResult], batch: int) -> Table:
+def _stages(runners: Sequence[RunnerResult], batch: int) -> Table:
     times = {runner.key: runner.at(batch) for runner in runners}
     names = list(dict.fromkeys(name for at in times.values() for name in at.stages))
     copies = {key: at.device.host_to_device for key, at in times.items()}
@@ -187,20 +187,20 @@ def _stages(runners: Sequence[ContenderResult], batch: int) -> Table:
     return Table(("median ms", *names, *(["copy to the GPU"] if copy_ms else [])), rows)
 
 
-def _energies(runners: Sequence[ContenderResult], batch: int) -> Table | None:
+def _energies(runners: Sequence[RunnerResult], batch: int) -> Table | None:
     joules = {runner.key: runner.at(batch).energy.joule_per_image for runner in runners}
     rows = [(key, f"{joule:.3f}") for key, joule in joules.items() if joule is not None]
     return Table(("energy of the GPU", "J an image"), rows) if rows else None
 
 
-def _starts(runners: Sequence[ContenderResult]) -> Chart:
+def _starts(runners: Sequence[RunnerResult]) -> Chart:
     seconds = sorted(((runner.key, runner.cold_start.p50_ms / 1000) for runner in runners), key=lambda pair: pair[1])
     return bar_chart(
         [Bar(key, start_s, f"{start_s:.2f} s") for key, start_s in seconds], axis="seconds", alt="cold start"
     )
 
 
-def _peaks(runners: Sequence[ContenderResult]) -> Chart | None:
+def _peaks(runners: Sequence[RunnerResult]) -> Chart | None:
     peaks = {runner.key: runner.batches[-1].peak_rss_mb for runner in runners}
     measured = sorted(((key, peak) for key, peak in peaks.items() if peak is not None), key=lambda pair: pair[1])
     bars = [Bar(key, peak, f"{peak:,.0f} MB") for key, peak in measured]
@@ -220,7 +220,7 @@ def _front(batch: int, latency: LatencyResult) -> FrontView:
     rows = [
         (
             str(number),
-            point.contender,
+            point.runner,
             " + ".join(point.members),
             ms_text(point.ms_per_image),
             percent(point.accuracy),

@@ -53,7 +53,7 @@ def _share(scores: Scores) -> str:
 def _speeds(latency: LatencyResult) -> Iterator[str]:
     head = ["cold start", *(f"batch {batch}, p50 / p95 ms" for batch in latency.batches), "images/s", "peak MB"]
     yield from _head(["", *head])
-    for runner in latency.contenders:
+    for runner in latency.runners:
         times = " | ".join(f"{ms_text(at.p50_ms)} / {ms_text(at.p95_ms)}" for at in runner.batches)
         last = runner.batches[-1]
         peak = "" if last.peak_rss_mb is None else f"{last.peak_rss_mb:.0f}"

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from braintumor.bench.accuracy.evaluate import Judgement, judge
+from braintumor.bench.accuracy.evaluate import BundleEvaluation, evaluate_bundles
 from braintumor.bench.accuracy.options import AccuracyOptions
 from braintumor.bench.accuracy.reference import KERAS, NO_REFERENCE
 from braintumor.bench.accuracy.result import AccuracyResult
 from braintumor.bench.accuracy.summary import accuracy_result, images_summary
 from braintumor.bench.data.labelled import LabelledImages, read_labelled
-from braintumor.bench.latency.decisions import Known, Said
+from braintumor.bench.latency.decisions import KnownPredictions, RunnerPredictions
 from braintumor.bench.latency.measure import measure_latency
-from braintumor.bench.latency.options import EVERY, LatencyOptions
+from braintumor.bench.latency.options import ALL_ENGINES, LatencyOptions
 from braintumor.bench.latency.result import LatencyResult
 from braintumor.bench.metrics.stability import Window
 from braintumor.bench.options import model_folders
@@ -39,7 +39,7 @@ class ReportOptions:
         reference: "keras", "none", or the folder of a bundle.
         models: Folders of the originals.
         engines: All are timed, the first evaluates.
-        against: Baselines.
+        baselines: Baselines.
         batches: Batch sizes.
         seconds: For each batch size, at most.
         threads: CPU threads; None leaves it to the engines.
@@ -53,7 +53,7 @@ class ReportOptions:
     reference: str
     models: tuple[Path, ...]
     engines: tuple[str, ...]
-    against: tuple[str, ...]
+    baselines: tuple[str, ...]
     batches: tuple[int, ...]
     seconds: float
     threads: int | None
@@ -78,7 +78,7 @@ class Evaluation:
     options: AccuracyOptions
     command: str
 
-    def measure(self, progress: ProgressCallback, write: Callable[[AccuracyResult], object]) -> Known:
+    def measure(self, progress: ProgressCallback, write: Callable[[AccuracyResult], object]) -> KnownPredictions:
         """Evaluate; the result so far goes to `write` after every bundle.
 
         Returns:
@@ -86,21 +86,23 @@ class Evaluation:
         """
         summary = images_summary(self.images)
 
-        def write_so_far(evaluations: Sequence[Judgement]) -> None:
+        def write_so_far(evaluations: Sequence[BundleEvaluation]) -> None:
             remaining = self.bundles[len(evaluations) :]
             write(accuracy_result(evaluations, summary, self.options, self.command, remaining))
 
-        evaluations = judge(self.bundles, self.images, self.options, _Lines(progress), kept=write_so_far)
+        evaluations = evaluate_bundles(
+            self.bundles, self.images, self.options, _Lines(progress), on_result=write_so_far
+        )
         return self._answers(evaluations)
 
-    def _answers(self, evaluations: Sequence[Judgement]) -> Known:
+    def _answers(self, evaluations: Sequence[BundleEvaluation]) -> KnownPredictions:
         """Bring them into the order in which runners get the images; none where the classes have another order."""
         if self.images.classes != usual_order(self.images.classes):
             return {}
         order = self.images.stratified_order(len(self.images))
         return {
-            (evaluation.result.sha256, evaluation.result.engine.name): Said(
-                evaluation.answers.vote[order], evaluation.answers.members[:, order]
+            (evaluation.result.sha256, evaluation.result.engine.name): RunnerPredictions(
+                evaluation.predictions.vote[order], evaluation.predictions.members[:, order]
             )
             for evaluation in evaluations
         }
@@ -112,7 +114,9 @@ class Timing:
 
     options: LatencyOptions
 
-    def measure(self, progress: ProgressCallback, write: Callable[[LatencyResult], object], known: Known) -> None:
+    def measure(
+        self, progress: ProgressCallback, write: Callable[[LatencyResult], object], known: KnownPredictions
+    ) -> None:
         """Time; the result so far goes to `write` after every batch size.
 
         Args:
@@ -129,9 +133,9 @@ class _Lines:
     def __init__(self, progress: ProgressCallback) -> None:
         self._progress = progress
 
-    def begin(self, what: str, images: int) -> None:
+    def begin(self, step: str, images: int) -> None:
         """Write the line."""
-        self._progress(f"{what} ({images} images)")
+        self._progress(f"{step} ({images} images)")
 
     def tick(self, images: int) -> None:
         """Write nothing: the next line tells enough."""
@@ -152,7 +156,7 @@ def plan_evaluation(options: ReportOptions) -> Evaluation:
         )
     if not options.engines or not options.batches:
         raise UsageError("`engines` and `batches` must each have at least one entry")
-    engine = AUTO if options.engines[0] == EVERY else options.engines[0]
+    engine = AUTO if options.engines[0] == ALL_ENGINES else options.engines[0]
     candidates(engine)  # refuses a name that no engine has
     verified = tuple(load_bundle(folder) for folder in options.bundles)
     accuracy = AccuracyOptions(
@@ -177,7 +181,7 @@ def plan_timing(options: ReportOptions) -> Timing:
         LatencyOptions(
             bundles=options.bundles,
             engines=options.engines,
-            against=options.against,
+            baselines=options.baselines,
             batches=options.batches,
             data=options.data,
             models=model_folders(options.models),

@@ -65,7 +65,7 @@ def _duration(report: Report) -> str:
 def _notes(report: Report) -> Iterator[str]:
     if report.latency is not None:
         yield from (f"Not timed: {skipped.name}: {skipped.reason}" for skipped in report.latency.skipped)
-        yield from (f"{runner.key}: {runner.note}" for runner in report.latency.contenders if runner.note)
+        yield from (f"{runner.key}: {runner.note}" for runner in report.latency.runners if runner.note)
 
 
 def _machine(environment: Environment) -> list[tuple[str, str]]:

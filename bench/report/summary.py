@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from braintumor.bench.accuracy.result import AccuracyResult, BundleResult
-from braintumor.bench.latency.result import ContenderResult, LatencyResult
+from braintumor.bench.latency.result import LatencyResult, RunnerResult
 from braintumor.bench.metrics.ratio import Ratio
 from braintumor.bench.report.format import ms_text, share_text
 from braintumor.bench.report.naming import NamedBundle, named_bundles
@@ -36,7 +36,7 @@ def statements(accuracy: AccuracyResult | None, latency: LatencyResult | None) -
     evaluated = {_identity(bundle.result) for bundle in bundles}
     timed = [
         Statement(runner.key, "timed", tuple(_speed(_identity(runner), latency)))
-        for runner in latency.contenders
+        for runner in latency.runners
         if runner.kind == "bundle" and _identity(runner) not in evaluated
     ]
     return (*verdicts, *timed)
@@ -48,8 +48,8 @@ def _verdict(bundle: NamedBundle, latency: LatencyResult | None) -> Statement:
     if (free := result.near_duplicate_free) is not None:
         sentences.append(f"On the images of which training has seen no near-duplicate: {share_text(free)}.")
     for share, name, other in (
-        (scores.sick_called_healthy, "sick", "healthy"),
-        (scores.healthy_called_sick, "healthy", "sick"),
+        (scores.false_negatives, "sick", "healthy"),
+        (scores.false_positives, "healthy", "sick"),
     ):
         if share is not None:
             low, high = (100 * end for end in share.interval)
@@ -72,14 +72,14 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def _identity(result: BundleResult | ContenderResult) -> tuple[str | None, str]:
+def _identity(result: BundleResult | RunnerResult) -> tuple[str | None, str]:
     """Bundle and engine, whatever they are called."""
     return result.sha256, result.engine.name
 
 
 def _speed(identity: tuple[str | None, str], latency: LatencyResult) -> Iterator[str]:
     """Say how fast it is, and beside whom."""
-    for runner in latency.contenders:
+    for runner in latency.runners:
         if _identity(runner) != identity:
             continue
         small, large = runner.batches[0], runner.batches[-1]
@@ -96,7 +96,7 @@ def _images(count: int) -> str:
 
 
 def _ratios(key: str, batch: int, latency: LatencyResult) -> Iterator[str]:
-    baselines = {runner.key for runner in latency.contenders if runner.kind == "peer"}
+    baselines = {runner.key for runner in latency.runners if runner.kind == "peer"}
     for comparison in latency.comparisons:
         if comparison.batch == batch and comparison.first == key and comparison.second in baselines:
             doubt = "" if comparison.stable else " (the machine was disturbed)"

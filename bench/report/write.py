@@ -16,7 +16,7 @@ from braintumor.bench.report.html import require_pages
 from braintumor.bench.report.markdown import report_markdown
 from braintumor.bench.report.page import report_page
 from braintumor.bench.report.result import Report
-from braintumor.bench.result_file import Kept, Unfinished, told_when_interrupted
+from braintumor.bench.result_file import ResultFile, Unfinished, note_on_interrupt
 from braintumor.errors import BraintumorError
 from braintumor.files import atomic_text, output_error
 
@@ -95,7 +95,7 @@ class PartFile(Generic[Part]):
     def writer(self) -> Callable[[Part], None]:
         """Start the clock, and return what writes each result."""
         start_s = time.perf_counter()
-        file = Kept(self.path)
+        file = ResultFile(self.path)
 
         def write(result: Part) -> None:
             self.result, self.seconds = result, time.perf_counter() - start_s
@@ -136,7 +136,7 @@ class PartFiles:
     def explaining_interruption(self) -> Iterator[None]:
         """Tell where the figures of an interrupted or failed run are, and how to go on with them."""
         try:
-            with told_when_interrupted(self._remedy):
+            with note_on_interrupt(self._remedy):
                 yield
         except BraintumorError as error:
             if not self._measured:

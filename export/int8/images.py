@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.data.labelled import LabelledImages, read_labelled
-from braintumor.bench.data.study import of_the_study
+from braintumor.bench.data.study import find_study_image
 from braintumor.errors import UsageError
 from braintumor.models.labels import CLASSES
 
@@ -60,7 +60,7 @@ def validation_set(source: Path, classes: Sequence[str] = CLASSES) -> LabelledIm
 
 
 def _refuse_held_out(names: Sequence[str], source: Path) -> None:
-    known = ((name, of_the_study(name)) for name in names)
+    known = ((name, find_study_image(name)) for name in names)
     held_out = [(name, image.split) for name, image in known if image is not None and image.split != "train"]
     if held_out:
         name, split = held_out[0]

@@ -115,6 +115,6 @@ def _subject(model: ModelStages, calibration: LabelledImages, validation: Labell
         weight=model.options.weight,
         model=exported.model,
         model_sha256=sha256_of(exported.model),
-        calibration=calibration.sized(geometry),
-        validation=validation.sized(geometry),
+        calibration=calibration.resized(geometry),
+        validation=validation.resized(geometry),
     )

@@ -44,7 +44,7 @@ class VerificationImages:
         """Either "real" or "phantoms"."""
         return "real" if self.paths else "phantoms"
 
-    def sized(self, geometry: Geometry) -> NDArray[np.uint8]:
+    def resized(self, geometry: Geometry) -> NDArray[np.uint8]:
         """The images at a model's size: uint8 [n, height, width]."""
         if not self.paths:
             return _phantoms(self.count, geometry.height, geometry.width)

@@ -66,7 +66,7 @@ def _verified(bundle: Bundle, member: Member, path: Path, images: VerificationIm
     from braintumor.export.via_keras.answer import keras_answers
 
     source = member.details["source"]
-    pixels = images.sized(member.geometry)
+    pixels = images.resized(member.geometry)
     outputs, answered_by = keras_answers(open_archive(path), source["channels"], source["preprocess"], pixels)
     probabilities = class_probabilities(outputs, logits=member.details["softmax_added"])
     order = class_permutation(source["classes"], bundle.classes)

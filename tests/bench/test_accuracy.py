@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from braintumor.bench.accuracy.comparison import compare_predictions
-from braintumor.bench.accuracy.evaluate import unseen
-from braintumor.bench.accuracy.gate import Evidence, judged
-from braintumor.bench.accuracy.predict import Answers, Who, ask, keras_ensemble, who
+from braintumor.bench.accuracy.evaluate import leak_free_indices
+from braintumor.bench.accuracy.gate import Evidence, decide_verdict
+from braintumor.bench.accuracy.predict import EnsembleInfo, Predictions, ensemble_info, keras_ensemble, predict
 from braintumor.bench.accuracy.robustness import PERTURBATIONS, robustness, stability
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.phantoms import phantoms
@@ -55,13 +55,13 @@ def test_keras_answers_what_the_export_of_it_answers_whatever_its_scaling_classe
 ) -> None:
     bundle = load_bundle(small_bundle)
     with keras_ensemble(bundle, [path.parent for path in small_sources]) as original:
-        expected, found = (ask(one, images, 16, nothing) for one in (original, ensemble))
-        told = who(original)
+        expected, found = (predict(one, images, 16, nothing) for one in (original, ensemble))
+        told = ensemble_info(original)
     assert np.abs(expected.members - found.members).max() < 1e-5
     assert np.array_equal(expected.vote.argmax(axis=1), found.vote.argmax(axis=1))
     assert (told.name, told.sha256, told.precision, told.engine.device) == ("keras", None, "fp32", "cpu")
     assert told.engine.version.startswith("keras 3.")
-    assert told.members == who(ensemble).members
+    assert told.members == ensemble_info(ensemble).members
 
 
 def test_a_file_that_is_not_the_original_is_never_asked(small_bundle: Path, small_sources: tuple[Path, Path]) -> None:
@@ -90,8 +90,8 @@ def test_without_tensorflow_the_reference_is_unavailable_and_the_fix_is_told(
 
 
 def test_answers_come_in_the_order_of_the_images_classes(ensemble: Ensemble, images: LabelledImages) -> None:
-    usual = ask(ensemble, images, 7, nothing)
-    turned = ask(ensemble, dataclasses.replace(images, classes=CLASSES[::-1]), 40, nothing)
+    usual = predict(ensemble, images, 7, nothing)
+    turned = predict(ensemble, dataclasses.replace(images, classes=CLASSES[::-1]), 40, nothing)
     assert np.abs(usual.vote[:, ::-1] - turned.vote).max() < 1e-6
 
 
@@ -144,7 +144,7 @@ def test_an_engine_that_depends_on_them_is_found_out_and_refused(
     healthy = scores(np.eye(4, dtype=np.float32)[images.labels], images.labels, CLASSES)
     ensemble.members.engines = tuple(Faulty(engine, fails, at) for engine in ensemble.members.engines)  # type: ignore[assignment]
     found = stability(ensemble, images, nothing)
-    verdict = judged(Evidence(CLASSES, healthy, {"plain": healthy}, found, None))
+    verdict = decide_verdict(Evidence(CLASSES, healthy, {"plain": healthy}, found, None))
     assert verdict.status == "refused"
     assert check in {one.check for one in verdict.findings if not one.passed}
 
@@ -166,18 +166,20 @@ def test_each_perturbation_changes_an_image_a_little() -> None:
 def test_flips_are_those_against_the_same_ensembles_own_answers(ensemble: Ensemble, images: LabelledImages) -> None:
     found = robustness(ensemble, images, 12, 5, nothing)
     few = images.stratified(12)
-    before = ask(ensemble, few, 12, nothing).vote.argmax(axis=1)
+    before = predict(ensemble, few, 12, nothing).vote.argmax(axis=1)
     for name, change in PERTURBATIONS.items():
-        after = ask(ensemble, dataclasses.replace(few, change=change), 12, nothing).vote.argmax(axis=1)
+        after = predict(ensemble, dataclasses.replace(few, change=change), 12, nothing).vote.argmax(axis=1)
         assert found.perturbations[name].flips.count == (before != after).sum()
         assert found.perturbations[name].correct.count == (after == few.labels).sum()
 
 
-def made(name: str, said: NDArray[np.float32], *members: str) -> tuple[Who, Answers]:
+def made(name: str, said: NDArray[np.float32], *members: str) -> tuple[EnsembleInfo, Predictions]:
     """An ensemble whose members all say the same."""
     engine = EngineInfo("engine", "provider", "cpu", "1")
-    told = Who(name, None, "fp32", engine, members, (1.0,) * len(members), tuple(f"of {one}" for one in members))
-    return told, Answers(np.stack([said] * len(members)), said, 0.1)
+    told = EnsembleInfo(
+        name, None, "fp32", engine, members, (1.0,) * len(members), tuple(f"of {one}" for one in members)
+    )
+    return told, Predictions(np.stack([said] * len(members)), said, 0.1)
 
 
 def test_a_comparison_lists_every_flip_with_both_labels_and_margins(images: LabelledImages) -> None:
@@ -215,10 +217,10 @@ def test_where_an_answer_is_not_finite_the_pairs_are_counted_and_the_distances_l
 
 
 def test_the_part_that_training_has_not_seen_is_found_by_name(images: LabelledImages) -> None:
-    assert unseen(images) is None
+    assert leak_free_indices(images) is None
     free = min(near_duplicate_free())
     names = (*images.names[:7], f"{Path(free).stem}.png", *images.names[8:])
-    assert unseen(dataclasses.replace(images, names=names)) == (7,)
+    assert leak_free_indices(dataclasses.replace(images, names=names)) == (7,)
 
 
 def test_unlabelled_folders_and_broken_bundles_are_told_with_their_codes(

@@ -14,8 +14,8 @@ from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.ensemble import Ensemble
 
 
-def options(*models: Path, reference: str = KERAS, beside: bool = True) -> ReferenceOptions:
-    return ReferenceOptions(reference, "auto", models, threads=None, beside=beside)
+def options(*models: Path, reference: str = KERAS, concurrent: bool = True) -> ReferenceOptions:
+    return ReferenceOptions(reference, "auto", models, threads=None, concurrent=concurrent)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_what_was_loaded_beside_answers_as_what_was_loaded_alone_and_is_asked_on
     found = beside.of(bundle)
     beside.begin(bundle)
     again = beside.of(bundle)
-    alone = References(options(*folders, beside=False), ask).of(bundle)
+    alone = References(options(*folders, concurrent=False), ask).of(bundle)
     assert found is again
     assert found is not None
     assert alone is not None

@@ -9,12 +9,12 @@ from sklearn import metrics
 
 from braintumor.bench.document import encode
 from braintumor.bench.metrics.classification import (
-    UNANSWERED,
+    NON_FINITE,
     brier,
     cross_entropy,
-    decided,
     expected_calibration_error,
     kl_divergence,
+    predicted_labels,
     scores,
 )
 from braintumor.bench.metrics.intervals import Share
@@ -52,8 +52,8 @@ def test_a_sick_one_called_healthy_and_a_healthy_one_called_sick_are_counted_eac
     truth = np.array([0, 0, 2, 3, 1, 1, 1])
     said = np.array([1, 0, 1, 2, 1, 3, 1])
     found = scores(np.eye(4, dtype=np.float32)[said], truth, CLASSES)
-    assert found.sick_called_healthy == Share.of(2, 4)
-    assert found.healthy_called_sick == Share.of(1, 3)
+    assert found.false_negatives == Share.of(2, 4)
+    assert found.false_positives == Share.of(1, 3)
 
 
 def test_none_of_504_sick_called_healthy_is_stated_with_its_interval() -> None:
@@ -61,23 +61,23 @@ def test_none_of_504_sick_called_healthy_is_stated_with_its_interval() -> None:
     found = scores(np.eye(4, dtype=np.float32)[truth], truth, CLASSES)
     assert found.interval == pytest.approx([0.99477, 1.0], abs=5e-6)
     assert found.lower_one_sided == pytest.approx(0.99575, abs=5e-6)
-    assert found.sick_called_healthy is not None
-    assert (found.sick_called_healthy.count, found.sick_called_healthy.total) == (0, 504)
-    assert found.sick_called_healthy.interval == pytest.approx([0, 1 - 0.025 ** (1 / 504)])
+    assert found.false_negatives is not None
+    assert (found.false_negatives.count, found.false_negatives.total) == (0, 504)
+    assert found.false_negatives.interval == pytest.approx([0, 1 - 0.025 ** (1 / 504)])
 
 
 def test_without_a_class_called_healthy_nothing_is_said_of_it() -> None:
     found = scores(np.eye(4, dtype=np.float32), np.arange(4), ("a", "b", "c", "d"))
-    assert found.sick_called_healthy is found.healthy_called_sick is None
+    assert found.false_negatives is found.false_positives is None
 
 
 def test_an_image_without_finite_probabilities_is_wrong_and_never_a_class() -> None:
     probabilities, labels = answers(8)
     probabilities[2] = np.nan
     probabilities[5, 1] = np.inf
-    assert (decided(probabilities) == UNANSWERED).tolist() == [index in {2, 5} for index in range(8)]
+    assert (predicted_labels(probabilities) == NON_FINITE).tolist() == [index in {2, 5} for index in range(8)]
     found = scores(probabilities, labels, CLASSES)
-    assert found.unanswered == 2
+    assert found.non_finite == 2
     assert found.images == 8
     assert sum(map(sum, found.confusion)) == 6
     assert found.loss is found.brier is found.ece is None

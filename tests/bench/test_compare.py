@@ -17,12 +17,12 @@ from braintumor.bench.latency.options import LatencyOptions
 from braintumor.bench.latency.result import (
     BatchTimes,
     ColdStart,
-    ContenderResult,
     Decisions,
     LatencyResult,
+    RunnerResult,
     TimedSummary,
 )
-from braintumor.bench.latency.runners.base import ContenderInfo
+from braintumor.bench.latency.runners.base import RunnerInfo
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.timing import Samples
 from braintumor.bench.perf.scaling_result import Point, ScalingResult
@@ -45,7 +45,7 @@ Latency = Callable[..., Path]
 
 @pytest.fixture
 def latency(tmp_path: Path) -> Latency:
-    """Writes what `bt-bench latency` writes, of one contender; `change` edits the JSON."""
+    """Writes what `bt-bench latency` writes, of one runner; `change` edits the JSON."""
 
     def make(
         name: str, *times_ms: float, correct: int = 700, change: Callable[[dict[str, Any]], object] | None = None
@@ -63,9 +63,9 @@ def latency(tmp_path: Path) -> Latency:
             device=DeviceTimes(),
             energy=Energy(reason="no GPU"),
         )
-        contender = ContenderResult(
+        runner = RunnerResult(
             key=KEY,
-            **field_values(ContenderInfo("fp32", "bundle", "0" * 64, "fp32", EngineInfo(ENGINE, "CPU", "cpu", "1"))),
+            **field_values(RunnerInfo("fp32", "bundle", "0" * 64, "fp32", EngineInfo(ENGINE, "CPU", "cpu", "1"))),
             cold_start=ColdStart(**field_values(Samples.of((400.0,))), filling_ms=None),
             batches=(times,),
             decisions=Decisions(703, correct, 0, 0.0, accuracy=correct / 703),
@@ -79,7 +79,7 @@ def latency(tmp_path: Path) -> Latency:
             timer_overhead_ms=1e-4,
             inference_s=1.0,
             stable=True,
-            contenders=(contender,),
+            runners=(runner,),
             comparisons=(),
             skipped=(),
             pareto=(),

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from braintumor.bench.accuracy.evaluate import Judgement, judge
-from braintumor.bench.accuracy.gate import EarlyExit, Evidence, judged
+from braintumor.bench.accuracy.evaluate import BundleEvaluation, evaluate_bundles
+from braintumor.bench.accuracy.gate import EarlyExit, Evidence, decide_verdict
 from braintumor.bench.accuracy.options import AccuracyOptions
 from braintumor.bench.accuracy.robustness import PERTURBATIONS
 from braintumor.bench.cli import main
@@ -32,7 +32,7 @@ IMAGES = 600
 class Silent:
     """Told how the judging goes on, and says nothing."""
 
-    def begin(self, what: str, images: int) -> None: ...
+    def begin(self, step: str, images: int) -> None: ...
 
     def tick(self, images: int) -> None: ...
 
@@ -81,22 +81,22 @@ def honest(trained: ModuleType, originals: dict[str, Path], tmp_path_factory: py
 
 
 @pytest.fixture(scope="module")
-def verdict(images: LabelledImages, originals: dict[str, Path]) -> Callable[..., Judgement]:
+def verdict(images: LabelledImages, originals: dict[str, Path]) -> Callable[..., BundleEvaluation]:
     """Judges a bundle, by its originals unless another reference is given."""
 
-    def ask(bundle: Bundle, **options: Any) -> Judgement:
+    def ask(bundle: Bundle, **options: Any) -> BundleEvaluation:
         chosen = {"engine": "onnxruntime-cpu", "robustness": 0, "models": (originals["a"].parent,), "batch_size": 200}
-        return judge([bundle], images, AccuracyOptions(**{**chosen, **options}), Silent())[0]
+        return evaluate_bundles([bundle], images, AccuracyOptions(**{**chosen, **options}), Silent())[0]
 
     return ask
 
 
-def failed(found: Judgement) -> dict[str, str]:
+def failed(found: BundleEvaluation) -> dict[str, str]:
     """The findings that refused it."""
     return {one.check: one.text for one in found.result.verdict.findings if not one.passed}
 
 
-def test_an_honest_export_is_accepted_beside_keras(verdict: Callable[..., Judgement], honest: Bundle) -> None:
+def test_an_honest_export_is_accepted_beside_keras(verdict: Callable[..., BundleEvaluation], honest: Bundle) -> None:
     found = verdict(honest)
     assert found.result.verdict.status == "accepted", found.result.verdict.reason
     assert found.result.comparison is not None
@@ -108,7 +108,11 @@ def test_an_honest_export_is_accepted_beside_keras(verdict: Callable[..., Judgem
 
 
 def test_an_honest_half_precision_is_accepted_beside_full_precision(
-    trained: ModuleType, originals: dict[str, Path], honest: Bundle, verdict: Callable[..., Judgement], tmp_path: Path
+    trained: ModuleType,
+    originals: dict[str, Path],
+    honest: Bundle,
+    verdict: Callable[..., BundleEvaluation],
+    tmp_path: Path,
 ) -> None:
     half = trained.exported(tmp_path / "fp16", originals, "fp16", b={"preprocess": "tf"})
     found = verdict(half, reference=honest, reference_engine="onnxruntime-cpu")
@@ -116,7 +120,7 @@ def test_an_honest_half_precision_is_accepted_beside_full_precision(
 
 
 def test_swapped_classes_of_all_members_are_refused_even_beside_originals_with_the_same_mistake(
-    trained: ModuleType, originals: dict[str, Path], verdict: Callable[..., Judgement], tmp_path: Path
+    trained: ModuleType, originals: dict[str, Path], verdict: Callable[..., BundleEvaluation], tmp_path: Path
 ) -> None:
     order = ("healthy", "glioma", "meningioma", "pituitary")
     wrong = {"classes": order}
@@ -131,7 +135,7 @@ def test_swapped_classes_of_all_members_are_refused_even_beside_originals_with_t
 
 
 def test_swapped_classes_of_one_member_are_refused_and_the_member_is_named(
-    trained: ModuleType, originals: dict[str, Path], verdict: Callable[..., Judgement], tmp_path: Path
+    trained: ModuleType, originals: dict[str, Path], verdict: Callable[..., BundleEvaluation], tmp_path: Path
 ) -> None:
     wrong = {"classes": ("glioma", "healthy", "pituitary", "meningioma")}
     found = verdict(trained.exported(tmp_path / "swapped", originals, a=wrong, b={"preprocess": "tf"}))
@@ -141,7 +145,11 @@ def test_swapped_classes_of_one_member_are_refused_and_the_member_is_named(
 
 
 def test_a_member_exported_with_the_wrong_scaling_is_refused_beside_a_right_one(
-    trained: ModuleType, originals: dict[str, Path], honest: Bundle, verdict: Callable[..., Judgement], tmp_path: Path
+    trained: ModuleType,
+    originals: dict[str, Path],
+    honest: Bundle,
+    verdict: Callable[..., BundleEvaluation],
+    tmp_path: Path,
 ) -> None:
     wrong = trained.exported(tmp_path / "unscaled", originals, b={"preprocess": "none"})
     found = verdict(wrong, reference=honest, reference_engine="onnxruntime-cpu")
@@ -150,7 +158,7 @@ def test_a_member_exported_with_the_wrong_scaling_is_refused_beside_a_right_one(
 
 
 def test_a_wrong_scaling_in_the_graph_is_refused_beside_keras(
-    trained: ModuleType, honest: Bundle, verdict: Callable[..., Judgement], tmp_path: Path
+    trained: ModuleType, honest: Bundle, verdict: Callable[..., BundleEvaluation], tmp_path: Path
 ) -> None:
     def scale(model: Any) -> None:
         (factor,) = trained.initializers(model, "in/scale")
@@ -162,7 +170,11 @@ def test_a_wrong_scaling_in_the_graph_is_refused_beside_keras(
 
 
 def test_an_overflow_of_half_precision_in_one_layer_is_refused_and_named(
-    trained: ModuleType, originals: dict[str, Path], honest: Bundle, verdict: Callable[..., Judgement], tmp_path: Path
+    trained: ModuleType,
+    originals: dict[str, Path],
+    honest: Bundle,
+    verdict: Callable[..., BundleEvaluation],
+    tmp_path: Path,
 ) -> None:
     half = trained.exported(tmp_path / "fp16", originals, "fp16", b={"preprocess": "tf"})
 
@@ -182,7 +194,11 @@ def test_an_overflow_of_half_precision_in_one_layer_is_refused_and_named(
 
 
 def test_a_missing_member_is_refused_and_named(
-    trained: ModuleType, originals: dict[str, Path], honest: Bundle, verdict: Callable[..., Judgement], tmp_path: Path
+    trained: ModuleType,
+    originals: dict[str, Path],
+    honest: Bundle,
+    verdict: Callable[..., BundleEvaluation],
+    tmp_path: Path,
 ) -> None:
     fewer = trained.exported(tmp_path / "fewer", {"a": originals["a"]})
     found = verdict(fewer, reference=honest, reference_engine="onnxruntime-cpu")
@@ -191,7 +207,7 @@ def test_a_missing_member_is_refused_and_named(
 
 
 def test_a_quantisation_that_flips_one_percent_of_the_images_is_refused(
-    trained: ModuleType, honest: Bundle, verdict: Callable[..., Judgement], tmp_path: Path
+    trained: ModuleType, honest: Bundle, verdict: Callable[..., BundleEvaluation], tmp_path: Path
 ) -> None:
     for bits in range(7, 2, -1):
 
@@ -217,19 +233,19 @@ def test_a_quantisation_that_flips_one_percent_of_the_images_is_refused(
 
 def test_too_few_images_accept_nothing_and_the_number_needed_is_told(images: LabelledImages, honest: Bundle) -> None:
     options = AccuracyOptions(engine="onnxruntime-cpu", reference=honest, reference_engine="onnxruntime-cpu")
-    found = judge([honest], images.stratified(100), options, Silent())[0]
+    found = evaluate_bundles([honest], images.stratified(100), options, Silent())[0]
     assert found.result.verdict.status == "refused"
     assert "at least 539 are needed" in found.result.verdict.reason
 
 
-def test_without_a_reference_nothing_is_accepted(verdict: Callable[..., Judgement], honest: Bundle) -> None:
+def test_without_a_reference_nothing_is_accepted(verdict: Callable[..., BundleEvaluation], honest: Bundle) -> None:
     found = verdict(honest, reference="none")
     assert found.result.verdict.status == "unjudged"
     assert found.result.comparison is None
 
 
 def test_early_exit_is_judged_by_the_labels_of_the_full_vote(
-    verdict: Callable[..., Judgement], honest: Bundle
+    verdict: Callable[..., BundleEvaluation], honest: Bundle
 ) -> None:
     found = verdict(honest, reference="none", policy="early-exit")
     assert found.result.early_exit is not None
@@ -238,11 +254,13 @@ def test_early_exit_is_judged_by_the_labels_of_the_full_vote(
     one = found.result
     early = EarlyExit(100, 2, 1.1, 1, 1.0, 2.0)
     evidence = Evidence(CLASSES, one.scores, one.scores_by_member, one.stability, None, early)
-    assert judged(evidence).status == "refused"
+    assert decide_verdict(evidence).status == "refused"
 
 
 @pytest.mark.parametrize("points", [0.0, -1.0, 100.0])
-def test_a_margin_that_is_none_is_refused(verdict: Callable[..., Judgement], honest: Bundle, points: float) -> None:
+def test_a_margin_that_is_none_is_refused(
+    verdict: Callable[..., BundleEvaluation], honest: Bundle, points: float
+) -> None:
     with pytest.raises(UsageError, match="margin"):
         verdict(honest, reference="none", margin_points=points)
 

@@ -42,7 +42,7 @@ def test_the_bounds_of_none_mirror_those_of_all() -> None:
 
 @pytest.mark.parametrize(("correct", "total"), [(-1, 5), (6, 5), (0, 0)])
 def test_what_is_no_share_is_refused(correct: int, total: int) -> None:
-    with pytest.raises(UsageError, match="is no share"):
+    with pytest.raises(UsageError, match="is not a share"):
         clopper_pearson(correct, total)
 
 
@@ -141,5 +141,5 @@ def test_pairs_are_counted_image_by_image() -> None:
     pairs = Pairs.of(first, second)
     assert pairs == Pairs(1, 2, 1, 1)
     assert pairs.difference == pytest.approx(second.mean() - first.mean())
-    with pytest.raises(UsageError, match="no pairs"):
+    with pytest.raises(UsageError, match="not pairs"):
         Pairs.of(first, second[:3])

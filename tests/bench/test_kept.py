@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from braintumor.bench.accuracy import evaluate as accuracy
 from braintumor.bench.cli import main
 from braintumor.bench.report.write import FILES
-from braintumor.bench.result_file import Kept
+from braintumor.bench.result_file import ResultFile
 from braintumor.errors import OutputError
 
 ENGINE = "onnxruntime-cpu"
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(
 def test_a_pipe_takes_the_whole_result_alone(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    file = Kept(pipe)
+    file = ResultFile(pipe)
     file.write(Part("before batch 2"))
     reader = subprocess.Popen(["/bin/cat", str(pipe)], stdout=subprocess.PIPE)
     file.write(Part(None))
@@ -163,7 +163,7 @@ def test_a_pipe_takes_the_whole_result_alone(tmp_path: Path) -> None:
 def test_an_earlier_file_stays_until_there_is_more(tmp_path: Path) -> None:
     earlier = tmp_path / "x.json"
     earlier.write_text("{}")
-    Kept(earlier)
+    ResultFile(earlier)
     assert earlier.read_text() == "{}"
     with pytest.raises(OutputError, match="cannot be written"):
-        Kept(tmp_path / "missing" / "x.json")
+        ResultFile(tmp_path / "missing" / "x.json")

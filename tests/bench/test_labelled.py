@@ -10,7 +10,7 @@ from PIL import Image
 from braintumor.bench.data.labelled import read_labelled
 from braintumor.bench.data.manifest import SPLITS, read_manifest
 from braintumor.bench.data.phantoms import phantoms
-from braintumor.bench.data.study import near_duplicate_free, of_the_study, study_images
+from braintumor.bench.data.study import find_study_image, near_duplicate_free, study_images
 from braintumor.errors import InputError, IntegrityError, UsageError
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.image.geometry import Geometry
@@ -69,7 +69,7 @@ def test_batches_hold_every_image_once_in_order_in_every_geometry(folder: Path) 
     assert [len(batch[geometries[0]]) for batch in batches] == [5, 5, 2]
     for geometry in geometries:
         joined = np.concatenate([batch[geometry] for batch in batches])
-        assert np.array_equal(joined, found.sized(geometry))
+        assert np.array_equal(joined, found.resized(geometry))
 
 
 def test_of_a_prepared_file_the_asked_part_is_read(prepared: Path) -> None:
@@ -77,7 +77,7 @@ def test_of_a_prepared_file_the_asked_part_is_read(prepared: Path) -> None:
         found = read_labelled(prepared, split)
         assert len(found) == 4 * (number + 1)
         assert found.names[0] == f"{split}-0.png"
-        assert np.array_equal(found.sized(Geometry(32, 32)), phantoms(len(found), 32, 32, seed=number))
+        assert np.array_equal(found.resized(Geometry(32, 32)), phantoms(len(found), 32, 32, seed=number))
 
 
 def test_the_sha256_tells_other_pixels_and_other_labels_apart(folder: Path) -> None:
@@ -143,10 +143,10 @@ def test_a_prepared_file_with_pixels_of_another_kind_is_refused(tmp_path: Path) 
 def test_the_study_is_known_by_file_name_in_any_format() -> None:
     rows = read_manifest()
     assert len(study_images()) == len(rows) == 7023
-    found = of_the_study("TE-gltr_0000.PNG")
+    found = find_study_image("TE-gltr_0000.PNG")
     assert found is not None
     assert (found.file, found.split, found.label) == ("Te-glTr_0000.jpg", "val", "glioma")
-    assert of_the_study("scan.png") is None
+    assert find_study_image("scan.png") is None
 
 
 def test_test_images_without_a_neighbour_are_those_that_training_counts() -> None:

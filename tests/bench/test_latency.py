@@ -15,7 +15,7 @@ from braintumor.bench.latency.options import LatencyOptions
 from braintumor.bench.latency.render import latency_lines
 from braintumor.bench.latency.result import LatencyResult
 from braintumor.bench.latency.runners.base import STAGES
-from braintumor.bench.latency.runners.registry import PEERS
+from braintumor.bench.latency.runners.registry import BASELINES
 from braintumor.bench.metrics.stability import Window
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.runtime.engines.registry import ENGINES
@@ -33,7 +33,7 @@ def everyone(small_bundle: Path, small_sources: tuple[Path, Path], phantom_class
     options = LatencyOptions(
         bundles=(small_bundle,),
         engines=("onnxruntime-cpu", "openvino-cpu"),
-        against=tuple(PEERS),
+        baselines=tuple(BASELINES),
         batches=(1, 3),
         data=phantom_classes,
         images=8,
@@ -46,16 +46,16 @@ def everyone(small_bundle: Path, small_sources: tuple[Path, Path], phantom_class
 
 def test_bundles_and_peers_stand_side_by_side(everyone: LatencyResult) -> None:
     assert everyone.skipped == ()
-    keys = [one.key for one in everyone.contenders]
+    keys = [one.key for one in everyone.runners]
     assert keys[:2] == ["small on onnxruntime-cpu", "small on openvino-cpu"]
-    assert [one.name for one in everyone.contenders[2:]] == list(PEERS)
+    assert [one.name for one in everyone.runners[2:]] == list(BASELINES)
     pairs = len(keys) * (len(keys) - 1) // 2
     assert len(everyone.comparisons) == 2 * pairs
     assert len({(one.batch, one.first, one.second) for one in everyone.comparisons}) == 2 * pairs
 
 
 def test_peers_with_the_same_models_decide_the_same(everyone: LatencyResult) -> None:
-    for one in everyone.contenders:
+    for one in everyone.runners:
         if one.name == "detect-tumor":
             continue
         # OpenVINO, left to itself, computes in bfloat16 where the CPU can.
@@ -65,22 +65,22 @@ def test_peers_with_the_same_models_decide_the_same(everyone: LatencyResult) -> 
 
 
 def test_every_call_is_kept_with_its_parts(everyone: LatencyResult) -> None:
-    for one in everyone.contenders:
+    for one in everyone.runners:
         assert [times.batch for times in one.batches] == [1, 3]
         for times in one.batches:
             samples = times.samples_ms
-            assert len(samples) == len(everyone.contenders[0].at(times.batch).samples_ms) >= 1
+            assert len(samples) == len(everyone.runners[0].at(times.batch).samples_ms) >= 1
             assert set(times.stages) in ({*STAGES}, {"compute"})
             for index, total in enumerate(samples):
                 parts = sum(stage.samples_ms[index] for stage in times.stages.values())
                 assert 0 < parts <= total
             assert set(times.members) == set(one.members)
             assert times.first_ms > 0
-    assert everyone.contenders[0].cold_start.filling_ms is not None
+    assert everyone.runners[0].cold_start.filling_ms is not None
 
 
 def test_a_process_is_larger_than_nothing_and_a_cpu_says_why_it_has_no_gpu_figures(everyone: LatencyResult) -> None:
-    for one in everyone.contenders:
+    for one in everyone.runners:
         for times in one.batches:
             assert times.peak_rss_mb is not None
             assert 20 < times.peak_rss_mb < 4000
@@ -91,14 +91,14 @@ def test_a_process_is_larger_than_nothing_and_a_cpu_says_why_it_has_no_gpu_figur
 
 
 def test_a_subset_of_an_ensemble_has_an_accuracy_and_a_time(everyone: LatencyResult) -> None:
-    found = {(point.contender, point.batch, point.members) for point in everyone.pareto}
+    found = {(point.runner, point.batch, point.members) for point in everyone.pareto}
     subsets = [("plain",), ("foreign",), ("plain", "foreign")]
     assert found == {
-        (one.key, batch, members) for one in everyone.contenders[:2] for batch in (1, 3) for members in subsets
+        (one.key, batch, members) for one in everyone.runners[:2] for batch in (1, 3) for members in subsets
     }
     whole = [point for point in everyone.pareto if len(point.members) == 2]
     for point in whole:
-        one = next(one for one in everyone.contenders if one.key == point.contender)
+        one = next(one for one in everyone.runners if one.key == point.runner)
         assert one.decisions.correct == round(point.accuracy * point.images)
         assert point.ms_per_image == pytest.approx(one.at(point.batch).p50_ms / point.batch)
     assert any(point.on_front for point in everyone.pareto)
@@ -113,15 +113,15 @@ def test_it_is_plain_data_and_lines(everyone: LatencyResult) -> None:
     assert low <= decided["accuracy"] <= high
     assert told["environment"]["machine"]["cpu"]
     lines = "\n".join(latency_lines(everyone))
-    for one in everyone.contenders:
+    for one in everyone.runners:
         assert one.key in lines
     assert "times as long as small on onnxruntime-cpu" in lines
 
 
 @pytest.mark.ratio
 def test_the_timer_takes_less_than_a_hundredth_of_a_call(everyone: LatencyResult) -> None:
-    shortest = min(statistics.median(one.at(1).samples_ms) for one in everyone.contenders)
-    clocks_a_call = 2 + len(STAGES) + 1 + 2 * len(everyone.contenders[0].members)
+    shortest = min(statistics.median(one.at(1).samples_ms) for one in everyone.runners)
+    clocks_a_call = 2 + len(STAGES) + 1 + 2 * len(everyone.runners[0].members)
     assert everyone.timer_overhead_ms * clocks_a_call < 0.01 * shortest
 
 
@@ -130,8 +130,8 @@ def test_a_bundle_can_be_compared_with_itself(small_bundle: Path) -> None:
         (small_bundle, small_bundle), ("onnxruntime-cpu",), batches=(1,), images=2, window=SHORT, cold_starts=2
     )
     result = measure_latency(options, quiet)
-    assert [one.key for one in result.contenders] == ["small on onnxruntime-cpu", "small on onnxruntime-cpu #2"]
-    assert [len(one.cold_start.samples_ms) for one in result.contenders] == [2, 2]
+    assert [one.key for one in result.runners] == ["small on onnxruntime-cpu", "small on onnxruntime-cpu #2"]
+    assert [len(one.cold_start.samples_ms) for one in result.runners] == [2, 2]
     assert "phantoms" in result.images.source
     assert (result.images.labelled, result.pareto) == (False, ())
 
@@ -164,7 +164,7 @@ def test_members_that_are_left_out_have_no_time(small_bundle: Path) -> None:
     options = LatencyOptions(
         (small_bundle,), ("onnxruntime-cpu",), batches=(1,), images=4, window=SHORT, policy="early-exit"
     )
-    (one,) = measure_latency(options, quiet).contenders
+    (one,) = measure_latency(options, quiet).runners
     asked = {name: len(samples.samples_ms) for name, samples in one.at(1).members.items()}
     # "foreign" holds two thirds of the vote and runs first.
     assert asked["foreign"] == len(one.at(1).samples_ms)
@@ -181,7 +181,7 @@ def test_an_engine_that_was_named_must_be_usable(small_bundle: Path) -> None:
 def test_of_all_engines_those_that_are_usable_are_timed(small_bundle: Path) -> None:
     options = LatencyOptions((small_bundle,), ("all",), batches=(1,), images=2, window=SHORT)
     result = measure_latency(options, quiet)
-    timed = [one.engine.name for one in result.contenders]
+    timed = [one.engine.name for one in result.runners]
     assert {"onnxruntime-cpu", "openvino-cpu"} <= set(timed)
     assert len(timed) + len(result.skipped) == len(ENGINES)
     assert all(one.reason for one in result.skipped)
@@ -189,7 +189,7 @@ def test_of_all_engines_those_that_are_usable_are_timed(small_bundle: Path) -> N
 
 def test_auto_is_named_by_what_was_measured_as_fastest(small_bundle: Path) -> None:
     options = LatencyOptions((small_bundle,), batches=(1,), images=2, window=SHORT)
-    (one,) = measure_latency(options, quiet).contenders
+    (one,) = measure_latency(options, quiet).runners
     assert one.engine.name in ENGINES
     assert one.key == f"small on {one.engine.name}"
 
@@ -197,7 +197,7 @@ def test_auto_is_named_by_what_was_measured_as_fastest(small_bundle: Path) -> No
 def test_a_keras_file_that_is_nowhere_is_skipped_with_the_reason(small_bundle: Path) -> None:
     options = LatencyOptions((small_bundle,), ("onnxruntime-cpu",), ("keras",), batches=(1,), images=2, window=SHORT)
     result = measure_latency(options, quiet)
-    assert [one.kind for one in result.contenders] == ["bundle"]
+    assert [one.kind for one in result.runners] == ["bundle"]
     (skipped,) = result.skipped
     assert "plain.keras" in skipped.reason
     assert "`models`" in skipped.reason
@@ -208,7 +208,7 @@ def test_a_keras_file_that_is_nowhere_is_skipped_with_the_reason(small_bundle: P
     [
         ({"bundles": ()}, "at least one bundle"),
         ({"engines": ("tensorflow",)}, "no engine is called 'tensorflow'"),
-        ({"against": ("pytorch",)}, "no peer is called 'pytorch'"),
+        ({"baselines": ("pytorch",)}, "no baseline is called 'pytorch'"),
         ({"batches": (0,)}, "1 or more"),
         ({"threads": -1}, "1 or more"),
         ({"turn_ms": 0.0}, "1 or more"),
@@ -244,8 +244,8 @@ def test_the_command_writes_a_table_and_a_file(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--against", "pytorch"), 2, "no peer is called 'pytorch'"),
-        (("--batch", "one"), 2, "is no list of int"),
+        (("--baseline", "pytorch"), 2, "no baseline is called 'pytorch'"),
+        (("--batch", "one"), 2, "is not a list of int"),
         (("--data", "nowhere"), 2, "nowhere is not there"),
         (("--engine", "openvino-gpu"), 5, "openvino-gpu"),
     ],

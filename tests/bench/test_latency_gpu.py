@@ -20,7 +20,7 @@ def test_a_gpu_tells_copies_members_and_energy(small_bundle: Path) -> None:
         images=32,
         window=Window(min_rounds=4, max_s=2),
     )
-    (one,) = measure_latency(options, print).contenders
+    (one,) = measure_latency(options, print).runners
     for times in one.batches:
         copied, computed = times.device.host_to_device, times.device.compute
         assert copied is not None, times.device.reason

@@ -1,4 +1,4 @@
-"""The process of a contender: what it prints, how it fails, where it runs."""
+"""The process of a runner: what it prints, how it fails, where it runs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braintumor.bench.latency.process import ContenderProcess
-from braintumor.bench.latency.runners.base import STAGES, Answered, ContenderInfo, ContenderSpec
-from braintumor.bench.latency.runners.bundle import BundleContender
+from braintumor.bench.latency.process import RunnerProcess
+from braintumor.bench.latency.runners.base import STAGES, BatchPrediction, RunnerInfo, RunnerSpec
+from braintumor.bench.latency.runners.bundle import BundleRunner
 from braintumor.bench.latency.runners.timed import timed_engine
-from braintumor.bench.latency.worker import timed_answer
+from braintumor.bench.latency.worker import timed_predict
 from braintumor.bench.metrics.timing import timed_ms, timer_overhead_ms
 from braintumor.errors import BraintumorError, InputError, IntegrityError, UnavailableError
 from braintumor.runtime.engines.base import Engine, EngineInfo
 
-OURS = "braintumor.bench.latency.runners.bundle:BundleContender"
+OURS = "braintumor.bench.latency.runners.bundle:BundleRunner"
 
 NOISY = """
 import os, sys, time
 import numpy as np
-from braintumor.bench.latency.runners.base import Answered, ContenderInfo
+from braintumor.bench.latency.runners.base import BatchPrediction, RunnerInfo
 from braintumor.runtime.engines.base import EngineInfo
 
 class Noisy:
-    info = ContenderInfo("noisy", "peer", None, "fp32", EngineInfo("noisy", "here", "cpu", "1"))
+    info = RunnerInfo("noisy", "peer", None, "fp32", EngineInfo("noisy", "here", "cpu", "1"))
 
-    def answer(self, paths):
+    def predict(self, paths):
         print("printed")
         os.write(1, b"written below Python\\n")
         os.system("echo by a child")
@@ -37,17 +37,17 @@ class Noisy:
             sys.exit("no memory left")
         if paths[0].name == "hang":
             time.sleep(60)
-        return Answered(np.full((len(paths), 4), 0.25, np.float32), {"compute": 1.0})
+        return BatchPrediction(np.full((len(paths), 4), 0.25, np.float32), {"compute": 1.0})
 """
 
 
 @pytest.fixture
-def noisy(tmp_path: Path) -> ContenderSpec:
+def noisy(tmp_path: Path) -> RunnerSpec:
     (tmp_path / "noisy.py").write_text(NOISY)
-    return ContenderSpec("noisy:Noisy", {}, environment={"PYTHONPATH": str(tmp_path)})
+    return RunnerSpec("noisy:Noisy", {}, environment={"PYTHONPATH": str(tmp_path)})
 
 
-def ours(bundle: Path, **changed: object) -> ContenderSpec:
+def ours(bundle: Path, **changed: object) -> RunnerSpec:
     options: Mapping[str, object] = {
         "bundle": str(bundle),
         "engine": "onnxruntime-cpu",
@@ -55,33 +55,33 @@ def ours(bundle: Path, **changed: object) -> ContenderSpec:
         "threads": 1,
         "policy": "full",
     }
-    return ContenderSpec(OURS, {**options, **changed}, asked="onnxruntime-cpu")
+    return RunnerSpec(OURS, {**options, **changed}, engine="onnxruntime-cpu")
 
 
-def test_what_a_library_prints_stands_not_among_the_answers(noisy: ContenderSpec) -> None:
-    with ContenderProcess(noisy, [Path("a"), Path("b")]) as process:
-        found = process.answer([[0, 1], [1]], answers=True)
+def test_what_a_library_prints_stands_not_among_the_answers(noisy: RunnerSpec) -> None:
+    with RunnerProcess(noisy, [Path("a"), Path("b")]) as process:
+        found = process.predict([[0, 1], [1]], probabilities=True)
         assert [len(vote) for vote in found.votes] == [2, 1]
         assert process.cold_start_ms > 0
 
 
 @pytest.mark.parametrize(("name", "message"), [("die", "no memory left"), ("hang", "took more than 3 s")])
 def test_a_process_that_ends_or_hangs_is_an_error_with_its_last_words(
-    noisy: ContenderSpec, name: str, message: str
+    noisy: RunnerSpec, name: str, message: str
 ) -> None:
     with (
-        ContenderProcess(noisy, [Path("fine"), Path(name)], limit_s=3) as process,
+        RunnerProcess(noisy, [Path("fine"), Path(name)], limit_s=3) as process,
         pytest.raises(BraintumorError, match=message),
     ):
-        process.answer([[1]])
+        process.predict([[1]])
 
 
 def test_an_error_of_ours_comes_back_as_itself(small_bundle: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
     with pytest.raises(InputError, match="no such file"):
-        ContenderProcess(ours(small_bundle), [missing])
+        RunnerProcess(ours(small_bundle), [missing])
     with pytest.raises(IntegrityError, match="is not a bundle"):
-        ContenderProcess(ours(tmp_path), [missing])
+        RunnerProcess(ours(tmp_path), [missing])
 
 
 @pytest.fixture
@@ -91,25 +91,25 @@ def scans(phantom_classes: Path) -> list[Path]:
 
 def test_a_silent_fall_back_is_not_timed(small_bundle: Path, scans: list[Path]) -> None:
     spec = ours(small_bundle)
-    fallen = ContenderSpec(spec.target, spec.options, asked="onnxruntime-cuda")
-    with pytest.raises(UnavailableError, match="was to be timed on onnxruntime-cuda, and runs as onnxruntime-cpu"):
-        ContenderProcess(fallen, scans)
+    fallen = RunnerSpec(spec.target, spec.options, engine="onnxruntime-cuda")
+    with pytest.raises(UnavailableError, match="onnxruntime-cuda, but runs as onnxruntime-cpu"):
+        RunnerProcess(fallen, scans)
 
 
 def test_the_answers_are_those_of_bt_infer(small_bundle: Path, scans: list[Path]) -> None:
     from braintumor.runtime.ensemble import Ensemble
 
-    with ContenderProcess(ours(small_bundle), scans) as process:
-        (votes,) = process.answer([list(range(len(scans)))], answers=True).votes
+    with RunnerProcess(ours(small_bundle), scans) as process:
+        (votes,) = process.predict([list(range(len(scans)))], probabilities=True).votes
     with Ensemble.load(small_bundle, engine="onnxruntime-cpu") as ensemble:
         for vote, record in zip(votes, ensemble.predict_many(scans), strict=True):
             assert record.probabilities is not None
             assert vote == pytest.approx(list(record.probabilities.values()), abs=1e-5)
 
 
-def test_its_peak_is_its_own(small_bundle: Path, scans: list[Path], noisy: ContenderSpec) -> None:
-    def peak(spec: ContenderSpec) -> float:
-        with ContenderProcess(spec, scans) as process:
+def test_its_peak_is_its_own(small_bundle: Path, scans: list[Path], noisy: RunnerSpec) -> None:
+    def peak(spec: RunnerSpec) -> float:
+        with RunnerProcess(spec, scans) as process:
             peak_mb = process.peak_rss_mb()
             assert peak_mb is not None
             return peak_mb
@@ -120,12 +120,12 @@ def test_its_peak_is_its_own(small_bundle: Path, scans: list[Path], noisy: Conte
 
 
 class Idle:
-    """Does nothing, as a contender and as an engine: what is left is what measuring adds."""
+    """Does nothing, as a runner and as an engine: what is left is what measuring adds."""
 
-    info = ContenderInfo("idle", "peer", None, "fp32", EngineInfo("idle", "", "cpu", ""))
-    answered = Answered(np.zeros((1, 4), np.float32), {})
+    info = RunnerInfo("idle", "peer", None, "fp32", EngineInfo("idle", "", "cpu", ""))
+    answered = BatchPrediction(np.zeros((1, 4), np.float32), {})
 
-    def answer(self, paths: Sequence[Path]) -> Answered:
+    def predict(self, paths: Sequence[Path]) -> BatchPrediction:
         del paths
         return self.answered
 
@@ -136,15 +136,15 @@ class Idle:
 
 @pytest.mark.ratio
 def test_measuring_adds_less_than_a_hundredth_to_the_smallest_call(small_bundle: Path, scans: list[Path]) -> None:
-    contender = BundleContender(str(small_bundle), engine="onnxruntime-cpu", device=None, threads=None, policy="full")
+    runner = BundleRunner(str(small_bundle), engine="onnxruntime-cpu", device=None, threads=None, policy="full")
     idle, member = Idle(), timed_engine(cast("Engine", Idle()))
     pixels = np.zeros((1, 32, 32), np.uint8)
     calls, added, members = [], [], []
     for _ in range(200):
-        calls.append(timed_answer(contender, scans[:1])[0])
-        added.append(timed_ms(lambda: timed_answer(idle, scans[:1])))
+        calls.append(timed_predict(runner, scans[:1])[0])
+        added.append(timed_ms(lambda: timed_predict(idle, scans[:1])))
         members.append(timed_ms(lambda: member.infer(pixels)))
     clocks = len(STAGES) + 1
-    overhead_ms = median(added) + len(contender.info.members) * median(members) + clocks * timer_overhead_ms()
+    overhead_ms = median(added) + len(runner.info.members) * median(members) + clocks * timer_overhead_ms()
     print(f"measuring adds {overhead_ms / median(calls):.2%} to a call of {median(calls):.2f} ms")
     assert overhead_ms < 0.01 * median(calls)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from braintumor.bench.document import encode
-from braintumor.bench.metrics.pareto import Measured, ParetoPoint, pareto_front, subset_points
+from braintumor.bench.metrics.pareto import MeasuredEnsemble, ParetoPoint, pareto_front, subset_points
 from braintumor.errors import UsageError
 
 
@@ -16,10 +16,10 @@ def row(label: int, sure: float) -> list[float]:
 LABELS = np.array([0, 1, 2])
 
 
-def measured(**changed: object) -> Measured:
+def measured(**changed: object) -> MeasuredEnsemble:
     """The first member is right on images 0 and 1 and unsure on 2, the second is right on 2 and surely so."""
     told = {
-        "contender": "x on onnxruntime-cpu",
+        "runner": "x on onnxruntime-cpu",
         "precision": "fp32",
         "engine": "onnxruntime-cpu",
         "weights": {"a": 1.0, "b": 1.0},
@@ -31,7 +31,7 @@ def measured(**changed: object) -> Measured:
         "shared_ms": 4.0,
         "batch": 2,
     }
-    return Measured(**{**told, **changed})  # type: ignore[arg-type]
+    return MeasuredEnsemble(**{**told, **changed})  # type: ignore[arg-type]
 
 
 def test_a_subset_votes_and_takes_what_its_members_do() -> None:
@@ -51,9 +51,9 @@ def test_weights_count() -> None:
 
 
 def test_the_front_runs_through_all_engines() -> None:
-    faster = measured(contender="x on openvino-cpu", member_ms={"a": 8.0, "b": 8.0})
+    faster = measured(runner="x on openvino-cpu", member_ms={"a": 8.0, "b": 8.0})
     points = subset_points([measured(), faster])
-    assert {point.contender for point in points if point.on_front} == {"x on openvino-cpu"}
+    assert {point.runner for point in points if point.on_front} == {"x on openvino-cpu"}
 
 
 def test_equal_points_are_both_on_the_front() -> None:

@@ -10,9 +10,9 @@ import pytest
 from braintumor.bench.data.originals import keras_sources
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.latency.runners import registry
-from braintumor.bench.latency.runners.detect_tumor import DetectTumorPeer
-from braintumor.bench.latency.runners.keras import KerasPeer
-from braintumor.bench.latency.runners.registry import PEERS, PeerEntry, missing_reason, peer_entry
+from braintumor.bench.latency.runners.detect_tumor import DetectTumorRunner
+from braintumor.bench.latency.runners.keras import KerasRunner
+from braintumor.bench.latency.runners.registry import BASELINES, BaselineEntry, baseline_entry, missing_reason
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.models.labels import CLASSES
@@ -23,16 +23,16 @@ from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 
 
 def test_a_peer_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = {**PEERS, "absent": PeerEntry("x:Y", ("no_such_module",), ("no-such-distribution",))}
-    monkeypatch.setattr(registry, "PEERS", absent)
+    absent = {**BASELINES, "absent": BaselineEntry("x:Y", ("no_such_module",), ("no-such-distribution",))}
+    monkeypatch.setattr(registry, "BASELINES", absent)
     assert "no_such_module is not installed" in missing_reason("absent")
     assert "pip install no-such-distribution" in missing_reason("absent")
     assert missing_reason("onnxruntime") == ""
 
 
 def test_an_unknown_peer_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"no peer is called 'torch'; allowed are keras, onnxruntime, openvino"):
-        peer_entry("torch")
+    with pytest.raises(UsageError, match=r"no baseline is called 'torch'; must be of keras, onnxruntime, openvino"):
+        baseline_entry("torch")
 
 
 def test_sources_are_found_by_their_hash_whatever_they_are_called(
@@ -64,7 +64,7 @@ def test_peer_reference_and_export_scale_alike(
     with KerasEngine(bundle.members[0], CLASSES, source) as reference:
         expected = reference.infer(pixels)
     assert (
-        np.abs(KerasPeer(str(bundle.folder), models=[str(source)], threads=None).infer(0, pixels) - expected).max()
+        np.abs(KerasRunner(str(bundle.folder), models=[str(source)], threads=None).infer(0, pixels) - expected).max()
         < 1e-5
     )
     with OnnxRuntimeCpuEngine(bundle.members[0]) as engine:
@@ -75,8 +75,8 @@ def test_detect_tumor_answers_from_its_own_model_in_our_order(phantom_classes: P
     import detect_tumor
 
     scan = next(phantom_classes.rglob("*.png"))
-    peer = DetectTumorPeer(threads=None)
-    answered = peer.answer([scan])
+    peer = DetectTumorRunner(threads=None)
+    answered = peer.predict([scan])
     assert answered.vote.sum() == pytest.approx(1, abs=1e-3)
     named = {"notumor": "healthy"}
     result = detect_tumor.TumorDetector().predict(scan)
@@ -86,4 +86,4 @@ def test_detect_tumor_answers_from_its_own_model_in_our_order(phantom_classes: P
 
 def test_detect_tumor_is_skipped_where_it_cannot_be_compared() -> None:
     with pytest.raises(UnavailableError, match="no option for 2 threads"):
-        DetectTumorPeer(threads=2)
+        DetectTumorRunner(threads=2)

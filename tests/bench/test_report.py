@@ -253,7 +253,7 @@ def test_a_bundle_is_judged_and_timed_in_one_go(small_bundle: Path, phantom_clas
 @pytest.mark.parametrize(
     ("damage", "place"),
     [
-        (lambda told: told.update(contenders=[]), "at least one contender"),
+        (lambda told: told.update(contenders=[]), "at least one runner"),
         (lambda told: told["contenders"][0]["batches"].clear(), "at one batch size"),
         (lambda told: told["contenders"][0]["batches"][1].update(p50_ms=0), "'$.contenders[0].batches[1].p50_ms'"),
         (

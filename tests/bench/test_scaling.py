@@ -46,7 +46,7 @@ def test_a_cost_that_grows_faster_departs_from_the_line() -> None:
 def test_one_point_makes_no_line() -> None:
     found = scaling(Point.of(100, 1, 5.0, 500.0, "e"))
     assert found.lines == {}
-    with pytest.raises(UsageError, match="make no line"):
+    with pytest.raises(UsageError, match="do not make a line"):
         line(found.points)
 
 
@@ -126,8 +126,8 @@ def test_points_of_another_bundle_are_not_mixed_in(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--counts", "0"), 2, "allowed is 1 or more"),
-        (("--threads", "x"), 2, "is no list of int"),
+        (("--counts", "0"), 2, "must be >= 1"),
+        (("--threads", "x"), 2, "is not a list of int"),
         (("--data", "nowhere"), 2, "nowhere is not there"),
     ],
 )

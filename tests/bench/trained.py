@@ -40,7 +40,7 @@ def train_head(source: Path, target: Path, images: LabelledImages, *, scaled_ins
     from sklearn.linear_model import LogisticRegression
 
     model = keras.saving.load_model(source, compile=False)
-    pixels: NDArray[Any] = images.sized(Geometry(SIDE, SIDE))[..., np.newaxis].astype(np.float32)
+    pixels: NDArray[Any] = images.resized(Geometry(SIDE, SIDE))[..., np.newaxis].astype(np.float32)
     seen = pixels if scaled_inside else pixels / 127.5 - 1
     features = np.asarray(keras.Model(model.input, model.layers[-2].output)(seen), np.float64)
     # With features of about the same spread the solver converges; the spread then goes into the weights. These are

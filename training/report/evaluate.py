@@ -1,8 +1,5 @@
 """Figures of one model on one set of images: those of `bt-bench accuracy`, and the names of what is wrong."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 
 from braintumor.bench.document import field_values
@@ -16,8 +13,7 @@ from braintumor.training.data.targets import HEALTHY
 __all__ = ["Evaluation", "detection", "evaluate", "share_text"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation(Scores):
+class Evaluation(Scores, frozen=True, kw_only=True):
     """Scores of answers that are all finite.
 
     Attributes:
@@ -27,10 +23,6 @@ class Evaluation(Scores):
 
     loss: float
     errors: tuple[tuple[str, str, str, float], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
     def precision(self, name: str) -> Share | None:
         """Of the images that were given a class those that are of it; None where none was given it."""
@@ -63,7 +55,7 @@ def evaluate(answers: Answers) -> Evaluation:
     """
     found = scores(answers.probabilities, answers.labels, CLASSES)
     if found.loss is None:
-        raise IntegrityError(f"{found.unanswered} of {found.images} answers are not finite; evaluate the model again")
+        raise IntegrityError(f"{found.non_finite} of {found.images} answers are not finite; evaluate the model again")
     decided = answers.probabilities.argmax(axis=1)
     errors = tuple(
         (

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from braintumor import NOTICE
-from braintumor.bench.data.manifest import JUDGED, SPLITS, ManifestRow
+from braintumor.bench.data.manifest import EVALUATION_SPLITS, SPLITS, ManifestRow
+from braintumor.bench.document import encode
 from braintumor.bench.metrics.intervals import Share
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.catalog import CATALOG
@@ -73,7 +74,8 @@ class Judged:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
-        return asdict(self)
+        data: dict[str, Any] = encode(self)
+        return data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,7 +232,7 @@ def judge(answers: Mapping[Any, Answers], free: frozenset[str]) -> Judged:
 
 
 def _judge_vote(runs: Mapping[str, Run], vote: Vote, free: frozenset[str]) -> Judged:
-    everywhere = [split for split in JUDGED if all(split in run.answers for run in runs.values())]
+    everywhere = [split for split in EVALUATION_SPLITS if all(split in run.answers for run in runs.values())]
     answers = {
         split: soft_vote({name: run.answers[split] for name, run in runs.items()}, vote) for split in everywhere
     }

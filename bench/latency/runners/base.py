@@ -1,4 +1,4 @@
-"""What takes part in a comparison of speed: loaded once in a process of its own, then asked batch by batch."""
+"""The protocol of a runner: a bundle or a baseline whose speed is measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,33 +15,33 @@ from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 __all__ = [
     "STAGES",
-    "Answered",
+    "BatchPrediction",
     "Call",
     "Calls",
-    "Contender",
-    "ContenderInfo",
-    "ContenderSpec",
+    "Runner",
+    "RunnerInfo",
+    "RunnerSpec",
     "refuse_fall_back",
     "stages_ms",
 ]
 
 STAGES: Final = ("decode", "assemble", "compute", "vote")
-"""The parts of an answer, in order: files to grey levels of the members' sizes, one array a size, the members, the
-vote. One that does not work in these parts has "compute" alone."""
+"""The parts of a call, in order: read files and resize, stack one array for each size, run the members, vote. A
+runner that cannot be timed in these parts has "compute" alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class ContenderInfo:
-    """Who takes part, as it was read back after loading.
+class RunnerInfo:
+    """Name, engine and members of a runner, read back after loading.
 
     Attributes:
-        name: Of the bundle, or of the peer.
-        kind: A bundle on an engine of ours, or a peer.
-        sha256: Of the bundle that it answers with; None for a peer with a model of its own.
-        precision: Of the bundle; what a peer computes in.
-        engine: What it really runs on.
-        members: Names, in the order of `Answered.members`; a peer that has no members of ours has none.
-        note: How it is used, where that needs a word.
+        name: Name of the bundle or baseline.
+        kind: A bundle on one of our engines, or a baseline ("peer", as in the JSON).
+        sha256: Of the bundle that it runs; None for a baseline with a model of its own.
+        precision: Of the bundle; for a baseline the precision that it computes in.
+        engine: The engine and device that it runs on.
+        members: Names, in the order of `BatchPrediction.members`; none for a baseline with a model of its own.
+        note: How it is used, if that needs a word.
     """
 
     name: str
@@ -54,38 +54,38 @@ class ContenderInfo:
 
     @property
     def key(self) -> str:
-        """What it is called: one line, such as "fp32 on openvino-cpu"; two may be called the same."""
+        """Its name in one line, such as "fp32 on openvino-cpu"; two runners may have the same."""
         return f"{self.name} on {self.engine.name}" if self.kind == "bundle" else f"{self.name} ({self.precision})"
 
 
 @dataclass(frozen=True, slots=True)
-class ContenderSpec:
-    """How a process makes a contender.
+class RunnerSpec:
+    """How to create a runner in its process.
 
     Attributes:
-        target: "module:callable"; the callable takes the options by name and gives a `Contender`.
+        target: "module:callable"; the callable takes the options by name and returns a `Runner`.
         options: Plain data.
-        asked: The engine of ours that was asked for, or "auto"; "" for a peer.
-        caches: Whether its first start on a machine fills a cache that makes later ones faster.
-        environment: Variables of its process.
+        engine: The requested engine, or "auto"; "" for a baseline.
+        caches: Whether its first start on a machine fills a cache that makes later starts faster.
+        environment: Environment variables of its process.
     """
 
     target: str
     options: Mapping[str, object]
-    asked: str = ""
+    engine: str = ""
     caches: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answered:
-    """One batch, answered.
+class BatchPrediction:
+    """Probabilities of one batch, and the times of its parts.
 
     Attributes:
         vote: float32 [batch, classes], in the order of `braintumor.models.labels.usual_order`.
-        stages_ms: What each part took, of `STAGES`.
-        members: float32 [members, batch, classes]; None where there are no members.
-        members_ms: Name → time of a member that was asked. Members that work at the same time overlap.
+        stages_ms: Part of the call, of `STAGES` → its time.
+        members: float32 [members, batch, classes]; None without members.
+        members_ms: Member that ran → its time. Times of members that run concurrently overlap.
     """
 
     vote: NDArray[np.float32]
@@ -101,7 +101,7 @@ class Call:
     Attributes:
         total_ms: From the files to the vote.
         stages_ms: Of its parts, see `STAGES`.
-        members_ms: Of the members that were asked.
+        members_ms: Of the members that ran.
     """
 
     total_ms: float
@@ -111,12 +111,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Batches, answered one after the other.
+    """Batches that were run one after the other.
 
     Attributes:
-        calls: One a batch.
-        votes: By batch, image and class; empty where answers were not asked for.
-        members: By batch, member, image and class; None for a contender without members.
+        calls: One for each batch.
+        votes: By batch, image and class; empty if probabilities were not requested.
+        members: By batch, member, image and class; None for a runner without members.
     """
 
     calls: tuple[Call, ...]
@@ -124,42 +124,43 @@ class Calls:
     members: Sequence[Sequence[Sequence[Sequence[float]]] | None]
 
 
-class Contender(Protocol):
-    """Loaded, and ready to answer."""
+class Runner(Protocol):
+    """A loaded runner."""
 
     @property
-    def info(self) -> ContenderInfo:
-        """Who it is."""
+    def info(self) -> RunnerInfo:
+        """Name, engine and members."""
         ...
 
-    def answer(self, paths: Sequence[Path]) -> Answered:
-        """Answer image files as one batch, from the bytes on the disk to the vote."""
+    def predict(self, paths: Sequence[Path]) -> BatchPrediction:
+        """Run image files as one batch, from the bytes on the disk to the vote."""
         ...
 
 
 def stages_ms(*marks_ms: float) -> dict[str, float]:
-    """What each of `STAGES` took, of the times at their borders: one more than there are stages."""
-    took = (after - before for before, after in pairwise(marks_ms))
-    return dict(zip(STAGES, took, strict=True))
+    """Times of all `STAGES`, from the clock at their borders: one mark more than there are stages."""
+    durations = (after - before for before, after in pairwise(marks_ms))
+    return dict(zip(STAGES, durations, strict=True))
 
 
-def refuse_fall_back(asked: str, info: ContenderInfo) -> None:
-    """Refuse to time another engine or device than the one that was asked for.
+def refuse_fall_back(requested: str, info: RunnerInfo) -> None:
+    """Refuse to time another engine or device than the requested one.
 
     Args:
-        asked: Name of an engine, "auto", or "" for a peer.
-        info: What it really runs on.
+        requested: Name of an engine, "auto", or "" for a baseline.
+        info: The runner, with the engine and device that it runs on.
 
     Raises:
-        UnavailableError: It runs elsewhere, as a library does that falls back to the CPU in silence.
+        UnavailableError: It runs elsewhere, because a library fell back to the CPU without an error.
     """
-    if not asked:
+    if not requested:
         return
     engine = info.engine
-    kind = engine.device.partition(":")[0]
-    wanted = ENGINES[engine.name].device if engine.name in ENGINES else "none that is known"
-    if asked not in {AUTO, engine.name} or kind != wanted:
+    device = engine.device.partition(":")[0]
+    expected_device = ENGINES[engine.name].device if engine.name in ENGINES else None
+    if requested not in {AUTO, engine.name} or device != expected_device:
         raise UnavailableError(
-            f"{info.name} was to be timed on {asked}, and runs as {engine.name} on {engine.device} "
-            f"({engine.provider}): its times would be those of something else; bt-doctor says what is usable here"
+            f"{info.name} was to be timed on {requested}, but runs as {engine.name} on {engine.device} "
+            f"({engine.provider})",
+            "see with bt-doctor which engines are usable here",
         )

@@ -1,11 +1,11 @@
-"""A bundle on an engine of ours, answered as `bt-infer` answers: the same decoding, batches, members and vote."""
+"""A bundle on one of our engines, run as `bt-infer` runs it: the same decoding, batches, members and vote."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from braintumor.bench.latency.runners.base import Answered, ContenderInfo, stages_ms
+from braintumor.bench.latency.runners.base import BatchPrediction, RunnerInfo, stages_ms
 from braintumor.bench.latency.runners.timed import timed_engine
 from braintumor.bench.metrics.timing import now_ms
 from braintumor.errors import UnavailableError
@@ -16,10 +16,10 @@ from braintumor.runtime.members import Images
 from braintumor.runtime.prediction import Policy
 from braintumor.runtime.vote_result import vote_results
 
-__all__ = ["BundleContender"]
+__all__ = ["BundleRunner"]
 
 
-class BundleContender:
+class BundleRunner:
     """An ensemble whose members are timed one by one."""
 
     def __init__(self, bundle: str, *, engine: str, device: str | None, threads: int | None, policy: Policy) -> None:
@@ -27,55 +27,55 @@ class BundleContender:
 
         Args:
             bundle: Its folder.
-            engine: A name of the registry, or "auto".
+            engine: Name of an engine of the registry, or "auto".
             device: As `Ensemble.load` takes it.
             threads: CPU threads; None leaves it to the engine.
-            policy: Whether all members are asked.
+            policy: Whether all members run.
         """
         self._ensemble = Ensemble.load(bundle, engine=engine, device=device, threads=threads, policy=policy)
         members = self._ensemble.members
-        self._timed = [timed_engine(one) for one in members.engines]
+        self._timed = [timed_engine(engine) for engine in members.engines]
         members.engines = tuple(self._timed)
         classes = self._ensemble.bundle.classes
         self._order = class_permutation(classes, usual_order(classes))
         self._info = _info(self._ensemble)
 
     @property
-    def info(self) -> ContenderInfo:
-        """Who it is."""
+    def info(self) -> RunnerInfo:
+        """Name, engine and members."""
         return self._info
 
-    def answer(self, paths: Sequence[Path]) -> Answered:
-        """Answer image files as one batch.
+    def predict(self, paths: Sequence[Path]) -> BatchPrediction:
+        """Run image files as one batch.
 
         Raises:
             InputError: An image cannot be read.
         """
-        for one in self._timed:
-            one.took_ms = None
-        begun = now_ms()
+        for engine in self._timed:
+            engine.elapsed_ms = None
+        start = now_ms()
         images = self._decoded(paths)
         decoded = now_ms()
         batch = self._batch(images)
         assembled = now_ms()
-        answers = self._ensemble.member_predictions(batch)
+        predictions = self._ensemble.member_predictions(batch)
         computed = now_ms()
-        found = list(vote_results(answers, self._ensemble.bundle.weights))
+        votes = list(vote_results(predictions, self._ensemble.bundle.weights))
         voted = now_ms()
-        times = zip(self._info.members, (one.took_ms for one in self._timed), strict=True)
-        return Answered(
-            vote=np.stack([one.vote for one in found])[:, self._order],
-            stages_ms=stages_ms(begun, decoded, assembled, computed, voted),
-            members=answers.probabilities[..., self._order],
-            members_ms={name: took_ms for name, took_ms in times if took_ms is not None},
+        times = zip(self._info.members, (engine.elapsed_ms for engine in self._timed), strict=True)
+        return BatchPrediction(
+            vote=np.stack([vote.vote for vote in votes])[:, self._order],
+            stages_ms=stages_ms(start, decoded, assembled, computed, voted),
+            members=predictions.probabilities[..., self._order],
+            members_ms={name: elapsed_ms for name, elapsed_ms in times if elapsed_ms is not None},
         )
 
     def images_of(self, paths: Sequence[Path]) -> Images:
-        """A batch as the members take it."""
+        """A batch as the input of the members."""
         return self._batch(self._decoded(paths))
 
     def compute(self, images: Images) -> object:
-        """The members' part of an answer."""
+        """Run the members."""
         return self._ensemble.member_predictions(images)
 
     def _decoded(self, paths: Sequence[Path]) -> list[PreparedImage]:
@@ -93,12 +93,12 @@ class BundleContender:
         }
 
 
-def _info(ensemble: Ensemble) -> ContenderInfo:
-    engines = {one.info for one in ensemble.members.engines}
+def _info(ensemble: Ensemble) -> RunnerInfo:
+    engines = {engine.info for engine in ensemble.members.engines}
     if len(engines) > 1:
-        found = ", ".join(sorted(f"{one.name} on {one.device}" for one in engines))
-        raise UnavailableError(f"the members of {ensemble.bundle.name} run on different engines ({found})")
-    return ContenderInfo(
+        listed = ", ".join(sorted(f"{engine.name} on {engine.device}" for engine in engines))
+        raise UnavailableError(f"the members of {ensemble.bundle.name} run on different engines ({listed})")
+    return RunnerInfo(
         name=ensemble.bundle.folder.name,
         kind="bundle",
         sha256=ensemble.bundle.sha256,

@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.latency.runners.base import ContenderInfo
-from braintumor.bench.latency.runners.plain import PlainPeer
+from braintumor.bench.latency.runners.base import RunnerInfo
+from braintumor.bench.latency.runners.plain import PlainRunner
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.base import INPUT, EngineInfo
 
-__all__ = ["OnnxRuntimePeer"]
+__all__ = ["OnnxRuntimeRunner"]
 
 
-class OnnxRuntimePeer(PlainPeer):
-    """The ONNX files of a bundle, on the CPU."""
+class OnnxRuntimeRunner(PlainRunner):
+    """The ONNX files of a bundle, run by ONNX Runtime on the CPU."""
 
     def __init__(self, bundle: str, *, threads: int | None) -> None:
         """Load them.
@@ -25,7 +25,7 @@ class OnnxRuntimePeer(PlainPeer):
             threads: Of each session; None leaves the default.
         """
         super().__init__(load_bundle(bundle))
-        ort = require("onnxruntime", extra="peers", purpose="the peer onnxruntime")
+        ort = require("onnxruntime", extra="peers", purpose="the baseline onnxruntime")
         options = ort.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
@@ -34,7 +34,7 @@ class OnnxRuntimePeer(PlainPeer):
             for member in self.bundle.members
         ]
         provider = str(self._sessions[0].get_providers()[0])
-        self._info = ContenderInfo(
+        self._info = RunnerInfo(
             name="onnxruntime",
             kind="peer",
             sha256=self.bundle.sha256,
@@ -45,11 +45,11 @@ class OnnxRuntimePeer(PlainPeer):
         )
 
     @property
-    def info(self) -> ContenderInfo:
-        """Who it is."""
+    def info(self) -> RunnerInfo:
+        """Name, engine and members."""
         return self._info
 
     def infer(self, index: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What one session answers."""
+        """Run one session."""
         probabilities: NDArray[np.float32] = self._sessions[index].run(None, {INPUT: images})[0]
         return probabilities

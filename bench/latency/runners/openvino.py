@@ -1,7 +1,7 @@
 """OpenVINO used plainly, with the settings of its benchmark_app.
 
-One image: the hint LATENCY and one request. More: the hint THROUGHPUT and as many requests as OpenVINO suggests, the
-images shared out among them.
+A single image: the hint LATENCY and one request. More: the hint THROUGHPUT and as many requests as OpenVINO suggests,
+each with a part of the images.
 """
 
 from typing import Any, Final
@@ -9,22 +9,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.bench.latency.runners.base import ContenderInfo
-from braintumor.bench.latency.runners.plain import PlainPeer
+from braintumor.bench.latency.runners.base import RunnerInfo
+from braintumor.bench.latency.runners.plain import PlainRunner
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.base import INPUT, EngineInfo
 from braintumor.runtime.engines.signal_stack import signal_stack_kept
 
-__all__ = ["OpenVinoPeer"]
+__all__ = ["OpenVinoRunner"]
 
 _DEVICE: Final = "CPU"
 _PRECISION: Final = "INFERENCE_PRECISION_HINT"
 _FLOAT32: Final = "f32"
 
 
-class OpenVinoPeer(PlainPeer):
-    """The ONNX files of a bundle, on the CPU."""
+class OpenVinoRunner(PlainRunner):
+    """The ONNX files of a bundle, run by OpenVINO on the CPU."""
 
     def __init__(self, bundle: str, *, threads: int | None, computes_in: str | None) -> None:
         """Compile them for one image.
@@ -36,23 +36,25 @@ class OpenVinoPeer(PlainPeer):
                 where the CPU has it.
         """
         super().__init__(load_bundle(bundle))
-        self._openvino = require("openvino", extra="peers", purpose="the peer openvino")
+        self._openvino = require("openvino", extra="peers", purpose="the baseline openvino")
         self._core: Any = self._openvino.Core()
         self._options: dict[str, Any] = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
         if computes_in is not None:
             self._options[_PRECISION] = computes_in
         self._single = [self._compiled(index, "LATENCY") for index in range(len(self.bundle.members))]
-        # Compiled when the first batch comes: who asks for single images does not pay for them.
+        # Compiled for the first batch: a run on single images does not pay for them.
         self._queues: dict[int, Any] = {}
-        found = str(self._single[0].get_property(_PRECISION).to_string())
-        self._info = ContenderInfo(
+        computed_in = str(self._single[0].get_property(_PRECISION).to_string())
+        self._info = RunnerInfo(
             name="openvino" if computes_in is None else f"openvino-{computes_in}",
             kind="peer",
             sha256=self.bundle.sha256,
-            precision=self.bundle.precision if found == _FLOAT32 else f"{self.bundle.precision} in {found}",
+            precision=self.bundle.precision
+            if computed_in == _FLOAT32
+            else f"{self.bundle.precision} in {computed_in}",
             engine=EngineInfo(
                 "openvino",
-                f"OpenVINO {self._single[0].get_property('EXECUTION_DEVICES')[0]}, {found}",
+                f"OpenVINO {self._single[0].get_property('EXECUTION_DEVICES')[0]}, {computed_in}",
                 "cpu",
                 f"openvino {self._openvino.__version__}",
             ),
@@ -61,12 +63,12 @@ class OpenVinoPeer(PlainPeer):
         )
 
     @property
-    def info(self) -> ContenderInfo:
-        """Who it is."""
+    def info(self) -> RunnerInfo:
+        """Name, engine and members."""
         return self._info
 
     def infer(self, index: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What one compiled model answers."""
+        """Run one compiled model."""
         if len(images) == 1:
             single: NDArray[np.float32] = self._single[index](images)[0].copy()
             return single
@@ -74,16 +76,16 @@ class OpenVinoPeer(PlainPeer):
             self._queues[index] = self._openvino.AsyncInferQueue(self._compiled(index, "THROUGHPUT"))
         queue = self._queues[index]
         parts = [part for part in np.array_split(images, len(queue)) if len(part)]
-        answers: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(parts)
+        outputs: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(parts)
 
-        def keep(request: Any, place: int) -> None:
-            answers[place] = request.get_output_tensor(0).data.copy()
+        def store_output(request: Any, index: int) -> None:
+            outputs[index] = request.get_output_tensor(0).data.copy()
 
-        queue.set_callback(keep)
-        for place, part in enumerate(parts):
-            queue.start_async({INPUT: part}, place)
+        queue.set_callback(store_output)
+        for part_index, part in enumerate(parts):
+            queue.start_async({INPUT: part}, part_index)
         queue.wait_all()
-        return np.concatenate(answers)
+        return np.concatenate(outputs)
 
     def _compiled(self, index: int, hint: str) -> Any:
         model = self._core.read_model(self.bundle.members[index].path)

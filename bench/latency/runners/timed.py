@@ -1,4 +1,4 @@
-"""An engine that keeps how long it worked."""
+"""An engine with a stopwatch around its calls."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,27 +11,27 @@ __all__ = ["TimedEngine", "timed_engine"]
 
 
 class TimedEngine(Closing):
-    """Passes everything on.
+    """Passes every call on to an engine and times it.
 
     Attributes:
-        took_ms: From the last call of `infer` or `submit` to its answer; None before there is one.
+        elapsed_ms: From the last call of `infer` or `submit` to its result; None before the first.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.took_ms: float | None = None
+        self.elapsed_ms: float | None = None
 
     @property
     def info(self) -> EngineInfo:
-        """Of the engine."""
+        """Info of the engine."""
         return self._engine.info
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As the engine, timed."""
+        """Infer, timed."""
         start = now_ms()
-        answer = self._engine.infer(images)
-        self.took_ms = now_ms() - start
-        return answer
+        probabilities = self._engine.infer(images)
+        self.elapsed_ms = now_ms() - start
+        return probabilities
 
     def close(self) -> None:
         """Close the engine."""
@@ -39,23 +39,23 @@ class TimedEngine(Closing):
 
 
 class _TimedSubmitting(TimedEngine):
-    """One that can work while its caller goes on."""
+    """A timed engine that can run while its caller goes on."""
 
     def submit(self, images: NDArray[np.uint8]) -> PendingResult:
-        """As the engine, timed to the moment when the answer was waited for."""
+        """Submit, timed until the result has been waited for."""
         engine = self._engine
-        assert isinstance(engine, AsyncEngine)  # noqa: S101 - `timed_engine` has looked
+        assert isinstance(engine, AsyncEngine)  # noqa: S101 - `timed_engine` has checked
         start = now_ms()
         wait = engine.submit(images)
 
         def waited() -> NDArray[np.float32]:
-            answer = wait()
-            self.took_ms = now_ms() - start
-            return answer
+            probabilities = wait()
+            self.elapsed_ms = now_ms() - start
+            return probabilities
 
         return waited
 
 
 def timed_engine(engine: Engine) -> TimedEngine:
-    """Time an engine; what it can do, the timed one can."""
+    """Wrap an engine; the result has `submit` if the engine has it."""
     return _TimedSubmitting(engine) if isinstance(engine, AsyncEngine) else TimedEngine(engine)

@@ -1,14 +1,14 @@
-"""An option that takes several values with commas between them."""
+"""An option with several values, separated by commas."""
 
 from typing import Any
 
 import click
 
-__all__ = ["Listed"]
+__all__ = ["CommaSeparated"]
 
 
-class Listed(click.ParamType[Any]):
-    """Such as "1,8,32": a tuple of int or str."""
+class CommaSeparated(click.ParamType[Any]):
+    """A tuple of int or str, such as "1,8,32"."""
 
     name = "list"
 
@@ -16,10 +16,10 @@ class Listed(click.ParamType[Any]):
         self._convert = convert
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Split a text; what is split already stays."""
+        """Split a text; a default that is a tuple is returned as it is."""
         if not isinstance(value, str):
             return value
         try:
             return tuple(self._convert(part.strip()) for part in value.split(",") if part.strip())
         except ValueError as error:
-            self.fail(f"{value!r} is no list of {self._convert.__name__} with commas ({error})", param, ctx)
+            self.fail(f"{value!r} is not a list of {self._convert.__name__} with commas ({error})", param, ctx)
