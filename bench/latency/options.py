@@ -72,16 +72,24 @@ class LatencyOptions:
         """
         if not self.bundles or not self.engines or not self.batches:
             raise UsageError("there must be at least one bundle, one engine and one batch size")
-        counts = (*self.batches, self.cold_starts, self.images or 1, self.threads or 1)
-        if min(counts) < 1 or self.turn_ms <= 0 or self.energy_s <= 0:
-            raise UsageError(
-                f"batches are {self.batches}, images {self.images}, threads {self.threads} and cold_starts "
-                f"{self.cold_starts}; all must be >= 1, turn_ms and energy_s > 0"
-            )
+        counts = {
+            "batches": min(self.batches),
+            "images": self.images,
+            "threads": self.threads,
+            "cold_starts": self.cold_starts,
+        }
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise UsageError(f"{name} is {count}; must be >= 1", f"choose another `{name}`")
+        for name, duration in (("turn_ms", self.turn_ms), ("energy_s", self.energy_s)):
+            if duration <= 0:
+                raise UsageError(f"{name} is {duration}; must be > 0", f"choose another `{name}`")
         for name in self.engines:
             if name not in {AUTO, ALL_ENGINES, *ENGINES}:
-                allowed = ", ".join((AUTO, ALL_ENGINES, *ENGINES))
-                raise UsageError(f"no engine is called {name!r}; allowed are {allowed}")
+                raise UsageError(
+                    f"no engine is called {name!r}; must be of {', '.join((AUTO, ALL_ENGINES, *ENGINES))}",
+                    "choose other `engines`",
+                )
         for name in self.baselines:
             baseline_entry(name)
 

@@ -209,9 +209,9 @@ def test_a_keras_file_that_is_nowhere_is_skipped_with_the_reason(small_bundle: P
         ({"bundles": ()}, "at least one bundle"),
         ({"engines": ("tensorflow",)}, "no engine is called 'tensorflow'"),
         ({"baselines": ("pytorch",)}, "no baseline is called 'pytorch'"),
-        ({"batches": (0,)}, "1 or more"),
-        ({"threads": -1}, "1 or more"),
-        ({"turn_ms": 0.0}, "1 or more"),
+        ({"batches": (0,)}, "batches is 0"),
+        ({"threads": -1}, "threads is -1"),
+        ({"turn_ms": 0.0}, "turn_ms is 0.0"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(change: dict[str, object], message: str) -> None:
