@@ -22,7 +22,7 @@ from braintumor.models.labels import CLASSES
 from braintumor.progress import Note, ProgressCallback, Step
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engines.registry import AUTO, ENGINES, candidates
-from braintumor.system.machine import machine
+from braintumor.system.fingerprint import machine_fingerprint
 
 __all__ = ["export_starter"]
 
@@ -81,7 +81,7 @@ def _measure(member: MemberOptions, images: VerificationImages, steps: "_Steps")
 def _has_gpu_engine() -> bool:
     libraries = {library for name in candidates(AUTO, "cuda") for library in ENGINES[name].libraries}
     # The plain one computes on the CPU only.
-    here = machine(libraries - {"onnxruntime"})
+    here = machine_fingerprint(libraries - {"onnxruntime"})
     return bool(here["gpus"]) and any(here["libraries"].values())
 
 

@@ -15,7 +15,7 @@ from braintumor.runtime.bundle.probe import Probe, probe_mismatch, probes_of
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.registry import ENGINES, none_usable
 from braintumor.runtime.members import Members, load_members
-from braintumor.system.machine import machine
+from braintumor.system.fingerprint import machine_fingerprint
 
 __all__ = ["ChoiceCallback", "EngineChoice", "load_fastest"]
 
@@ -83,7 +83,7 @@ def load_fastest(
             "engines": names,
             "device": device,
             "threads": threads,
-            "machine": machine({library for name in names for library in ENGINES[name].libraries}),
+            "machine": machine_fingerprint({library for name in names for library in ENGINES[name].libraries}),
         }
     )
     with _Trial(bundle, probes, device, threads, told, progress) as trial:
@@ -108,7 +108,7 @@ def _first_usable(bundle: Bundle, names: Sequence[str], device: int, threads: in
 
 def _promising(names: Sequence[str]) -> list[str]:
     """The engines of whose libraries one is installed; those for a GPU only where there is one."""
-    here = machine({library for name in names for library in ENGINES[name].libraries})
+    here = machine_fingerprint({library for name in names for library in ENGINES[name].libraries})
     return [
         name
         for name in names

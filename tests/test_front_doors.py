@@ -6,7 +6,17 @@ import sys
 
 import pytest
 
-ROOMS = ("runtime", "runtime.bundle", "runtime.image", "runtime.engines", "models", "export")
+ROOMS = (
+    "runtime",
+    "runtime.bundle",
+    "runtime.image",
+    "runtime.engines",
+    "runtime.engines.tensorrt",
+    "runtime.doctor",
+    "system",
+    "models",
+    "export",
+)
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from braintumor.system.machine import library_versions
-from braintumor.system.summary import Machine, Nvidia, machine, nvidia
+from braintumor.system.fingerprint import library_versions
+from braintumor.system.summary import Machine, Nvidia, read_machine, read_nvidia
 
 __all__ = ["Environment", "environment"]
 
@@ -43,8 +43,8 @@ class Environment:
 def environment() -> Environment:
     """Describe this machine; imports none of the libraries."""
     return Environment(
-        machine=machine(),
-        nvidia=nvidia(),
+        machine=read_machine(),
+        nvidia=read_nvidia(),
         governor=_governor(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         thread_variables={name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},

@@ -28,7 +28,7 @@ from braintumor.bench.cli import COMMANDS
 from braintumor.bench.document import decode
 from braintumor.command import Command
 from braintumor.files import atomic_text
-from braintumor.runtime.doctor.diagnose import EngineFinding
+from braintumor.runtime.doctor.diagnosis import EngineFinding
 from braintumor.system.summary import Nvidia
 
 __all__ = ["GpuFindings", "Stage", "StageResult", "main", "run_stage", "stages"]

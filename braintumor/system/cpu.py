@@ -1,4 +1,4 @@
-"""The CPU's name and what it can do: a key for what is compiled for it."""
+"""The CPU's name and its instruction sets: a key for what is compiled for it."""
 
 import functools
 import platform
@@ -9,9 +9,9 @@ __all__ = ["computes_bfloat16", "cpu_features", "cpu_model", "saturates_int8"]
 
 
 def cpu_features() -> str:
-    """The CPU's instruction sets, as far as the platform tells; two equal texts run the same code."""
-    found = _cpuinfo()
-    return found.get("flags") or found.get("Features") or f"{platform.machine()} {platform.processor()}"
+    """The CPU's instruction sets, as far as the platform tells; CPUs with equal texts run the same code."""
+    info = _cpuinfo()
+    return info.get("flags") or info.get("Features") or f"{platform.machine()} {platform.processor()}"
 
 
 def cpu_model() -> str:

@@ -1,4 +1,4 @@
-"""What `bt-doctor` tells of the machine, with the standard library and `nvidia-smi` alone."""
+"""A summary of the machine, read with the standard library and `nvidia-smi` alone."""
 
 import csv
 import os
@@ -14,7 +14,7 @@ from typing import Final
 
 from braintumor.system.cpu import cpu_features, cpu_model
 
-__all__ = ["CPU_FLAGS", "Gpu", "Machine", "Nvidia", "has_intel_gpu", "machine", "nvidia"]
+__all__ = ["CPU_FLAGS", "Machine", "Nvidia", "NvidiaGpu", "has_intel_gpu", "read_machine", "read_nvidia"]
 
 CPU_FLAGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -61,7 +61,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class NvidiaGpu:
     """One NVIDIA GPU, as its driver describes it.
 
     Attributes:
@@ -88,13 +88,13 @@ class Nvidia:
         driverless: A GPU is in the machine and no driver answers for it.
     """
 
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[NvidiaGpu, ...] = ()
     cuda: str | None = None
     note: str = ""
     driverless: bool = False
 
 
-def machine() -> Machine:
+def read_machine() -> Machine:
     """Read this machine."""
     logical = os.cpu_count() or 1
     return Machine(
@@ -108,29 +108,31 @@ def machine() -> Machine:
     )
 
 
-def nvidia() -> Nvidia:
-    """Ask `nvidia-smi`, which comes with the driver; it is stopped after 30 s."""
+def read_nvidia() -> Nvidia:
+    """Run `nvidia-smi`, which comes with the driver; it is stopped after 30 s."""
     on_the_bus = _on_the_bus(_NVIDIA_VENDOR) is True
-    seen = "an NVIDIA GPU is on the PCI bus, but " if on_the_bus else "no NVIDIA GPU was found: "
+    lead = "an NVIDIA GPU is on the PCI bus, but " if on_the_bus else "no NVIDIA GPU was found: "
     program = shutil.which("nvidia-smi")
     if program is None:
-        return Nvidia(note=f"{seen}nvidia-smi, which comes with the driver, is not on PATH", driverless=on_the_bus)
+        return Nvidia(note=f"{lead}nvidia-smi, which comes with the driver, is not on PATH", driverless=on_the_bus)
     fields = "name,driver_version,memory.total"
-    answered, text = _run(program, f"--query-gpu={fields},compute_cap", "--format=csv,noheader,nounits")
-    if not answered:
-        # Drivers before 510 refuse the whole question for the field that they do not know.
-        answered, text = _run(program, f"--query-gpu={fields}", "--format=csv,noheader,nounits")
-    if not answered:
-        return Nvidia(note=f"{seen}nvidia-smi says: {text}", driverless=on_the_bus)
-    gpus = tuple(_gpu(row) for row in csv.reader(text.splitlines(), skipinitialspace=True) if len(row) >= _FIELDS)
-    shown = re.search(r"CUDA[\w ]*Version: *([\d.]+)", _run(program)[1])
-    return Nvidia(gpus, shown and shown[1], "" if gpus else f"{seen}nvidia-smi lists none")
+    succeeded, text = _run(program, f"--query-gpu={fields},compute_cap", "--format=csv,noheader,nounits")
+    if not succeeded:
+        # Drivers before 510 refuse the whole query for the field that they do not know.
+        succeeded, text = _run(program, f"--query-gpu={fields}", "--format=csv,noheader,nounits")
+    if not succeeded:
+        return Nvidia(note=f"{lead}nvidia-smi says: {text}", driverless=on_the_bus)
+    gpus = tuple(
+        _nvidia_gpu(row) for row in csv.reader(text.splitlines(), skipinitialspace=True) if len(row) >= _FIELDS
+    )
+    version = re.search(r"CUDA[\w ]*Version: *([\d.]+)", _run(program)[1])
+    return Nvidia(gpus, version and version[1], "" if gpus else f"{lead}nvidia-smi lists none")
 
 
-def _gpu(row: list[str]) -> Gpu:
+def _nvidia_gpu(row: list[str]) -> NvidiaGpu:
     name, driver, memory, *more = (cell.strip() for cell in row)
     compute = more[0] if more and re.fullmatch(r"\d+\.\d+", more[0]) else None
-    return Gpu(name, driver, float(memory) * _MIB / 1e6 if memory.isdecimal() else None, compute)
+    return NvidiaGpu(name, driver, float(memory) * _MIB / 1e6 if memory.isdecimal() else None, compute)
 
 
 def _run(*command: str) -> tuple[bool, str]:
@@ -173,7 +175,7 @@ def _cpu_flags() -> dict[str, bool]:
     flags = set(cpu_features().split())
     if not flags & {"sse2", "fpu"}:
         return {}  # not a list of x86 flags
-    return {name: any(one in flags for one in spellings) for name, spellings in CPU_FLAGS.items()}
+    return {name: any(spelling in flags for spelling in spellings) for name, spellings in CPU_FLAGS.items()}
 
 
 def _memory_mb() -> float | None:

@@ -21,7 +21,7 @@ from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.registry import ENGINES
 from braintumor.runtime.inputs import find_bundle, no_bundle
-from braintumor.system.machine import machine
+from braintumor.system.fingerprint import machine_fingerprint
 
 __all__ = ["EXPORTER", "STARTER_VARIABLE", "default_bundle", "exported_starter", "starter_bundle"]
 
@@ -128,7 +128,7 @@ def _key(models: Sequence[Path]) -> str:
     files = sorted(path for model in models for path in model.parent.glob(f"{model.stem}.*") if path.suffix != ".md")
     files += models[0].parent.glob(VOTE_FILE)
     libraries = {library for engine in ENGINES.values() for library in engine.libraries}
-    here = machine({*_TOOLS, *libraries})
+    here = machine_fingerprint({*_TOOLS, *libraries})
     # How many CPUs this process may use differs from start to start.
     del here["cpus"]
     return content_key(

@@ -10,7 +10,7 @@ from braintumor.command import EPILOG, Command, debug_option, in_options, versio
 from braintumor.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from braintumor.runtime.doctor.diagnose import Diagnosis
+    from braintumor.runtime.doctor.diagnosis import Diagnosis
 
 __all__ = ["main"]
 
@@ -33,27 +33,27 @@ def doctor(*, as_json: bool, limit_s: float) -> None:
 
     Exit code 0 when at least one engine answers, 5 when none does.
     """
-    from braintumor.runtime.doctor.diagnose import diagnose
+    from braintumor.runtime.doctor.diagnosis import diagnose
     from braintumor.runtime.doctor.render import write_json, write_tables
 
-    diagnosis = _as_typed(diagnose(limit_s=limit_s))
+    diagnosis = _with_options(diagnose(limit_s=limit_s))
     (write_json if as_json else write_tables)(diagnosis, sys.stdout)
     if not diagnosis.usable:
         raise UnavailableError("no engine is usable on this machine", "see above how to fix each")
 
 
-def _as_typed(diagnosis: "Diagnosis") -> "Diagnosis":
-    """The same with options of `bt-infer` in what is to be done."""
+def _with_options(diagnosis: "Diagnosis") -> "Diagnosis":
+    """The same with options of `bt-infer` in the remedies."""
     from braintumor.runtime.cli import infer
 
-    def typed(text: str) -> str:
+    def options(text: str) -> str:
         return in_options(text, infer)
 
     return replace(
         diagnosis,
-        engines=tuple(replace(engine, remedy=typed(engine.remedy)) for engine in diagnosis.engines),
-        libraries=tuple(replace(library, remedy=typed(library.remedy)) for library in diagnosis.libraries),
-        bundle=replace(diagnosis.bundle, reason=typed(diagnosis.bundle.reason)),
+        engines=tuple(replace(engine, remedy=options(engine.remedy)) for engine in diagnosis.engines),
+        libraries=tuple(replace(library, remedy=options(library.remedy)) for library in diagnosis.libraries),
+        bundle=replace(diagnosis.bundle, reason=options(diagnosis.bundle.reason)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Asking a child process, whatever becomes of it: an abort, a hang and a mute end are outcomes, too."""
+"""Tasks in a child process, whatever becomes of it: an abort, a hang and a silent end are outcomes, too."""
 
 import json
 import os
@@ -22,16 +22,16 @@ _LAST_EXIT_CODE: Final = 0xFF
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one task of `doctor_child`.
+    """The outcome of one task of the worker.
 
     Attributes:
-        ok: It was done.
+        ok: It succeeded.
         reason: Why not; "" when it was.
-        error: The class of the exception, "crash" or "hang"; "" when it was done.
-        remedy: How to fix it, when the error was one of ours that says so.
+        error: The class of the exception, "crash" or "hang"; "" when it succeeded.
+        remedy: Of the error, when it is a `BraintumorError`.
         missing: The module that was not found, when that was the error.
-        facts: What the task found.
-        log: The end of what was printed on standard error.
+        facts: The task's result.
+        log: The end of standard error.
     """
 
     ok: bool
@@ -44,10 +44,10 @@ class Outcome:
 
 
 def probe(task: str, *arguments: str, limit_s: float) -> Outcome:
-    """Run one task in a child process. It never raises for what the task does.
+    """Run one task in a child process. Nothing that the task does raises here.
 
     Args:
-        task: One of `doctor_child.TASKS`.
+        task: One of `worker.TASKS`.
         arguments: The task's.
         limit_s: The child is killed after that many seconds.
     """
@@ -61,7 +61,7 @@ def probe(task: str, *arguments: str, limit_s: float) -> Outcome:
                 stdin=subprocess.DEVNULL,
                 stdout=out_stream,
                 stderr=log_stream,
-                # What is tried out must not stay in the user's cache.
+                # Nothing of a trial may stay in the user's cache.
                 env=os.environ | {CACHE_VARIABLE: str(Path(folder) / "cache")},
             )
             try:
@@ -77,16 +77,16 @@ def probe(task: str, *arguments: str, limit_s: float) -> Outcome:
 
 def _outcome(answer: bytes, status: int | None, limit_s: float, log: str) -> Outcome:
     try:
-        found = json.loads(answer)
+        result = json.loads(answer)
     except ValueError:
         if status is None:
             return Outcome(ok=False, reason=f"it gave no answer within {limit_s:g} s", error="hang", log=log)
         return Outcome(ok=False, reason=f"its process {_ended(status)} without an answer", error="crash", log=log)
-    if found["ok"]:
-        return Outcome(ok=True, facts=found["facts"], log=log)
-    reason = found["reason"] or found["error"]
+    if result["ok"]:
+        return Outcome(ok=True, facts=result["facts"], log=log)
+    reason = result["reason"] or result["error"]
     return Outcome(
-        ok=False, reason=reason, error=found["error"], remedy=found["remedy"], missing=found["missing"], log=log
+        ok=False, reason=reason, error=result["error"], remedy=result["remedy"], missing=result["missing"], log=log
     )
 
 

@@ -1,4 +1,4 @@
-"""The libraries that engines stand on: what must be installed, and what is wrong with what is."""
+"""The libraries that run engines: which are installed, and what is wrong with them."""
 
 import importlib.metadata
 import re
@@ -22,7 +22,7 @@ _NEEDED: Final = {name for entry in ENGINES.values() for name in (entry.library,
 ENGINE_LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
     {name: library for name, library in LIBRARIES.items() if name in _NEEDED}
 )
-"""What the engines of the registry stand on."""
+"""The libraries of the registry's engines, and those that these need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class LibraryFinding:
         installed: Distribution → version.
         loads: It can be imported and is whole.
         reason: What is wrong with it; "" when nothing is.
-        remedy: The command that mends it; "" when nothing is wrong, or when there is no NVIDIA GPU to use it.
+        remedy: The command that fixes it; "" when nothing is wrong, or when there is no NVIDIA GPU to use it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class LibraryFinding:
 
 def installed(library: Library) -> dict[str, str]:
     """Distribution → version, of those that are installed; "unknown" where the metadata is damaged."""
-    found = {}
+    versions = {}
     for name in library.distributions:
         try:
             version: str | None = importlib.metadata.version(name)
@@ -54,28 +54,28 @@ def installed(library: Library) -> dict[str, str]:
             continue
         except KeyError:
             version = None  # the folder is there, the file that names the version is not
-        found[name] = version or "unknown"
-    return found
+        versions[name] = version or "unknown"
+    return versions
 
 
 def reinstall(library: Library, extra: str, present: Mapping[str, str]) -> str:
-    """The command that replaces what is there."""
+    """The command that replaces the installed distributions."""
     clean = f"pip uninstall -y {' '.join(present)} && " if present else ""
     return f"{clean}{library.install(extra)}"
 
 
 def library_finding(name: str, present: Mapping[str, str], outcome: Outcome, nvidia: Nvidia) -> LibraryFinding:
-    """Judge one library.
+    """The finding on one library.
 
     Args:
         name: Its key in `LIBRARIES`.
-        present: What `installed` gave.
+        present: Distribution → version, from `installed`.
         outcome: Of the task "library".
-        nvidia: What `doctor_machine.nvidia` found.
+        nvidia: NVIDIA's side of the machine.
     """
     library = LIBRARIES[name]
-    wants_gpu = bool(nvidia.gpus) or any(one.endswith("-gpu") for one in present)
-    extra = library.extra_for(gpu=wants_gpu)
+    for_gpu = bool(nvidia.gpus) or any(distribution.endswith("-gpu") for distribution in present)
+    extra = library.extra_for(gpu=for_gpu)
     loads = outcome.ok and bool(outcome.facts["whole"])
     if library.exclusive and len(present) > 1:
         reason = f"{' and '.join(present)} are all installed and overwrite each other's files; keep one"
@@ -83,7 +83,7 @@ def library_finding(name: str, present: Mapping[str, str], outcome: Outcome, nvi
     if not loads:
         reason = _why_not(library, present, outcome)
         if not present and library.for_gpus_only and not nvidia.gpus and not nvidia.driverless:
-            # To install it would help nobody here.
+            # It would be of no use here.
             return LibraryFinding(name, present, loads, reason)
         return LibraryFinding(name, present, loads, reason, reinstall(library, extra, present))
     version = str(outcome.facts["version"] or next(iter(present.values()), "unknown"))
@@ -104,13 +104,13 @@ def _why_not(library: Library, present: Mapping[str, str], outcome: Outcome) -> 
 
 
 def _gpu_problem(library: Library, present: Mapping[str, str], nvidia: Nvidia) -> tuple[str, str]:
-    """What keeps a whole library from this machine's GPU, and the remedy; two empty texts when nothing does."""
+    """Why a whole library does not run on this machine's GPU, and the remedy; two empty texts where it does."""
     if not nvidia.gpus:
         return "", ""
-    wanted, served = _cuda_major(present), _numbers(nvidia.cuda or "")
-    if wanted is not None and served and served[0] < wanted:
-        reason = f"the NVIDIA driver {nvidia.gpus[0].driver} is too old: it serves CUDA {nvidia.cuda}, not {wanted}"
-        newer = _DRIVERS.get(wanted, max(_DRIVERS.values()))
+    required, served = _cuda_major(present), _numbers(nvidia.cuda or "")
+    if required is not None and served and served[0] < required:
+        reason = f"the NVIDIA driver {nvidia.gpus[0].driver} is too old: it serves CUDA {nvidia.cuda}, not {required}"
+        newer = _DRIVERS.get(required, max(_DRIVERS.values()))
         return reason, f"install the NVIDIA driver {newer} or newer, then restart the machine"
     allowed = library.compute_capabilities
     known = [gpu.compute_capability for gpu in nvidia.gpus if gpu.compute_capability]

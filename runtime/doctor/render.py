@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from braintumor.runtime.doctor.diagnose import Diagnosis
+from braintumor.runtime.doctor.diagnosis import Diagnosis
 
 __all__ = ["write_json", "write_tables"]
 
@@ -22,7 +22,7 @@ def write_json(diagnosis: Diagnosis, stream: TextIO) -> None:
 
 
 def write_tables(diagnosis: Diagnosis, stream: TextIO) -> None:
-    """The machine, the libraries, the engines, and what to type."""
+    """The machine, the libraries, the engines, and the remedies."""
     # A log or a bug report has more room than Rich supposes where there is no terminal.
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else _COLUMNS)
     facts = Table(box=None, show_header=False, pad_edge=False)
@@ -76,7 +76,7 @@ def _facts(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
 
 
 def _remedies(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
-    """Each remedy once, with the names of all that it mends: an engine's is often its library's."""
+    """Each remedy once, with the names of all that it fixes: an engine's is often its library's."""
     named: dict[str, list[str]] = {}
     engines = [(engine.name, engine.remedy) for engine in diagnosis.engines]
     for name, remedy in engines + [(library.name, library.remedy) for library in diagnosis.libraries]:

@@ -1,8 +1,8 @@
-"""What `bt-doctor` tries out in a process of its own: a library that aborts or hangs takes only that one down.
+"""The tasks of `bt-doctor`, run in a process of their own: a library that aborts or hangs ends only that one.
 
     python -m braintumor.runtime.doctor.worker TASK ARGUMENT...
 
-answers with one JSON object on standard output: {"ok": true, "facts": {…}} or {"ok": false, "error": class,
+prints one JSON object on standard output: {"ok": true, "facts": {…}} or {"ok": false, "error": class,
 "missing": module or null, "reason": text, "remedy": text}. What a library prints goes to standard error.
 """
 
@@ -37,21 +37,21 @@ _TOLERANCE: Final = 0.02
 
 
 def _library(module: str, landmark: str) -> Mapping[str, Any]:
-    """Import it, and look for what a whole installation has."""
+    """Import it, and look for a name that a whole installation has."""
     loaded = import_without_telemetry(module)
     return {"version": getattr(loaded, "__version__", None), "whole": hasattr(loaded, landmark)}
 
 
 def _engine(name: str) -> Mapping[str, Any]:
-    """Let the registry's own engine answer two images, and check what it answers."""
+    """Have the registry's own engine classify two images, and check the result."""
     import numpy as np
 
     from braintumor.runtime.bundle.load import Member
     from braintumor.runtime.engines.registry import engine_factory
 
     images = np.arange(2 * _SIDE * _SIDE, dtype=np.uint8).reshape(2, _SIDE, _SIDE)
-    raised = np.exp(images.mean(axis=2) @ (np.arange(4 * _SIDE).reshape(_SIDE, 4) / 1024))
-    expected = raised / raised.sum(axis=1, keepdims=True)
+    powers = np.exp(images.mean(axis=2) @ (np.arange(4 * _SIDE).reshape(_SIDE, 4) / 1024))
+    expected = powers / powers.sum(axis=1, keepdims=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "probe.onnx"
         path.write_bytes(PROBE_MODEL)
@@ -96,7 +96,7 @@ TASKS: Final[Mapping[str, Callable[..., Mapping[str, Any]]]] = MappingProxyType(
 def _answer(task: str, *arguments: str) -> Mapping[str, Any]:
     try:
         return {"ok": True, "facts": TASKS[task](*arguments)}
-    except Exception as error:  # noqa: BLE001 - whatever a broken library raises is what was to be found out
+    except Exception as error:  # noqa: BLE001 - whatever a broken library raises is the result
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         message, remedy = (error.message, error.remedy) if isinstance(error, BraintumorError) else (str(error), "")
         reason = " ".join(message.split())
@@ -104,12 +104,12 @@ def _answer(task: str, *arguments: str) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    """Do one task and answer."""
+    """Run one task and print its result."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
         # Native code prints where it likes: the answer alone has standard output.
         os.dup2(2, 1)
         json.dump(_answer(*sys.argv[1:]), answer)
-    # A library that crashes while it is unloaded has answered all the same.
+    # A library that crashes while it is unloaded has done its task all the same.
     os._exit(0)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from braintumor.bench.perf import gpu_suite
 from braintumor.bench.perf.gpu_suite import PRECISIONS, GpuFindings, Stage, run_stage, stages
-from braintumor.runtime.doctor.diagnose import EngineFinding
+from braintumor.runtime.doctor.diagnosis import EngineFinding
 from braintumor.system.summary import Nvidia
 
 

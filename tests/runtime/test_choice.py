@@ -211,7 +211,7 @@ def test_what_may_change_the_choice_is_measured_again(
     if change == "libraries":
         newer = "9.9"
         monkeypatch.setattr(
-            "braintumor.runtime.engine_selection.machine",
+            "braintumor.runtime.engine_selection.machine_fingerprint",
             lambda names: {"libraries": dict.fromkeys(names, newer), "gpus": []},
         )
     options: Any = {"threads": 1} if change == "threads" else {}

@@ -18,21 +18,21 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.libraries import LIBRARIES
-from braintumor.runtime.doctor.diagnose import decisive, engine_finding
+from braintumor.runtime.doctor.diagnosis import decisive, engine_finding
 from braintumor.runtime.doctor.isolate import Outcome, probe
 from braintumor.runtime.doctor.libraries import ENGINE_LIBRARIES, LibraryFinding, installed, library_finding
 from braintumor.runtime.doctor.worker import PROBE_MODEL
 from braintumor.runtime.engines.registry import ENGINES
-from braintumor.system.summary import Gpu, Nvidia, nvidia
+from braintumor.system.summary import Nvidia, NvidiaGpu, read_nvidia
 from tests.support.paths import ROOT
 
 RUN = ("-P", "-c", "from braintumor.runtime.doctor.cli import main; main()")
 LIMIT_S = 120.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts and links")
 
-A4000 = Nvidia((Gpu("NVIDIA RTX A4000", "580.65.06", 17171.0, "8.6"),), "13.0")
-H200 = Nvidia((Gpu("NVIDIA H200", "580.65.06", 150754.0, "9.0"),), "13.0")
-OLD_DRIVER = Nvidia((Gpu("NVIDIA RTX A4000", "535.183.01", 17171.0, "8.6"),), "12.2")
+A4000 = Nvidia((NvidiaGpu("NVIDIA RTX A4000", "580.65.06", 17171.0, "8.6"),), "13.0")
+H200 = Nvidia((NvidiaGpu("NVIDIA H200", "580.65.06", 150754.0, "9.0"),), "13.0")
+OLD_DRIVER = Nvidia((NvidiaGpu("NVIDIA RTX A4000", "535.183.01", 17171.0, "8.6"),), "12.2")
 LOADED = Outcome(ok=True, facts={"version": None, "whole": True})
 
 BROKEN_TENSORRT = 'raise ImportError("libnvinfer.so.11: cannot open shared object file: No such file or directory")'
@@ -324,7 +324,7 @@ def test_nvidia_smi_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kno
     )
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    found = nvidia()
+    found = read_nvidia()
     assert found.cuda == "13.0"
     (gpu,) = found.gpus
     assert (gpu.name, gpu.driver, gpu.memory_mb) == ("NVIDIA RTX A4000", "580.65.06", pytest.approx(17171.5, abs=1))
@@ -337,7 +337,7 @@ def test_a_driver_that_does_not_answer_is_quoted(tmp_path: Path, monkeypatch: py
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho '{words}'\nexit 9\n", encoding="utf-8")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    found = nvidia()
+    found = read_nvidia()
     assert found.gpus == ()
     assert words in found.note
 

@@ -195,9 +195,7 @@ def _builder(library: Library, logger: Any, log: TrtLog) -> Any:
         return library.trt.Builder(logger)
     except TypeError as error:
         # A factory of pybind11 that gives nullptr.
-        raise log.failure(
-            f"{library.title} {library.version} does not start", "look at nvidia-smi and bt-doctor"
-        ) from error
+        raise log.failure(f"{library.title} {library.version} does not start", "look at nvidia-smi") from error
 
 
 def _parsed(library: Library, builder: Any, logger: Any, model: Path, log: TrtLog) -> tuple[Any, Any]:

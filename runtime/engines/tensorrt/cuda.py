@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from braintumor.errors import BraintumorError, OutOfMemoryError, UnavailableError
+from braintumor.errors import BraintumorError, DeviceError, OutOfMemoryError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.engines.tensorrt.log import is_out_of_memory
 
 __all__ = ["Gpu", "find_gpu", "gpu_failures"]
 
-_REMEDY: Final = "look at nvidia-smi and bt-doctor, or use `engine='onnxruntime-cpu'`"
+_REMEDY: Final = "look at nvidia-smi, or use `engine='onnxruntime-cpu'`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ def find_gpu(index: int, *, extra: str) -> Gpu:
         extra: Of this package, that installs what this needs.
 
     Raises:
-        UnavailableError: There is none of that index, or no driver that serves the installed CUDA libraries.
+        DeviceError: There is none of that index, or no driver that serves the installed CUDA libraries.
+        UnavailableError: A package that this needs is not installed.
     """
     runtime = require("cuda.bindings.runtime", extra=extra, purpose="an engine of TensorRT's")
     error, count = runtime.cudaGetDeviceCount()
@@ -48,10 +49,10 @@ def find_gpu(index: int, *, extra: str) -> Gpu:
         reason = "none is there" if error == runtime.cudaError_t.cudaSuccess else error.name
         if error == runtime.cudaError_t.cudaErrorInsufficientDriver:
             reason += f": its driver is missing, or too old for CUDA {runtime.CUDART_VERSION // 1000}"
-        raise UnavailableError(f"no NVIDIA GPU can be used here ({reason})", _REMEDY)
+        raise DeviceError(f"no NVIDIA GPU can be used here ({reason})", _REMEDY)
     if index >= count:
         devices = ", ".join(f"cuda:{number}" for number in range(count))
-        raise UnavailableError(f"got device cuda:{index}; this machine has {devices}")
+        raise DeviceError(f"got device cuda:{index}; this machine has {devices}", "give another `device`")
     # The larger of the two, which a machine without a GPU need not load.
     core = require("cuda.core", extra=extra, purpose="an engine of TensorRT's")
     with gpu_failures(f"cuda:{index} was opened"):

@@ -18,7 +18,7 @@ from braintumor.runtime.engines.tensorrt.trt_lock import trt_lock
 __all__ = ["LoadedPlan", "load_plan"]
 
 _LOG: Final = logging.getLogger("braintumor")
-_REMEDY: Final = "look at nvidia-smi and bt-doctor, or use `engine='onnxruntime-cpu'`"
+_REMEDY: Final = "look at nvidia-smi, or use `engine='onnxruntime-cpu'`"
 # Of EngineInvalidityDiagnostics → the error and what it means.
 _INVALID: Final[Mapping[str, tuple[type[IntegrityError] | type[UnavailableError], str]]] = MappingProxyType(
     {
@@ -26,9 +26,9 @@ _INVALID: Final[Mapping[str, tuple[type[IntegrityError] | type[UnavailableError]
         "VERSION_MISMATCH": (IntegrityError, "another version of the library built it"),
         "UNSUPPORTED_CC": (IntegrityError, "it was built for other GPUs"),
         "INSUFFICIENT_GPU_MEMORY": (OutOfMemoryError, "the GPU has not enough memory for it"),
-        "OLD_CUDA_DRIVER": (UnavailableError, "the NVIDIA driver is too old for it"),
+        "OLD_CUDA_DRIVER": (DeviceError, "the NVIDIA driver is too old for it"),
         "OLD_CUDA_RUNTIME": (UnavailableError, "the CUDA libraries are too old for it"),
-        "CUDA_ERROR": (UnavailableError, "the NVIDIA driver or the CUDA libraries do not work"),
+        "CUDA_ERROR": (DeviceError, "the NVIDIA driver or the CUDA libraries do not work"),
     }
 )
 

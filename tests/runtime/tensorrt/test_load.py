@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
+from braintumor.errors import DeviceError, IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.library import Library
@@ -127,7 +127,7 @@ def test_load_plan_raises_by_reason(member: Member, facts: PlanFacts, says: str,
         ("VERSION_MISMATCH", IntegrityError, "another version of the library built it"),
         ("UNSUPPORTED_CC", IntegrityError, "it was built for other GPUs"),
         ("INSUFFICIENT_GPU_MEMORY", OutOfMemoryError, "not enough memory"),
-        ("OLD_CUDA_DRIVER", UnavailableError, "driver is too old"),
+        ("OLD_CUDA_DRIVER", DeviceError, "driver is too old"),
     ],
 )
 def test_load_plan_refuses_a_plan_that_tensorrt_for_rtx_finds_invalid(
@@ -167,7 +167,7 @@ def test_load_plan_of_the_real_library_needs_a_gpu(rtx: Library, member: Member)
     if _has_gpu():
         pytest.skip("this machine has a GPU")
     plan = build_plan(rtx, member.path, BuildOptions(capabilities=("SM86",)))
-    with pytest.raises(UnavailableError, match=r"does not load \(there is no NVIDIA driver, or one.*bt-doctor"):
+    with pytest.raises(UnavailableError, match=r"does not load \(there is no NVIDIA driver, or one.*nvidia-smi"):
         load_plan(rtx, member, plan.data, plan.facts)
 
 

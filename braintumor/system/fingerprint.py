@@ -1,4 +1,4 @@
-"""What decides which engine is fastest here, as a key for what was measured on this machine."""
+"""The facts of a machine that decide which engine is fastest: a key for what was measured on it."""
 
 import importlib.metadata
 import os
@@ -9,13 +9,13 @@ from typing import Any
 
 from braintumor.system.cpu import cpu_features
 
-__all__ = ["library_versions", "machine"]
+__all__ = ["library_versions", "machine_fingerprint"]
 
 _NVIDIA = Path("/proc/driver/nvidia")
 _RENDER_NODES = Path("/dev/dri")
 
 
-def machine(distributions: Iterable[str]) -> dict[str, Any]:
+def machine_fingerprint(distributions: Iterable[str]) -> dict[str, Any]:
     """CPU, GPUs and their driver, and libraries, read without starting anything: it takes milliseconds.
 
     Args:
@@ -41,13 +41,13 @@ def library_versions(distributions: Iterable[str]) -> dict[str, str | None]:
 
 
 def _gpus() -> list[str]:
-    """What the system tells of its GPUs and their driver; another text means another machine."""
+    """The system's texts about its GPUs and their driver; another text means another machine."""
     if sys.platform == "win32":
         driver = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll"
         return [f"{driver.stat().st_size} {driver.stat().st_mtime_ns}"] if driver.exists() else []
-    found = [_text(path) for path in (_NVIDIA / "version", *sorted(_NVIDIA.glob("gpus/*/information")))]
+    texts = [_text(path) for path in (_NVIDIA / "version", *sorted(_NVIDIA.glob("gpus/*/information")))]
     nodes = sorted(path.name for path in _RENDER_NODES.iterdir()) if _RENDER_NODES.is_dir() else []
-    return [text for text in (*found, *nodes) if text]
+    return [text for text in (*texts, *nodes) if text]
 
 
 def _text(path: Path) -> str:

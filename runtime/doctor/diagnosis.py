@@ -1,4 +1,4 @@
-"""What this machine can run, and what mends it where it cannot. A value; `doctor_render` prints it.
+"""What this machine can run, and how to fix what it cannot. A value; `render` prints it.
 
 An engine is usable when it answered: the registry's own engine, in a child process, on a member of 422 bytes.
 """
@@ -26,7 +26,7 @@ from braintumor.runtime.doctor.libraries import (
     reinstall,
 )
 from braintumor.runtime.engines.registry import ENGINES
-from braintumor.system.summary import Machine, Nvidia, has_intel_gpu, machine, nvidia
+from braintumor.system.summary import Machine, Nvidia, has_intel_gpu, read_machine, read_nvidia
 
 __all__ = [
     "SCHEMA",
@@ -56,9 +56,9 @@ class EngineFinding:
     Attributes:
         name: The registry's.
         device: "cpu", "cuda" or "gpu".
-        usable: It answered, and rightly.
-        reason: Why it is not usable, or what is amiss although it is; "" when all is well.
-        remedy: What to type or do about `reason`; "" when all is well.
+        usable: It answered, and correctly.
+        reason: Why it is not usable, or what is wrong although it is; "" when nothing is.
+        remedy: How to fix it; "" when nothing is wrong.
         runs_on: Provider, device and version, read back from the engine; empty when it is not usable.
     """
 
@@ -95,7 +95,7 @@ class BundleFinding:
 
     Attributes:
         found: There is one, and it was verified.
-        reason: Why not, with what to type, or that the first `bt-infer` will make it; "" otherwise.
+        reason: Why not, with the remedy, or that the first `bt-infer` will make it; "" otherwise.
         facts: Folder, SHA-256, precision and members; empty when it was not found.
     """
 
@@ -106,7 +106,7 @@ class BundleFinding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything that `bt-doctor` tells.
+    """The findings of `bt-doctor`.
 
     Attributes:
         version: Of braintumor.
@@ -144,22 +144,22 @@ class _Gpus(NamedTuple):
 
 
 def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
-    """Examine this machine. It raises nothing for what it finds.
+    """Examine this machine. What is wrong with it raises nothing.
 
     Args:
-        limit_s: For each process that tries something out; what takes longer is said to hang.
+        limit_s: Time limit of each child process, in seconds; one that takes longer counts as hanging.
     """
     with ThreadPoolExecutor(_PROBES_AT_A_TIME) as pool:
 
-        def ask(task: str, *arguments: str) -> Future[Outcome]:
+        def submit(task: str, *arguments: str) -> Future[Outcome]:
             return pool.submit(probe, task, *arguments, limit_s=limit_s)
 
         loading = {
-            name: ask("library", library.module, library.landmark) for name, library in ENGINE_LIBRARIES.items()
+            name: submit("library", library.module, library.landmark) for name, library in ENGINE_LIBRARIES.items()
         }
-        answering = {name: ask("engine", name) for name in ENGINES}
-        devices, bundle = ask("openvino-devices"), ask("bundle")
-        cards, intel = nvidia(), has_intel_gpu()
+        answering = {name: submit("engine", name) for name in ENGINES}
+        devices, bundle = submit("openvino-devices"), submit("bundle")
+        cards, intel = read_nvidia(), has_intel_gpu()
         libraries = {
             name: library_finding(name, installed(LIBRARIES[name]), outcome.result(), cards)
             for name, outcome in loading.items()
@@ -170,7 +170,7 @@ def diagnose(*, limit_s: float = 60.0) -> Diagnosis:
         )
     return Diagnosis(
         version=__version__,
-        machine=machine(),
+        machine=read_machine(),
         nvidia=cards,
         openvino_devices=devices.result().facts,
         libraries=tuple(libraries.values()),
@@ -185,33 +185,33 @@ def _bundle(outcome: Outcome) -> BundleFinding:
 
 
 def decisive(engine: str, libraries: Mapping[str, LibraryFinding]) -> LibraryFinding | None:
-    """The library that an engine stands on; or one that this one needs, where only that is amiss.
+    """The library that runs an engine; or one that this one needs, where only that has a problem.
 
     Args:
         engine: A name of the registry.
         libraries: By their keys in `LIBRARIES`.
     """
     name = ENGINES[engine].library
-    standing = [libraries[one] for one in (name, *LIBRARIES[name].needs)]
-    return next((library for library in standing if library.reason), standing[0])
+    findings = [libraries[key] for key in (name, *LIBRARIES[name].needs)]
+    return next((finding for finding in findings if finding.reason), findings[0])
 
 
 def engine_finding(
     name: str, outcome: Outcome, library: LibraryFinding | None, cards: Nvidia, *, intel: bool | None = None
 ) -> EngineFinding:
-    """Judge one engine: the cause that lies deepest is the one that is named.
+    """The finding on one engine, with the deepest cause of its failure.
 
     Args:
         name: The registry's.
         outcome: Of the task "engine".
-        library: That the engine stands on; None for one that is not listed.
+        library: Of the library that runs it; None for one that is not listed.
         cards: NVIDIA's side of the machine.
         intel: Whether an Intel GPU is in it; None when that is unknown.
     """
     device = ENGINES[name].device
     if outcome.ok:
-        amiss = (library.reason, library.remedy) if library else ("", "")
-        return EngineFinding(name, device, True, *amiss, outcome.facts)
+        problem = (library.reason, library.remedy) if library else ("", "")
+        return EngineFinding(name, device, True, *problem, outcome.facts)
     return EngineFinding(name, device, False, *_cause(device, outcome, library, _Gpus(cards, intel)), {})
 
 
@@ -227,29 +227,29 @@ def _cause(device: str, outcome: Outcome, library: LibraryFinding | None, gpus: 
 
 
 def _absent(device: str, gpus: _Gpus) -> tuple[str, str] | None:
-    """That the machine has no such GPU, or no driver for it: then nothing else matters."""
+    """The machine has no such GPU, or no driver for it: then nothing else matters."""
     if device == "cuda" and not gpus.nvidia.gpus:
-        return gpus.nvidia.note, _DRIVER if gpus.nvidia.driverless else _nothing_to_mend("NVIDIA")
+        return gpus.nvidia.note, _DRIVER if gpus.nvidia.driverless else _nothing_to_fix("NVIDIA")
     if device == "gpu" and gpus.intel is False:
-        return "no Intel GPU was found: there is none on the PCI bus", _nothing_to_mend("Intel")
+        return "no Intel GPU was found: there is none on the PCI bus", _nothing_to_fix("Intel")
     return None
 
 
 def _failure(device: str, outcome: Outcome, library: LibraryFinding) -> tuple[str, str]:
     """Why an engine does not answer although its library and its device are there, and the remedy."""
-    said = f"{outcome.log}\n{outcome.reason}"
     known = LIBRARIES[library.name]
     extra = known.extra_for(gpu=device == "cuda")
-    if device == "cuda" and "driver version is insufficient" in said:
-        return "the NVIDIA driver is too old for the installed CUDA libraries", "install a newer NVIDIA driver"
-    if device == "cuda" and (lacking := _CUDA_LIBRARY.search(said)):
-        return f"the library {lacking[0]} does not load", known.install(extra, upgrade=True)
-    if outcome.error == DeviceError.__name__ and device == "gpu":
+    if outcome.error == DeviceError.__name__:
         return outcome.reason, outcome.remedy
+    # What CUDA and ONNX Runtime print themselves: their errors do not have it.
+    if device == "cuda" and "driver version is insufficient" in outcome.log:
+        return "the NVIDIA driver is too old for the installed CUDA libraries", "install a newer NVIDIA driver"
+    if device == "cuda" and (missing := _CUDA_LIBRARY.search(outcome.log)):
+        return f"the library {missing[0]} does not load", known.install(extra, upgrade=True)
     return outcome.reason, reinstall(known, extra, library.installed)
 
 
-def _nothing_to_mend(make: str) -> str:
+def _nothing_to_fix(make: str) -> str:
     return f"nothing to fix: this machine has no {make} GPU; bt-infer uses the fastest engine that works"
 
 
@@ -258,14 +258,15 @@ def _cache() -> CacheFinding:
         folder = cache_folder()
     except OutputError as error:
         return CacheFinding(None, 0.0, None, writable=False, reason=str(error))
-    # One that is not there yet is judged by the folder that it would be made in, and not made for this.
-    standing = next((one for one in (folder, *folder.absolute().parents) if one.exists()), Path(folder.anchor or "."))
+    # Where it is not there yet, the folder in which it would be made is tested; nothing is made for this.
+    parents = (folder, *folder.absolute().parents)
+    existing = next((path for path in parents if path.exists()), Path(folder.anchor or "."))
     reason = ""
     try:
-        with tempfile.TemporaryFile(dir=standing):
-            free_mb: float | None = shutil.disk_usage(standing).free / 1e6
+        with tempfile.TemporaryFile(dir=existing):
+            free_mb: float | None = shutil.disk_usage(existing).free / 1e6
     except OSError as error:
-        free_mb, reason = None, f"{standing} cannot be written ({error.strerror or error})"
+        free_mb, reason = None, f"{existing} cannot be written ({error.strerror or error})"
     return CacheFinding(str(folder), sum(_sizes(folder)) / 1e6, free_mb, writable=not reason, reason=reason)
 
 
@@ -275,4 +276,4 @@ def _sizes(folder: Path) -> Iterator[int]:
             try:
                 yield (Path(parent) / name).stat().st_size
             except OSError:
-                continue  # taken away while we count
+                continue  # removed meanwhile
