@@ -1,4 +1,4 @@
-"""Writing a bundle: whole or not at all."""
+"""Writing a bundle, as a whole or not at all."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def write_bundle(
 ) -> Bundle:
     """Write a bundle next to its place, verify it as a reader would, and move it there in one step.
 
-    A bundle that was there before stays until then, and for good when something fails.
+    A bundle that was there before stays until then, and stays when something fails.
 
     Args:
         folder: Where the bundle goes; missing, empty, or an older bundle.
@@ -47,12 +47,12 @@ def write_bundle(
         classes: Names of the outputs, in order.
         members: One entry each, without "file", "sha256" and "size_bytes", which its "probe" lacks, too.
         files: Member name → its ONNX file, which is copied.
-        command: What was typed.
+        command: The command line.
         probes: Member name → its probe's images, which are copied; a member may have none.
         temperature: Of the vote.
 
     Raises:
-        OutputError: The place cannot be written or holds something else.
+        OutputError: The folder cannot be written or holds something else.
     """
     folder = folder.absolute()
     check_destination(folder)
@@ -85,7 +85,7 @@ def write_bundle(
 
 
 def check_destination(folder: Path) -> None:
-    """Refuse a place where something lies that is no bundle, before hours of work go into one.
+    """Refuse a place with something that is not a bundle, before hours of work go into one.
 
     Raises:
         OutputError: It is a file, a link, or a folder with other things than one bundle in it.
@@ -107,7 +107,7 @@ def check_destination(folder: Path) -> None:
 def bundle_there(folder: Path) -> str | None:
     """Members and identity of the bundle that an export into a folder replaces; None where there is none.
 
-    It need not be one that can be read.
+    It need not be readable.
     """
     try:
         raw = (folder / MANIFEST).read_bytes()
@@ -122,7 +122,7 @@ def bundle_there(folder: Path) -> str | None:
 
 
 def _foreign_file(folder: Path) -> str | None:
-    """The first thing in a folder that no bundle of ours put there; a bundle.json may be anyone's."""
+    """The first file in a folder that is not part of a bundle; another program's bundle.json is not one."""
     ours = _bundle_files(folder)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -132,7 +132,7 @@ def _foreign_file(folder: Path) -> str | None:
 
 
 def _bundle_files(folder: Path) -> set[str]:
-    """Names of the files of the bundle in a folder, which need not be whole; none where there is no bundle."""
+    """Names of the files of the bundle in a folder, which may be incomplete; none where there is no bundle."""
     try:
         details = json.loads((folder / MANIFEST).read_bytes())
         if not details["schema"].startswith(SCHEMA.partition("/")[0]):
@@ -174,18 +174,22 @@ def _sync(path: Path) -> None:
 def _moved(bundle: Bundle, folder: Path) -> Bundle:
     """A verified bundle whose folder was renamed."""
 
-    def there(path: Path) -> Path:
+    def moved_path(path: Path) -> Path:
         return folder / path.relative_to(bundle.folder)
 
     members = [
-        replace(member, path=there(member.path), probe=None if member.probe is None else there(member.probe))
+        replace(
+            member,
+            path=moved_path(member.path),
+            probe=None if member.probe is None else moved_path(member.probe),
+        )
         for member in bundle.members
     ]
     return replace(bundle, folder=folder, members=tuple(members))
 
 
 def _set_mode(folder: Path) -> None:
-    """Let those read the bundle whom the umask allows: a work folder is its owner's alone."""
+    """Give the folder the permissions of the umask: a work folder is private to its owner."""
     if sys.platform != "win32":
         umask = os.umask(0)
         os.umask(umask)
@@ -203,7 +207,7 @@ def _swap(work: Path, folder: Path) -> None:
     try:
         work.rename(folder)
     except BaseException:
-        # Should this fail as well, the old bundle stays in `aside`: nothing is deleted before the new one is in.
+        # If this fails as well, the old bundle stays in `aside`: nothing is deleted before the new one is in place.
         old.rename(folder)
         aside.rmdir()
         raise

@@ -1,4 +1,4 @@
-"""Whether the classes that were named, or assumed, are as many as a model tells apart."""
+"""The number of classes that were named, or assumed, compared with the outputs of a model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,25 +13,25 @@ def require_class_count(path: Path, outputs: int, classes: Sequence[str], *, sta
 
     Args:
         path: Of the model, for messages.
-        outputs: Values that it gives for an image; one unit tells two classes apart, it stands for the second.
+        outputs: Number of its outputs; one unit separates two classes, and stands for the second.
         classes: Their order.
-        stated: Somebody said that it is this one; a model of one unit may be a regression otherwise.
+        stated: The order was named; a model of one unit may be a regression otherwise.
 
     Raises:
-        ModelError: They do not fit.
+        ModelError: The numbers differ.
     """
     if len(classes) == max(outputs, 2) and (outputs > 1 or stated):
         return
-    found = f"{path} gives {outputs} value{'s' if outputs > 1 else ''} an image"
+    summary = f"{path} gives {outputs} value{'s' if outputs > 1 else ''} an image"
     if stated:
         raise ModelError(
-            f"{found}, and `classes` lists {len(classes)}: {','.join(classes)}",
+            f"{summary}, and `classes` lists {len(classes)}: {','.join(classes)}",
             "list the classes of the model's outputs, in their order",
         )
-    wanted = f"list its {outputs} classes in the order of the outputs with `classes`"
+    remedy = f"list its {outputs} classes in the order of the outputs with `classes`"
     if outputs == 1:
-        wanted = "list its two classes with `classes`, last the one that 1 stands for"
+        remedy = "list its two classes with `classes`, last the one that 1 stands for"
     raise ModelError(
-        f"{found}; without `classes` they are taken for {len(classes)}, {', '.join(classes)}",
-        f"{wanted} (`new_classes` allows any names)",
+        f"{summary}; without `classes` they are taken for {len(classes)}, {', '.join(classes)}",
+        f"{remedy} (`new_classes` allows any names)",
     )

@@ -203,12 +203,12 @@ def export(  # noqa: PLR0913 - one parameter an option
 
 def _require_int8(precision: str, **options: Path | str | None) -> None:
     """Refuse what only a quantised export would use, rather than ignore it."""
-    given = [f"`{name}`" for name, value in options.items() if value is not None]
-    if given and precision not in _QUANTISED:
+    names = [f"`{name}`" for name, value in options.items() if value is not None]
+    if names and precision not in _QUANTISED:
         raise UsageError(
-            f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for `precision=int8` and mixed; "
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} for `precision=int8` and mixed; "
             f"`precision={precision}` quantises nothing",
-            f"leave {'it' if len(given) == 1 else 'them'} out, or use `precision=int8`",
+            f"leave {'it' if len(names) == 1 else 'them'} out, or use `precision=int8`",
         )
 
 

@@ -95,7 +95,7 @@ def _through_keras(
     archive: KerasArchive, size: tuple[int, int] | None, unsupported: UnsupportedLayerError
 ) -> Network:
     from braintumor.export.via_keras.convert import convert
-    from braintumor.export.via_keras.operators import odd_operator, replace_erfc
+    from braintumor.export.via_keras.operators import replace_erfc, unsupported_operator
 
     route = Route("keras", str(unsupported))
     if missing := [name for name in _KERAS_TOOLS if tool_version(name) is None]:
@@ -112,11 +112,11 @@ def _through_keras(
             "and save it",
         ) from error
     replace_erfc(model)
-    if odd := odd_operator(model):
+    if node := unsupported_operator(model):
         raise ModelError(
-            f"{archive.path}: {route.reason}, and Keras and tf2onnx write {odd.op_type} for it, "
+            f"{archive.path}: {route.reason}, and Keras and tf2onnx write {node.op_type} for it, "
             "which no bundle may hold",
-            _UNROLL if odd.op_type == "Loop" else _OTHER_LAYER,
+            _UNROLL if node.op_type == "Loop" else _OTHER_LAYER,
         )
     nodes = len(model.graph.node)
     try:

@@ -87,10 +87,10 @@ class QuantisationOptions:
             UsageError: Something of a search, and no images to search on.
         """
         searched = {"`validate`": self.validate, "`save_plans`": self.save_plans}
-        given = [name for name, value in searched.items() if value is not None]
-        if given and self.calibrate is None:
+        present = [name for name, value in searched.items() if value is not None]
+        if present and self.calibrate is None:
             raise UsageError(
-                f"{' and '.join(given)} without `calibrate`: nothing is searched, plans beside the models are used",
+                f"{' and '.join(present)} without `calibrate`: nothing is searched, plans beside the models are used",
                 "name training images with `calibrate`, or leave it out",
             )
 

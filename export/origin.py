@@ -1,16 +1,16 @@
-"""What an export took for granted about a model, for its user to contradict."""
+"""Assumptions of an export about a model, for its user to check."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 __all__ = ["origin_lines"]
 
-# Of those who did not state an order, most have the public data set's folders.
+# Most models without a stated order were trained on the public data set's folders.
 _KAGGLE: Final = "kaggle, if the folders were glioma, meningioma, notumor, pituitary"
 
 
 def origin_lines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each thing that nobody stated, or that a model's output does not tell by itself.
+    """A sentence for each assumption.
 
     Args:
         entry: A member's, of `bundle.json`.

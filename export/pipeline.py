@@ -126,8 +126,8 @@ def _export_members(
     targets = [Target("int8", plan, options.quantisation.float_precision) for plan in plans]
     if options.precision == "int8":
         return _export_each(list(zip(models, targets, strict=True)), options, reporter, reporter.done)
-    kept = [target if keeps_decisions(plan) else None for target, plan in zip(targets, plans, strict=True)]
-    return _export_fastest(list(zip(models, kept, strict=True)), options, reporter)
+    int8 = [target if keeps_decisions(plan) else None for target, plan in zip(targets, plans, strict=True)]
+    return _export_fastest(list(zip(models, int8, strict=True)), options, reporter)
 
 
 def _export_each(
@@ -192,10 +192,10 @@ def _temperature(options: ExportOptions, members: Sequence[ExportedMember]) -> f
 
 
 def default_models() -> tuple[Path, ...]:
-    """What is exported when no model is named: ./models/*.keras, else *.h5, else what comes with the package.
+    """The models of an export that names none: ./models/*.keras, else *.h5, else those that come with the package.
 
     Raises:
-        UsageError: There are neither.
+        UsageError: There are none.
     """
     for pattern in ("*.keras", "*.h5"):
         if own := sorted(_WORKING_MODELS.glob(pattern)):
@@ -228,11 +228,11 @@ def verification_images(folder: Path | None) -> VerificationImages:
             f"{folder} is not a folder",
             f"name one of at least {MIN_IMAGES} images with `images`, {_PHANTOMS}",
         )
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if len(found) < MIN_IMAGES:
+    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if len(images) < MIN_IMAGES:
         raise UsageError(
-            f"{folder} holds {len(found)} images; the verification needs {MIN_IMAGES}",
+            f"{folder} holds {len(images)} images; the verification needs {MIN_IMAGES}",
             f"name another folder with `images`, {_PHANTOMS}",
         )
-    spread = [found[index * len(found) // MIN_IMAGES] for index in range(MIN_IMAGES)]
+    spread = [images[index * len(images) // MIN_IMAGES] for index in range(MIN_IMAGES)]
     return VerificationImages(tuple(spread), MIN_IMAGES)

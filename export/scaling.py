@@ -1,4 +1,4 @@
-"""How a model's pixels are scaled outside of it."""
+"""Scaling of the pixels before a model."""
 
 from pathlib import Path
 
@@ -38,5 +38,5 @@ def resolve_preprocess(facts: KerasFacts, path: Path, requested: str) -> str:
         "say how with `preprocess`: unit (x/255, to 0..1), tf (to -1..1), torch (ImageNet's mean and deviation), "
         "caffe (ImageNet's mean in grey levels, as for VGG16 and ResNet50) or none (0..255). The verification cannot "
         "notice a wrong choice, because Keras gets the same pixels as the export; bt-bench accuracy on labelled "
-        "images does",
+        "images can",
     )

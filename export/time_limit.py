@@ -1,4 +1,4 @@
-"""An end to work that takes longer than it may."""
+"""A time limit for work in this thread."""
 
 import ctypes
 import threading
@@ -12,32 +12,32 @@ __all__ = ["run_within"]
 
 Result = TypeVar("Result")
 
-# So long may a library go on that was asked to end.
+# Time that a library has to come back after the limit.
 _GRACE_S: Final = 3.0
 
 
 class _TimeIsUp(BaseException):
-    """Raised in the thread whose time is up; no `except Exception` may keep it."""
+    """Raised in the thread whose time is up; not an Exception, so that `except Exception` does not catch it."""
 
 
 def run_within(
     seconds: float | None, message: str, work: Callable[[], Result], end: Callable[[str], object] | None = None
 ) -> Result:
-    """Do some work, and end it when it has taken so long.
+    """Run some work, and end it when its time is up.
 
-    An exception is raised in the thread that does it: what it has half-written is taken away. A library that does not
-    come back from its own code does not notice that; for it there is `end`.
+    An exception is raised in the thread that runs it, so that half-written files are removed. A library that does not
+    return from its own code does not notice that; for this case there is `end`.
 
     Args:
         seconds: The limit; None for none.
         message: Of the error.
-        work: What is to be done. Not a `with` block: between such a block and its context manager an exception of
-            this kind finds nobody.
-        end: Called with the message in another thread when the work has not ended some seconds later. To end the
-            process is up to it.
+        work: Called once. Not a `with` block: between such a block and its context manager an exception of this
+            kind would be lost.
+        end: Called with the message in another thread when the work has not ended some seconds later; it may end
+            the process.
 
     Returns:
-        What the work gives.
+        The result of the work.
 
     Raises:
         ModelError: The time was up.
@@ -52,13 +52,13 @@ def run_within(
         finally:
             watch.stop()
     except _TimeIsUp:
-        # It comes once: here no more.
+        # The exception is raised once: not after this.
         watch.stop()
         raise ModelError(message) from None
 
 
 class _Watch:
-    """The thread that waits beside a block."""
+    """A thread that waits while the work runs."""
 
     def __init__(self, seconds: float, message: str, end: Callable[[str], object] | None) -> None:
         self._seconds, self._message, self._end = seconds, message, end
@@ -68,11 +68,11 @@ class _Watch:
         self.thread = threading.Thread(target=self._wait, name="time limit", daemon=True)
 
     def stop(self) -> None:
-        """The block has ended."""
+        """The work has ended."""
         with self._deciding:
             self._over.set()
-        # An exception that was asked for in the very moment in which the block ended comes here. It cannot be taken
-        # back: Python 3.11 forgets it, not that it has one to raise, and a traced call then never begins.
+        # An exception that was set at the very moment the work ended is raised here. It cannot be taken back:
+        # Python 3.11 drops it, but not the flag that there is one, and a traced call then never begins.
         time.sleep(0)
 
     def _wait(self) -> None:

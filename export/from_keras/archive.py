@@ -1,4 +1,4 @@
-"""Looking into a model file before anything else does: what it is, and whether it may be loaded.
+"""Model files: what each one is, and whether it may be loaded; checked before anything else reads it.
 
 A `.keras` file is a zip archive of `config.json`, `metadata.json` and `model.weights.h5`
 (https://keras.io/guides/serialization_and_saving/); the older `.h5` is one HDF5 file that holds the same
@@ -34,6 +34,7 @@ from braintumor.runtime.image.head import Crop
 __all__ = ["KerasArchive", "open_archive", "read_config", "unpacks_too_far"]
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_GIVE: Final = "give a file saved with model.save('x.keras')"
 _ZIP_MAGIC: Final = b"PK\x03\x04"
 _HDF5_SUFFIXES: Final = (".h5", ".hdf5")
 _MAX_ENTRIES: Final = 64
@@ -42,7 +43,7 @@ _MAX_UNPACKED_BYTES: Final = 4 << 30
 _SMALL_BYTES: Final = 64 << 20
 _MAX_RATIO: Final = 100
 
-# What zipfile raises on bytes that are not what they should be; a RuntimeError is an encrypted entry, a
+# Errors of zipfile on damaged bytes; a RuntimeError is an encrypted entry, a
 # NotImplementedError an unknown compression.
 _DAMAGE: Final = (
     zipfile.BadZipFile,
@@ -63,10 +64,10 @@ class KerasArchive:
     Attributes:
         path: Where it lies.
         sha256: Of the file.
-        keras_version: That saved it.
+        keras_version: Of the Keras that saved it.
         unpacked_bytes: Of its contents.
-        classes: The order of its outputs, where it says so or `braintumor.models.build` built it; None where nothing
-            tells.
+        classes: The order of its outputs, where it says so or `braintumor.models.build` built it; None where that is
+            not known.
         layout: "zip" for `.keras`, "hdf5" for `.h5`.
         crop: What is cut off before an image is resized for it.
     """
@@ -92,7 +93,7 @@ def open_archive(path: Path) -> KerasArchive:
         if path.is_dir():
             raise foreign_folder(path)
         if path.exists() and not path.is_file():
-            raise ModelError(f"{path} is a device or a pipe; give a file saved with model.save('x.keras')")
+            raise ModelError(f"{path} is a device or a pipe", _GIVE)
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
         if head.startswith(HDF5_MAGIC):
@@ -110,12 +111,12 @@ def open_archive(path: Path) -> KerasArchive:
         classes = settings.classes or (CLASSES if is_own(config) else None)
         return KerasArchive(path, sha256_of(path), version, size, classes, layout, settings.crop)
     except FileNotFoundError as error:
-        raise UsageError(f"{path} does not exist; give a file saved with model.save('x.keras')") from error
+        raise UsageError(f"{path} does not exist", _GIVE) from error
     except (OSError, *_DAMAGE) as error:
         # bz2 calls bad data an OSError, too, but one that no system call gave.
         if isinstance(error, OSError) and error.errno is not None:
-            raise ModelError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-        raise ModelError(f"{path} is a damaged .keras file ({error}); save or copy it again") from error
+            raise ModelError(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
+        raise ModelError(f"{path} is a damaged .keras file ({error})", "save or copy it again") from error
 
 
 def read_config(archive: KerasArchive) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def read_config(archive: KerasArchive) -> dict[str, Any]:
 
 
 def unpacks_too_far(unpacked_bytes: int, packed_bytes: int) -> bool:
-    """Whether so much out of so little is no model but meant to fill the memory."""
+    """Whether so much out of so little cannot be a model, but is meant to fill the memory."""
     return unpacked_bytes > _SMALL_BYTES + _MAX_RATIO * packed_bytes
 
 
@@ -140,12 +141,12 @@ def _read_hdf5(path: Path) -> tuple[dict[str, Any], str]:
     if text is None:
         raise weights_alone(path, version) if holds_weights else foreign_hdf5(path)
     if path.suffix.lower() not in _HDF5_SUFFIXES:
-        raise ModelError(f"{path} holds a model in the .h5 format under another name; rename it to {path.stem}.h5")
+        raise ModelError(f"{path} holds a model in the .h5 format under another name", f"rename it to {path.stem}.h5")
     return parse_json(text, path, "model_config"), version or "2, an early one"
 
 
 def _read_zip(path: Path) -> tuple[dict[str, Any], str, int, InputSettings]:
-    """As `_read_hdf5` for a `.keras` file, the size of all that it holds, and what it says of its input."""
+    """As `_read_hdf5` for a `.keras` file, with the unpacked size and the settings of the input."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         _check_entries(path, entries)
@@ -159,29 +160,29 @@ def _read_zip(path: Path) -> tuple[dict[str, Any], str, int, InputSettings]:
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     if len(entries) > _MAX_ENTRIES:
         raise ModelError(
-            f"{path} holds {len(entries)} entries; a .keras file has a handful, allowed are {_MAX_ENTRIES}"
+            f"{path} holds {len(entries)} entries; a .keras file has a handful, must be <= {_MAX_ENTRIES}"
         )
     names = [entry.filename for entry in entries]
     if missing := {_CONFIG, _METADATA, _WEIGHTS} - {*names}:
         raise foreign_archive(path, names, missing)
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ModelError(f"{path} holds {twice[0]} more than once; save or copy it again")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ModelError(f"{path} holds {repeated[0]} more than once", "save or copy it again")
     if outside := [name for name in names if _leads_outside(name)]:
         raise ModelError(
-            f"{path} holds an entry that would lie outside of it, {outside[0][:100]!r}; save the model again"
+            f"{path} holds an entry that would lie outside of it, {outside[0][:100]!r}", "save the model again"
         )
     for entry in entries:
         if entry.filename in {_CONFIG, _METADATA, SETTINGS_FILE} and entry.file_size > MAX_CONFIG_BYTES:
             raise ModelError(
-                f"{path}: {entry.filename} has {entry.file_size:,} bytes; allowed are {MAX_CONFIG_BYTES:,}"
+                f"{path}: {entry.filename} has {entry.file_size:,} bytes; must be <= {MAX_CONFIG_BYTES:,}"
             )
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > _MAX_UNPACKED_BYTES:
-        raise ModelError(f"{path} unpacks to {unpacked:,} bytes; allowed are {_MAX_UNPACKED_BYTES:,}")
+        raise ModelError(f"{path} unpacks to {unpacked:,} bytes; must be <= {_MAX_UNPACKED_BYTES:,}")
     packed = path.stat().st_size
     if unpacks_too_far(unpacked, packed):
         raise ModelError(
-            f"{path} has {packed:,} bytes and unpacks to {unpacked:,}, which no model does; save it again"
+            f"{path} has {packed:,} bytes and unpacks to {unpacked:,}, which no model does", "save it again"
         )
 
 

@@ -37,14 +37,14 @@ class Builder:
         self._ir = onnx_ir
         self._orders: dict[tuple[str, bool], ir.Value] = {}
         self._names: set[str] = set()
-        self._taken: Counter[str] = Counter()
+        self._numbers: Counter[str] = Counter()
 
     def node(self, op_type: str, inputs: "Sequence[ir.Value | None]", name: str, **attributes: Any) -> "ir.Value":
         """Append a node with one output.
 
         Args:
             op_type: Of ONNX's own domain.
-            inputs: What it takes; None for an optional one that is left out.
+            inputs: None for an optional one that is left out.
             name: Of the node and of its output; a number is added where it is taken.
             attributes: Of the node; those that are None are left out.
         """
@@ -55,14 +55,14 @@ class Builder:
     ) -> "list[ir.Value]":
         """Append a node with several outputs: `name`, `name:1`, …; otherwise as `node`."""
         unique = self._unique(name)
-        kept = [self._attribute(key, value) for key, value in attributes.items() if value is not None]
+        present = [self._attribute(key, value) for key, value in attributes.items() if value is not None]
         values = [self._ir.Value(name=f"{unique}:{index}" if index else unique) for index in range(count)]
-        self.nodes.append(self._ir.Node("", op_type, inputs, kept, outputs=values, name=unique))
+        self.nodes.append(self._ir.Node("", op_type, inputs, present, outputs=values, name=unique))
         return values
 
     def _attribute(self, name: str, value: Any) -> "ir.Attr":
-        # onnx_ir.node finds out the kind of each value, which takes a tenth of the whole time. What no attribute can
-        # hold is an OverflowError here.
+        # onnx_ir.node infers the kind of each value, which takes a tenth of the whole time. A value that no attribute
+        # can hold is an OverflowError here.
         if isinstance(value, int):
             return self._ir.AttrInt64(name, int(np.int64(value)))
         if isinstance(value, float):
@@ -151,9 +151,9 @@ class Builder:
     def _unique(self, name: str) -> str:
         unique = name
         while unique in self._names:
-            # Counted on: a name that is taken a thousand times is not tried a thousand times.
-            self._taken[name] += 1
-            unique = f"{name}_{self._taken[name] + 1}"
+            # Counting goes on where it was: a name used a thousand times is not tried a thousand times.
+            self._numbers[name] += 1
+            unique = f"{name}_{self._numbers[name] + 1}"
         self._names.add(unique)
         return unique
 

@@ -12,13 +12,13 @@ from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall, ModelInput, TensorRef
 from braintumor.export.from_keras.histories import call_arguments, call_order, histories, leaves
 from braintumor.export.from_keras.keras2 import MODELS, layer_name, modern_layers, modern_model
-from braintumor.export.from_keras.training_calls import TRAINED_OTHERWISE, says_training
+from braintumor.export.from_keras.training_calls import TRAINED_OTHERWISE, training_flag
 from braintumor.export.from_keras.weight_places import WeightKeys, keys_by_class, keys_by_name
 
 __all__ = ["read_graph"]
 
 _MAX_DEPTH: Final = 32
-# A model that is called twice within one that is called twice, and so on, unfolds to as many as one likes.
+# A model that is called twice within one that is called twice, and so on, unfolds to any number of calls.
 _MAX_CALLS: Final = 100_000
 _KERAS: Final = frozenset({"keras", "tf_keras", "tensorflow"})
 
@@ -30,7 +30,7 @@ def read_graph(config: Mapping[str, Any], path: Path, *, by_name: bool = False, 
         config: The config.
         path: The model file, for messages.
         by_name: The file keeps its weights by the names of the layers, as `.h5` does, not by their classes.
-        keras2: In Keras 2 a model that is called with training=True hands that on to its layers, whoever asks it.
+        keras2: In Keras 2 a model that is called with training=True hands that on to its layers.
 
     Raises:
         UnsupportedLayerError: It is a model of a class other than Functional and Sequential.
@@ -40,8 +40,8 @@ def read_graph(config: Mapping[str, Any], path: Path, *, by_name: bool = False, 
         return _Reader(path, keys_by_name if by_name else keys_by_class, keras2=keras2).read(config)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{path}: its config does not describe a Keras model ({type(error).__name__}: {error}); "
-            "save the model again"
+            f"{path}: its config does not describe a Keras model ({type(error).__name__}: {error})",
+            "save the model again",
         ) from error
 
 
@@ -62,8 +62,8 @@ class _Reader:
         if not inputs and config["class_name"] == "Sequential":
             # A Sequential that was saved before it was built; the caller says so.
             return KerasGraph(str(config["config"]["name"]), (), (), ())
-        given = {item.name: TensorRef(item.name) for item in inputs}
-        outputs = self._unfold(config, "", (), given, 0)
+        tensors = {item.name: TensorRef(item.name) for item in inputs}
+        outputs = self._unfold(config, "", (), tensors, 0)
         if not outputs:
             raise ValueError("it has no output")
         return KerasGraph(str(config["config"]["name"]), tuple(inputs), tuple(self.calls), tuple(outputs))
@@ -73,30 +73,30 @@ class _Reader:
         model: Mapping[str, Any],
         prefix: str,
         weights: tuple[str, ...],
-        given: Mapping[str, TensorRef],
+        inputs: Mapping[str, TensorRef],
         depth: int,
     ) -> list[TensorRef]:
         """Append the calls of one model whose InputLayers stand for the given tensors."""
         if depth > _MAX_DEPTH:
             raise ModelError(
-                f"{self._path}: its models are nested deeper than {_MAX_DEPTH}; build it of fewer and save it again"
+                f"{self._path}: its models are nested deeper than {_MAX_DEPTH}", "build it of fewer and save it again"
             )
         if model["class_name"] == "Sequential":
-            return self._unfold_sequential(model, prefix, weights, given, depth)
+            return self._unfold_sequential(model, prefix, weights, inputs, depth)
         if model["class_name"] not in MODELS:
             raise UnsupportedLayerError(prefix.rstrip("/") or str(model["config"].get("name")), model["class_name"])
-        return self._unfold_functional(model["config"], prefix, weights, given, depth)
+        return self._unfold_functional(model["config"], prefix, weights, inputs, depth)
 
     def _unfold_sequential(
         self,
         model: Mapping[str, Any],
         prefix: str,
         weights: tuple[str, ...],
-        given: Mapping[str, TensorRef],
+        inputs: Mapping[str, TensorRef],
         depth: int,
     ) -> list[TensorRef]:
         layers = [layer for layer in model["config"]["layers"] if layer["class_name"] != "InputLayer"]
-        (tensor,) = given.values()
+        (tensor,) = inputs.values()
         for layer, key in zip(layers, self._keys(layers), strict=True):
             (tensor,) = self._call(layer, prefix, (*weights, key), (tensor,), {}, depth)
         return [tensor]
@@ -106,24 +106,24 @@ class _Reader:
         config: Mapping[str, Any],
         prefix: str,
         weights: tuple[str, ...],
-        given: Mapping[str, TensorRef],
+        inputs: Mapping[str, TensorRef],
         depth: int,
     ) -> list[TensorRef]:
         layers = modern_layers(config["layers"])
         keys = dict(zip((layer["name"] for layer in layers), self._keys(layers), strict=True))
-        made: dict[tuple[str, int], list[TensorRef]] = {(name, 0): [tensor] for name, tensor in given.items()}
+        made: dict[tuple[str, int], list[TensorRef]] = {(name, 0): [tensor] for name, tensor in inputs.items()}
         by_name = {layer["name"]: layer for layer in layers}
         for name, index in call_order(layers):
             args, kwargs = call_arguments(by_name[name], index, made)
             where = (*weights, keys[name])
             made[name, index] = self._call(by_name[name], prefix, where, args, kwargs, depth)
-        found = []
+        outputs = []
         for name, index, tensor in histories(config["output_layers"]):
             # Here, but not in the histories, Keras counts a Functional model's own graph as its first call; Keras 2
             # does so for a Sequential model, too.
             own = by_name[name]["class_name"] in MODELS - {"Sequential"} or (name, index) not in made
-            found.append(made[name, index - own][tensor])
-        return found
+            outputs.append(made[name, index - own][tensor])
+        return outputs
 
     def _call(
         self,
@@ -136,22 +136,22 @@ class _Reader:
     ) -> list[TensorRef]:
         self._called += 1
         if self._called > _MAX_CALLS:
-            raise ModelError(f"{self._path} calls its layers more than {_MAX_CALLS:,} times; build it of fewer")
+            raise ModelError(f"{self._path} calls its layers more than {_MAX_CALLS:,} times", "build it of fewer")
         path = prefix + layer_name(layer)
         self._calls_of[path] += 1
         name = path if self._calls_of[path] == 1 else f"{path}@{self._calls_of[path]}"
-        minds = layer["class_name"] in {*MODELS, *TRAINED_OTHERWISE}
-        if self._in_training and minds and says_training(args, kwargs) is None:
+        trains = layer["class_name"] in {*MODELS, *TRAINED_OTHERWISE}
+        if self._in_training and trains and training_flag(args, kwargs) is None:
             kwargs = {**kwargs, "training": True}
         if layer["class_name"] in MODELS:
             layer = modern_model(layer)
             tensors = [item for item in leaves([*args, kwargs]) if isinstance(item, TensorRef)]
             names = [item.name for item in _model_inputs(layer)]
-            given = dict(zip(names, tensors, strict=True)) if names else {"": tensors[0]}
-            outside, self._in_training = self._in_training, self._keras2 and bool(says_training(args, kwargs))
-            found = self._unfold(layer, f"{path}/", weights, given, depth + 1)
+            inputs = dict(zip(names, tensors, strict=True)) if names else {"": tensors[0]}
+            outside, self._in_training = self._in_training, self._keras2 and bool(training_flag(args, kwargs))
+            outputs = self._unfold(layer, f"{path}/", weights, inputs, depth + 1)
             self._in_training = outside
-            return found
+            return outputs
         operation = ".ops." in f"{layer.get('module')}."
         call = LayerCall(
             name, path, _class_name(layer), operation, layer["config"], weights, _policy(layer), args, kwargs

@@ -15,31 +15,32 @@ MAX_CONFIG_BYTES: Final = 32 << 20
 
 # tf-keras is Keras 2 after Keras 3 took its name.
 _KERAS: Final = frozenset({"keras", "tf_keras"})
+_AGAIN: Final = "save or copy it again"
 _FOREIGN_CODE: Final = frozenset({"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"})
 
 
-def parse_json(raw: str | bytes, path: Path, what: str) -> dict[str, Any]:
+def parse_json(raw: str | bytes, path: Path, name: str) -> dict[str, Any]:
     """Read a JSON object.
 
     Args:
         raw: The text.
         path: The model file, for messages.
-        what: The text's name, for messages.
+        name: Of the text, for messages.
 
     Raises:
-        ModelError: It is too long, nested too deeply, no JSON or no object.
+        ModelError: It is too long, nested too deeply, or not a JSON object.
     """
     if len(raw) > MAX_CONFIG_BYTES:
-        raise ModelError(f"{path}: {what} has {len(raw):,} bytes; allowed are {MAX_CONFIG_BYTES:,}")
+        raise ModelError(f"{path}: {name} has {len(raw):,} bytes; must be <= {MAX_CONFIG_BYTES:,}")
     try:
-        found = json.loads(raw)
+        parsed = json.loads(raw)
     except RecursionError as error:
-        raise ModelError(f"{path} is damaged: {what} is nested too deeply; save or copy it again") from error
+        raise ModelError(f"{path} is damaged: {name} is nested too deeply", _AGAIN) from error
     except ValueError as error:
-        raise ModelError(f"{path} is damaged: {what} is not JSON ({error}); save or copy it again") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} is damaged: {what} is not a JSON object; save or copy it again")
-    return found
+        raise ModelError(f"{path} is damaged: {name} is not JSON ({error})", _AGAIN) from error
+    if not isinstance(parsed, dict):
+        raise ModelError(f"{path} is damaged: {name} is not a JSON object", _AGAIN)
+    return parsed
 
 
 def check_config(path: Path, config: dict[str, Any]) -> None:
@@ -54,20 +55,21 @@ def check_config(path: Path, config: dict[str, Any]) -> None:
         class_name = str(item["class_name"])
         if class_name in {"Lambda", "__lambda__"}:
             raise ModelError(
-                f"{path} has a Lambda layer, which is Python code inside the file and is never run; rebuild the "
-                "model with built-in layers (Rescaling for scaling, Concatenate for grey to RGB) and save it again"
+                f"{path} has a Lambda layer, which is Python code inside the file and is never run",
+                "rebuild the model with built-in layers (Rescaling for scaling, Concatenate for grey to RGB) and "
+                "save it again",
             )
         if class_name in _FOREIGN_CODE:
             raise ModelError(
-                f"{path} has a {class_name} layer, which brings code of another library with it and is never run; "
-                "rebuild the model with built-in layers and save it again"
+                f"{path} has a {class_name} layer, which brings code of another library with it and is never run",
+                "rebuild the model with built-in layers and save it again",
             )
         # Keras 2 writes a class of the user's own as "Package>Class".
         if item.get("registered_name") not in {None, class_name} or not _is_keras(item) or ">" in class_name:
             owner = item.get("module") or item.get("registered_name") or "the user's own"
             raise ModelError(
-                f"{path} needs the class {class_name} of {owner}, which is not a part of Keras; rebuild the model "
-                "with built-in layers and save it again"
+                f"{path} needs the class {class_name} of {owner}, which is not a part of Keras",
+                "rebuild the model with built-in layers and save it again",
             )
 
 

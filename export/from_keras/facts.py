@@ -1,4 +1,4 @@
-"""What an export has to know of a Keras model, read from its graph."""
+"""Facts about a Keras model that an export needs, read from its graph."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _FULL_PRECISION: Final = "float32"
 
 @dataclass(frozen=True, slots=True)
 class KerasFacts:
-    """What was found out about the model.
+    """Facts about a model.
 
     Attributes:
         height: Of the input, in pixels.
@@ -41,13 +41,13 @@ class KerasFacts:
         channels: 1 or 3.
         classes: Number of values that it gives for an image.
         input_dtype: As Keras names it: "float32", "uint8".
-        last_activation: What the last layer makes of its sums: "linear", "softmax", "sigmoid", …; None where the
-            layers do not tell.
+        last_activation: Of the last layer that has one: "linear", "softmax", "sigmoid", …; None where it is not
+            known.
         scaled_by: The layer or operation by which the model scales its input itself; None where it does not.
         parameters: Number of weights.
         architecture: The model's own name.
         policy: The dtype policy that it was saved with, "mixed" when its layers differ; it is computed in float32
-            whatever that was.
+            in any case.
     """
 
     height: int
@@ -68,15 +68,15 @@ def input_geometry(graph: KerasGraph, path: Path, size: tuple[int, int] | None) 
     Raises:
         ModelError: The model takes something else than one image, or the size does not fit.
     """
-    wanted = f"{path} cannot be exported: its input must be one image [batch, height, width, 1 or 3]"
+    requirement = f"{path} cannot be exported: its input must be one image [batch, height, width, 1 or 3]"
     if not graph.inputs:
-        raise ModelError(f"{path} was saved before it was built, so it has no input and no weights; train it first")
+        raise ModelError(f"{path} was saved before it was built, so it has no input and no weights", "train it first")
     if len(graph.inputs) != 1 or len(graph.inputs[0].shape) != _IMAGE_RANK:
         shapes = ", ".join(str((None, *item.shape)) for item in graph.inputs)
-        raise ModelError(f"{wanted}; the model takes {shapes}")
+        raise ModelError(f"{requirement}; the model takes {shapes}")
     height, width, channels = graph.inputs[0].shape
     if channels not in {1, 3}:
-        raise ModelError(f"{wanted}; the model takes {(height, width, channels)}")
+        raise ModelError(f"{requirement}; the model takes {(height, width, channels)}")
     if size is not None:
         if height not in {None, size[0]} or width not in {None, size[1]}:
             raise ModelError(f"{path} takes {height}x{width} pixels, not {size[0]}x{size[1]}", "leave `size` out")
@@ -89,13 +89,13 @@ def input_geometry(graph: KerasGraph, path: Path, size: tuple[int, int] | None) 
 def read_facts(
     graph: KerasGraph, path: Path, shape: tuple[int, int, int], output: tuple[int, ...], parameters: int
 ) -> KerasFacts:
-    """Collect what the graph tells.
+    """Collect the facts of a graph.
 
     Args:
         graph: The model.
         path: Its file, for messages.
         shape: Height, width and channels of the input.
-        output: Shape of what it gives, without the batch.
+        output: Shape of its output, without the batch.
         parameters: Number of weights.
 
     Raises:
@@ -105,7 +105,7 @@ def read_facts(
     if len(graph.outputs) != 1 or len(output) != 1:
         raise ModelError(
             f"{path} is not a classifier: it has {len(graph.outputs)} outputs, the first of shape "
-            f"{(None, *output)}; needed is one of (batch, classes)"
+            f"{(None, *output)}; must be one of (batch, classes)"
         )
     return KerasFacts(
         height=height,
@@ -138,13 +138,13 @@ def _last_activation(graph: KerasGraph) -> str | None:
 
 def _activation(call: LayerCall) -> str | None:
     """The name of a layer's activation: given by name, or as a serialised function or layer."""
-    found = call.config.get("activation", None if "units" not in call.config else "linear")
-    if isinstance(found, Mapping):
-        config = found.get("config")
-        found = config if isinstance(config, str) else found.get("class_name")
-    if found is None:
+    activation = call.config.get("activation", None if "units" not in call.config else "linear")
+    if isinstance(activation, Mapping):
+        config = activation.get("config")
+        activation = config if isinstance(config, str) else activation.get("class_name")
+    if activation is None:
         return "linear" if "activation" in call.config else None
-    return str(found).lower()
+    return str(activation).lower()
 
 
 def _scaled_by(graph: KerasGraph) -> str | None:

@@ -47,7 +47,7 @@ class LayerCall:
         config: The layer's own configuration.
         weights: Where its weights lie: the keys of the models around it and its own, as in functional, conv2d_1.
         policy: Name of its dtype policy: "float32", "mixed_float16".
-        args: What it is called with; a `TensorRef` stands for each tensor.
+        args: Of the call, with a `TensorRef` for each tensor.
         kwargs: The same by keyword.
     """
 
@@ -68,9 +68,9 @@ class KerasGraph:
 
     Attributes:
         name: The model's own name.
-        inputs: What it takes.
+        inputs: Of the model.
         calls: In an order in which every tensor is made before it is used.
-        outputs: What it gives.
+        outputs: Of the model.
     """
 
     name: str

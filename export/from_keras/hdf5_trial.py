@@ -2,9 +2,9 @@
 
     python -m braintumor.export.from_keras.hdf5_trial FILE [MEMBER]
 
-MEMBER is the HDF5 file inside of a zip archive. The HDF5 library goes round for ever over some damaged files, and
+MEMBER is the HDF5 file inside of a zip archive. The HDF5 library loops for ever over some damaged files, and
 meanwhile no thread and no signal gets through; over others it crashes. `hdf5_guard.py` starts this process.
-What Python can catch is left to whoever reads the file in earnest: the exit status is 0.
+What Python can catch is left to the process that reads the file afterwards: the exit status is 0.
 """
 
 import io
@@ -17,14 +17,14 @@ from typing import Any, Final
 __all__ = ["CPU_S", "walk"]
 
 CPU_S: Final = 10
-"""Seconds of computing after which the system ends this process, whatever became of its parent."""
+"""CPU seconds after which the system ends this process, whether its parent lives or not."""
 
 _MEMORY_BYTES: Final = 16 << 30
 _MAX_OBJECTS: Final = 1_000_000
 
 
 def walk(file: Any) -> Iterator[Any]:
-    """Every group and dataset of an open file, each once, whatever goes in circles; no link is followed."""
+    """Every group and dataset of an open file, each once, even where they form circles; no link is followed."""
     import h5py
 
     stack, seen = [file], {h5py.h5o.get_info(file.id).addr}
@@ -34,15 +34,15 @@ def walk(file: Any) -> Iterator[Any]:
         for name in item if isinstance(item, h5py.Group) else ():
             with suppress(Exception):
                 if item.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
-                    found = item[name]
-                    address = h5py.h5o.get_info(found.id).addr
+                    child = item[name]
+                    address = h5py.h5o.get_info(child.id).addr
                     if address not in seen:
                         seen.add(address)
-                        stack.append(found)
+                        stack.append(child)
 
 
 def _read(item: Any) -> None:
-    """Everything of an object but the values of a dataset; of these, where they lie."""
+    """Everything of an object; of a dataset's values, only their places."""
     import h5py
 
     for name in item.attrs:

@@ -1,4 +1,4 @@
-"""Which call of a layer takes which tensors: what a config says in histories, [layer, call, tensor]."""
+"""The tensors that each call of a layer takes, from the histories of a config: [layer, call, tensor]."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -37,7 +37,7 @@ def call_order(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
 def call_arguments(
     layer: Mapping[str, Any], index: int, made: Mapping[tuple[str, int], list[TensorRef]]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a call is given, a `TensorRef` for each tensor."""
+    """Arguments and keywords of a call, with a `TensorRef` for each tensor."""
     node = layer["inbound_nodes"][index]
 
     def resolve(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What Keras 2 wrote, in the form of Keras 3.
+"""Configs of Keras 2 in the form of Keras 3.
 
 Keras 2.12 to 2.15, and tf-keras after them, save `.keras` files whose weights are laid out as today; all of Keras 2
 saves `.h5`. In their config a call is `[[layer, call, tensor, keywords], …]`, a tensor among the keywords
@@ -43,7 +43,7 @@ def layer_name(layer: Mapping[str, Any]) -> str:
 def modern_model(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """A model whose config is a dictionary, and a Sequential that begins with its InputLayer if its input is known.
 
-    Until 2.2.2 the config of a Sequential is the list of its layers; until 2.3 its first layer tells the input.
+    Until 2.2.2 the config of a Sequential is the list of its layers; until 2.3 its first layer has the input's shape.
     """
     if model["class_name"] != "Sequential":
         return model
@@ -52,8 +52,8 @@ def modern_model(model: Mapping[str, Any]) -> Mapping[str, Any]:
     layers = config["layers"]
     shape = _input_shape(layers[0]) if layers and layers[0]["class_name"] != "InputLayer" else None
     if shape is not None:
-        given = {"class_name": "InputLayer", "config": {"name": "input", "batch_input_shape": shape}}
-        layers = [given, *layers]
+        input_layer = {"class_name": "InputLayer", "config": {"name": "input", "batch_input_shape": shape}}
+        layers = [input_layer, *layers]
     return {**model, "config": {**config, "layers": layers}}
 
 
@@ -92,14 +92,14 @@ def _modern_node(node: Sequence[Any], by_name: Mapping[str, Any]) -> dict[str, A
     if isinstance(node[0], str):
         # An operation of one tensor.
         node = [node]
-    given = [item[2] if item[0] == _CONSTANT else _tensor(item, by_name) for item in node]
+    args = [item[2] if item[0] == _CONSTANT else _tensor(item, by_name) for item in node]
     keywords = node[0][_HISTORY_LENGTH] if len(node[0]) > _HISTORY_LENGTH else {}
     kwargs = {
         key: _tensor(value, by_name) if _is_tensor(value, by_name) else value
         for key, value in keywords.items()
         if key != "name"
     }
-    return {"args": given if len(given) == 1 else [given], "kwargs": kwargs}
+    return {"args": args if len(args) == 1 else [args], "kwargs": kwargs}
 
 
 def _is_tensor(value: Any, by_name: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What the layers leave behind that a network need not compute, taken out of the graph.
+"""Passes over the written graph that remove what a network need not compute.
 
 Every pass changes the graph in place and leaves what it computes, to float32 rounding, as it is.
 """

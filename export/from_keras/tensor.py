@@ -1,4 +1,4 @@
-"""What a layer function works with: a Keras tensor, and the call of a layer."""
+"""Arguments of the layer functions: Keras tensors, and the call of a layer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The name of the call's main node; further nodes are named `name/what`."""
+        """The name of the call's main node; further nodes are named `name/part`."""
         return self.layer.name
 
     @property
@@ -90,11 +90,11 @@ class Call:
         return self.weights.arrays(self.layer.weights, self.layer.layer, shapes)
 
     def unsupported(self, reason: str = "") -> UnsupportedLayerError:
-        """The error to raise for what this layer's function does not know."""
+        """The error to raise for something that this layer's function does not know."""
         return UnsupportedLayerError(self.layer.layer, self.layer.class_name, reason)
 
     def refused(self, reason: str) -> ModelError:
-        """The error to raise for what no way can export."""
+        """The error to raise for something that no route can export."""
         return ModelError(f"{self.weights.path}: layer {self.layer.layer!r} ({self.layer.class_name}) {reason}")
 
     def only(self, **allowed: Any) -> None:

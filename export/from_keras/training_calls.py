@@ -7,7 +7,7 @@ from typing import Any, Final
 from braintumor.errors import ModelError
 from braintumor.export.from_keras.graph import KerasGraph, LayerCall
 
-__all__ = ["DROPOUT", "TRAINED_OTHERWISE", "refuse_training", "says_training"]
+__all__ = ["DROPOUT", "TRAINED_OTHERWISE", "refuse_training", "training_flag"]
 
 DROPOUT: Final = (
     "AlphaDropout",
@@ -29,7 +29,7 @@ TRAINED_OTHERWISE: Final = (*DROPOUT, "BatchNormalization")
 def refuse_training(graph: KerasGraph, path: Path, *, keras2: bool) -> None:
     """Refuse a model that drops out or takes each batch's own statistics in its answers.
 
-    Augmentation is no matter: Keras saves training=True at its every call, where it is the default and means nothing.
+    Augmentation does not count: Keras saves training=True at its every call, the default there, without effect.
 
     Args:
         graph: The model.
@@ -41,27 +41,27 @@ def refuse_training(graph: KerasGraph, path: Path, *, keras2: bool) -> None:
         ModelError: It names the layer.
     """
     for call in graph.calls:
-        if said := _random(call) or (keras2 and _by_batch(call)):
+        if effect := _random(call) or (keras2 and _by_batch(call)):
             raise ModelError(
-                f"{path}: layer {call.layer!r} ({call.class_name}) is called with training=True, so {said}; build it "
-                "without training=True, set_weights, and save it again"
+                f"{path}: layer {call.layer!r} ({call.class_name}) is called with training=True, so {effect}",
+                "build it without training=True, set_weights, and save it again",
             )
 
 
-def says_training(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool | None:
-    """What a call says of training; None where it says nothing."""
-    if isinstance(said := kwargs.get("training"), bool):
-        return said
+def training_flag(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool | None:
+    """The `training` of a call; None where it has none."""
+    if isinstance(training := kwargs.get("training"), bool):
+        return training
     return next((item for item in args[1:] if isinstance(item, bool)), None)
 
 
 def _random(call: LayerCall) -> str:
-    trains = call.class_name in DROPOUT and says_training(call.args, call.kwargs)
+    trains = call.class_name in DROPOUT and training_flag(call.args, call.kwargs)
     return "the model's answers are random" if trains else ""
 
 
 def _by_batch(call: LayerCall) -> str:
     # A frozen one keeps its statistics even so.
     trains = call.class_name == "BatchNormalization" and call.config.get("trainable", True)
-    asked = trains and says_training(call.args, call.kwargs)
-    return "an image's answer depends on the others in its batch" if asked else ""
+    in_training = trains and training_flag(call.args, call.kwargs)
+    return "an image's answer depends on the others in its batch" if in_training else ""

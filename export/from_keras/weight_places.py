@@ -60,8 +60,9 @@ def places_by_class(reader: Hdf5Reader) -> WeightPlaces:
             raise UnsupportedLayerError(layer, "", f"its weights are stored for another layer, {name}")
         if {*variables} != {str(index) for index in range(len(variables))}:
             raise ModelError(
-                f"{reader.path}: the weights of layer {layer} are not numbered; config and weights do not fit each "
-                "other: save the model again"
+                f"{reader.path}: the weights of layer {layer} are not numbered: config and weights do not fit "
+                "each other",
+                "save the model again",
             )
         return [reader.member(variables, str(index)) for index in range(len(variables))]
 
@@ -87,17 +88,17 @@ def places_by_name(reader: Hdf5Reader, model: str) -> WeightPlaces:
             indices[outer] = _Index(reader.names(f"{_ROOT}/{outer}", "weight_names") or [])
         index = indices[outer]
         names = index.names if len(place) == 1 else index.of(place[-1], [model, *place[:-1]])
-        found = []
+        datasets = []
         for name in names:
             above, _, last = f"{_ROOT}/{outer}/{name}".rpartition("/")
             group = reader.group(above)
             if group is None or last not in group:
                 raise ModelError(
-                    f"{reader.path}: layer {layer} names a weight {name} that the file does not hold; save the model "
-                    "again"
+                    f"{reader.path}: layer {layer} names a weight {name} that the file does not hold",
+                    "save the model again",
                 )
-            found.append(reader.member(group, last))
-        return found
+            datasets.append(reader.member(group, last))
+        return datasets
 
     return find
 
@@ -123,6 +124,6 @@ class _Index:
 
 
 def _is_subsequence(parts: Sequence[str], whole: Sequence[str]) -> bool:
-    """Whether all parts, but empty ones, stand in the whole in this order."""
-    rest = iter(whole)
-    return all(part in rest for part in parts if part)
+    """Whether all parts, except empty ones, are in the whole in this order."""
+    remaining = iter(whole)
+    return all(part in remaining for part in parts if part)

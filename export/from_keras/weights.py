@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from braintumor.errors import ModelError, UnsupportedLayerError
 from braintumor.export.from_keras.archive import KerasArchive, unpacks_too_far
-from braintumor.export.from_keras.hdf5 import Hdf5Reader, damage_told, open_hdf5
+from braintumor.export.from_keras.hdf5 import Hdf5Reader, damage_as_error, open_hdf5
 from braintumor.export.from_keras.hdf5_guard import require_readable
 from braintumor.export.from_keras.weight_places import WeightPlaces, places_by_class, places_by_name
 from braintumor.models.catalog import shipped_weights
@@ -52,7 +52,7 @@ def open_weights(archive: KerasArchive, model: str) -> "Iterator[WeightFile]":
 class WeightFile:
     """Weights by layer.
 
-    Every array is read once, however many layers ask for it.
+    Every array is read once, however many layers share it.
 
     Attributes:
         path: The model file.
@@ -69,7 +69,7 @@ class WeightFile:
         self._read: dict[str, NDArray[np.float32]] = {}
 
     def check(self) -> None:
-        """Refuse what was read, if it cannot be exported.
+        """Refuse weights that cannot be exported.
 
         Raises:
             ModelError: Weights in half precision, or NaN or infinite ones.
@@ -77,18 +77,18 @@ class WeightFile:
         if self._half:
             raise ModelError(
                 f"{self.path} keeps its weights in {', '.join(sorted(self._half))}; must be float32, "
-                "as the policies float32, mixed_float16 and mixed_bfloat16 keep them: build it under one of them, "
-                "set_weights, and save it again"
+                "as the policies float32, mixed_float16 and mixed_bfloat16 keep them",
+                "build it under one of them, set_weights, and save it again",
             )
         if self._broken:
             raise ModelError(
                 f"{self.path} holds NaN or infinite weights ({self._broken[0]}, {len(self._broken)} of "
-                f"{len(self._read)} in all): the model itself answers NaN, its training diverged; export an earlier "
-                "checkpoint, or train it again"
+                f"{len(self._read)} in all): the model itself answers NaN, its training diverged",
+                "export an earlier checkpoint, or train it again",
             )
 
     def forget(self) -> None:
-        """Let go of all arrays: the graph has its own in ONNX's order, and both are as large as the model."""
+        """Drop all arrays: the graph has its own in ONNX's order, and both are as large as the model."""
         self._read.clear()
 
     def arrays(
@@ -108,24 +108,28 @@ class WeightFile:
             ModelError: Another number of variables, another shape, or something that is not plain data.
             UnsupportedLayerError: They belong to a layer of another name, or are integers.
         """
-        with damage_told(self.path, f"what it holds of layer {layer}"):
-            found = self._places(place, layer)
-            if len(found) != len(shapes):
+        with damage_as_error(self.path, f"what it holds of layer {layer}"):
+            datasets = self._places(place, layer)
+            if len(datasets) != len(shapes):
                 raise ModelError(
                     f"{self.path}: layer {layer} needs {len(shapes)} weights ({', '.join(shapes)}), its weights file "
-                    f"has {len(found)}; config and weights do not fit each other: save the model again"
+                    f"has {len(datasets)}: config and weights do not fit each other",
+                    "save the model again",
                 )
-            return [self._array(dataset, layer, *item) for dataset, item in zip(found, shapes.items(), strict=True)]
+            return [
+                self._array(dataset, layer, *item) for dataset, item in zip(datasets, shapes.items(), strict=True)
+            ]
 
     def _array(self, dataset: Any, layer: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         import h5py
 
         where = f"{layer}/{name}"
         if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape:
-            found = tuple(dataset.shape or ()) if isinstance(dataset, h5py.Dataset) else "a group"
+            stored = tuple(dataset.shape or ()) if isinstance(dataset, h5py.Dataset) else "a group"
             raise ModelError(
-                f"{self.path}: layer {layer} needs {name} of shape {shape}, its weights file has {found}; "
-                "config and weights do not fit each other: save the model again"
+                f"{self.path}: layer {layer} needs {name} of shape {shape}, its weights file has {stored}: "
+                "config and weights do not fit each other",
+                "save the model again",
             )
         if dataset.name not in self._read:
             self._check_dataset(dataset, where)
@@ -139,15 +143,17 @@ class WeightFile:
         if not plain:
             raise ModelError(
                 f"{self.path}: {where} keeps its values outside of the file, or in an unknown compression, which is "
-                "never followed; save the model again with model.save('x.keras')"
+                "never followed",
+                "save the model again with model.save('x.keras')",
             )
         size = 4 * (math.prod(dataset.shape) + self.parameters)
         if size > _MAX_BYTES:
-            raise ModelError(f"{self.path}: its weights need {size:,} bytes at {where}; allowed are {_MAX_BYTES:,}")
+            raise ModelError(f"{self.path}: its weights need {size:,} bytes at {where}; must be <= {_MAX_BYTES:,}")
         if unpacks_too_far(size, self._size_bytes):
             raise ModelError(
                 f"{self.path}: its weights unpack to {size:,} bytes at {where} out of {self._size_bytes:,}, which no "
-                "model does; save it again"
+                "model does",
+                "save it again",
             )
 
     def _values(self, dataset: Any, where: str) -> NDArray[np.float32]:
@@ -158,7 +164,7 @@ class WeightFile:
         # A Normalization layer counts what it has seen in an integer.
         if dataset.dtype.kind not in ("f" if dataset.shape else "fiu"):
             raise UnsupportedLayerError(where.rsplit("/", 1)[0], "", f"its weights are {dataset.dtype}")
-        with damage_told(self.path, where):
+        with damage_as_error(self.path, where):
             values = np.ascontiguousarray(dataset[()], dtype=np.float32)
         if not np.isfinite(values).all():
             self._broken.append(where)

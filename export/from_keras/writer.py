@@ -31,7 +31,7 @@ OPSET: Final = 18
 _IR_VERSION: Final = 10
 _MAX_VALUES: Final = 1 << 28
 
-# What a layer function meets in a config that is not Keras's.
+# Errors of a layer function on a config that Keras did not write.
 _CONTRADICTIONS: Final = (
     ArithmeticError,
     AssertionError,
@@ -63,8 +63,8 @@ def check_constants(model: "ir.Model", path: Path) -> None:
     for name, value in model.graph.initializers.items():
         if not np.isfinite(value.const_value.numpy()).all():  # type: ignore[union-attr]
             raise ModelError(
-                f"{path}: {name} comes out as NaN or infinite, and so do the model's own answers; check the layer's "
-                "options and its statistics, or export an earlier checkpoint"
+                f"{path}: {name} comes out as NaN or infinite, and so do the model's own answers",
+                "check the layer's options and its statistics, or export an earlier checkpoint",
             )
 
 
@@ -75,13 +75,11 @@ def proto_of(model: "ir.Model") -> "onnx.ModelProto":
     arrays = {name: value.const_value.numpy() for name, value in model.graph.initializers.items()}  # type: ignore[union-attr]
     for name, value in model.graph.initializers.items():
         dtype, shape = ir.DataType.from_numpy(arrays[name].dtype), ir.Shape(arrays[name].shape)
-        value.const_value = ir.LazyTensor(
-            functools.partial(_taken, arrays, name), dtype=dtype, shape=shape, name=name
-        )
+        value.const_value = ir.LazyTensor(functools.partial(_pop, arrays, name), dtype=dtype, shape=shape, name=name)
     return ir.to_proto(model)
 
 
-def _taken(arrays: dict[str, NDArray[Any]], name: str) -> "ir.TensorProtocol":
+def _pop(arrays: dict[str, NDArray[Any]], name: str) -> "ir.TensorProtocol":
     import onnx_ir as ir
 
     return ir.Tensor(arrays.pop(name), name=name)
@@ -106,9 +104,7 @@ def write_model(graph: KerasGraph, weights: WeightFile, shape: tuple[int, int, i
 
     height, width, channels = shape
     if min(shape) < 1 or math.prod(shape) > _MAX_VALUES:
-        raise ModelError(
-            f"{weights.path} takes images of {height}x{width}; allowed are {_MAX_VALUES:,} values in all"
-        )
+        raise ModelError(f"{weights.path} takes images of {height}x{width}; must be <= {_MAX_VALUES:,} values in all")
     builder = Builder()
     (model_input,) = graph.inputs
     pixels = ir.Value(
@@ -150,8 +146,8 @@ def _write(
         raise call.unsupported(f"its config is not understood ({type(error).__name__}: {error})") from error
     results = result if isinstance(result, tuple) else (result,)
     for tensor in results:
-        whole = all(isinstance(size, int) and size > 0 for size in tensor.shape)
-        if not whole or math.prod(tensor.shape) > _MAX_VALUES:
+        valid = all(isinstance(size, int) and size > 0 for size in tensor.shape)
+        if not valid or math.prod(tensor.shape) > _MAX_VALUES:
             raise call.refused(
                 f"gives a tensor of shape {tensor.shape}; each size must be at least 1, and their product at most "
                 f"{_MAX_VALUES:,}"
@@ -161,16 +157,16 @@ def _write(
 
 def _call(layer: LayerCall, made: Mapping[TensorRef, Tensor], weights: WeightFile) -> Call:
     """A call with a `Tensor` in the place of each `TensorRef`."""
-    found: list[Tensor] = []
+    inputs: list[Tensor] = []
 
     def resolve(item: Any) -> Any:
         if not isinstance(item, TensorRef):
             return item
-        found.append(made[item])
+        inputs.append(made[item])
         return made[item]
 
     args, kwargs = map_structure(resolve, layer.args), map_structure(resolve, dict(layer.kwargs))
-    return Call(layer, tuple(found), args, kwargs, weights)
+    return Call(layer, tuple(inputs), args, kwargs, weights)
 
 
 def _function(layer: LayerCall) -> LayerFunction:

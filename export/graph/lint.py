@@ -1,6 +1,6 @@
-"""What an engine builder would refuse, or take with a shrug and get wrong: found before a build, by node.
+"""Lint of an ONNX graph: nodes that an engine builder would refuse, or build wrongly, before a build.
 
-TensorRT refuses zero points other than 0 and int32 DequantizeLinear; it builds uint8 activations with a mere
+TensorRT refuses zero points other than 0 and int32 DequantizeLinear; it builds uint8 activations with only a
 warning and clips them. So int8 only, everywhere.
 """
 
@@ -33,16 +33,17 @@ ALLOWED_OPS: Final = frozenset(
 )
 """Operators of image classifiers that TensorRT, OpenVINO and ONNX Runtime all have."""
 
+_AGAIN: Final = "export the bundle again with bt-export"
 _DEFAULT_DOMAIN: Final = frozenset({"", "ai.onnx"})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong.
+    """A problem of a graph.
 
     Attributes:
         node: Name of the node; "" for the model as a whole.
-        problem: What was found and what is allowed.
+        problem: In words, with what is allowed.
     """
 
     node: str
@@ -54,14 +55,14 @@ class Finding:
 
 
 def lint(model: onnx.ModelProto) -> tuple[Finding, ...]:
-    """Everything that is wrong with a model, in the order of the graph."""
+    """All problems of a model, in the order of the graph."""
     types = _types(model)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    found = [*_model_findings(model)]
+    findings = [*_model_findings(model)]
     for node in model.graph.node:
         name = node.name or f"{node.op_type} giving {node.output[0]}"
-        found += [Finding(name, problem) for problem in _node_problems(node, types, constants)]
-    return tuple(found)
+        findings += [Finding(name, problem) for problem in _node_problems(node, types, constants)]
+    return tuple(findings)
 
 
 def require_clean(path: Path) -> None:
@@ -73,19 +74,19 @@ def require_clean(path: Path) -> None:
     try:
         model = onnx.load(str(path))
     except Exception as error:
-        # protobuf's own exception is no public class in all its implementations.
-        raise ModelError(f"{path} is not an ONNX model ({error}); export the bundle again with bt-export") from error
+        # protobuf's own exception is not public in all its implementations.
+        raise ModelError(f"{path} is not an ONNX model ({error})", _AGAIN) from error
     if findings := lint(model):
         shown = "; ".join(str(finding) for finding in findings[:3])
         more = f"; and {len(findings) - 3} more" if len(findings) > 3 else ""  # noqa: PLR2004 - as many as are shown
-        raise ModelError(f"{path} cannot become an engine: {shown}{more}; export the bundle again with bt-export")
+        raise ModelError(f"{path} cannot become an engine: {shown}{more}", _AGAIN)
 
 
 def _model_findings(model: onnx.ModelProto) -> Iterator[Finding]:
     for opset in model.opset_import:
-        # A domain that is declared and not used harms nobody; nodes are asked for theirs.
+        # A domain that is declared and not used does no harm; the domain of each node is checked.
         if opset.domain in _DEFAULT_DOMAIN and opset.version not in OPSETS:
-            yield Finding("", f"opset {opset.version}; allowed are {OPSETS.start} to {OPSETS.stop - 1}")
+            yield Finding("", f"opset {opset.version}; must be {OPSETS.start} to {OPSETS.stop - 1}")
     for value in (*model.graph.input, *model.graph.output):
         sizes = value.type.tensor_type.shape.dim
         if not sizes or not sizes[0].dim_param:
@@ -103,15 +104,15 @@ def _node_problems(
     zero = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004 - data, scale, zero point
     kind = types.get(zero) or types.get(steps, TensorProto.UINT8 if node.op_type == "QuantizeLinear" else 0)
     if kind != TensorProto.INT8:
-        yield f"{node.op_type} of {_type_name(kind)}; allowed is int8"
+        yield f"{node.op_type} of {_type_name(kind)}; must be int8"
     if zero in constants and np.any(numpy_helper.to_array(constants[zero])):
         yield f"{node.op_type} with a zero point that is not 0; quantise symmetrically"
     elif zero and zero not in constants:
-        yield f"{node.op_type} with a zero point that is no constant"
+        yield f"{node.op_type} with a zero point that is not a constant"
     if node.input[1] not in constants:
-        yield f"{node.op_type} with a scale that is no constant"
+        yield f"{node.op_type} with a scale that is not a constant"
     elif not np.all(numpy_helper.to_array(constants[node.input[1]]) > 0):
-        yield f"{node.op_type} with a scale that is not greater than 0"
+        yield f"{node.op_type} with a scale that is not > 0"
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""From an FP32 graph to a smaller floating-point precision; int8 is in `quantize`."""
+"""From an FP32 graph to a smaller floating-point precision; int8 is in `qdq`."""
 
 import itertools
 from typing import Final, Literal, get_args
@@ -46,7 +46,7 @@ def at_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProt
 
 
 def fp16_around_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
-    """FP16 for what int8 left in FP32, Q/DQ scales included; the given model is used up.
+    """FP16 for everything that int8 left in FP32, Q/DQ scales included; the given model is used up.
 
     Requires: opset 19 or higher, before which scales were FP32 only.
     """
@@ -80,11 +80,11 @@ def _half(model: onnx.ModelProto, unblocked: frozenset[str]) -> onnx.ModelProto:
 
 def _weights_alone(model: onnx.ModelProto) -> frozenset[str]:
     """Names of the FP32 weights that nothing reads but nodes which are brought to half precision."""
-    others = {name for node in model.graph.node if node.op_type not in _WEIGHTED for name in node.input}
+    other_inputs = {name for node in model.graph.node if node.op_type not in _WEIGHTED for name in node.input}
     return frozenset(
         tensor.name
         for tensor in model.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT and is_weight(tensor) and tensor.name not in others
+        if tensor.data_type == TensorProto.FLOAT and is_weight(tensor) and tensor.name not in other_inputs
     )
 
 
@@ -97,7 +97,7 @@ def _rounded_to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
     with np.errstate(over="ignore", under="ignore"):
         rounded = values.astype(np.float16)
     limits = np.finfo(np.float16)
-    # Counting is quick, and hardly ever finds anything.
+    # Counting is quick, and rarely finds any.
     if np.count_nonzero(rounded) != np.count_nonzero(values):
         lost = (rounded == 0) & (values != 0)
         rounded[lost] = np.copysign(limits.smallest_subnormal, values[lost]).astype(np.float16)

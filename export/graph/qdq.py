@@ -27,8 +27,9 @@ INT8_MAX: Final = 127
 INT8_OPSET: Final = 19
 """Lower opsets have no half-precision scales; at 21 ONNX Runtime does not load every quantised backbone."""
 
-_OTHER_MODEL: Final = ("the quantisation plan was made for another model", "search a new one with `calibrate`")
-# Where the output channels are in a weight.
+_OTHER_MODEL: Final = "the quantisation plan was made for another model"
+_SEARCH: Final = "search a new one with `calibrate`"
+# Axis of the output channels in a weight.
 _CONV_AXIS: Final = 0
 _MATMUL_AXIS: Final = 1
 
@@ -57,7 +58,7 @@ class WeightedNode:
 def weighted_nodes(model: onnx.ModelProto) -> tuple[WeightedNode, ...]:
     """The nodes with a constant weight of two axes or more, in the order of the graph."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    found = []
+    weighted = []
     for node in model.graph.node:
         if node.op_type not in {"Conv", "Gemm", "MatMul"} or node.input[1] not in constants:
             continue
@@ -66,8 +67,8 @@ def weighted_nodes(model: onnx.ModelProto) -> tuple[WeightedNode, ...]:
             continue
         groups = _attribute(node, "group", 1)
         depthwise = node.op_type == "Conv" and groups > 1 and weight.dims[1] == 1
-        found.append(WeightedNode(node.name, node.op_type, node.input[0], weight.name, _channels(node), depthwise))
-    return tuple(found)
+        weighted.append(WeightedNode(node.name, node.op_type, node.input[0], weight.name, _channels(node), depthwise))
+    return tuple(weighted)
 
 
 def insert_qdq(
@@ -84,14 +85,14 @@ def insert_qdq(
         A checked model of opset `INT8_OPSET`.
 
     Raises:
-        ModelError: A tensor that is to be quantised has no threshold, or there is no such node to stay in float: they
-            are those of another model.
+        ModelError: A tensor that is to be quantised has no threshold, or there is no such node to stay in float: the
+            plan was made for another model.
     """
     weights = {tensor.name for tensor in model.graph.initializer if is_weight(tensor)}
     copy = onnx.version_converter.convert_version(weightless(model, weights), INT8_OPSET)
     weighted_by_name = {node.name: node for node in weighted_nodes(model)}
-    if strange := sorted(set(float_nodes) - weighted_by_name.keys()):
-        raise ModelError(f"there is no node {strange[0]!r} that could stay in float: {_OTHER_MODEL}")
+    if unknown := sorted(set(float_nodes) - weighted_by_name.keys()):
+        raise ModelError(f"there is no node {unknown[0]!r} that could stay in float: {_OTHER_MODEL}", _SEARCH)
     chosen = {name: node for name, node in weighted_by_name.items() if name not in float_nodes}
     rewriter = _Rewriter(model, thresholds)
     nodes = []
@@ -110,7 +111,7 @@ def insert_qdq(
 class _Rewriter:
     """Puts Q/DQ in front of nodes; a tensor or weight that several nodes read is quantised once.
 
-    What is added to the tensor `name` is called `name:scale` and so on: `name/scale` may be a layer's own.
+    Constants of the tensor `name` are called `name:scale` and so on: `name/scale` may be a layer's own.
     """
 
     def __init__(self, model: onnx.ModelProto, thresholds: Mapping[str, float]) -> None:
@@ -121,14 +122,14 @@ class _Rewriter:
         self._constants: list[onnx.TensorProto] = []
 
     def rewired(self, node: onnx.NodeProto, weighted: WeightedNode) -> list[onnx.NodeProto]:
-        """Let a node read quantised inputs; gives the new nodes that have to stand before it."""
+        """Let a node read quantised inputs; returns the new nodes that have to come before it."""
         before: list[onnx.NodeProto] = []
         node.input[0] = self._activation(weighted.activation, before)
         node.input[1] = self._weight(weighted, before)
         return before
 
     def store_constants(self, graph: onnx.GraphProto) -> None:
-        """Take in what was added, and throw out the float weights that nothing reads any more."""
+        """Add the new constants, and remove the float weights that nothing reads any more."""
         read = {name for node in graph.node for name in node.input}
         for index in reversed(range(len(graph.initializer))):
             if graph.initializer[index].name not in read:
@@ -139,7 +140,7 @@ class _Rewriter:
         if name not in self._activations:
             threshold = self._thresholds.get(name, 0.0)
             if not threshold > 0:
-                raise ModelError(f"there is no calibrated range for the tensor {name!r}: {_OTHER_MODEL}")
+                raise ModelError(f"there is no calibrated range for the tensor {name!r}: {_OTHER_MODEL}", _SEARCH)
             scale = self._constant(f"{name}:scale", np.array(threshold / INT8_MAX, np.float32))
             zero = self._constant(f"{name}:zero", np.array(0, np.int8))
             before += [

@@ -1,4 +1,4 @@
-"""A quantisation plan: what calibration and search found for one `.keras` file, as a small JSON file.
+"""Quantisation plans: the result of calibration and search for one `.keras` file, as a small JSON file.
 
 Applying a plan needs no images and takes seconds, so a plan can ship beside its weights, and a workstation
 without the data set makes the same int8 model, byte for byte. It names tensors and nodes, so it holds the structure
@@ -31,14 +31,14 @@ SCHEMA: Final = "braintumor.quantisation-plan/3"
 PLAN_SUFFIX: Final = ".int8.json"
 
 FINDINGS: Final = ("calibration", "members", "naive", "searched", "vote", "ranking")
-"""What every plan's findings have: `bt-export` tells them."""
+"""Keys of every plan's findings, which `bt-export` prints."""
 
 _SIGNIFICANT: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class QuantisationPlan:
-    """How one member is quantised.
+    """Quantisation of one member.
 
     Attributes:
         source_sha256: Of the `.keras` file that it was made for.
@@ -47,8 +47,8 @@ class QuantisationPlan:
         method: By which the thresholds were chosen, of `calibration.METHODS`.
         thresholds: Activation tensor → the magnitude that becomes 127.
         float_nodes: Weighted nodes that stay in float.
-        float_groups: Names of the groups that they make.
-        findings: For the reader: calibration set, methods compared, ranking of the groups, naive and searched
+        float_groups: Names of their groups.
+        findings: For people: calibration set, methods compared, ranking of the groups, naive and searched
             figures. Plain data; at least `FINDINGS`.
     """
 
@@ -77,7 +77,7 @@ class QuantisationPlan:
 
 
 def rounded_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
-    """Thresholds as a plan's file holds them, so that a search judges what will be applied."""
+    """Thresholds as a plan's file holds them, so that a search evaluates what will be applied."""
     return {name: _rounded(value) for name, value in thresholds.items()}
 
 
@@ -96,30 +96,30 @@ def read_plan(path: Path) -> QuantisationPlan:
     """Read a plan.
 
     Raises:
-        ModelError: The file cannot be read or is no plan of this schema.
+        ModelError: The file cannot be read or is not a plan of this schema.
     """
     try:
-        found = json.loads(path.read_bytes())
-        if found["schema"] != SCHEMA:
-            raise ModelError(f"{path} is of schema {found['schema']!r}; this version reads {SCHEMA!r}: {_AGAIN}")
-        thresholds = {str(name): float(value) for name, value in found["thresholds"].items()}
-        if odd := [name for name, value in thresholds.items() if not 0 <= value < math.inf]:
-            raise ValueError(f"the threshold of {odd[0]} is {thresholds[odd[0]]}")  # noqa: TRY301 - as what follows
-        if lacking := [name for name in FINDINGS if name not in found["findings"]]:
-            raise ValueError(f"its findings lack {', '.join(lacking)}")  # noqa: TRY301
-        height, width = found["size"]
+        data = json.loads(path.read_bytes())
+        if data["schema"] != SCHEMA:
+            raise ModelError(f"{path} is of schema {data['schema']!r}; this version reads {SCHEMA!r}", _AGAIN)
+        thresholds = {str(name): float(value) for name, value in data["thresholds"].items()}
+        if invalid := [name for name, value in thresholds.items() if not 0 <= value < math.inf]:
+            raise ValueError(f"the threshold of {invalid[0]} is {thresholds[invalid[0]]}")  # noqa: TRY301 - as what follows
+        if missing := [name for name in FINDINGS if name not in data["findings"]]:
+            raise ValueError(f"its findings lack {', '.join(missing)}")  # noqa: TRY301
+        height, width = data["size"]
         return QuantisationPlan(
-            source_sha256=str(found["source_sha256"]),
+            source_sha256=str(data["source_sha256"]),
             size=(int(height), int(width)),
-            structure=_structure(found["structure"]),
-            method=str(found["method"]),
+            structure=_structure(data["structure"]),
+            method=str(data["method"]),
             thresholds=thresholds,
-            float_nodes=_names(found["float_nodes"]),
-            float_groups=_names(found["float_groups"]),
-            findings=dict(found["findings"]),
+            float_nodes=_names(data["float_nodes"]),
+            float_groups=_names(data["float_groups"]),
+            findings=dict(data["findings"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} is not a quantisation plan ({type(error).__name__}: {error}); {_AGAIN}") from error
+        raise ModelError(f"{path} is not a quantisation plan ({type(error).__name__}: {error})", _AGAIN) from error
 
 
 def require_structure(plan: QuantisationPlan, structure: Structure, path: Path) -> None:
@@ -136,7 +136,8 @@ def require_structure(plan: QuantisationPlan, structure: Structure, path: Path) 
     if difference := plan.structure.difference(structure):
         raise ModelError(
             f"the quantisation plan of {path} was made for another structure than that of the network which is "
-            f"written now: {difference}; {_AGAIN}"
+            f"written now: {difference}",
+            _AGAIN,
         )
 
 
@@ -144,7 +145,7 @@ def plan_beside(model: Path, source_sha256: str) -> QuantisationPlan | None:
     """The plan that lies beside a `.keras` file and was made for just that file, if there is one.
 
     Raises:
-        ModelError: What lies there is no plan.
+        ModelError: The file there is not a plan.
     """
     path = model.with_suffix(PLAN_SUFFIX)
     if not path.is_file():

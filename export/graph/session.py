@@ -1,4 +1,4 @@
-"""Answers of an ONNX model while it is being made, on ONNX Runtime's CPU provider."""
+"""Answers of an ONNX model during an export, by ONNX Runtime's CPU provider."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["ENGINE", "answers", "batches", "run", "session"]
 _ort: Any = require("onnxruntime", extra="cpu", purpose="verifying an exported model")
 
 ENGINE: Final = f"onnxruntime-cpu {_ort.__version__}"
-"""What answers, and its version."""
+"""The engine of all verifications, with its version."""
 
 _ERRORS_ONLY = 3
 _BATCH = 16
@@ -30,7 +30,7 @@ def session(model: bytes | Path, *, for_memory: bool = False) -> Any:
         model: The ONNX model.
         for_memory: For a few images and many outputs: weights are not copied into other layouts, and a result is used
             up before the next one is computed. In the usual order what leads to outputs alone comes last, and all
-            results are kept until then.
+            results stay in memory until then.
     """
     options = _ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -45,12 +45,12 @@ def session(model: bytes | Path, *, for_memory: bool = False) -> Any:
 
 
 def answers(model: bytes | Path, images: NDArray[np.uint8], size: int = _BATCH) -> NDArray[np.float32]:
-    """float32 [n, classes]: what a model says of uint8 [n, H, W]."""
+    """Answers of a model, float32 [n, classes], to images uint8 [n, H, W]."""
     return run(session(model), images, size)
 
 
 def run(running: Any, images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """float32 [n, classes]: what a session says of uint8 [n, H, W], in batches of a size."""
+    """Answers of a session, float32 [n, classes], to images uint8 [n, H, W], in batches of a size."""
     return np.concatenate([running.run([PROBABILITIES], {IMAGE: batch})[0] for batch in batches(images, size)])
 
 

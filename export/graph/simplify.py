@@ -1,4 +1,4 @@
-"""What tf2onnx leaves behind, taken out of the graph without changing what it computes.
+"""Simplification of the graphs that tf2onnx writes, without changing what they compute.
 
 Four steps, each measured on the catalog's backbones:
 
@@ -31,7 +31,7 @@ _MAP_RANK: Final = 4
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Take out of a network what adds nothing. The given model is used up."""
+    """Simplify a network. The given model is used up."""
     import onnxslim
 
     fuse_global_pooling(model)
@@ -171,7 +171,7 @@ def _is_own(name: str, constants: Mapping[str, Any], readers: Mapping[str, list[
 
 
 def _factor(node: onnx.NodeProto, constants: Mapping[str, Any], channels: int) -> Any:
-    """By what a Mul multiplies a map [N, channels, H, W]: [1] or [channels]; None when that is no constant."""
+    """By what a Mul multiplies a map [N, channels, H, W]: [1] or [channels]; None when that is not a constant."""
     if (name := _channel_operand(node, "Mul", constants)) is not None:
         return constants[name].reshape(-1) if constants[name].size == channels else None
     values = [constants[name] for name in node.input if name in constants] if node.op_type == "Mul" else []
@@ -248,6 +248,6 @@ def _replace(graph: onnx.GraphProto, replaced: Mapping[str, Iterable[onnx.NodePr
 
 def _drop_unread_constants(graph: onnx.GraphProto) -> None:
     read = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    constants = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(constants)

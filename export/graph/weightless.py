@@ -16,7 +16,7 @@ _FROM_VALUES: Final = 256
 
 
 def is_weight(tensor: onnx.TensorProto) -> bool:
-    """Whether a constant is a large one of numbers that no shape is made of."""
+    """Whether a constant is large, and not of the type of shapes."""
     values = 1
     for size in tensor.dims:
         values *= size
@@ -50,16 +50,16 @@ def put_back(
     names: Collection[str],
     change: Callable[[onnx.TensorProto], onnx.TensorProto] = lambda tensor: tensor,
 ) -> None:
-    """Give a graph that was rewritten without its weights the weights; in place, all constants in their old order.
+    """Put the weights back into a graph that was rewritten without them; in place, all constants in their old order.
 
     Args:
         light: Made from `weightless(full, names)`.
         full: The model with the weights.
-        names: Of the constants that were left out; what nothing reads any more stays out.
-        change: Gives another tensor of the same name for each of them.
+        names: Of the constants that were left out; unread ones stay out.
+        change: Returns the tensor to put back for each of them, under the same name.
     """
     read = {name for node in light.graph.node for name in node.input}
-    kept = {
+    constants = {
         tensor.name: onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in light.graph.initializer
     }
     inputs = [value for value in light.graph.input if value.name not in names]
@@ -67,7 +67,7 @@ def put_back(
     light.graph.input.extend(inputs)
     for tensor in full.graph.initializer:
         if tensor.name not in names:
-            light.graph.initializer.append(kept[tensor.name])
+            light.graph.initializer.append(constants[tensor.name])
         elif tensor.name in read:
             light.graph.initializer.append(change(tensor))
 

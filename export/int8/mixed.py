@@ -116,7 +116,9 @@ def _choice(candidate: Candidate, engine: str, timed: _Timed) -> PrecisionChoice
     name, precision = candidate.floating.entry["name"], candidate.floating.entry["precision"]
     floating_ms = statistics.median(timed.floating_ms)
     if not timed.int8_ms:
-        return PrecisionChoice(name, False, "int8 keeps too little of it in int8 to be faithful", engine, floating_ms)
+        return PrecisionChoice(
+            name, False, "most of it has to stay in floating point to keep its decisions", engine, floating_ms
+        )
     speed_up = paired_ratio(timed.int8_ms, timed.floating_ms)
     faster = speed_up.low > 1
     reason = f"int8 takes {1 / speed_up.median:.2f} x the time of {precision} on {engine}"

@@ -1,6 +1,6 @@
 """Plans of TensorRT or TensorRT for RTX from the members of a bundle, built ahead of time.
 
-What a builder would refuse, or take and get wrong, is found by the lint before the first build. Plans go into a
+The lint finds what a builder would refuse, or build wrongly, before the first build. Plans go into a
 folder of their own, never into a bundle: a plan is native code for some GPUs and one version of its library.
 """
 
@@ -23,16 +23,16 @@ from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, write_plan
 __all__ = ["PORTABLE", "BuiltEngine", "EngineOptions", "build_engines"]
 
 PORTABLE: Final = ("SM80", "SM86", "SM89", "SM120")
-"""What TensorRT for RTX builds for when nobody says and no GPU is here: cards of Ampere, Ada and Blackwell."""
+"""Default compute capabilities of TensorRT for RTX without a GPU: cards of Ampere, Ada and Blackwell."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What is asked.
+    """Options of a build.
 
     Attributes:
         engine: "tensorrt" or "tensorrt-rtx".
-        folder: Where the plans go.
+        folder: Of the plans.
         build: Batch sizes, compute capabilities, compatibility.
         device: Index of the GPU to build on, where one is needed.
     """
@@ -49,8 +49,8 @@ class BuiltEngine:
 
     Attributes:
         member: Name of the member.
-        path: Of the plan; its sidecar lies beside it.
-        facts: What the sidecar says.
+        path: Of the plan; its JSON file lies beside it.
+        facts: In the JSON file.
     """
 
     member: str
@@ -63,18 +63,18 @@ def build_engines(bundle: Bundle, options: EngineOptions) -> Iterator[BuiltEngin
 
     Args:
         bundle: Verified.
-        options: What is asked.
+        options: Of the build.
 
     Raises:
         ModelError: The lint found something; the message names the node.
-        UsageError: The library does not have what is asked for, or the folder is a bundle.
+        UsageError: The library does not have a requested feature, or the folder is a bundle.
         UnavailableError: The library, or the GPU that it needs, is not usable here; or it refuses a member.
         OutputError: The folder cannot be written.
     """
     library = load_library(options.engine)
     gpu, build = _target(library, options)
     for member in bundle.members:
-        # All of them before the first build, which may take minutes.
+        # All members, before the first build, which may take minutes.
         require_clean(member.path)
     _make_private(options.folder)
     for member in bundle.members:
@@ -93,11 +93,11 @@ def _target(library: Library, options: EngineOptions) -> tuple[Gpu | None, Build
     except UnavailableError:
         if not library.names_capabilities:
             raise
-    return None, replace(options.build, capabilities=tuple(one for one in PORTABLE if one in library.capabilities))
+    return None, replace(options.build, capabilities=tuple(name for name in PORTABLE if name in library.capabilities))
 
 
 def _make_private(folder: Path) -> None:
-    """What others can write is not loaded later on."""
+    """Create the folder for its owner only: plans that others can write are not loaded."""
     if any((parent / MANIFEST).exists() for parent in (folder, *folder.absolute().parents)):
         raise UsageError(
             f"{folder} is part of a bundle, and a bundle holds no plans", "choose another folder with `out`"

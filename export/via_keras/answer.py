@@ -15,14 +15,14 @@ from braintumor.export.via_keras.worker import ANSWERS, IMAGES, AnswerRequest
 __all__ = ["keras_answers"]
 
 _CACHE: Final = Cache("keras-answers")
-# Moves when the worker would answer otherwise.
+# Moves when the worker would give other answers.
 _RECIPE: Final = 1
 
 
 def keras_answers(
     archive: KerasArchive, channels: int, preprocess: str, images: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], str]:
-    """Ask a model in Keras, on the CPU, in float32.
+    """Answers of a model in Keras, on the CPU, in float32.
 
     Args:
         archive: The model.
@@ -31,7 +31,7 @@ def keras_answers(
         images: uint8 [n, height, width].
 
     Returns:
-        float32 [n, classes], what the model gave, and what answered, such as "Keras 3.15.1, TensorFlow 2.21.0".
+        float32 [n, classes], the model's answers, and who answered, such as "Keras 3.15.1, TensorFlow 2.21.0".
 
     Raises:
         KerasLoadError: Keras does not load the model.

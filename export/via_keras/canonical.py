@@ -1,8 +1,8 @@
 """One form for one network: tf2onnx gives the same one other names and another order from run to run.
 
-What a node is follows from its operator, its attributes and what it takes, down to the network's inputs and the
-values of its constants. Nodes that are the same become one; they stand in the order in which the outputs need them,
-and are named by operator and number: `conv_7`, a constant by the first node that takes it: `conv_7/1`.
+The identity of a node follows from its operator, its attributes and its inputs, down to the network's inputs and the
+values of its constants. Equal nodes become one; they are ordered as the outputs need them, and named by operator and
+number: `conv_7`, a constant by the first node that reads it: `conv_7/1`.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
         model: Without branches inside of nodes whose names matter.
 
     Returns:
-        A model that computes the same under the same names of inputs and outputs; what no output needs is left out.
+        A model with the same results, inputs and outputs; nodes that no output needs are left out.
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -30,7 +30,7 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     identity |= {name: _content(tensor) for name, tensor in constants.items()}
     names = {identity[item.name]: item.name for item in graph.input}
     nodes: list[onnx.NodeProto] = []
-    kept: list[onnx.TensorProto] = []
+    ordered: list[onnx.TensorProto] = []
     numbers: Counter[str] = Counter()
     for node in _needed(graph):
         digest = _digest(node, [identity.get(name, "") for name in node.input])
@@ -42,15 +42,15 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
         for index, name in enumerate(node.input):
             if name in constants and identity[name] not in names:
                 names[identity[name]] = f"{own}/{index}"
-                kept.append(_renamed(constants[name], f"{own}/{index}"))
+                ordered.append(_renamed(constants[name], f"{own}/{index}"))
         names |= {f"{digest}:{index}": f"{own}:{index}" if index else own for index in range(len(node.output))}
         nodes.append(_rebuilt(node, own, identity, names))
     outputs = {item.name: names[identity[item.name]] for item in graph.output}
-    return _assembled(model, _with_outputs(nodes, outputs), kept)
+    return _assembled(model, _with_outputs(nodes, outputs), ordered)
 
 
 def _needed(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes that the outputs need, each behind what it takes, in the order in which it is taken."""
+    """The nodes that the outputs need, each after its inputs, in the order of the inputs."""
     made_by = {name: node for node in graph.node for name in node.output if name}
     done: set[int] = set()
     stack = [(made_by[item.name], False) for item in reversed(graph.output) if item.name in made_by]
@@ -68,14 +68,14 @@ def _needed(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 def _content(tensor: onnx.TensorProto) -> str:
     values = numpy_helper.to_array(tensor)
-    said = f"{tensor.data_type} {list(tensor.dims)} ".encode()
-    return hashlib.sha256(said + values.tobytes()).hexdigest()
+    header = f"{tensor.data_type} {list(tensor.dims)} ".encode()
+    return hashlib.sha256(header + values.tobytes()).hexdigest()
 
 
-def _digest(node: onnx.NodeProto, taken: Sequence[str]) -> str:
+def _digest(node: onnx.NodeProto, inputs: Sequence[str]) -> str:
     attributes = sorted(item.SerializeToString(deterministic=True) for item in node.attribute)
-    said = repr([node.domain, node.op_type, attributes, list(taken), len(node.output)])
-    return hashlib.sha256(said.encode()).hexdigest()
+    description = repr([node.domain, node.op_type, attributes, list(inputs), len(node.output)])
+    return hashlib.sha256(description.encode()).hexdigest()
 
 
 def _renamed(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
@@ -85,28 +85,28 @@ def _renamed(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
 
 def _rebuilt(node: onnx.NodeProto, own: str, identity: Mapping[str, str], names: Mapping[str, str]) -> onnx.NodeProto:
     """A node with its own name, and its inputs and outputs by theirs."""
-    taken = [names[identity[name]] if name else "" for name in node.input]
-    given = [names[identity[name]] if name else "" for name in node.output]
+    inputs = [names[identity[name]] if name else "" for name in node.input]
+    outputs = [names[identity[name]] if name else "" for name in node.output]
     attributes = sorted(node.attribute, key=lambda item: str(item.name))
     return onnx.NodeProto(
-        op_type=node.op_type, domain=node.domain, name=own, input=taken, output=given, attribute=attributes
+        op_type=node.op_type, domain=node.domain, name=own, input=inputs, output=outputs, attribute=attributes
     )
 
 
 def _with_outputs(nodes: Sequence[onnx.NodeProto], outputs: Mapping[str, str]) -> list[onnx.NodeProto]:
-    """The nodes, with the names of the outputs where these are made."""
-    made = {name for node in nodes for name in node.output}
-    called = {source: name for name, source in outputs.items() if source in made}
+    """The nodes, with the names of the model's outputs."""
+    computed = {name for node in nodes for name in node.output}
+    renamed = {source: name for name, source in outputs.items() if source in computed}
     for node in nodes:
-        node.input[:] = [called.get(name, name) for name in node.input]
-        node.output[:] = [called.get(name, name) for name in node.output]
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
     # An output that is an input, or the same as another output.
-    further = [(name, source) for name, source in outputs.items() if called.get(source) != name]
+    further = [(name, source) for name, source in outputs.items() if renamed.get(source) != name]
     return [
         *nodes,
         *(
             onnx.NodeProto(
-                op_type="Identity", name=f"output_{index}", input=[called.get(source, source)], output=[name]
+                op_type="Identity", name=f"output_{index}", input=[renamed.get(source, source)], output=[name]
             )
             for index, (name, source) in enumerate(further, start=1)
         ),
@@ -116,16 +116,16 @@ def _with_outputs(nodes: Sequence[onnx.NodeProto], outputs: Mapping[str, str]) -
 def _assembled(
     model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto]
 ) -> onnx.ModelProto:
-    found = onnx.ModelProto(
+    assembled = onnx.ModelProto(
         ir_version=model.ir_version,
         producer_name=model.producer_name,
         producer_version=model.producer_version,
         opset_import=sorted(model.opset_import, key=lambda item: str(item.domain)),
     )
     graph = model.graph
-    found.graph.name = graph.name
-    found.graph.node.extend(nodes)
-    found.graph.initializer.extend(constants)
-    found.graph.input.extend(graph.input)
-    found.graph.output.extend(graph.output)
-    return found
+    assembled.graph.name = graph.name
+    assembled.graph.node.extend(nodes)
+    assembled.graph.initializer.extend(constants)
+    assembled.graph.input.extend(graph.input)
+    assembled.graph.output.extend(graph.output)
+    return assembled

@@ -1,4 +1,4 @@
-"""A user's Keras model: loaded, and found to be an image classifier, or refused in words.
+"""A user's Keras model: loaded, and checked to be an image classifier.
 
 Only the process of `braintumor.export.via_keras.worker` calls this.
 """
@@ -54,22 +54,24 @@ def load_classifier(keras: Any, path: str) -> tuple[Any, str]:
         # Keras raises whatever its layers raise; the file is the user's, so the cause is theirs to read.
         raise KerasLoadError(f"{path} does not load in Keras {keras.__version__} ({_cause(error)})") from error
     if not getattr(model, "inputs", None):
-        raise ModelError(f"{path} was saved before it was built, so it has no input and no weights; train it first")
+        raise ModelError(f"{path} was saved before it was built, so it has no input and no weights", "train it first")
     if half := sorted({str(weight.dtype) for weight in model.weights} & {"float16", "bfloat16"}):
         raise ModelError(
             f"{path} keeps its weights in {', '.join(half)}; must be float32, as the policies float32, "
-            "mixed_float16 and mixed_bfloat16 keep them: build it under one of them, set_weights, and save it again"
+            "mixed_float16 and mixed_bfloat16 keep them",
+            "build it under one of them, set_weights, and save it again",
         )
     if broken := [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]:
         raise ModelError(
             f"{path} holds NaN or infinite weights ({broken[0]}, {len(broken)} of {len(model.weights)} in all): "
-            "the model itself answers NaN, its training diverged; export an earlier checkpoint, or train it again"
+            "the model itself answers NaN, its training diverged",
+            "export an earlier checkpoint, or train it again",
         )
     return model, _to_full_precision(model)
 
 
 def _cause(error: Exception) -> str:
-    """What Keras says of an error, in one line; it prints the whole config first and the cause at the end."""
+    """Keras's own words for an error, in one line; it prints the whole config first and the cause at the end."""
     return " ".join(str(error).rpartition("Exception encountered:")[2].split())[:_MAX_CAUSE]
 
 
@@ -85,7 +87,7 @@ def _to_full_precision(model: Any) -> str:
 
 
 def model_facts(model: Any, path: str, size: tuple[int, int] | None, policy: str) -> KerasFacts:
-    """Find out what an export has to know of a loaded model.
+    """Facts about a loaded model that an export needs.
 
     Args:
         model: The loaded model.
@@ -113,13 +115,13 @@ def model_facts(model: Any, path: str, size: tuple[int, int] | None, policy: str
 
 
 def _input_geometry(model: Any, path: str, size: tuple[int, int] | None) -> tuple[int, int, int]:
-    wanted = f"{path} cannot be exported: its input must be one image [batch, height, width, 1 or 3]"
+    requirement = f"{path} cannot be exported: its input must be one image [batch, height, width, 1 or 3]"
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != _IMAGE_RANK:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
-        raise ModelError(f"{wanted}; the model takes {shapes}")
+        raise ModelError(f"{requirement}; the model takes {shapes}")
     _, height, width, channels = model.inputs[0].shape
     if channels not in {1, 3}:
-        raise ModelError(f"{wanted}; the model takes {(height, width, channels)}")
+        raise ModelError(f"{requirement}; the model takes {(height, width, channels)}")
     if size is not None:
         if height not in {None, size[0]} or width not in {None, size[1]}:
             raise ModelError(f"{path} takes {height}x{width} pixels, not {size[0]}x{size[1]}", "leave `size` out")
@@ -133,14 +135,14 @@ def _classes(model: Any, path: str) -> int:
     shapes = [tuple(tensor.shape) for tensor in model.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2:  # noqa: PLR2004 - [batch, classes]
         raise ModelError(
-            f"{path} is not a classifier: it has {len(shapes)} outputs, the first of shape {shapes[0]}; needed is "
+            f"{path} is not a classifier: it has {len(shapes)} outputs, the first of shape {shapes[0]}; must be "
             "one of (batch, classes)"
         )
     return int(shapes[0][1])
 
 
 def _last_activation(model: Any) -> str | None:
-    """What the last layer makes of its sums: "linear", "softmax", "sigmoid", …; None where the layers do not tell.
+    """Activation of the last layer that has one: "linear", "softmax", "sigmoid", …; None where it is not known.
 
     A layer that only passes on, such as `Activation("linear", dtype="float32")` or Dropout, is looked through.
     """

@@ -34,7 +34,7 @@ def convert(
         tools: Versions of the libraries that decide the result.
 
     Returns:
-        The network alone, and what was found out about the model.
+        The network alone, and facts about the model.
 
     Raises:
         ModelError: It is not a classifier that can be exported.

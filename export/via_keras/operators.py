@@ -1,4 +1,4 @@
-"""What tf2onnx writes that ONNX does not have, or that no bundle may hold."""
+"""Operators of tf2onnx that ONNX does not have, or that no bundle may hold."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 from onnx import defs, helper, numpy_helper
 
-__all__ = ["odd_operator", "replace_erfc"]
+__all__ = ["replace_erfc", "unsupported_operator"]
 
 _ONE: Final = "erfc/one"
 
-# Control flow may go on for ever, and what is random is no answer.
+# Control flow may never end, and random values are not an answer.
 _REFUSED: Final = frozenset(
     {"If", "Loop", "Scan", "SequenceMap", "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike",
      "RandomUniform", "RandomUniformLike"}
@@ -27,12 +27,12 @@ def replace_erfc(model: onnx.ModelProto) -> None:
         del model.graph.node[:]
         model.graph.node.extend(nodes)
         model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), _ONE))
-        # It notes no type for what it does not know, and passes that on.
+        # tf2onnx notes no types behind operators that it does not know.
         del model.graph.value_info[:]
 
 
-def odd_operator(model: onnx.ModelProto) -> onnx.NodeProto | None:
-    """The first node that no bundle may hold: control flow, chance, or an operator that ONNX does not have."""
+def unsupported_operator(model: onnx.ModelProto) -> onnx.NodeProto | None:
+    """The first node that no bundle may hold: control flow, random values, or an operator that ONNX does not have."""
     opset = next(item.version for item in model.opset_import if item.domain in {"", "ai.onnx"})
     for node in model.graph.node:
         if node.domain not in {"", "ai.onnx"} or node.op_type in _REFUSED or not defs.has(node.op_type, opset, ""):

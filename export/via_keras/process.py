@@ -24,21 +24,21 @@ _ENVIRONMENT: Final = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3
 
 
 def library_versions() -> dict[str, str | None]:
-    """Versions of what the worker computes with; None where one is not installed."""
+    """Versions of the worker's libraries; None where one is not installed."""
     return {name: tool_version(name) for name in _LIBRARIES}
 
 
 def run_worker(folder: Path, job: str, request: AnswerRequest | ConvertRequest, **environment: str) -> dict[str, Any]:
-    """Have the worker do a job, and wait for it.
+    """Run a job in the worker, and wait for it.
 
     Args:
-        folder: What the job reads and writes lies here.
+        folder: Of the files that the job reads and writes.
         job: "convert" or "answer".
-        request: What the job is about.
-        environment: Variables of the worker beyond ours.
+        request: Of the job.
+        environment: Further variables of the worker.
 
     Returns:
-        What the worker says of the result.
+        The worker's `result.json`.
 
     Raises:
         KerasLoadError: Keras does not load the model.
@@ -46,7 +46,7 @@ def run_worker(folder: Path, job: str, request: AnswerRequest | ConvertRequest, 
     """
     # The worker reads what it needs from its standard input alone: no path goes through a shell. The input stays open
     # while we live; when it ends, the worker ends as well.
-    # -P: a file of the working directory that is called keras.py is not the one that is meant.
+    # -P: a keras.py in the working directory must not be imported.
     command = [sys.executable, "-P", "-m", "braintumor.export.via_keras.worker", job, str(folder.resolve())]
     with subprocess.Popen(  # noqa: S603 - our own module in our own interpreter
         command,
@@ -58,20 +58,20 @@ def run_worker(folder: Path, job: str, request: AnswerRequest | ConvertRequest, 
         errors="replace",
     ) as worker:
         try:
-            said = _talk(worker, json.dumps(dataclasses.asdict(request)))
+            output = _talk(worker, json.dumps(dataclasses.asdict(request)))
         except BaseException:
             worker.kill()
             raise
     result = _result(folder)
     raise_refusal(result)
     if worker.returncode != 0 or not result:
-        last = " / ".join(said.strip().splitlines()[-_LAST_LINES:])
+        last = " / ".join(output.strip().splitlines()[-_LAST_LINES:])
         raise ModelError(f"Keras ended with exit status {worker.returncode} on {request.model}: {last}")
     return result
 
 
 def raise_refusal(result: Mapping[str, Any]) -> None:
-    """Raise what the worker refused a model with, if it did.
+    """Raise the worker's refusal of a model, if there is one.
 
     Raises:
         KerasLoadError: Keras does not load the model.
@@ -82,19 +82,19 @@ def raise_refusal(result: Mapping[str, Any]) -> None:
 
 
 def _talk(worker: "subprocess.Popen[str]", request: str) -> str:
-    """Hand the request over, and wait with standard input open; what the worker said on standard error."""
+    """Send the request, and wait with standard input open; returns the worker's standard error."""
     assert worker.stdin is not None  # noqa: S101 - narrows the type: both are pipes
     assert worker.stderr is not None  # noqa: S101
     try:
         worker.stdin.write(request + "\n")
         worker.stdin.flush()
     except BrokenPipeError:
-        # It ended before it read; why is on standard error. What was not written is dropped, or closing writes it.
+        # It ended before it read; the reason is on standard error. The rest is dropped, or closing would write it.
         with contextlib.suppress(BrokenPipeError):
             worker.stdin.close()
-    said = worker.stderr.read()
+    output = worker.stderr.read()
     worker.wait()
-    return said
+    return output
 
 
 def _result(folder: Path) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""All that an export asks of Keras and tf2onnx, in a process that has no other job.
+"""The work of Keras and tf2onnx in an export, in a process of its own.
 
     python -m braintumor.export.via_keras.worker convert|answer FOLDER  < request.json
 
 `braintumor.export.via_keras.process` starts it, so that TensorFlow's memory ends with the job, a file that crashes it
-takes nothing down, and nobody else imports it. When standard input ends, so does the worker: it does not outlive a
+ends nothing else, and no other module imports it. When standard input ends, so does the worker: it does not outlive a
 parent that was killed. Written into FOLDER:
 
     result.json      `KerasFacts` of a conversion, {} of answers, or {"error", "remedy", "loads": Keras loads it}
     backbone.onnx        convert: the network, [batch, channels, height, width] as Keras takes it → its own output
-    answers.npy      answer: float32 [n, classes], what Keras gave for FOLDER/images.npy, uint8 [n, height, width]
+    answers.npy      answer: float32 [n, classes], Keras's answers to FOLDER/images.npy, uint8 [n, height, width]
 """
 
 import contextlib
@@ -42,7 +42,7 @@ _KERAS_BATCH: Final = 32
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConvertRequest:
-    """What to convert.
+    """A conversion.
 
     Attributes:
         model: The model file, checked by `open_archive`.
@@ -55,7 +55,7 @@ class ConvertRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """What to ask.
+    """A request for answers.
 
     Attributes:
         model: The model file, checked by `open_archive`.
@@ -100,7 +100,7 @@ def _answer(folder: Path, model: str, channels: int, preprocess: str) -> dict[st
 def _keras_answers(
     keras: Any, model: Any, images: NDArray[np.uint8], channels: int, preprocess: str
 ) -> NDArray[np.float32]:
-    """What Keras says, prepared as a Keras user would, independent of the graph that we build."""
+    """Answers of Keras to images prepared as a Keras user would, independent of the exported graph."""
     pixels = np.repeat(images[..., np.newaxis], channels, axis=-1).astype(np.float32)
     pixels = scaled_outside(keras, pixels, preprocess)
     pixels = pixels.astype(model.inputs[0].dtype)
@@ -128,7 +128,7 @@ def _save_backbone(model: Any, path: Path, facts: KerasFacts) -> None:
 
 @contextlib.contextmanager
 def _optimised_without_clock() -> Iterator[None]:
-    """Have TensorFlow finish optimising a graph: it gives up after some time, at another point each time."""
+    """Let TensorFlow finish optimising a graph: it stops after some time, at a different point each time."""
     from tensorflow.python.grappler import tf_optimizer
 
     optimise = tf_optimizer.OptimizeGraph
@@ -167,6 +167,6 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.stdin.readline())
+    request = json.loads(sys.stdin.readline())
     _end_with_parent()
-    main(sys.argv[1], Path(sys.argv[2]), asked)
+    main(sys.argv[1], Path(sys.argv[2]), request)

@@ -79,7 +79,7 @@ def test_what_the_lint_finds_is_named_before_anything_is_built(tmp_path: Path) -
     folder = _bundle_of(tmp_path, good, bad)
     result = run(folder, "--capability", "SM86", "--out", tmp_path / "plans")
     assert result.exit_code == 3
-    assert "the-q: QuantizeLinear of uint8; allowed is int8" in result.output
+    assert "the-q: QuantizeLinear of uint8; must be int8" in result.output
     assert not (tmp_path / "plans").exists()
     assert run(_bundle_of(tmp_path, good), "--capability", "SM86", "--out", tmp_path / "plans").exit_code == 0
 

@@ -167,7 +167,7 @@ def test_a_choice_says_on_what_it_was_measured_and_follows_the_measurement(
     assert first.int8 == (first.speed_up.low > 1)
     assert ("no gain" in first.reason) != first.int8
     assert not second.int8
-    assert "faithful" in second.reason
+    assert "stay in floating point" in second.reason
     assert second.int8_ms is None
 
 
@@ -201,7 +201,7 @@ def test_a_mixed_bundle_says_of_each_member_what_it_got_and_why(
     first, second = load_bundle(bundle.folder).members
     assert first.precision == ("int8" if first.details["mixed"]["int8"] else "fp32")
     assert (second.precision, second.details["mixed"]["int8"]) == ("fp32", False)
-    assert "faithful" in second.details["mixed"]["reason"]
+    assert "stay in floating point" in second.details["mixed"]["reason"]
     with Ensemble.load(bundle, engine="onnxruntime-cpu") as ensemble:
         assert ensemble.predict(phantoms(1, 64, 64)[0]).status == "ok"
 

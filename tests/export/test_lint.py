@@ -30,10 +30,10 @@ def test_a_symmetric_int8_model_is_clean(make_graph: Make):
 @pytest.mark.parametrize(
     ("fault", "node", "problem"),
     [
-        ({"zero": np.uint8(0)}, "the-q", "uint8; allowed is int8"),
+        ({"zero": np.uint8(0)}, "the-q", "uint8; must be int8"),
         ({"zero": np.int8(3)}, "the-q", "zero point that is not 0"),
-        ({"scale": 0.0}, "the-q", "not greater than 0"),
-        ({"scale": -1.0}, "the-dq", "not greater than 0"),
+        ({"scale": 0.0}, "the-q", "not > 0"),
+        ({"scale": -1.0}, "the-dq", "not > 0"),
     ],
 )
 def test_a_planted_fault_is_found_with_its_node(make_graph: Make, fault: dict[str, object], node: str, problem: str):
@@ -48,7 +48,7 @@ def test_an_int32_bias_is_found(make_graph: Make):
     ]
     constants = {"b": np.zeros(2, np.int32), "s": np.float32(1), "w": WEIGHT}
     (finding,) = lint(make_graph(nodes, constants, shape=(2, 4, 4), outputs={"y": (2, 4, 4)}))
-    assert (finding.node, finding.problem) == ("bias-dq", "DequantizeLinear of int32; allowed is int8")
+    assert (finding.node, finding.problem) == ("bias-dq", "DequantizeLinear of int32; must be int8")
 
 
 def test_an_operator_that_not_all_engines_have_is_found(make_graph: Make):
@@ -62,7 +62,7 @@ def test_a_fixed_batch_and_an_unknown_opset_are_found(make_graph: Make):
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     model.opset_import[0].version = 12
     assert [finding.problem for finding in lint(model)] == [
-        "opset 12; allowed are 18 to 21",
+        "opset 12; must be 18 to 21",
         "x has no free batch size as its first axis",
     ]
 

@@ -62,7 +62,7 @@ def activate(tensor: Tensor, call: Call, graph: Builder, *, own: bool = False) -
 def steps(tensor: Tensor, pattern: tuple[Step, ...], graph: Builder, name: str) -> Tensor:
     """Append the nodes of a pattern; its last one gets the name."""
     previous = tensor.value
-    for index, (op_type, operands, given) in enumerate(pattern):
+    for index, (op_type, operands, options) in enumerate(pattern):
         last = index == len(pattern) - 1
         step = f"{name}/{op_type.lower()}"
         inputs = [
@@ -73,7 +73,7 @@ def steps(tensor: Tensor, pattern: tuple[Step, ...], graph: Builder, name: str) 
             else graph.constant(f"{step}_{place}", np.array(item, np.float32))
             for place, item in enumerate(operands)
         ]
-        attributes: dict[str, Any] = dict(given)
+        attributes: dict[str, Any] = dict(options)
         if op_type in _OVER_CHANNELS:
             attributes["axis"] = 1 if tensor.is_map else -1
         previous = graph.node(op_type, inputs, name if last else step, **attributes)

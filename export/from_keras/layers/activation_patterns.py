@@ -1,4 +1,4 @@
-"""What each activation computes, as data."""
+"""Activations as data: the nodes of each."""
 
 import math
 from collections.abc import Mapping

@@ -22,12 +22,12 @@ def chosen_axes(call: Call, axes: Any, rank: int) -> list[int]:
         rank: Number of axes, the batch included.
 
     Raises:
-        UnsupportedLayerError: One of them is the batch, or none is given.
+        UnsupportedLayerError: One of them is the batch, or there is none.
     """
-    given = axes if isinstance(axes, list | tuple) else [axes]
-    if not given or not all(isinstance(axis, int) and -rank <= axis < rank and axis % rank for axis in given):
+    listed = axes if isinstance(axes, list | tuple) else [axes]
+    if not listed or not all(isinstance(axis, int) and -rank <= axis < rank and axis % rank for axis in listed):
         raise call.unsupported(f"axis={axes} of {rank} axes is not known to the direct writer")
-    return sorted(axis % rank for axis in given)
+    return sorted(axis % rank for axis in listed)
 
 
 def value_axis(tensor: Tensor, axis: int) -> int:

@@ -55,7 +55,7 @@ def pads(call: Call, size: Sequence[int], window: Sequence[int], strides: Sequen
 def output_size(
     size: Sequence[int], window: Sequence[int], strides: Sequence[int], padded: Sequence[int]
 ) -> tuple[int, int]:
-    """Height and width of what a window that moves over a padded map gives."""
+    """Height and width of the result of a window that moves over a padded map."""
     height, width = (
         (size[axis] + padded[axis] + padded[axis + 2] - window[axis]) // strides[axis] + 1 for axis in (0, 1)
     )
@@ -111,10 +111,10 @@ def _conv2d_transpose(call: Call, graph: Builder) -> Tensor:
     shapes = {"kernel": (*config["kernel_size"], filters, channels)} | _bias_shape(call, filters)
     kernel, *bias = call.arrays(shapes)
     strides, dilations = list(config.get("strides", (1, 1))), list(config.get("dilation_rate", (1, 1)))
-    given = config.get("output_padding") or [None, None]
+    paddings = config.get("output_padding") or [None, None]
     spans = [
         _transposed_span(call, *direction)
-        for direction in zip(size, kernel.shape[:2], strides, dilations, given, strict=True)
+        for direction in zip(size, kernel.shape[:2], strides, dilations, paddings, strict=True)
     ]
     inputs = [
         graph.channels_first(call.input, config.get("data_format")),

@@ -19,24 +19,24 @@ def _get_item(call: Call, graph: Builder) -> Tensor:
     """`x[..., 0]`, `x[:, 1:-1, ::2]`, `x[:, None]`: numbers, slices, `...` and None."""
     tensor = call.input
     keys = _per_axis(call, call.args[1] if len(call.args) > 1 else call.kwargs["key"])
-    taken: list[slice] = []
+    slices: list[slice] = []
     shape: list[int] = []
-    kept = list(tensor.shape)
+    sizes = list(tensor.shape)
     for key in keys:
         if key is None:
             shape.append(1)
             continue
-        axis = len(taken)
+        axis = len(slices)
         part = _as_slice(key, tensor.shape[axis])
-        taken.append(part)
-        kept[axis] = len(range(*part.indices(tensor.shape[axis])))
+        slices.append(part)
+        sizes[axis] = len(range(*part.indices(tensor.shape[axis])))
         if isinstance(key, slice):
-            shape.append(kept[axis])
-    if 0 in kept:
+            shape.append(sizes[axis])
+    if 0 in sizes:
         raise call.unsupported("it takes nothing of its input")
-    reshape = tuple(shape) != tuple(kept)
-    value = _sliced(call, tensor, taken, graph, f"{call.name}/slice" if reshape else call.name)
-    return reshaped(Tensor(value, tuple(kept), tensor.is_map, tensor.dtype), tuple(shape), graph, call.name)
+    reshape = tuple(shape) != tuple(sizes)
+    value = _sliced(call, tensor, slices, graph, f"{call.name}/slice" if reshape else call.name)
+    return reshaped(Tensor(value, tuple(sizes), tensor.is_map, tensor.dtype), tuple(shape), graph, call.name)
 
 
 def _per_axis(call: Call, key: Any) -> list[slice | int | None]:
@@ -74,7 +74,7 @@ def _as_slice(key: slice | int, size: int) -> slice:
 
 
 def _sliced(call: Call, tensor: Tensor, parts: list[slice], graph: Builder, name: str) -> "ir.Value":
-    """One Slice over all axes of which not everything is taken."""
+    """One Slice over all axes that lose something."""
     starts, ends, axes, steps = [], [], [], []
     for index, part in enumerate(parts):
         start, stop, step = part.indices(tensor.shape[index])
@@ -86,8 +86,8 @@ def _sliced(call: Call, tensor: Tensor, parts: list[slice], graph: Builder, name
         steps.append(step)
     if not axes:
         return tensor.value
-    given = {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
-    inputs = [graph.integers(f"{call.name}/{key}", numbers) for key, numbers in given.items()]
+    bounds = {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
+    inputs = [graph.integers(f"{call.name}/{key}", numbers) for key, numbers in bounds.items()]
     return graph.node("Slice", [tensor.value, *inputs], name)
 
 
@@ -95,13 +95,13 @@ def _split(call: Call, graph: Builder) -> tuple[Tensor, ...]:
     """`split` into equal parts, or at given places."""
     tensor = call.input
     (axis,) = chosen_axes(call, call.config.get("axis", 0), len(tensor.shape) + 1)
-    size, given = tensor.shape[axis - 1], call.config.get("indices_or_sections")
-    if isinstance(given, int):
-        places = [size // given * index for index in range(1, given)]
-    elif isinstance(given, list | tuple):
-        places = [int(place) for place in given]
+    size, sections = tensor.shape[axis - 1], call.config.get("indices_or_sections")
+    if isinstance(sections, int):
+        places = [size // sections * index for index in range(1, sections)]
+    elif isinstance(sections, list | tuple):
+        places = [int(place) for place in sections]
     else:
-        raise call.unsupported(f"it splits at {given!r:.100}")
+        raise call.unsupported(f"it splits at {sections!r:.100}")
     sizes = [stop - start for start, stop in zip([0, *places], [*places, size], strict=True)]
     if min(sizes) < 1:
         raise call.unsupported(f"it splits {size} values at {places}")

@@ -90,17 +90,17 @@ def combine(call: Call, graph: Builder, op_type: str, operands: list[Any], name:
     shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
     like, ordered = Tensor(values[0], shape, is_map), iter(values)
     name = name or call.name
-    given = [next(ordered) if isinstance(item, Tensor) else _constant(call, graph, item, like) for item in operands]
-    value = given[0]
-    for index, other in enumerate(given[1:], start=2):
-        value = graph.node(op_type, [value, other], name if index == len(given) else f"{name}/{op_type.lower()}")
+    inputs = [next(ordered) if isinstance(item, Tensor) else _constant(call, graph, item, like) for item in operands]
+    value = inputs[0]
+    for index, other in enumerate(inputs[1:], start=2):
+        value = graph.node(op_type, [value, other], name if index == len(inputs) else f"{name}/{op_type.lower()}")
     return like.replace(value)
 
 
 def _operands(call: Call) -> list[Any]:
     """Tensors and constants in order: a merging layer takes one list, an operation two arguments."""
-    given = [*call.args, *call.kwargs.values()]
-    return list(given[0]) if len(given) == 1 and isinstance(given[0], list | tuple) else given
+    operands = [*call.args, *call.kwargs.values()]
+    return list(operands[0]) if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
 
 
 def _constant(call: Call, graph: Builder, item: Any, like: Tensor) -> "ir.Value":

@@ -48,14 +48,14 @@ def _pair(size: int | list[int]) -> list[int]:
 def _adaptive_average_pooling2d(call: Call, graph: Builder) -> Tensor:
     """`AdaptiveAveragePooling2D`, where the result divides its input evenly."""
     channels, *size = map_shape(call)
-    wanted = _pair(call.config["output_size"])
-    if any(length % target for length, target in zip(size, wanted, strict=True)):
-        raise call.unsupported(f"output_size={wanted} does not divide {size} evenly")
-    window = [length // target for length, target in zip(size, wanted, strict=True)]
+    target = _pair(call.config["output_size"])
+    if any(length % part for length, part in zip(size, target, strict=True)):
+        raise call.unsupported(f"output_size={target} does not divide {size} evenly")
+    window = [length // part for length, part in zip(size, target, strict=True)]
     data_format = call.config.get("data_format")
     value = graph.channels_first(call.input, data_format)
     value = graph.node("AveragePool", [value], call.name, kernel_shape=window, strides=window)
-    return graph.map_tensor(value, (channels, *wanted), data_format)
+    return graph.map_tensor(value, (channels, *target), data_format)
 
 
 def _global_average_pooling2d(call: Call, graph: Builder) -> Tensor:

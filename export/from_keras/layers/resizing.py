@@ -47,8 +47,8 @@ def _resizing(call: Call, graph: Builder) -> Tensor:
     """`Resizing` and `image.resize`, nearest or bilinear."""
     call.only(crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, antialias=False)
     channels, height, width = map_shape(call)
-    given = call.config.get("size") or (call.config["height"], call.config["width"])
-    size = (int(given[0]), int(given[1]))
+    target = call.config.get("size") or (call.config["height"], call.config["width"])
+    size = (int(target[0]), int(target[1]))
     if (height, width) == size:
         return call.input
     data_format = call.config.get("data_format")
@@ -65,8 +65,8 @@ def _center_crop(call: Call, graph: Builder) -> Tensor:
         raise call.unsupported(f"it crops {(height, width)} to {size}, which resizes")
     data_format = call.config.get("data_format")
     bounds = {"starts": [top, left], "ends": [top + size[0], left + size[1]], "axes": [2, 3]}
-    given = [graph.integers(f"{call.name}/{key}", numbers) for key, numbers in bounds.items()]
-    value = graph.node("Slice", [graph.channels_first(call.input, data_format), *given], call.name)
+    limits = [graph.integers(f"{call.name}/{key}", numbers) for key, numbers in bounds.items()]
+    value = graph.node("Slice", [graph.channels_first(call.input, data_format), *limits], call.name)
     return graph.map_tensor(value, (channels, *size), data_format)
 
 

@@ -23,22 +23,22 @@ def _normalization(call: Call, graph: Builder) -> Tensor:
     tensor = call.input
     axes = call.config.get("axis", -1)
     axes = [] if axes is None else axes if isinstance(axes, list) else [axes]
-    kept = {axis % (len(tensor.shape) + 1) - 1 for axis in axes}
-    shape = tuple(size if index in kept else 1 for index, size in enumerate(tensor.shape))
+    own_axes = {axis % (len(tensor.shape) + 1) - 1 for axis in axes}
+    shape = tuple(size if index in own_axes else 1 for index, size in enumerate(tensor.shape))
     mean, variance = call.config.get("mean"), call.config.get("variance")
     if mean is None:
-        own = tuple(tensor.shape[index] for index in sorted(kept))
+        own = tuple(tensor.shape[index] for index in sorted(own_axes))
         mean, variance, _ = call.arrays({"mean": own, "variance": own, "count": ()})
-    full = [_along(call, np.asarray(item, np.float64), sorted(kept), shape) for item in (mean, variance)]
+    full = [_along(call, np.asarray(item, np.float64), sorted(own_axes), shape) for item in (mean, variance)]
     deviation = np.maximum(np.sqrt(full[1]), 1e-7)
     return affine(call, graph, 1 / deviation, -full[0] / deviation)
 
 
-def _along(call: Call, item: NDArray[np.float64], kept: list[int], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """A mean or variance along the axes that are kept, its last axis at the last of them."""
-    if item.ndim > len(kept):
+def _along(call: Call, item: NDArray[np.float64], axes: list[int], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A mean or variance along some axes, its last axis at the last of them."""
+    if item.ndim > len(axes):
         raise call.unsupported(f"its mean has the shape {item.shape}")
-    places = kept[len(kept) - item.ndim :]
+    places = axes[len(axes) - item.ndim :]
     expanded = [1] * len(shape)
     for place, size in zip(places, item.shape, strict=True):
         expanded[place] = size

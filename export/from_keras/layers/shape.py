@@ -1,4 +1,4 @@
-"""Layers that arrange values anew: padding, cropping, reshaping."""
+"""Layers that rearrange values: padding, cropping, reshaping."""
 
 import math
 from typing import Any, Final
@@ -33,8 +33,8 @@ def _reshape(call: Call, graph: Builder) -> Tensor:
     tensor = call.input
     target = list(call.config["target_shape"])
     if -1 in target:
-        rest = math.prod(size for size in target if size != -1)
-        target[target.index(-1)] = math.prod(tensor.shape) // rest
+        known = math.prod(size for size in target if size != -1)
+        target[target.index(-1)] = math.prod(tensor.shape) // known
     return reshaped(tensor, tuple(target), graph, call.name)
 
 
@@ -48,22 +48,22 @@ def _reshape_operation(call: Call, graph: Builder) -> Tensor:
 
 def _expand_dims(call: Call, graph: Builder) -> Tensor:
     """`expand_dims` by one axis or several."""
-    given = call.config.get("axis")
-    count = len(given) if isinstance(given, list) else 1
-    axes = chosen_axes(call, given, len(call.input.shape) + 1 + count)
+    axis = call.config.get("axis")
+    count = len(axis) if isinstance(axis, list) else 1
+    axes = chosen_axes(call, axis, len(call.input.shape) + 1 + count)
     shape = list(call.input.shape)
-    for axis in axes:
-        shape.insert(axis - 1, 1)
+    for place in axes:
+        shape.insert(place - 1, 1)
     return reshaped(call.input, tuple(shape), graph, call.name)
 
 
 def _squeeze(call: Call, graph: Builder) -> Tensor:
     """`squeeze` of one axis or several."""
     tensor = call.input
-    given = call.config.get("axis")
-    if given is None:
-        given = [index + 1 for index, size in enumerate(tensor.shape) if size == 1]
-    axes = chosen_axes(call, given, len(tensor.shape) + 1)
+    axis = call.config.get("axis")
+    if axis is None:
+        axis = [index + 1 for index, size in enumerate(tensor.shape) if size == 1]
+    axes = chosen_axes(call, axis, len(tensor.shape) + 1)
     shape = tuple(size for index, size in enumerate(tensor.shape) if index + 1 not in axes)
     return reshaped(tensor, shape, graph, call.name)
 
@@ -159,8 +159,8 @@ def _cropping2d(call: Call, graph: Builder) -> Tensor:
     (top, bottom), (left, right) = call.config["cropping"]
     value = graph.channels_first(call.input, call.config.get("data_format"))
     bounds = {"starts": [top, left], "ends": [height - bottom, width - right], "axes": [2, 3]}
-    given = [graph.integers(f"{call.name}/{key}", numbers) for key, numbers in bounds.items()]
-    value = graph.node("Slice", [value, *given], call.name)
+    limits = [graph.integers(f"{call.name}/{key}", numbers) for key, numbers in bounds.items()]
+    value = graph.node("Slice", [value, *limits], call.name)
     return graph.map_tensor(
         value, (channels, height - top - bottom, width - left - right), call.config.get("data_format")
     )

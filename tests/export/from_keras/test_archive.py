@@ -78,7 +78,7 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path):
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "damaged"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 91234567\n",
-            "a Git LFS pointer, not the file: git lfs pull",
+            "a Git LFS pointer, not the file; fetch it: git lfs pull",
         ),
         (b"\x80\x04\x95" + bytes(64), "pickle, as PyTorch writes it, which is never opened"),
         (b"\x08\x08\x12\x04tf2onnx", "ONNX"),
@@ -88,7 +88,7 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path):
         (b"\x1f\x8b\x08" + bytes(64), "gzip-compressed"),
         (b'{"class_name": "Sequential"}', "JSON"),
         (b"<!DOCTYPE html>", "a web page"),
-        (bytes(range(7, 256)) * 16, "no zip archive"),
+        (bytes(range(7, 256)) * 16, "neither a zip archive nor HDF5"),
     ],
     ids=[
         "empty",
