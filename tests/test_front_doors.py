@@ -16,6 +16,11 @@ ROOMS = (
     "system",
     "models",
     "export",
+    "bench.report",
+    "training",
+    "training.data",
+    "training.fit",
+    "training.report",
 )
 
 

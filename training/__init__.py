@@ -1,6 +1,22 @@
-"""How the weights come to be: data, split, augmentation, training, evaluation, report.
+"""How the weights come to be: data, training, evaluation, publishing.
 
-- `prepare`, `audit`, `splits`: from a copy of the data set to one file, and what is wrong with the data.
-- `recipe`, `fit`, `finish`: from a recipe to a run that survives a kill, then to a `.keras` file.
-- `evaluate`, `ensemble_search`, `calibration`, `report`: every figure of the study, from the stored predictions.
+- `data`: from a copy of the data set to one file; augmentation, audits, predictions.
+- `fit`: from a `Recipe` to a run that survives a kill, then to a `.keras` file.
+- `report`: every figure of the study, from the stored predictions.
 """
+
+from typing import TYPE_CHECKING
+
+from braintumor.front_door import lazy_getattr
+
+if TYPE_CHECKING:
+    from braintumor.training.publish import card, ship
+    from braintumor.training.recipe import Augmentation, Recipe
+
+__all__ = ["Augmentation", "Recipe", "card", "ship"]
+
+__getattr__ = lazy_getattr(
+    __name__,
+    publish=("card", "ship"),
+    recipe=("Augmentation", "Recipe"),
+)

@@ -1,4 +1,4 @@
-"""`bt-train`: train the backbones, judge them, and get them ready to ship."""
+"""`bt-train`: train the backbones, evaluate them, and get them ready to ship."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,7 +81,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, epilog=EPILOG)
 @version_option
 def main() -> None:
-    """Train the backbones on the brain MRI data set, judge them, and get them ready to ship.
+    """Train the backbones on the brain MRI data set, evaluate them, and get them ready to ship.
 
     The same command again goes on with a run that was cut off.
     """
@@ -91,8 +91,8 @@ def _train_command(name: str, models: list[str]) -> click.Command:
     def callback(**options: Any) -> None:
         _train(models, options)
 
-    what = "Train all four, one after the other" if name == "all" else f"Train {name}"
-    callback.__doc__ = f"{what}, or go on with a run that was cut off."
+    task = "Train all four, one after the other" if name == "all" else f"Train {name}"
+    callback.__doc__ = f"{task}, or go on with a run that was cut off."
     for option in reversed(_TRAIN_OPTIONS):
         callback = option(callback)
     return click.command(name, cls=Command, epilog=EPILOG)(callback)
@@ -103,27 +103,27 @@ def _train(models: list[str], options: dict[str, Any]) -> None:
     from braintumor.training.data.dataset import load_dataset
     from braintumor.training.fit.checkpoint import RunFolder
     from braintumor.training.fit.console import live_progress
-    from braintumor.training.fit.finalize import finish
-    from braintumor.training.fit.train import train
+    from braintumor.training.fit.finalize import finalize_run
+    from braintumor.training.fit.train import train_model
 
     parts = load_dataset(options["data"])
     for recipe in recipes:
         folder = RunFolder(options["out"] / recipe.model)
         if options["restart"]:
-            folder.forget()
-        with live_progress(recipe.model) as listener:
-            position = train(
+            folder.clear()
+        with live_progress(recipe.model) as progress:
+            position = train_model(
                 recipe,
                 parts,
                 folder,
-                listener,
+                progress,
                 checkpoint_every_s=options["checkpoint_every"],
             )
-        click.echo(f"{finish(recipe, parts, folder)}: best epoch {position.best_epoch} of {position.epoch}")
+        click.echo(f"{finalize_run(recipe, parts, folder)}: best epoch {position.best_epoch} of {position.epoch}")
 
 
 def recipe_from_options(model: str, options: dict[str, Any]) -> Recipe:
-    """The recipe that the options of a train command ask for."""
+    """Make a recipe of the options of a train command."""
     try:
         sizes = tuple(int(part) for part in options["size"].split(","))
     except ValueError:
@@ -165,17 +165,17 @@ def report(*, runs: Path, out: Path, manifest: Path | None, foreign: tuple[Path,
 
     with Console(stderr=True).status("reading") as status:
         collections = [read_collection(folder) for folder in foreign]
-        found = make_report(runs, read_manifest(manifest), collections, status.update)
+        result = make_report(runs, read_manifest(manifest), collections, status.update)
     for line in (line for collection in collections for line in collection.unreadable):
         click.echo(f"unreadable: {line}", err=True)
-    for name, judged in found.judged.items():
-        click.echo(f"{name:18} val {judged.val.accuracy:.2%}  test {judged.test.text()}")
-    for collection, models in found.foreign.items():
+    for name, evaluation in result.evaluations.items():
+        click.echo(f"{name:18} val {evaluation.val.accuracy:.2%}  test {evaluation.test.text()}")
+    for collection, models in result.foreign.items():
         for name, figures in models.items():
             shares = {"tumours found": figures.sensitivity, "healthy kept": figures.specificity}
-            told = "  ".join(f"{what} {share.share:.2%}" for what, share in shares.items() if share)
-            click.echo(f"{name:18} {collection}: {told}")
-    for path in write_report(found, out):
+            text = "  ".join(f"{key} {share.share:.2%}" for key, share in shares.items() if share)
+            click.echo(f"{name:18} {collection}: {text}")
+    for path in write_report(result, out):
         click.echo(str(path))
 
 
@@ -186,23 +186,23 @@ def report(*, runs: Path, out: Path, manifest: Path | None, foreign: tuple[Path,
 @click.option("--name", type=click.Choice(list(CATALOG)), help="Its backbone.  [default: the start of the file name]")
 @debug_option
 def evaluate(*, model: Path, data: Path, out: Path, name: str | None) -> None:
-    """Answer validation and test images with the file MODEL, so that `report` can judge it."""
+    """Answer validation and test images with the file MODEL, so that `report` can evaluate it."""
     from braintumor.training.data.dataset import load_dataset
     from braintumor.training.data.predictions import predictions_csv
     from braintumor.training.data.targets import allowed
     from braintumor.training.fit.checkpoint import RunFolder
-    from braintumor.training.keras_io import answers_of, crop_of, load_keras_file
+    from braintumor.training.keras_io import crop_of, load_keras_file, predict_parts
 
-    backbone = name or next((known for known in CATALOG if model.name.startswith(known)), None)
+    backbone = name or next((backbone for backbone in CATALOG if model.name.startswith(backbone)), None)
     if backbone is None:
         raise click.UsageError(f"{model.name} does not begin with {', '.join(CATALOG)}; say which with --name")
     parts = load_dataset(data)
-    answers = answers_of(load_keras_file(model), parts, crop_of(model))
+    probabilities = predict_parts(load_keras_file(model), parts, crop_of(model))
     folder = RunFolder(out / backbone)
     folder.create(needed_bytes=0)
-    folder.write_text("predictions.csv", predictions_csv(parts, answers))
-    for split, found in answers.items():
-        click.echo(f"{split}: {allowed(found.astype(float), parts[split].labels).mean():.2%} of {len(parts[split])}")
+    folder.write_text("predictions.csv", predictions_csv(parts, probabilities))
+    for split, values in probabilities.items():
+        click.echo(f"{split}: {allowed(values.astype(float), parts[split].labels).mean():.2%} of {len(parts[split])}")
 
 
 @main.command(cls=Command, epilog=EPILOG)
@@ -220,8 +220,8 @@ def ship(*, model: Path, data: Path, target: Path) -> None:
     shipped = ship_file(model, load_dataset(data), near_duplicate_free(read_manifest()), target, model.parent)
     click.echo(
         f"{shipped.path}  {shipped.path.stat().st_size / 1e6:.1f} MB, grid of {shipped.bits} bits; "
-        f"validation {shipped.judged.val.accuracy:.2%} (as trained {shipped.val_accuracy_before:.2%}), "
-        f"test {shipped.judged.test.text()}"
+        f"validation {shipped.evaluation.val.accuracy:.2%} (as trained {shipped.val_accuracy_before:.2%}), "
+        f"test {shipped.evaluation.test.text()}"
     )
 
 
@@ -240,9 +240,9 @@ def calibrate(*, models: tuple[Path, ...], data: Path, vote: str | None) -> None
     from braintumor.training.data.dataset import load_dataset
     from braintumor.training.report.vote_calibration import calibrate_vote
 
-    found = calibrate_vote(models, weights, load_dataset(data))
-    click.echo(f"{found.path}: temperature {found.calibration.temperature}")
-    for part, (before, after) in found.calibration.expected_calibration_error.items():
+    vote_file = calibrate_vote(models, weights, load_dataset(data))
+    click.echo(f"{vote_file.path}: temperature {vote_file.calibration.temperature}")
+    for part, (before, after) in vote_file.calibration.expected_calibration_error.items():
         click.echo(f"{part}: expected calibration error {before:.2%} before, {after:.2%} after")
 
 

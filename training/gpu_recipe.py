@@ -81,7 +81,7 @@ def train_one(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder, *,
     timed: list[float] = []
     saved = time.monotonic()
     while not total or at.step < total:
-        begun = time.monotonic()
+        start_s = time.monotonic()
         steps = min(chunk, (total or per_epoch * recipe.epochs) - at.step)
         # Until the speed is known the schedule is at its start anyway: the longest one stands in.
         state, loss, accuracy = net.run(state, at.step, steps, total or per_epoch * recipe.epochs)
@@ -89,20 +89,20 @@ def train_one(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder, *,
             raise SystemExit(
                 f"{recipe.model}: the loss became {loss} at step {at.step}; {folder.path} keeps the state before"
             )
-        took = time.monotonic() - begun
+        took = time.monotonic() - start_s
         before, at.step = at.step, at.step + steps
         at.elapsed_s += took
         timed.append(took / steps)
         if not total and len(timed) > _TIMED_CHUNKS:
             total = _planned(recipe, per_epoch, at, float(np.median(timed[1:])))
             speed = recipe.batch_size / float(np.median(timed[1:]))
-            _say(f"{recipe.model}: {speed:.0f} images/s, {total} steps")
+            _print(f"{recipe.model}: {speed:.0f} images/s, {total} steps")
         if at.step // per_epoch > before // per_epoch or at.step == total:
             at.epoch = at.step // per_epoch
             val = _figures(net.answers(state, data["val"].images), data["val"].labels)
             speed = recipe.batch_size * steps / took
             at.rows = [*at.rows, EpochRow(at.epoch, size, loss, accuracy, *val, math.nan, 0.0, speed, at.elapsed_s)]
-            _say(f"{recipe.model} {at.step}/{total} loss {loss:.4f} val {val[0]:.4f} {val[1]:.4f}")
+            _print(f"{recipe.model} {at.step}/{total} loss {loss:.4f} val {val[0]:.4f} {val[1]:.4f}")
         if total and (time.monotonic() > deadline or time.monotonic() - saved > _CHECKPOINT_S):
             folder.save_state(at, [np.array(total), *state.arrays()])
             saved = time.monotonic()
@@ -126,8 +126,10 @@ def _finish(net: Any, state: Any, data: dict[Split, Dataset], folder: RunFolder,
     folder.write_history(at.rows)
     result = {split: _figures(answers[split], data[split].labels) for split in splits}
     (folder.path / "state.npz").unlink(missing_ok=True)
-    folder.write_text("result.json", json.dumps({f"{split}_accuracy": found[1] for split, found in result.items()}))
-    _say(f"{net.recipe.model} done: {result}")
+    folder.write_text(
+        "result.json", json.dumps({f"{split}_accuracy": accuracy for split, (_, accuracy) in result.items()})
+    )
+    _print(f"{net.recipe.model} done: {result}")
 
 
 def _figures(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -137,8 +139,8 @@ def _figures(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, floa
 
 def train_all(options: argparse.Namespace) -> None:
     """Train what is not finished yet, in the order of the plan."""
-    begun = time.monotonic()
-    deadline = begun + options.stop_after if options.stop_after else float("inf")
+    start_s = time.monotonic()
+    deadline = start_s + options.stop_after if options.stop_after else float("inf")
     parts = load_dataset(options.data)
     for number, (name, share, rate) in enumerate(_PLAN):
         folder = RunFolder(options.out / name)
@@ -146,7 +148,7 @@ def train_all(options: argparse.Namespace) -> None:
             continue
         folder.create(needed_bytes=2_000_000_000)
         rest = sum(item[1] for item in _PLAN[number:])
-        minutes = (options.minutes - (time.monotonic() - begun) / 60) * share / rest
+        minutes = (options.minutes - (time.monotonic() - start_s) / 60) * share / rest
         about = folder.path / "run.json"
         if about.exists():
             recipe = recipe_from_json(json.loads(about.read_text(encoding="utf-8"))["recipe"])
@@ -167,7 +169,7 @@ def train_all(options: argparse.Namespace) -> None:
         try:
             train_one(recipe, parts, folder, chunk=options.chunk, deadline=deadline)
         except _OutOfTime:
-            _say("out of time: the same command goes on")
+            _print("out of time: the same command goes on")
             return
 
 
@@ -197,10 +199,10 @@ def assemble(options: argparse.Namespace) -> None:
             target.write_text(file, (source / file).read_text(encoding="utf-8"))
         recipe = recipe_from_json(json.loads((source / "run.json").read_text(encoding="utf-8"))["recipe"])
         save_model(recipe, read_pieces(source), target.path / f"{name}.keras")
-        _say(str(target.path / f"{name}.keras"))
+        _print(str(target.path / f"{name}.keras"))
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - a script that runs where the package's console is not installed
 
 

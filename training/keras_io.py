@@ -1,4 +1,4 @@
-"""A `.keras` file: its answers, and its weights on a coarse grid that compresses well."""
+"""A `.keras` file: its predictions, and its weights on a coarse grid that compresses well."""
 
 import tempfile
 import zipfile
@@ -22,12 +22,12 @@ from braintumor.training.data.dataset import Dataset
 from braintumor.training.keras_package import array_of, keras_module
 
 __all__ = [
-    "answers_of",
-    "answers_to",
     "crop_of",
     "load_keras_file",
     "on_grid",
-    "record_answers",
+    "predict_images",
+    "predict_parts",
+    "record_predictions",
     "round_model",
     "save_compressed",
     "save_keras_file",
@@ -35,6 +35,7 @@ __all__ = [
 
 _BATCH = 32
 _SUBNORMAL = 1e-30
+_SAVE_AGAIN = "save it again with Keras 3"
 
 
 def load_keras_file(path: Path) -> Any:
@@ -45,31 +46,30 @@ def load_keras_file(path: Path) -> Any:
         ModelError: It is something else.
     """
     if not path.is_file():
-        raise UsageError(f"{path} is not there; name a .keras file")
+        raise UsageError(f"{path} is not there", "name a .keras file")
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
-        raise ModelError(f"{path} is not a Keras file, or only a part of one; save it again with Keras 3")
+        raise ModelError(f"{path} is not a Keras file, or only a part of one", _SAVE_AGAIN)
     keras = keras_module()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(
-            f"{path} cannot be loaded ({type(error).__name__}: {error}); save it again with Keras 3"
-        ) from error
+        raise ModelError(f"{path} cannot be loaded ({type(error).__name__}: {error})", _SAVE_AGAIN) from error
     shape, classes = tuple(model.input_shape), model.output_shape[-1]
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 1 or classes != len(CLASSES):  # noqa: PLR2004
         raise ModelError(
-            f"{path} takes {shape} and gives {classes} values; must be [batch, n, n, 1] and {len(CLASSES)}"
+            f"{path} takes {shape} and gives {classes} values; must be [batch, n, n, 1] and {len(CLASSES)}",
+            "name a model that bt-train wrote",
         )
     return model
 
 
-def answers_of(model: Any, parts: Mapping[Split, Dataset], crop: Crop) -> dict[Split, NDArray[np.float32]]:
-    """Probabilities float32 [n, 4] for the images that judge, cropped and resized to the model's input."""
-    return {split: answers_to(model, parts[split], crop) for split in EVALUATION_SPLITS if split in parts}
+def predict_parts(model: Any, parts: Mapping[Split, Dataset], crop: Crop) -> dict[Split, NDArray[np.float32]]:
+    """Predict the images for evaluation, cropped and resized to the model's input: float32 [n, 4] by split."""
+    return {split: predict_images(model, parts[split], crop) for split in EVALUATION_SPLITS if split in parts}
 
 
-def answers_to(model: Any, data: Dataset, crop: Crop) -> NDArray[np.float32]:
-    """Probabilities float32 [n, 4] for images, cropped and resized to the model's input."""
+def predict_images(model: Any, data: Dataset, crop: Crop) -> NDArray[np.float32]:
+    """Predict images, cropped and resized to the model's input: probabilities float32 [n, 4]."""
     size = int(model.input_shape[1])
     images = data.resized(size, crop).images
     chunks = []
@@ -82,8 +82,8 @@ def answers_to(model: Any, data: Dataset, crop: Crop) -> NDArray[np.float32]:
     return np.concatenate(chunks)
 
 
-def record_answers(path: Path) -> Path:
-    """Write what Keras answers to generated phantoms beside a grey classifier that scales inside.
+def record_predictions(path: Path) -> Path:
+    """Write the predictions of Keras for phantoms beside the file of a grey classifier that scales inside.
 
     Returns:
         The file that was written.
@@ -103,7 +103,7 @@ def record_answers(path: Path) -> Path:
 
 
 def on_grid(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """Kernels rounded to fewer than 2^bits levels per output channel; smaller arrays (biases, BatchNorm) stay.
+    """Round kernels to fewer than 2^bits levels per output channel; smaller arrays (biases, BatchNorm) stay.
 
     The step of a channel is a power of two, so that a rounded weight has `bits - 1` significant bits at most
     and the rest of its float32 is zeros: that is what compresses.
@@ -138,10 +138,10 @@ def save_keras_file(model: Any, path: Path, crop: Crop) -> None:
 
 
 def crop_of(path: Path) -> Crop:
-    """What is cut off before an image is resized for a model; "none" where its file does not say.
+    """Read what is cut off before an image is resized for a model; "none" where its file does not say.
 
     Raises:
-        ModelError: What the file says is damaged.
+        ModelError: The file is damaged.
     """
     if not zipfile.is_zipfile(path):
         return InputSettings().crop
@@ -149,11 +149,11 @@ def crop_of(path: Path) -> Crop:
         with zipfile.ZipFile(path) as archive:
             return read_settings(archive).crop
     except (ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} is a damaged .keras file ({error}); save or copy it again") from error
+        raise ModelError(f"{path} is a damaged .keras file ({error})", "save or copy it again") from error
 
 
 def save_compressed(model: Any, path: Path, crop: Crop) -> None:
-    """As `save_keras_file`, with the weights stored with HDF5's own byte shuffle and gzip."""
+    """Do as `save_keras_file`, with the weights stored with HDF5's own byte shuffle and gzip."""
     h5py = require("h5py", extra="train", purpose="writing compressed weights")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         plain, small = Path(folder) / "plain.keras", Path(folder) / "small.keras"

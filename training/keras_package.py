@@ -10,11 +10,15 @@ __all__ = ["array_of", "keras_module"]
 
 
 def keras_module() -> Any:
-    """Keras, or an error that says how to install it."""
+    """Import Keras.
+
+    Raises:
+        UnavailableError: It is not installed.
+    """
     return require("keras", extra="train", purpose="training")
 
 
 def array_of(variable: Any) -> np.ndarray:
-    """A copy of a variable's value, whatever the backend."""
+    """Copy a variable's value, whatever the backend."""
     # Not keras.ops.convert_to_numpy: NumPy 2 warns about how TensorFlow's variables answer it.
     return np.array(np.asarray(variable))

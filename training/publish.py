@@ -1,4 +1,4 @@
-"""From a finished run to what may be published: compact weights, checked, and a card that says what they are."""
+"""Publishing a finished run: compact weights, checked, and a model card."""
 
 import csv
 import io
@@ -17,18 +17,18 @@ from braintumor.bench.data.study import find_study_image
 from braintumor.errors import ParityError
 from braintumor.files import atomic_text, output_error, sha256_of
 from braintumor.training.data.dataset import Dataset
-from braintumor.training.data.predictions import Answers
+from braintumor.training.data.predictions import Predictions
 from braintumor.training.fit.run_record import read_record
 from braintumor.training.keras_io import (
-    answers_of,
     crop_of,
     load_keras_file,
-    record_answers,
+    predict_parts,
+    record_predictions,
     round_model,
     save_compressed,
 )
 from braintumor.training.report.evaluate import Evaluation
-from braintumor.training.report.result import Judged, judge
+from braintumor.training.report.result import ModelEvaluation, evaluate_model
 
 __all__ = ["Shipped", "card", "ship"]
 
@@ -78,27 +78,27 @@ class Shipped:
         bits: Its kernels have fewer than 2^bits levels a channel.
         val_accuracy_before: Of the weights as trained, 0 to 1.
         test_accuracy_before: The same on test images; it decides nothing.
-        judged: The published weights on all parts.
-        data: What it was trained and judged on, a sentence for the card.
+        evaluation: Of the published weights, on all parts.
+        data: Description of the data set, for the card.
     """
 
     path: Path
     bits: int
     val_accuracy_before: float
     test_accuracy_before: float
-    judged: Judged
+    evaluation: ModelEvaluation
     data: str
 
 
 def ship(
-    source: Path, parts: Mapping[Split, Dataset], free: frozenset[str], target: Path, run: Path | None
+    source: Path, parts: Mapping[Split, Dataset], leak_free: frozenset[str], target: Path, run: Path | None
 ) -> Shipped:
     """Write `<name>.keras` on the coarsest grid that validation does not notice, its card and its recorded answers.
 
     Args:
         source: The `.keras` file as trained.
         parts: The data set.
-        free: Names of the test images without near-duplicates.
+        leak_free: Names of the test images without near-duplicates.
         target: Folder.
         run: The run's folder, whose `run.json` and `history.csv` the card quotes; None for a file of other origin.
 
@@ -106,44 +106,49 @@ def ship(
         ParityError: Validation accuracy moves by more than 0.1 point on every grid.
     """
     crop = crop_of(source)
-    trained = answers_of(load_keras_file(source), parts, crop)
+    trained = predict_parts(load_keras_file(source), parts, crop)
     before = _accuracy(trained["val"], parts["val"])
     for bits in _BITS:
         model = load_keras_file(source)
         round_model(model, bits)
-        found = answers_of(model, parts, crop)
-        if abs(_accuracy(found["val"], parts["val"]) - before) <= _ALLOWED_DROP:
+        probabilities = predict_parts(model, parts, crop)
+        if abs(_accuracy(probabilities["val"], parts["val"]) - before) <= _ALLOWED_DROP:
             break
     else:
         raise ParityError(
             f"{source}: validation accuracy moves by more than {_ALLOWED_DROP:.1%} even on a grid of "
-            f"{_BITS[-1]} bits; ship the file as it is"
+            f"{_BITS[-1]} bits",
+            "ship the file as it is",
         )
     try:
         target.mkdir(parents=True, exist_ok=True)
         save_compressed(model, target / source.name, crop)
     except OSError as error:
         raise output_error(target, error) from error
-    record_answers(target / source.name)
-    answers = {split: _answers(parts[split], found[split]) for split in found}
+    record_predictions(target / source.name)
+    predictions = {
+        split: Predictions(parts[split].files, parts[split].labels, values.astype(np.float64))
+        for split, values in probabilities.items()
+    }
     test_before = _accuracy(trained["test"], parts["test"])
-    shipped = Shipped(target / source.name, bits, before, test_before, judge(answers, free), _data(parts))
+    evaluation = evaluate_model(predictions, leak_free)
+    shipped = Shipped(target / source.name, bits, before, test_before, evaluation, _data(parts))
     with atomic_text(target / f"{source.stem}.md") as stream:
         stream.write(card(shipped, read_record(run) if run else {}, _curve(run)))
     return shipped
 
 
 def card(shipped: Shipped, about: Mapping[str, Any], curve: str) -> str:
-    """The model's card, in Markdown.
+    """Write the model's card, in Markdown.
 
     Args:
         shipped: What is published.
         about: The run's `run.json`; empty when it is not known.
         curve: The run's `history.csv`; empty when it is not known.
     """
-    judged, path = shipped.judged, shipped.path
+    evaluation, path = shipped.evaluation, shipped.path
     recipe = about.get("recipe", {})
-    made = (
+    origin = (
         [
             f"- Command: `{about['command']}`, begun {about['begun']}",
             f"- Start: {recipe['initial'] or 'random weights (no ImageNet)'}; seed {recipe['seed']}",
@@ -155,12 +160,12 @@ def card(shipped: Shipped, about: Mapping[str, Any], curve: str) -> str:
         if about
         else ["- The run that made these weights is not recorded."]
     )
-    figures = [_row("validation", judged.val), _row("test", judged.test)]
-    if judged.free:
-        figures.append(_row("test without near-duplicates", judged.free))
-    if judged.tumours:
-        low, high = judged.tumours.interval
-        share = f"{judged.tumours.count}/{judged.tumours.total} = {judged.tumours.share:.2%}"
+    figures = [_row("validation", evaluation.val), _row("test", evaluation.test)]
+    if evaluation.leak_free:
+        figures.append(_row("test without near-duplicates", evaluation.leak_free))
+    if evaluation.tumours:
+        low, high = evaluation.tumours.interval
+        share = f"{evaluation.tumours.count}/{evaluation.tumours.total} = {evaluation.tumours.share:.2%}"
         figures.append(f"| foreign tumours, called a tumour | {share} | {low:.2%} to {high:.2%} | |")
     text = _CARD.format(
         name=path.stem,
@@ -168,13 +173,13 @@ def card(shipped: Shipped, about: Mapping[str, Any], curve: str) -> str:
         megabytes=path.stat().st_size / 1e6,
         sha256=sha256_of(path),
         figures="\n".join(figures),
-        temperature=judged.temperature,
-        ece_before=judged.test_reliability.before.ece,
-        ece_after=judged.test_reliability.after.ece,
+        temperature=evaluation.temperature,
+        ece_before=evaluation.test_reliability.before.ece,
+        ece_after=evaluation.test_reliability.after.ece,
         bits=shipped.bits,
         val_before=shipped.val_accuracy_before,
         test_before=shipped.test_accuracy_before,
-        made="\n".join(made),
+        made="\n".join(origin),
         data=shipped.data,
         notice=NOTICE,
     )
@@ -183,7 +188,7 @@ def card(shipped: Shipped, about: Mapping[str, Any], curve: str) -> str:
 
 def _data(parts: Mapping[Split, Dataset]) -> str:
     counts = {split: f"{len(data):,}" for split, data in parts.items()}
-    told = f"{counts['train']} training, {counts['val']} validation and {counts['test']} test slices"
+    total = f"{counts['train']} training, {counts['val']} validation and {counts['test']} test slices"
     weak = (
         f"\n- Weak labels: {counts['tumour-train']} slices of another collection with a tumour of unknown type to "
         f"learn from, {counts['tumour-dev']} to choose by"
@@ -191,9 +196,9 @@ def _data(parts: Mapping[Split, Dataset]) -> str:
         else ""
     )
     if find_study_image(parts["test"].files[0]) is None:
-        return f"{told} of another data set than the study's.{weak}"
+        return f"{total} of another data set than the study's.{weak}"
     return (
-        f"the Kaggle brain tumour MRI data set, {told}, split by file name.\n"
+        f"the Kaggle brain tumour MRI data set, {total}, split by file name.\n"
         f"  All rights belong to the original contributors.{weak}"
     )
 
@@ -206,18 +211,14 @@ def _duration(curve: str) -> list[str]:
     return [f"- Length: {len(rows)} epochs, {minutes:.0f} minutes; the last ones at {rows[-1]['size']} px"]
 
 
-def _row(name: str, found: Evaluation) -> str:
-    low, high = found.interval
-    share = f"{found.correct}/{found.images} = {found.accuracy:.2%}"
-    return f"| {name} | {share} | {low:.2%} to {high:.2%} | {found.loss:.4f} |"
+def _row(name: str, scores: Evaluation) -> str:
+    low, high = scores.interval
+    share = f"{scores.correct}/{scores.images} = {scores.accuracy:.2%}"
+    return f"| {name} | {share} | {low:.2%} to {high:.2%} | {scores.loss:.4f} |"
 
 
 def _accuracy(probabilities: NDArray[np.float32], data: Dataset) -> float:
     return float((probabilities.argmax(axis=1) == data.labels).mean())
-
-
-def _answers(data: Dataset, probabilities: NDArray[np.float32]) -> Answers:
-    return Answers(data.files, data.labels, probabilities.astype(np.float64))
 
 
 def _curve(run: Path | None) -> str:

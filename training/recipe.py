@@ -10,7 +10,7 @@ from braintumor.models.input_settings import CROPS, Crop
 __all__ = ["Augmentation", "Precision", "Recipe", "recipe_from_json"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""What convolutions compute in; weights stay float32. `auto` takes bfloat16 where the device has it."""
+"""Arithmetic of convolutions; weights stay float32. `auto` takes bfloat16 where the device has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,11 @@ class Recipe:
         if self.minutes is not None and self.minutes <= 0:
             raise UsageError(f"`minutes` must be > 0, got {self.minutes}")
         if self.precision not in get_args(Precision):
-            raise UsageError(f"precision {self.precision!r}; allowed are {', '.join(get_args(Precision))}")
+            raise UsageError(f"`precision` must be one of {', '.join(get_args(Precision))}, got {self.precision!r}")
         if not 0 <= self.distillation <= 1:
             raise UsageError(f"`distillation` must be 0 to 1, got {self.distillation}")
         if self.crop not in CROPS:
-            raise UsageError(f"crop {self.crop!r}; allowed are {', '.join(CROPS)}")
+            raise UsageError(f"`crop` must be one of {', '.join(CROPS)}, got {self.crop!r}")
         _check_ranges(self)
 
     @property
@@ -125,11 +125,11 @@ class Recipe:
         return self.sizes[-1]
 
     def size_at(self, progress: float) -> int:
-        """The image size in pixels at a progress of 0 to 1."""
+        """Return the image size in pixels at a progress of 0 to 1."""
         return self.sizes[min(int(progress * len(self.sizes)), len(self.sizes) - 1)]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data for `run.json`."""
+        """Convert to plain data for `run.json`."""
         return asdict(self) | {"sizes": list(self.sizes), "teachers": list(self.teachers)}
 
 
@@ -148,7 +148,7 @@ def _check_ranges(recipe: Recipe) -> None:
 
 
 def recipe_from_json(data: dict[str, Any]) -> Recipe:
-    """The recipe that `Recipe.to_json` wrote."""
+    """Read what `Recipe.to_json` wrote."""
     known = {item.name for item in fields(Recipe)}
     values = {name: value for name, value in data.items() if name in known}
     values["sizes"] = tuple(values["sizes"])

@@ -41,7 +41,7 @@ def write_pieces(folder: Path, weights: Arrays, piece_bytes: int = PIECE_BYTES) 
 
 
 def read_pieces(folder: Path) -> Arrays:
-    """The weights as float32.
+    """Read the weights as float32.
 
     Raises:
         IntegrityError: A piece is missing or changed.
@@ -50,13 +50,13 @@ def read_pieces(folder: Path) -> Arrays:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         data = b"".join((folder / Path(name).name).read_bytes() for name in index["pieces"])
         if hashlib.sha256(data).hexdigest() != index["sha256"]:
-            raise IntegrityError(f"the weight pieces in {folder} are not those of their index; fetch them again")
-        found, start = [], 0
+            raise IntegrityError(f"the weight pieces in {folder} do not match their index", "fetch them again")
+        arrays, start = [], 0
         for shape, dtype in index["arrays"]:
             count = int(np.prod(shape, dtype=np.int64))
             values = np.frombuffer(data, dtype, count, start).reshape(shape)
             start += values.nbytes
-            found.append(values.astype(np.float32))
+            arrays.append(values.astype(np.float32))
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"{folder} holds no complete weight pieces ({error}); fetch them again") from error
-    return found
+        raise IntegrityError(f"{folder} holds no complete weight pieces ({error})", "fetch them again") from error
+    return arrays

@@ -15,7 +15,7 @@ from braintumor.models.labels import CLASSES
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.fit import learner
 from braintumor.training.fit.checkpoint import Position, RunFolder
-from braintumor.training.fit.train import train
+from braintumor.training.fit.train import train_model
 from braintumor.training.recipe import Recipe
 
 RECIPE = Recipe("DenseNet121", sizes=(32, 48), epochs=6, batch_size=16, seed=3, peak_learning_rate=1e-2, ema=0.9)
@@ -64,9 +64,9 @@ def run(folder: Path, **options: Any) -> Position:
     """Train the small network in `folder`, with a checkpoint after each step."""
     learner.build_classifier = build
     parts = small_parts()
-    return train(RECIPE, parts, RunFolder(folder), checkpoint_every_s=0.0, **options)
+    return train_model(RECIPE, parts, RunFolder(folder), checkpoint_every_s=0.0, **options)
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), listener=lambda at: print(at.epoch, at.step, flush=True))
+    run(Path(sys.argv[1]), progress=lambda at: print(at.epoch, at.step, flush=True))
     print("done", flush=True)

@@ -17,12 +17,12 @@ from PIL import Image
 from braintumor.bench.data.manifest import TEST_SUPPORTS, ManifestRow, read_manifest
 from braintumor.errors import InputError, IntegrityError, OutputError, UsageError
 from braintumor.models.labels import CLASSES
-from braintumor.training.data.audit import audit, near_duplicate_free
+from braintumor.training.data.audit import audit_dataset, near_duplicate_free
 from braintumor.training.data.audit_page import audit_page
 from braintumor.training.data.cli import main
 from braintumor.training.data.dataset import load_dataset, save_dataset
 from braintumor.training.data.hashing import phash
-from braintumor.training.data.prepare import opened, prepare
+from braintumor.training.data.prepare import prepare_dataset, unpacked
 from braintumor.training.data.shortcuts import audit_shortcuts
 
 _FOLDERS = {"glioma": "glioma", "healthy": "notumor", "meningioma": "meningioma_tumor", "pituitary": "pituitary"}
@@ -67,8 +67,8 @@ def test_a_copy_is_matched_by_name_in_folder_and_zip(copy: tuple[Path, Path], tm
     archive = Path(shutil.make_archive(str(tmp_path / "copy"), "zip", folder))
     rows = read_manifest(manifest)
     for source in (folder, archive):
-        with opened(source) as place:
-            found = prepare(place, rows)
+        with unpacked(source) as place:
+            found = prepare_dataset(place, rows)
         assert found.complete
         assert found.findings() == []
         assert found.parts["test"].files == parts["test"].files
@@ -84,7 +84,7 @@ def test_everything_wrong_with_a_copy_is_listed(copy: tuple[Path, Path]) -> None
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(files[2])
     elsewhere = next(path for path in (folder / "train").iterdir() if path != files[3].parent)
     files[3].rename(elsewhere / files[3].name)
-    found = prepare(folder, read_manifest(manifest))
+    found = prepare_dataset(folder, read_manifest(manifest))
     assert [len(names) for names in (found.missing, found.foreign, found.unreadable)] == [3, 1, 1]
     assert [len(names) for names in (found.different, found.relabelled)] == [1, 1]
     assert len(found.findings()) == 5
@@ -104,19 +104,19 @@ def test_wrong_class_folders_are_named(tmp_path: Path, copy: tuple[Path, Path]) 
     for place in list(folder.rglob("pituitary")):
         place.rename(place.with_name("cats"))
     with pytest.raises(UsageError, match=r"pituitary.*cats"):
-        prepare(folder, read_manifest(manifest))
+        prepare_dataset(folder, read_manifest(manifest))
     with pytest.raises(UsageError, match="there are none"):
-        prepare(tmp_path / "Training" / "empty", read_manifest(manifest))
-    with pytest.raises(InputError, match="neither a folder nor"), opened(manifest):
+        prepare_dataset(tmp_path / "Training" / "empty", read_manifest(manifest))
+    with pytest.raises(InputError, match="neither a folder nor"), unpacked(manifest):
         pass
-    with pytest.raises(UsageError, match="nowhere is not there"), opened(tmp_path / "nowhere"):
+    with pytest.raises(UsageError, match="nowhere is not there"), unpacked(tmp_path / "nowhere"):
         pass
 
 
 def test_a_copy_that_the_manifest_knows_nothing_of_is_refused(copy: tuple[Path, Path]) -> None:
     folder, _ = copy
     with pytest.raises(UsageError, match=r"none of the 144 images .*phantom-3.*`manifest`"):
-        prepare(folder, read_manifest())
+        prepare_dataset(folder, read_manifest())
 
 
 def test_a_damaged_archive_is_named(copy: tuple[Path, Path], tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_damaged_archive_is_named(copy: tuple[Path, Path], tmp_path: Path) -> 
     at = member.header_offset + 30 + len(member.filename)
     data[at + 100 : at + 200] = bytes(100)
     archive.write_bytes(data)
-    with pytest.raises(InputError, match=r"copy\.zip cannot be unpacked \(.*get it again"), opened(archive):
+    with pytest.raises(InputError, match=r"copy\.zip cannot be unpacked \(.*get it again"), unpacked(archive):
         pass
 
 
@@ -138,7 +138,7 @@ def test_no_room_to_unpack_is_said(copy: tuple[Path, Path], tmp_path: Path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
-    with pytest.raises(OutputError, match=r"No space left.*unpack it elsewhere"), opened(archive):
+    with pytest.raises(OutputError, match=r"No space left.*unpack it elsewhere"), unpacked(archive):
         pass
 
 
@@ -177,7 +177,7 @@ def test_audit_finds_planted_copies(parts: Any) -> None:
     test.images[0] = train.images[5]
     test.images[1] = train.images[6][:, ::-1]
     train.images[9] = train.images[10]
-    findings, pairs = audit(parts)
+    findings, pairs = audit_dataset(parts)
     assert findings.images == 144
     assert findings.exact_extras == 2
     assert findings.test_with_exact_copy == 1
@@ -227,12 +227,12 @@ def test_the_commands_prepare_and_audit(copy: tuple[Path, Path], tmp_path: Path)
 
 @pytest.mark.slow
 def test_the_real_data_has_the_known_copies(shared_zip: Path) -> None:
-    with opened(shared_zip) as folder:
-        found = prepare(folder, read_manifest())
+    with unpacked(shared_zip) as folder:
+        found = prepare_dataset(folder, read_manifest())
     assert found.complete
     assert found.findings() == []
     assert found.supports("test") == TEST_SUPPORTS
-    findings, _ = audit(found.parts)
+    findings, _ = audit_dataset(found.parts)
     assert (findings.exact_extras, findings.test_with_exact_copy) == (426, 73)
     assert findings.test_with_neighbour == {0: 160, 4: 344, 6: 482}
     assert findings.exact_across_classes == 0
@@ -242,7 +242,7 @@ def test_a_zip_with_paths_outside_stays_inside(tmp_path: Path) -> None:
     archive = tmp_path / "evil.zip"
     with zipfile.ZipFile(archive, "w") as stream:
         stream.writestr("../../escaped.png", b"x")
-    with opened(archive) as folder:
+    with unpacked(archive) as folder:
         assert all(folder in path.parents for path in folder.rglob("*"))
     assert not list(tmp_path.rglob("escaped.png"))
 

@@ -11,9 +11,9 @@ from braintumor.errors import ModelError, UsageError
 from braintumor.training.data.targets import ANY_TUMOUR, target_rows
 from braintumor.training.fit.checkpoint import RunFolder
 from braintumor.training.fit.distill import Teachers
-from braintumor.training.fit.finalize import finish, save_model
+from braintumor.training.fit.finalize import finalize_run, save_model
 from braintumor.training.fit.learner import Learner
-from braintumor.training.fit.train import train
+from braintumor.training.fit.train import train_model
 from braintumor.training.keras_io import load_keras_file
 from braintumor.training.recipe import Recipe
 
@@ -55,11 +55,11 @@ def test_train_with_a_teacher_learns_other_weights_and_resumes_only_with_it(
 ) -> None:
     taught = replace(RECIPE, teachers=(str(teacher),), distillation=0.9)
     losses = {
-        recipe.teachers: train(recipe, parts, RunFolder(tmp_path / str(len(recipe.teachers)))).rows[-1].val_loss
+        recipe.teachers: train_model(recipe, parts, RunFolder(tmp_path / str(len(recipe.teachers)))).rows[-1].val_loss
         for recipe in (RECIPE, taught)
     }
     assert losses[()] != losses[taught.teachers]
     folder = RunFolder(tmp_path / "1")
-    assert finish(taught, parts, folder).is_file()
+    assert finalize_run(taught, parts, folder).is_file()
     with pytest.raises(UsageError, match="teachers"):
-        train(RECIPE, parts, folder)
+        train_model(RECIPE, parts, folder)

@@ -7,28 +7,28 @@ import pytest
 
 from braintumor.bench.metrics.intervals import Pairs, mcnemar_p
 from braintumor.errors import IntegrityError, UsageError
-from braintumor.training.data.predictions import Answers
+from braintumor.training.data.predictions import Predictions
 from braintumor.training.report.vote import Vote, choose_vote, equal_vote, soft_vote, subsets
 
 _NAMES = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S")
 
 
-def _answers(count: int = 702, *, seed: int = 0, skill: float = 2.0, sharpness: float = 1.0) -> Answers:
+def _answers(count: int = 702, *, seed: int = 0, skill: float = 2.0, sharpness: float = 1.0) -> Predictions:
     """A model that is right as often as its skill says, and as sure of itself as its sharpness."""
     labels = np.arange(count) % 4
     logits = sharpness * (np.random.default_rng(seed).normal(size=(count, 4)) + skill * np.eye(4)[labels])
     powers = np.exp(logits)
     files = tuple(f"{number}.png" for number in range(count))
-    return Answers(files, labels.astype(np.int64), powers / powers.sum(axis=1, keepdims=True))
+    return Predictions(files, labels.astype(np.int64), powers / powers.sum(axis=1, keepdims=True))
 
 
-def _disputed(count: int) -> dict[str, Answers]:
+def _disputed(count: int) -> dict[str, Predictions]:
     """Two models of 200 images; in `count` of them only votes with 0.7 and more for the first are right."""
     labels = np.zeros(200, np.int64)
     first, second = (np.tile([0.9, 0.1, 0.0, 0.0], (200, 1)) for _ in range(2))
     first[:count], second[:count] = (0.7, 0.3, 0.0, 0.0), (0.2, 0.8, 0.0, 0.0)
     files = tuple(f"{number}.png" for number in range(200))
-    return {"a": Answers(files, labels, first), "b": Answers(files, labels, second)}
+    return {"a": Predictions(files, labels, first), "b": Predictions(files, labels, second)}
 
 
 def test_four_models_have_eleven_subsets() -> None:
@@ -59,7 +59,7 @@ def test_a_model_that_spoils_the_vote_is_left_out() -> None:
     choice = choose_vote(validation)
     assert choice.vote == equal_vote(_NAMES[:3])
     everyone = next(one for one in choice.models if one.vote.members == _NAMES)
-    assert everyone.told_apart
+    assert everyone.is_significant
     assert everyone.lost > everyone.gained
 
 

@@ -22,7 +22,7 @@ from braintumor.models.labels import CLASSES
 from braintumor.training import keras_io as keras_file
 from braintumor.training.cli import main
 from braintumor.training.data.dataset import save_dataset
-from braintumor.training.data.predictions import Answers, predictions_csv, read_predictions
+from braintumor.training.data.predictions import Predictions, predictions_csv, read_predictions
 from braintumor.training.publish import ship
 from braintumor.training.report.calibration import calibration, fit_temperature, tempered
 from braintumor.training.report.evaluate import evaluate
@@ -34,13 +34,13 @@ from braintumor.training.report.vote import equal_vote
 _NAMES = ("EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S")
 
 
-def _answers(count: int = 200, *, seed: int = 0, skill: float = 2.0, files: tuple[str, ...] = ()) -> Answers:
+def _answers(count: int = 200, *, seed: int = 0, skill: float = 2.0, files: tuple[str, ...] = ()) -> Predictions:
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 4
     logits = rng.normal(size=(count, 4)) + skill * np.eye(4)[labels]
     powers = np.exp(logits)
     names = files or tuple(f"{number}.png" for number in range(count))
-    return Answers(names, labels.astype(np.int64), powers / powers.sum(axis=1, keepdims=True))
+    return Predictions(names, labels.astype(np.int64), powers / powers.sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_clopper_pearson_is_the_textbook_interval(correct: int, total: int, low:
 
 def test_evaluation_counts() -> None:
     probabilities = np.array([[0.7, 0.1, 0.1, 0.1], [0.6, 0.2, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.0, 0.0, 0.0, 1.0]])
-    found = evaluate(Answers(("a", "b", "c", "d"), np.array([0, 1, 2, 3]), probabilities))
+    found = evaluate(Predictions(("a", "b", "c", "d"), np.array([0, 1, 2, 3]), probabilities))
     assert (found.images, found.correct, found.accuracy) == (4, 3, 0.75)
     assert found.confusion == ((1, 0, 0, 0), (1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
     assert found.errors == (("b", "healthy", "glioma", 0.6),)
@@ -74,7 +74,7 @@ def test_temperature_mends_what_it_was_spoilt_with() -> None:
     # Labels drawn from the probabilities: perfectly calibrated.
     rng = np.random.default_rng(1)
     labels = np.array([rng.choice(4, p=row) for row in honest.probabilities])
-    honest = Answers(honest.files, labels, honest.probabilities)
+    honest = Predictions(honest.files, labels, honest.probabilities)
     overconfident = honest.with_probabilities(tempered(honest.probabilities, 0.5))
     assert calibration(honest).ece < 0.03 < calibration(overconfident).ece
     assert fit_temperature(overconfident) == pytest.approx(2, rel=0.1)
@@ -128,16 +128,16 @@ def runs(tmp_path: Path) -> Path:
 
 def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: Path) -> None:
     report = make_report(runs, read_manifest())
-    assert list(report.judged) == [*_NAMES[:3], ENSEMBLE]
-    judged = report.judged[ENSEMBLE]
-    assert judged.test.images == 703
-    assert judged.free is not None
-    assert judged.free.images == 359
-    assert judged.free_reliability is not None
-    assert sum(item.count for item in judged.free_reliability.before.bins) == 359
+    assert list(report.evaluations) == [*_NAMES[:3], ENSEMBLE]
+    evaluation = report.evaluations[ENSEMBLE]
+    assert evaluation.test.images == 703
+    assert evaluation.leak_free is not None
+    assert evaluation.leak_free.images == 359
+    assert evaluation.leak_free_reliability is not None
+    assert sum(item.count for item in evaluation.leak_free_reliability.before.bins) == 359
     assert report.choice is not None
     assert report.choice.vote == equal_vote(_NAMES[:3])
-    assert [sum(row) for row in judged.test.confusion] == [158, 199, 183, 163]
+    assert [sum(row) for row in evaluation.test.confusion] == [158, 199, 183, 163]
     assert report.study_vote is not None
     assert len(report.choice.models) == 4
     written = {path.name for path in write_report(report, tmp_path / "report")}
@@ -190,7 +190,7 @@ def test_read_collection_takes_usual_names_for_healthy(tmp_path: Path) -> None:
 def test_foreign_figures_count_models_and_votes() -> None:
     labels = np.array([1, 1, -1, -1, -1])
     sure = np.eye(4)[[1, 0, 1, 2, 3]]
-    answers = {name: Answers(tuple("abcde"), labels, sure) for name in ("one", "two")}
+    answers = {name: Predictions(tuple("abcde"), labels, sure) for name in ("one", "two")}
     figures = dict(foreign_figures(answers, {"both": equal_vote(("one", "two")), "more": equal_vote(("one", "x"))}))
     assert list(figures) == ["one", "two", "both"]
     for found in figures.values():
@@ -248,7 +248,7 @@ def test_a_run_is_trained_evaluated_and_shipped_by_commands(tmp_path: Path, part
     assert "bt-train" in card
     assert (tmp_path / "out" / "DenseNet121.keras").stat().st_size < file.stat().st_size
     before, after = (
-        keras_file.answers_of(keras_file.load_keras_file(path), parts, keras_file.crop_of(path))["val"]
+        keras_file.predict_parts(keras_file.load_keras_file(path), parts, keras_file.crop_of(path))["val"]
         for path in (file, tmp_path / "out" / "DenseNet121.keras")
     )
     assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
@@ -266,8 +266,8 @@ def test_a_file_of_other_origin_ships_with_a_card_that_says_so(tmp_path: Path, p
     card = shipped.path.with_suffix(".md").read_text()
     assert "The run that made these weights is not recorded." in card
     assert "- Data: the Kaggle brain tumour MRI data set, 96 training, 24 validation and 24 test slices" in card
-    assert shipped.judged.free is not None
-    assert shipped.judged.free.images == 12
+    assert shipped.evaluation.leak_free is not None
+    assert shipped.evaluation.leak_free.images == 12
 
 
 def test_command_mistakes_are_explained(tmp_path: Path, small_keras: Any) -> None:

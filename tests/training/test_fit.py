@@ -15,15 +15,15 @@ from braintumor.errors import IntegrityError, ModelError, OutputError, UsageErro
 from braintumor.training.data.predictions import read_predictions
 from braintumor.training.fit import checkpoint as state
 from braintumor.training.fit import console
-from braintumor.training.fit import train as fit
+from braintumor.training.fit import train as train_module
 from braintumor.training.fit.checkpoint import RunFolder
 from braintumor.training.fit.console import progress_line
-from braintumor.training.fit.finalize import finish, refreshed
+from braintumor.training.fit.finalize import finalize_run, refreshed
 from braintumor.training.fit.learner import Learner
 from braintumor.training.fit.progress import Progress
 from braintumor.training.fit.schedule import BudgetClock, one_cycle
-from braintumor.training.fit.train import DivergedError, train
-from braintumor.training.keras_io import answers_of, load_keras_file
+from braintumor.training.fit.train import DivergedError, train_model
+from braintumor.training.keras_io import load_keras_file, predict_parts
 from braintumor.training.recipe import Augmentation, Recipe, recipe_from_json
 from braintumor.training.report.result import read_run
 
@@ -33,7 +33,7 @@ QUICK = Recipe("DenseNet121", sizes=(32,), epochs=2, batch_size=32, seed=1, batc
 
 
 def _run(recipe: Recipe, parts: Any, folder: Path, **options: Any) -> Any:
-    return train(recipe, parts, RunFolder(folder), **options)
+    return train_model(recipe, parts, RunFolder(folder), **options)
 
 
 def test_a_run_learns_and_ends_in_a_keras_file(tmp_path: Path, parts: Any) -> None:
@@ -43,17 +43,17 @@ def test_a_run_learns_and_ends_in_a_keras_file(tmp_path: Path, parts: Any) -> No
         "DenseNet121", sizes=(32, 48), epochs=10, batch_size=16, seed=1, peak_learning_rate=2e-2, augmentation=gentle
     )
     told: list[Progress] = []
-    position = _run(recipe, parts, tmp_path, listener=told.append)
+    position = _run(recipe, parts, tmp_path, progress=told.append)
     assert [row.size for row in position.rows] == [32] * 5 + [48] * 5
     assert position.best_epoch > 5
     assert position.rows[-1].train_loss < position.rows[0].train_loss
     assert len(told) == 60
     assert told[-1].fraction == 1
     assert "images/s" in progress_line("DenseNet121", told[-1])
-    path = finish(recipe, parts, RunFolder(tmp_path))
+    path = finalize_run(recipe, parts, RunFolder(tmp_path))
     stored = read_predictions(tmp_path / "predictions.csv")
     model = load_keras_file(path)
-    again = answers_of(model, parts, "head")
+    again = predict_parts(model, parts, "head")
     for split in ("val", "test"):
         assert stored[split].files == parts[split].files
         # The run predicts in the policy of the run; the file is float32.
@@ -87,7 +87,7 @@ QUICK_VALUES: dict[str, Any] = {"model": "DenseNet121", "sizes": (32,), "epochs"
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, parts: Any) -> None:
     _run(QUICK, parts, tmp_path)
     told: list[Progress] = []
-    again = _run(QUICK, parts, tmp_path, listener=told.append)
+    again = _run(QUICK, parts, tmp_path, progress=told.append)
     assert again.epoch == 2
     assert told == []
 
@@ -96,14 +96,14 @@ def test_another_recipe_in_the_same_folder_is_refused(tmp_path: Path, parts: Any
     _run(QUICK, parts, tmp_path)
     with pytest.raises(UsageError, match=r"epochs 2 there, 3 now.*`restart`"):
         _run(Recipe(**{**QUICK_VALUES, "epochs": 3, "seed": 1, "batchnorm_refresh": 3}), parts, tmp_path)
-    RunFolder(tmp_path).forget()
+    RunFolder(tmp_path).clear()
     assert _run(Recipe(**{**QUICK_VALUES, "epochs": 1}), parts, tmp_path).epoch == 1
 
 
 def test_a_time_budget_ends_the_run_and_the_schedule(tmp_path: Path, parts: Any) -> None:
     recipe = Recipe(**{**QUICK_VALUES, "epochs": 100_000, "minutes": 0.02})
     told: list[Progress] = []
-    position = _run(recipe, parts, tmp_path, listener=told.append)
+    position = _run(recipe, parts, tmp_path, progress=told.append)
     # The rest of the budget may go into the last validation.
     assert told[-1].fraction > 0.8
     assert position.epoch < 1000
@@ -132,7 +132,7 @@ def test_spoilt_weights_never_become_a_checkpoint(
     def rate(progress: float, **_: float) -> float:
         return 1e-3 if progress < 0.5 else float("nan")
 
-    monkeypatch.setattr(fit, "one_cycle", rate)
+    monkeypatch.setattr(train_module, "one_cycle", rate)
     with pytest.raises(DivergedError, match=r"step 1 of epoch 2; .* keeps state\.npz and best\.npz from before"):
         _run(QUICK, parts, tmp_path, checkpoint_every_s=0.0)
     kept = RunFolder(tmp_path).load_state()
@@ -209,7 +209,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path, parts: Any,
 
 def test_a_run_can_start_from_a_file(tmp_path: Path, parts: Any, small_keras: Any) -> None:
     _run(QUICK, parts, tmp_path / "a")
-    path = finish(QUICK, parts, RunFolder(tmp_path / "a"))
+    path = finalize_run(QUICK, parts, RunFolder(tmp_path / "a"))
     recipe = Recipe(**{**QUICK_VALUES, "initial": str(path), "peak_learning_rate": 0, "batchnorm_momentum": 0.99})
     warm = _run(recipe, parts, tmp_path / "b").rows[0].val_loss
     cold = _run(Recipe(**{**QUICK_VALUES, "peak_learning_rate": 0}), parts, tmp_path / "c").rows[0].val_loss
@@ -238,9 +238,9 @@ def test_a_full_disk_at_the_end_costs_no_weights(tmp_path: Path, parts: Any, mon
     with monkeypatch.context() as patch:
         patch.setattr("keras.Model.save", full)
         with pytest.raises(OutputError, match=r"No space left.*run the same command again"):
-            finish(QUICK, parts, folder)
+            finalize_run(QUICK, parts, folder)
     assert [path.name for path in tmp_path.glob("*.keras")] == []
-    assert finish(QUICK, parts, folder).stat().st_size > 0
+    assert finalize_run(QUICK, parts, folder).stat().st_size > 0
 
 
 @pytest.mark.parametrize(("text", "said"), [('{"recipe": ', "is damaged"), ("{}", "does not say recipe, command")])
@@ -302,14 +302,14 @@ def test_the_progress_line_is_live_on_a_terminal_and_rare_elsewhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parts: Any
 ) -> None:
     told: list[Progress] = []
-    _run(QUICK, parts, tmp_path, listener=told.append)
+    _run(QUICK, parts, tmp_path, progress=told.append)
     for terminal, least, most in ((True, 1, 100), (False, 2, 4)):
         stream = io.StringIO()
         console_class = functools.partial(Console, file=stream, force_terminal=terminal, width=250)
         monkeypatch.setattr(console, "Console", lambda make=console_class, **_: make())
-        with console.live_progress("DenseNet121") as listener:
+        with console.live_progress("DenseNet121") as progress:
             for item in told:
-                listener(item)
+                progress(item)
         lines = [line for line in stream.getvalue().splitlines() if "images/s" in line]
         assert least <= len(lines) <= most
         assert "step 3/3" in lines[-1]

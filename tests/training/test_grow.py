@@ -74,7 +74,7 @@ def test_new_channels_differ_from_image_to_image(pair: tuple[Any, Any]):
 
 def test_a_larger_network_does_not_fit_into_a_smaller_one(pair: tuple[Any, Any]):
     small, large = pair
-    with pytest.raises(ModelError, match=r"cannot hold it: give the smaller model first"):
+    with pytest.raises(ModelError, match=r"cannot hold it; give the smaller model first"):
         grow(large, small)
 
 

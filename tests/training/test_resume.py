@@ -34,7 +34,7 @@ def test_stopped_in_the_middle_of_epochs_and_resumed_gives_the_same(small: Modul
                 raise _CutOffError
 
         with pytest.raises(_CutOffError):
-            small.run(tmp_path / "b", listener=stop)
+            small.run(tmp_path / "b", progress=stop)
     resumed = small.run(tmp_path / "b")
     assert _figures(resumed) == _figures(undisturbed)
     first, second = (RunFolder(tmp_path / name).load_best() for name in "ab")

@@ -18,7 +18,7 @@ from braintumor.training.data.predictions import read_predictions
 from braintumor.training.data.targets import ANY_TUMOUR
 from braintumor.training.data.tumours import read_parts, read_tumours
 from braintumor.training.fit.checkpoint import RunFolder
-from braintumor.training.fit.train import train
+from braintumor.training.fit.train import train_model
 from braintumor.training.recipe import Recipe
 
 
@@ -102,7 +102,7 @@ def test_train_learns_that_tumours_of_unknown_type_are_not_healthy(weak: Any, tm
     recipe = Recipe(
         "DenseNet121", sizes=(32,), epochs=8, batch_size=16, seed=1, peak_learning_rate=2e-2, batchnorm_refresh=4
     )
-    rows = train(recipe, weak, RunFolder(tmp_path)).rows
+    rows = train_model(recipe, weak, RunFolder(tmp_path)).rows
     assert rows[-1].tumours_found > 0.9
     assert rows[-1].train_loss < rows[0].train_loss
 

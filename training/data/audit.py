@@ -1,4 +1,4 @@
-"""What is wrong with a data set: exact copies, near-duplicates, and test images that training has seen."""
+"""Leakage in a data set: exact copies, near-duplicates, and test images that training has seen."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ from braintumor.optional import require
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.hashing import distances, phashes
 
-__all__ = ["NEAR", "Audit", "Pair", "audit", "near_duplicate_free"]
+__all__ = ["NEAR", "Audit", "Pair", "audit_dataset", "near_duplicate_free"]
 
 NEAR = NEAR_BITS
 """Differing bits of the perceptual hash up to which two images count as near-duplicates, as everywhere else."""
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two images that are alike.
+    """Two similar images.
 
     Attributes:
         first: Index into the audited images (train, val, test, one after the other).
@@ -45,10 +45,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The findings.
+    """Counts of copies, near-duplicates and leakage.
 
     Attributes:
-        images: How many were looked at.
+        images: Of all splits.
         unique: How many different pixel arrays there are.
         exact_extras: Images that are a pixel-exact copy of an earlier one.
         exact_across_classes: Groups of equal pixels under different labels.
@@ -76,19 +76,19 @@ class Audit:
     largest_cluster: int
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data, schema `braintumor.data-audit/1`."""
+        """Convert to plain data, schema `braintumor.data-audit/1`."""
         return {"schema": "braintumor.data-audit/1", "near_bits": NEAR} | asdict(self)
 
 
 def near_duplicate_free(rows: Sequence[ManifestRow], distance: int = NEAR) -> frozenset[str]:
-    """Names of the test images with no neighbour within `distance` bits in train or val."""
+    """Name the test images with no neighbour within `distance` bits in train or val."""
     test = [row for row in rows if row.split == "test"]
     others = np.array([row.phash for row in rows if row.split != "test"], np.uint64)
     nearest = distances(np.array([row.phash for row in test], np.uint64), others).min(axis=1)
     return frozenset(row.file for row, bits in zip(test, nearest, strict=True) if bits > distance)
 
 
-def audit(parts: dict[Split, Dataset]) -> tuple[Audit, list[Pair]]:
+def audit_dataset(parts: dict[Split, Dataset]) -> tuple[Audit, list[Pair]]:
     """Look for copies and leakage.
 
     Args:
@@ -133,23 +133,25 @@ def audit(parts: dict[Split, Dataset]) -> tuple[Audit, list[Pair]]:
 
 
 def _groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """int64 [n]: images with equal pixels have equal numbers."""
+    """Number images, int64 [n]: those with equal pixels have equal numbers."""
     number: dict[bytes, int] = {}
     keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
     return np.array([number.setdefault(key, len(number)) for key in keys], np.int64)
 
 
-def _pairs(some: NDArray[np.uint64], others: NDArray[np.uint64], flip: str, groups: NDArray[np.int64]) -> list[Pair]:
-    """All pairs first < second up to the largest threshold."""
-    found = []
-    for start in range(0, len(some), _ROWS_AT_ONCE):
-        bits = distances(some[start : start + _ROWS_AT_ONCE], others)
+def _pairs(
+    hashes: NDArray[np.uint64], others: NDArray[np.uint64], flip: str, groups: NDArray[np.int64]
+) -> list[Pair]:
+    """List all pairs first < second up to the largest threshold."""
+    pairs = []
+    for start in range(0, len(hashes), _ROWS_AT_ONCE):
+        bits = distances(hashes[start : start + _ROWS_AT_ONCE], others)
         for row, second in np.argwhere(bits <= max(_THRESHOLDS)):
             first = start + int(row)
             if first < second:
                 exact = flip == "none" and bool(groups[first] == groups[second])
-                found.append(Pair(first, int(second), int(bits[row, second]), flip, exact))
-    return found
+                pairs.append(Pair(first, int(second), int(bits[row, second]), flip, exact))
+    return pairs
 
 
 def _leaks(pairs: list[Pair], is_test: NDArray[np.bool_]) -> dict[int, int]:
@@ -158,18 +160,18 @@ def _leaks(pairs: list[Pair], is_test: NDArray[np.bool_]) -> dict[int, int]:
         if is_test[pair.first] != is_test[pair.second]:
             test = pair.first if is_test[pair.first] else pair.second
             nearest[test] = min(nearest[test], pair.distance)
-    return {bits: sum(found <= bits for found in nearest.values()) for bits in _THRESHOLDS}
+    return {bits: sum(distance <= bits for distance in nearest.values()) for bits in _THRESHOLDS}
 
 
 def _mixed(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
-    seen: dict[int, set[int]] = defaultdict(set)
+    labels_by_group: dict[int, set[int]] = defaultdict(set)
     for group, label in zip(groups.tolist(), labels.tolist(), strict=True):
-        seen[group].add(label)
-    return sum(len(found) > 1 for found in seen.values())
+        labels_by_group[group].add(label)
+    return sum(len(group_labels) > 1 for group_labels in labels_by_group.values())
 
 
 def _cluster_sizes(count: int, pairs: list[Pair]) -> list[int]:
-    """Sizes of the connected components with two images and more."""
+    """List the sizes of the connected components with two images and more."""
     sparse = require("scipy.sparse", extra="train", purpose="clustering images")
     graph = require("scipy.sparse.csgraph", extra="train", purpose="clustering images")
     ends = np.array([(pair.first, pair.second) for pair in pairs], np.int64).reshape(-1, 2)

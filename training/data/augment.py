@@ -29,7 +29,7 @@ _FILTERS: Final = (
     Image.Resampling.NEAREST,
 )
 _SMALLEST, _LARGEST = 0.35, 1.75
-"""Of the wanted size: the sizes through which an image is resampled."""
+"""Factors of the target size: the sizes through which an image is resampled."""
 
 _BLUR_PX, _SHARPEN_PERCENT, _GAMMA, _BIAS, _NOISE, _JPEG = 1.2, 200.0, 0.45, 0.35, 9.0, (25, 95)
 """The ranges at full strength: sigma in pixels, of Pillow's unsharp mask, logarithms, grey levels, quality."""
@@ -44,7 +44,7 @@ _PATCH = 0.35
 def augment(
     pixels: np.ndarray, options: Augmentation, rng: np.random.Generator, size: int | None = None
 ) -> np.ndarray:
-    """One random version of an image.
+    """Make one random version of an image.
 
     Args:
         pixels: uint8 [height, width].
@@ -59,23 +59,23 @@ def augment(
     geometry, chance, amount = rng.uniform(-1.0, 1.0, 7), rng.uniform(0.0, 1.0, 10), rng.uniform(0.0, 1.0, 14)
     noise = np.random.default_rng(rng.integers(2**63))
     image = _moved(Image.fromarray(pixels), options, geometry)
-    wanted = pixels.shape[::-1] if size is None else (size, size)
+    target_size = pixels.shape[::-1] if size is None else (size, size)
     strength = options.degrade
-    image = _resampled(image, wanted, strength, chance, amount)
+    image = _resampled(image, target_size, strength, chance, amount)
     if strength:
         image = _sharpened(image, strength, chance, amount)
     if options.contrast or strength:
         image = Image.fromarray(_relit(np.asarray(image), options, geometry[4], chance, amount, noise))
     if chance[7] < 0.45 * strength:
         image = _compressed(image, int(_JPEG[0] + amount[9] * (_JPEG[1] - _JPEG[0])))
-    found = np.asarray(image)
-    return _erased(found, amount[10:14], noise) if chance[8] < options.erase else found
+    changed = np.asarray(image)
+    return _erased(changed, amount[10:14], noise) if chance[8] < options.erase else changed
 
 
 def augment_batch(
     images: np.ndarray, options: Augmentation, rng: np.random.Generator, size: int | None = None
 ) -> np.ndarray:
-    """Random versions of uint8 [n, height, width], as uint8 of the same shape or [n, size, size]."""
+    """Make random versions of uint8 [n, height, width], as uint8 of the same shape or [n, size, size]."""
     return np.stack([augment(image, options, rng, size) for image in images])
 
 

@@ -54,8 +54,9 @@ def fetch(*, yes: bool) -> None:
     except Exception as error:
         # kagglehub raises what its HTTP library raises: no common base to catch.
         raise UnavailableError(
-            f"{_KAGGLE} cannot be downloaded ({type(error).__name__}: {error}); check the network and the "
-            "account, or download the archive with a browser and run: bt-data prepare archive.zip"
+            f"{_KAGGLE} cannot be downloaded ({type(error).__name__}: {error})",
+            "check the network and the account, or download the archive with a browser and run: bt-data prepare "
+            "archive.zip",
         ) from error
     click.echo(folder)
     click.echo(f"next: bt-data prepare {folder}", err=True)
@@ -89,39 +90,39 @@ def prepare(
     they are not healthy.
     """
     from braintumor.bench.data.manifest import SPLITS, TEST_SUPPORTS, read_manifest
-    from braintumor.training.data import prepare as room
     from braintumor.training.data.dataset import save_dataset
+    from braintumor.training.data.prepare import prepare_dataset, unpacked
 
     rows = read_manifest(manifest)
     console = Console(stderr=True)
-    with room.opened(source) as folder, console.status("reading") as status:
+    with unpacked(source) as folder, console.status("reading") as status:
         count = [0]
 
         def tick() -> None:
             count[0] += 1
             status.update(f"reading: {count[0]} of about {len(rows)} images")
 
-        found = room.prepare(folder, rows, tick=tick)
-    parts = found.parts | (_tumours(tumour_only, tumour_parts) if tumour_only else {})
+        preparation = prepare_dataset(folder, rows, tick=tick)
+    parts = preparation.parts | (_tumours(tumour_only, tumour_parts) if tumour_only else {})
     if findings:
-        _write_json(findings, found.to_json())
-    for line in found.findings():
+        _write_json(findings, preparation.to_json())
+    for line in preparation.findings():
         click.echo(line, err=True)
     for split in SPLITS:
-        supports = ", ".join(f"{name} {number}" for name, number in found.supports(split).items())
-        click.echo(f"{split:5} {len(found.parts[split]):5}  {supports}")
-    if manifest is None and found.supports("test") != TEST_SUPPORTS:
-        wanted = ", ".join(f"{name} {number}" for name, number in TEST_SUPPORTS.items())
-        click.echo(f"the test part differs from the study's ({wanted})", err=True)
-    if not found.complete and not incomplete:
+        supports = ", ".join(f"{name} {number}" for name, number in preparation.supports(split).items())
+        click.echo(f"{split:5} {len(preparation.parts[split]):5}  {supports}")
+    if manifest is None and preparation.supports("test") != TEST_SUPPORTS:
+        expected = ", ".join(f"{name} {number}" for name, number in TEST_SUPPORTS.items())
+        click.echo(f"the test part differs from the study's ({expected})", err=True)
+    if not preparation.complete and not incomplete:
         click.echo(
-            f"{len(found.missing)} images of the manifest are missing: nothing was written; get a complete copy "
-            "with bt-data fetch, or go on with --incomplete (your figures are then on other images than ours); "
+            f"{len(preparation.missing)} images of the manifest are missing: nothing was written; get a complete "
+            "copy with bt-data fetch, or go on with --incomplete (your figures are then on other images than ours); "
             "--findings FILE lists all",
             err=True,
         )
         sys.exit(_SOME_FAILED)
-    if lacking := found.lacking():
+    if lacking := preparation.lacking():
         click.echo(f"no usable image for {', '.join(lacking)}: nothing was written; get a complete copy", err=True)
         sys.exit(_SOME_FAILED)
     save_dataset(out, parts)
@@ -129,16 +130,16 @@ def prepare(
 
 
 def _tumours(source: Path, parts: Path | None) -> "dict[Split, Dataset]":
-    from braintumor.training.data.prepare import opened
+    from braintumor.training.data.prepare import unpacked
     from braintumor.training.data.tumours import read_parts, read_tumours
 
-    with opened(source) as folder, Console(stderr=True).status("reading slices with a tumour"):
-        found = read_tumours(folder, read_parts(parts) if parts else None)
-    for line in found.unreadable:
+    with unpacked(source) as folder, Console(stderr=True).status("reading slices with a tumour"):
+        tumours = read_tumours(folder, read_parts(parts) if parts else None)
+    for line in tumours.unreadable:
         click.echo(f"unreadable: {line}", err=True)
-    for split, data in found.parts.items():
+    for split, data in tumours.parts.items():
         click.echo(f"{split:12} {len(data):5}  a tumour of unknown type")
-    return found.parts
+    return tumours.parts
 
 
 @main.command(cls=Command, epilog=EPILOG)
@@ -167,14 +168,14 @@ def audit(*, data: Path, out: Path) -> None:
 def _audit_prepared(data: Path, out: Path) -> Iterator[str]:
     from braintumor.bench.data.manifest import SPLITS
     from braintumor.models.labels import CLASSES
-    from braintumor.training.data import audit as room
+    from braintumor.training.data.audit import NEAR, audit_dataset
     from braintumor.training.data.audit_page import audit_page
     from braintumor.training.data.dataset import load_dataset
     from braintumor.training.data.shortcuts import audit_shortcuts, columns, pixel_cues
 
     parts = load_dataset(data)
     with Console(stderr=True).status("hashing and comparing") as status:
-        findings, pairs = room.audit(parts)
+        findings, pairs = audit_dataset(parts)
         status.update("measuring what is not anatomy")
         shown = [parts[split] for split in SPLITS]
         names = [name for part in shown for name in part.files]
@@ -186,19 +187,19 @@ def _audit_prepared(data: Path, out: Path) -> Iterator[str]:
     _write(out / "audit.html", audit_page(findings, pairs, parts, shortcuts))
     yield (
         f"{findings.images} images, {findings.exact_extras} exact copies, {findings.test_with_exact_copy} test "
-        f"images with an exact copy and {findings.test_with_neighbour[room.NEAR]} with a neighbour "
-        f"at {room.NEAR} bits or fewer in train or val"
+        f"images with an exact copy and {findings.test_with_neighbour[NEAR]} with a neighbour "
+        f"at {NEAR} bits or fewer in train or val"
     )
     yield from _shortcut_lines(shortcuts)
 
 
 def _audit_folder(data: Path, out: Path) -> Iterator[str]:
-    from braintumor.training.data.prepare import opened
+    from braintumor.training.data.prepare import unpacked
     from braintumor.training.data.shortcuts import audit_shortcuts, read_folder
     from braintumor.training.data.shortcuts_page import shortcuts_page
 
     count = 0
-    with opened(data) as folder, Console(stderr=True).status("reading") as status:
+    with unpacked(data) as folder, Console(stderr=True).status("reading") as status:
 
         def tick() -> None:
             nonlocal count
@@ -206,21 +207,21 @@ def _audit_folder(data: Path, out: Path) -> Iterator[str]:
             status.update(f"reading: {count} images")
 
         cues, labels, unreadable = read_folder(folder, tick=tick)
-        found = audit_shortcuts(
+        shortcuts = audit_shortcuts(
             cues, labels, unreadable=unreadable, tick=lambda name: status.update(f"telling classes from {name}")
         )
     for line in unreadable:
         click.echo(f"unreadable: {line}", err=True)
-    _write_json(out / "shortcuts.json", found.to_json())
-    _write(out / "audit.html", shortcuts_page(found))
-    yield from _shortcut_lines(found)
+    _write_json(out / "shortcuts.json", shortcuts.to_json())
+    _write(out / "audit.html", shortcuts_page(shortcuts))
+    yield from _shortcut_lines(shortcuts)
 
 
-def _shortcut_lines(found: "ShortcutAudit") -> Iterator[str]:
-    told = "healthy or not" if found.healthy_chance else "the class"
-    chance = found.healthy_chance or found.chance
-    yield f"{told}, told without anatomy (chance {100 * chance.share:.1f} %):"
-    for cue in found.cues:
+def _shortcut_lines(audit: "ShortcutAudit") -> Iterator[str]:
+    answer = "healthy or not" if audit.healthy_chance else "the class"
+    chance = audit.healthy_chance or audit.chance
+    yield f"{answer}, told without anatomy (chance {100 * chance.share:.1f} %):"
+    for cue in audit.cues:
         yield f"  {100 * (cue.healthy or cue.classes).share:5.1f} %  {cue.name}"
 
 

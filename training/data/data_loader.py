@@ -38,7 +38,7 @@ class Batch:
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:
-    """float32 [5]: n / (4 x count), so that each class has the same sum and the mean weight is 1.
+    """Weigh classes, float32 [5]: n / (4 x count), so that each class has the same sum and the mean weight is 1.
 
     The last one, for tumours of unknown type, is 1.
     """
@@ -59,7 +59,7 @@ def epoch_batches(  # noqa: PLR0913 - keywords
     size: int | None = None,
     smoothing: float = 0.0,
 ) -> Iterator[Batch]:
-    """The batches of one epoch from `first_step` on.
+    """Yield the batches of one epoch from `first_step` on.
 
     Order and augmentation depend on (seed, epoch, step) only, so that a resumed run sees what the undisturbed
     one would have seen. Images that do not fill a last batch wait for another epoch's order.

@@ -19,6 +19,7 @@ from braintumor.training.data.targets import ANY_TUMOUR
 __all__ = ["Dataset", "load_dataset", "save_dataset"]
 
 _ARRAYS = ("images", "labels", "splits", "files")
+_PREPARE = "run: bt-data prepare FOLDER"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,22 +41,22 @@ class Dataset:
         return len(self.images)
 
     def resized(self, size: int, crop: Crop = "none") -> "Dataset":
-        """The same at size x size pixels, by the crop and the resize that the runtime uses."""
+        """Crop and resize to size x size pixels, as the runtime does."""
         if crop == "none" and self.images.shape[1:] == (size, size):
             return self
         images = [apply_geometry(image, Geometry(size, size, crop=crop)) for image in self.images]
         return Dataset(np.stack(images) if images else self.images, self.labels, self.files)
 
     def joined(self, other: "Dataset | None") -> "Dataset":
-        """These images, then the others."""
+        """Append another data set."""
         if other is None:
             return self
         images, labels = np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels])
         return Dataset(images, labels, self.files + other.files)
 
-    def where(self, keep: Callable[[str], bool]) -> "Dataset":
-        """The images whose file name passes."""
-        index = [number for number, name in enumerate(self.files) if keep(name)]
+    def where(self, accepts: Callable[[str], bool]) -> "Dataset":
+        """Select the images whose file name is accepted."""
+        index = [number for number, name in enumerate(self.files) if accepts(name)]
         return Dataset(self.images[index], self.labels[index], tuple(self.files[number] for number in index))
 
 
@@ -91,15 +92,15 @@ def load_dataset(path: Path) -> dict[Split, Dataset]:
         IntegrityError: It is something else, or damaged.
     """
     if not path.is_file():
-        raise UsageError(f"{path} is not there; make it from a copy of the data set: bt-data prepare FOLDER")
+        raise UsageError(f"{path} is not there", "make it from a copy of the data set: bt-data prepare FOLDER")
     if not zipfile.is_zipfile(path):
-        raise IntegrityError(f"{path} is not an .npz archive, or only a part of one; run: bt-data prepare FOLDER")
+        raise IntegrityError(f"{path} is not an .npz archive, or only a part of one", _PREPARE)
     try:
-        # Opened here: NumPy leaves the file open when it is no archive.
+        # Opened here: NumPy leaves the file open when it is not an archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             images, labels, splits, files = (stored[name] for name in _ARRAYS)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise IntegrityError(f"{path} is not a prepared data set ({error}); run: bt-data prepare FOLDER") from error
+        raise IntegrityError(f"{path} is not a prepared data set ({error})", _PREPARE) from error
     _check(path, images, labels, splits, files)
     parts: dict[Split, Dataset] = {}
     for split in (*SPLITS, *TUMOUR_SPLITS):
@@ -111,16 +112,14 @@ def load_dataset(path: Path) -> dict[Split, Dataset]:
 
 def _check(path: Path, images: np.ndarray, labels: np.ndarray, splits: np.ndarray, files: np.ndarray) -> None:
     count = len(images)
-    wanted = f"expected are uint8 images [n, height, width] and {count} labels, splits and files"
+    expected = f"must be uint8 images [n, height, width] and {count} labels, splits and files"
     if images.ndim != 3 or images.dtype != np.uint8 or not len(labels) == len(splits) == len(files) == count:  # noqa: PLR2004
-        raise IntegrityError(f"{path} holds {images.dtype} {images.shape}; {wanted}; run: bt-data prepare FOLDER")
+        raise IntegrityError(f"{path} holds {images.dtype} {images.shape}; {expected}", _PREPARE)
     for split in SPLITS:
-        found = set(labels[splits == split].tolist())
-        missing = [name for number, name in enumerate(CLASSES) if number not in found]
-        if missing or found - set(range(len(CLASSES))):
-            raise IntegrityError(f"{path} has no {split} image of {', '.join(missing)}; run: bt-data prepare FOLDER")
+        numbers = set(labels[splits == split].tolist())
+        missing = [name for number, name in enumerate(CLASSES) if number not in numbers]
+        if missing or numbers - set(range(len(CLASSES))):
+            raise IntegrityError(f"{path} has no {split} image of {', '.join(missing)}", _PREPARE)
     for split in TUMOUR_SPLITS:
         if set(labels[splits == split].tolist()) - {ANY_TUMOUR}:
-            raise IntegrityError(
-                f"{path} has labels in {split}, whose types are unknown; run: bt-data prepare FOLDER"
-            )
+            raise IntegrityError(f"{path} has labels in {split}, whose types are unknown", _PREPARE)

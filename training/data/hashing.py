@@ -14,7 +14,7 @@ HASH_SIZE = 224
 
 
 def phash(pixels: NDArray[np.uint8]) -> int:
-    """The 64-bit `imagehash.phash` of a grey image, at 224 x 224.
+    """Compute the 64-bit `imagehash.phash` of a grey image, at 224 x 224.
 
     Args:
         pixels: uint8 [height, width].
@@ -23,16 +23,16 @@ def phash(pixels: NDArray[np.uint8]) -> int:
         UnavailableError: imagehash is not installed.
     """
     imagehash = require("imagehash", extra="train", purpose="comparing images")
-    found = imagehash.phash(Image.fromarray(resize(pixels, HASH_SIZE, HASH_SIZE)))
-    return int(str(found), 16)
+    value = imagehash.phash(Image.fromarray(resize(pixels, HASH_SIZE, HASH_SIZE)))
+    return int(str(value), 16)
 
 
 def phashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """uint64 [n] for uint8 [n, height, width]."""
+    """Hash uint8 [n, height, width]: uint64 [n]."""
     return np.array([phash(image) for image in images], dtype=np.uint64)
 
 
-def distances(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Differing bits, uint8 [n, m], between uint64 [n] and uint64 [m]."""
-    found: NDArray[np.uint8] = np.bitwise_count(some[:, None] ^ others[None, :])
-    return found
+def distances(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Count differing bits, uint8 [n, m], between uint64 [n] and uint64 [m]."""
+    bits: NDArray[np.uint8] = np.bitwise_count(hashes[:, None] ^ others[None, :])
+    return bits

@@ -15,21 +15,22 @@ from braintumor.models.labels import CLASSES
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.targets import ANY_TUMOUR
 
-__all__ = ["Answers", "predictions_csv", "read_predictions", "same_images"]
+__all__ = ["Predictions", "check_same_images", "predictions_csv", "read_predictions"]
 
 _COLUMNS = ["split", "file", "label", *CLASSES]
 _TUMOUR = "tumour"
 """The label of a tumour of unknown type."""
+_RUN_AGAIN = "run bt-train again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """One model's answers to the images of a split.
+class Predictions:
+    """One model's predictions for the images of a split.
 
     Attributes:
         files: File names, one an image.
-        labels: int64 [n], what is right, or `ANY_TUMOUR`.
-        probabilities: float64 [n, 4], what the model said; rows sum to 1.
+        labels: int64 [n], the truth, or `ANY_TUMOUR`.
+        probabilities: float64 [n, 4]; rows sum to 1.
     """
 
     files: tuple[str, ...]
@@ -40,24 +41,26 @@ class Answers:
         """Number of images."""
         return len(self.files)
 
-    def only(self, names: frozenset[str]) -> "Answers":
-        """The answers to these files."""
+    def only(self, names: frozenset[str]) -> "Predictions":
+        """Select the predictions for these files."""
         index = [number for number, name in enumerate(self.files) if name in names]
-        return Answers(tuple(self.files[number] for number in index), self.labels[index], self.probabilities[index])
+        return Predictions(
+            tuple(self.files[number] for number in index), self.labels[index], self.probabilities[index]
+        )
 
-    def with_probabilities(self, probabilities: NDArray[np.float64]) -> "Answers":
-        """Other answers to the same images."""
-        return Answers(self.files, self.labels, probabilities)
+    def with_probabilities(self, probabilities: NDArray[np.float64]) -> "Predictions":
+        """Replace the predictions for the same images."""
+        return Predictions(self.files, self.labels, probabilities)
 
 
 def predictions_csv(parts: Mapping[Split, Dataset], probabilities: Mapping[Split, NDArray[np.float32]]) -> str:
-    """One line an image: split, file, label and the four probabilities."""
+    """Write one line an image: split, file, label and the four probabilities."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for split, found in probabilities.items():
+    for split, values in probabilities.items():
         data = parts[split]
-        for name, label, row in zip(data.files, data.labels, found, strict=True):
+        for name, label, row in zip(data.files, data.labels, values, strict=True):
             writer.writerow([split, name, _label(label), *(f"{value:.7g}" for value in row)])
     return stream.getvalue()
 
@@ -70,7 +73,7 @@ def _number(label: str) -> int:
     return ANY_TUMOUR if label == _TUMOUR else CLASSES.index(label)
 
 
-def read_predictions(path: Path) -> dict[str, Answers]:
+def read_predictions(path: Path) -> dict[str, Predictions]:
     """Read `predictions.csv` by split.
 
     Raises:
@@ -80,34 +83,34 @@ def read_predictions(path: Path) -> dict[str, Answers]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); finish the run first: bt-train MODEL") from error
+        raise InputError(f"{path} cannot be read ({error})", "finish the run first: bt-train MODEL") from error
     rows = list(csv.reader(io.StringIO(text)))
     if not rows or rows[0] != _COLUMNS:
-        raise IntegrityError(f"{path} has not the columns {','.join(_COLUMNS)}; run bt-train again")
-    found: dict[str, Answers] = {}
+        raise IntegrityError(f"{path} does not have the columns {','.join(_COLUMNS)}", _RUN_AGAIN)
+    predictions: dict[str, Predictions] = {}
     try:
         for split in dict.fromkeys(row[0] for row in rows[1:]):
-            chosen = [row for row in rows[1:] if row[0] == split]
-            found[split] = Answers(
-                files=tuple(row[1] for row in chosen),
-                labels=np.array([_number(row[2]) for row in chosen], np.int64),
-                probabilities=np.array([[float(value) for value in row[3:]] for row in chosen]).reshape(-1, 4),
+            part = [row for row in rows[1:] if row[0] == split]
+            predictions[split] = Predictions(
+                files=tuple(row[1] for row in part),
+                labels=np.array([_number(row[2]) for row in part], np.int64),
+                probabilities=np.array([[float(value) for value in row[3:]] for row in part]).reshape(-1, 4),
             )
     except (ValueError, IndexError) as error:
-        raise IntegrityError(f"{path} is damaged ({error}); run bt-train again") from error
-    missing = {"val", "test"} - found.keys()
+        raise IntegrityError(f"{path} is damaged ({error})", _RUN_AGAIN) from error
+    missing = {"val", "test"} - predictions.keys()
     if missing:
-        raise IntegrityError(f"{path} has no answers for {', '.join(sorted(missing))}; run bt-train again")
-    return found
+        raise IntegrityError(f"{path} has no predictions for {', '.join(sorted(missing))}", _RUN_AGAIN)
+    return predictions
 
 
-def same_images(answers: Mapping[str, Answers]) -> None:
-    """See that models answered the same images.
+def check_same_images(predictions: Mapping[str, Predictions]) -> None:
+    """Check that models predicted the same images.
 
     Raises:
-        IntegrityError: They did not: their figures cannot stand in one table.
+        IntegrityError: They did not, so their figures cannot be compared.
     """
-    (first, reference), *others = answers.items()
+    (first, reference), *others = predictions.items()
     for name, other in others:
         if other.files != reference.files or not np.array_equal(other.labels, reference.labels):
             raise IntegrityError(

@@ -21,7 +21,7 @@ from braintumor.runtime.image.resize import resize
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.hashing import distances, phash
 
-__all__ = ["MAX_HASH_DISTANCE", "PREPARED_SIZE", "Preparation", "opened", "prepare"]
+__all__ = ["MAX_HASH_DISTANCE", "PREPARED_SIZE", "Preparation", "prepare_dataset", "unpacked"]
 
 PREPARED_SIZE = 224
 """Pixels a side of the stored images; training resizes them further down."""
@@ -34,13 +34,13 @@ _LISTED = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preparation:
-    """What was found in a copy of the data set.
+    """A copy of the data set, matched with the manifest.
 
     Attributes:
         parts: The images by split, in the manifest's order.
         missing: Manifest names without a usable file.
         foreign: Files that the manifest does not know, relative to the folder.
-        unreadable: Files that are no image, with the reason.
+        unreadable: Files that are not images, with the reason.
         relabelled: Files in another class's folder than the manifest says.
         different: Files whose picture is not the manifest's, with the hash distance in bits.
     """
@@ -54,21 +54,21 @@ class Preparation:
 
     @property
     def complete(self) -> bool:
-        """Whether every image of the manifest was found."""
+        """Whether every image of the manifest has a file."""
         return not self.missing
 
     def supports(self, split: Split) -> dict[str, int]:
-        """Images by class."""
+        """Count images by class."""
         counts = np.bincount(self.parts[split].labels, minlength=len(CLASSES))
         return {name: int(count) for name, count in zip(CLASSES, counts, strict=True)}
 
     def lacking(self) -> list[str]:
-        """Splits without an image of a class, such as "test/glioma": nothing can be trained or judged with those."""
+        """List splits without an image of a class, such as "test/glioma", which training and evaluation need."""
         supports = {split: self.supports(split) for split in SPLITS}
         return [f"{split}/{name}" for split in SPLITS for name in CLASSES if not supports[split][name]]
 
     def to_json(self) -> dict[str, Any]:
-        """All findings in full, as plain data, schema `braintumor.data-findings/1`."""
+        """Convert all findings to plain data, schema `braintumor.data-findings/1`."""
         kinds = ("missing", "foreign", "unreadable", "relabelled", "different")
         supports = {split: self.supports(split) for split in SPLITS}
         return {"schema": "braintumor.data-findings/1", "supports": supports} | {
@@ -76,7 +76,7 @@ class Preparation:
         }
 
     def findings(self) -> list[str]:
-        """What is not as it should be, one line a kind, with the first few names."""
+        """Describe all findings, one line a kind, with the first few names."""
         kinds = {
             "missing": self.missing,
             "foreign (left out)": self.foreign,
@@ -88,7 +88,7 @@ class Preparation:
 
 
 @dataclass(slots=True)
-class _Finds:
+class _Findings:
     images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -97,8 +97,8 @@ class _Finds:
 
 
 @contextmanager
-def opened(source: Path) -> Iterator[Path]:
-    """The folder of a copy of the data set; a `.zip` is unpacked for as long as the block runs.
+def unpacked(source: Path) -> Iterator[Path]:
+    """Give the folder of a copy of the data set; a `.zip` is unpacked for as long as the block runs.
 
     Raises:
         UsageError: It is not there.
@@ -109,11 +109,13 @@ def opened(source: Path) -> Iterator[Path]:
         yield source
         return
     if not source.exists():
-        raise UsageError(f"{source} is not there; name the folder or the .zip archive of a copy of the data set")
+        raise UsageError(f"{source} is not there", "name the folder or the .zip archive of a copy of the data set")
     try:
         archive = zipfile.ZipFile(source)
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{source} is neither a folder nor a .zip archive ({error})") from error
+        raise InputError(
+            f"{source} is neither a folder nor a .zip archive ({error})", "name a copy of the data set"
+        ) from error
     with archive, tempfile.TemporaryDirectory(prefix="braintumor-") as folder:
         _unpack(archive, source, folder)
         yield Path(folder)
@@ -125,18 +127,20 @@ def _unpack(archive: zipfile.ZipFile, source: Path, folder: str) -> None:
         archive.extractall(folder)
     except OSError as error:
         raise OutputError(
-            f"{source} cannot be unpacked into {folder} ({error.strerror}); make room there, or unpack it elsewhere "
-            "and name the folder"
+            f"{source} cannot be unpacked into {folder} ({error.strerror})",
+            "make room there, or unpack it elsewhere and name the folder",
         ) from error
     # RuntimeError: it wants a password. NotImplementedError: a compression that Python lacks.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise InputError(
-            f"{source} cannot be unpacked ({error}); get it again, or unpack it with another program and name the "
-            "folder"
+            f"{source} cannot be unpacked ({error})",
+            "get it again, or unpack it with another program and name the folder",
         ) from error
 
 
-def prepare(folder: Path, rows: Sequence[ManifestRow], *, tick: Callable[[], None] = lambda: None) -> Preparation:
+def prepare_dataset(
+    folder: Path, rows: Sequence[ManifestRow], *, tick: Callable[[], None] = lambda: None
+) -> Preparation:
     """Match the files below a folder with the manifest, decode and resize them.
 
     Files are known by their name without extension; the folder above must name their class.
@@ -150,39 +154,39 @@ def prepare(folder: Path, rows: Sequence[ManifestRow], *, tick: Callable[[], Non
         UsageError: Not the four class folders, or one of them has no image, or the manifest knows none of them.
     """
     files = _files_by_class(folder)
-    known = {Path(row.file).stem.lower(): row for row in rows}
-    finds = _Finds()
+    rows_by_stem = {Path(row.file).stem.lower(): row for row in rows}
+    findings = _Findings()
     for label, path in files:
-        _take(finds, path, str(path.relative_to(folder)), label, known)
+        _take(findings, path, str(path.relative_to(folder)), label, rows_by_stem)
         tick()
-    if len(finds.foreign) == len(files):
+    if len(findings.foreign) == len(files):
         raise UsageError(
-            f"none of the {len(files)} images below {folder} has a name of the manifest (here {_few(finds.foreign)}; "
-            f"there {_few([row.file for row in rows])})",
+            f"none of the {len(files)} images below {folder} has a name of the manifest (here "
+            f"{_few(findings.foreign)}; there {_few([row.file for row in rows])})",
             "name the manifest of this copy with `manifest`, or get the data set with bt-data fetch",
         )
     parts: dict[Split, Dataset] = {}
     for split in SPLITS:
-        there = [row for row in rows if row.split == split and row.file in finds.images]
+        available = [row for row in rows if row.split == split and row.file in findings.images]
         empty = np.zeros((0, PREPARED_SIZE, PREPARED_SIZE), np.uint8)
         parts[split] = Dataset(
-            images=np.stack([finds.images[row.file] for row in there]) if there else empty,
-            labels=np.array([CLASSES.index(row.label) for row in there], dtype=np.int64),
-            files=tuple(row.file for row in there),
+            images=np.stack([findings.images[row.file] for row in available]) if available else empty,
+            labels=np.array([CLASSES.index(row.label) for row in available], dtype=np.int64),
+            files=tuple(row.file for row in available),
         )
     return Preparation(
         parts=parts,
-        missing=tuple(row.file for row in rows if row.file not in finds.images),
-        foreign=tuple(finds.foreign),
-        unreadable=tuple(finds.unreadable),
-        relabelled=tuple(finds.relabelled),
-        different=tuple(finds.different),
+        missing=tuple(row.file for row in rows if row.file not in findings.images),
+        foreign=tuple(findings.foreign),
+        unreadable=tuple(findings.unreadable),
+        relabelled=tuple(findings.relabelled),
+        different=tuple(findings.different),
     )
 
 
 def _files_by_class(folder: Path) -> list[tuple[str, Path]]:
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
-    files = [(canonical_label(path.parent.name), path) for path in found]
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    files = [(canonical_label(path.parent.name), path) for path in paths]
     counts = Counter(label for label, _ in files)
     missing = [name for name in CLASSES if not counts[name]]
     if missing:
@@ -190,29 +194,29 @@ def _files_by_class(folder: Path) -> list[tuple[str, Path]]:
         raise UsageError(
             f"{folder} has no image in a folder for {', '.join(missing)}; the folders with images are called "
             f"{', '.join(sorted(counts)) or 'nothing: there are none'}"
-            + (f" ({_few(others)} are not known)" if others else "")
-            + f"; must be {', '.join(CLASSES)} (or notumor for healthy), at any depth"
+            + (f" ({_few(others)} are not known)" if others else ""),
+            f"name them {', '.join(CLASSES)} (or notumor for healthy), at any depth",
         )
     return [(label, path) for label, path in files if label in CLASSES]
 
 
-def _take(finds: _Finds, path: Path, name: str, label: str, known: dict[str, ManifestRow]) -> None:
-    row = known.get(path.stem.lower())
+def _take(findings: _Findings, path: Path, name: str, label: str, rows_by_stem: dict[str, ManifestRow]) -> None:
+    row = rows_by_stem.get(path.stem.lower())
     if row is None:
-        finds.foreign.append(name)
+        findings.foreign.append(name)
         return
     try:
         pixels = read_grey(path).pixels
     except InputError as error:
-        finds.unreadable.append(str(error))
+        findings.unreadable.append(str(error))
         return
     distance = int(distances(np.array([phash(pixels)], np.uint64), np.array([row.phash], np.uint64))[0, 0])
     if distance > MAX_HASH_DISTANCE:
-        finds.different.append(f"{name} ({distance} bits)")
+        findings.different.append(f"{name} ({distance} bits)")
         return
     if label != row.label:
-        finds.relabelled.append(f"{name} (manifest: {row.label})")
-    finds.images[row.file] = resize(pixels, PREPARED_SIZE, PREPARED_SIZE)
+        findings.relabelled.append(f"{name} (manifest: {row.label})")
+    findings.images[row.file] = resize(pixels, PREPARED_SIZE, PREPARED_SIZE)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What can be told of the class of an image from things that are not anatomy.
+"""Shortcuts: how well the class of an image can be told from things that are not anatomy.
 
 A network learns whatever separates the classes. Where healthy slices come from one collection and tumours from
 others, the size of the files or the width of the black border separates them, and a network may learn these instead
@@ -50,7 +50,7 @@ Cues = Mapping[str, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What one cue gives away.
+    """Accuracy from one cue alone.
 
     Attributes:
         name: Of the cue, such as "width and height"; "all of them" for all together.
@@ -65,10 +65,10 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class ShortcutAudit:
-    """What the cues of a collection give away.
+    """Accuracies from all cues of a collection.
 
     Attributes:
-        images: How many were looked at.
+        images: Of the collection.
         classes: Images by class.
         chance: Images that are right when all are taken for the largest class.
         healthy_chance: The same for healthy or not.
@@ -84,7 +84,7 @@ class ShortcutAudit:
     unreadable: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data, schema `braintumor.shortcut-audit/1`."""
+        """Convert to plain data, schema `braintumor.shortcut-audit/1`."""
         return {"schema": "braintumor.shortcut-audit/1"} | asdict(self)
 
 
@@ -95,7 +95,7 @@ def audit_shortcuts(
     unreadable: Sequence[str] = (),
     tick: Callable[[str], None] = lambda _: None,
 ) -> ShortcutAudit:
-    """See what a small classifier tells from each cue, and from all together.
+    """Measure how well a small classifier tells the class from each cue, and from all together.
 
     The classifier is a random forest of scikit-learn, asked about images that it has not seen (5 stratified folds).
 
@@ -103,21 +103,26 @@ def audit_shortcuts(
         cues: float64 [images, figures] by name.
         labels: The class of each image.
         unreadable: Files that had to be left out.
-        tick: Told the name of the cue that comes next.
+        tick: Takes the name of the next cue.
 
     Raises:
         UsageError: Fewer than two classes, or one with fewer images than folds.
     """
     counts = dict(sorted(Counter(labels).items()))
     if len(counts) < _FEWEST_CLASSES or min(counts.values()) < _FOLDS:
-        found = ", ".join(f"{name} {count}" for name, count in counts.items()) or "no image"
-        raise UsageError(f"found {found}; an audit of shortcuts needs two classes, each with {_FOLDS} images or more")
+        available = ", ".join(f"{name} {count}" for name, count in counts.items()) or "no image"
+        raise UsageError(
+            f"found {available}; an audit of shortcuts needs two classes, each with {_FOLDS} images or more",
+            "name a folder with one folder a class",
+        )
     classes = np.array(labels)
     healthy = classes == HEALTHY if HEALTHY in counts else None
     rows = []
     for name, values in [*cues.items(), ("all of them", np.hstack(list(cues.values())))]:
         tick(name)
-        rows.append(Cue(name, _told(values, classes), _told(values, healthy) if healthy is not None else None))
+        rows.append(
+            Cue(name, _accuracy(values, classes), _accuracy(values, healthy) if healthy is not None else None)
+        )
     return ShortcutAudit(
         images=len(labels),
         classes=counts,
@@ -128,8 +133,8 @@ def audit_shortcuts(
     )
 
 
-def _told(values: NDArray[np.float64], truth: NDArray[Any]) -> Share:
-    """Images that the classifier is right about."""
+def _accuracy(values: NDArray[np.float64], truth: NDArray[Any]) -> Share:
+    """Count the images that the cross-validated classifier gets right."""
     ensemble = require("sklearn.ensemble", extra="train", purpose="an audit of shortcuts")
     selection = require("sklearn.model_selection", extra="train", purpose="an audit of shortcuts")
     forest = ensemble.RandomForestClassifier(n_estimators=_TREES, min_samples_leaf=3, random_state=0)
@@ -162,15 +167,15 @@ def read_folder(folder: Path, *, tick: Callable[[], None] = lambda: None) -> tup
 
 
 def columns(rows: Sequence[Mapping[str, tuple[float, ...]]], names: Iterable[str]) -> Cues:
-    """The figures of single images as one array a cue, and the patterns of their names as one more."""
-    found = {cue: np.array([row[cue] for row in rows], np.float64) for cue in (rows[0] if rows else ())}
+    """Stack the figures of single images into one array a cue, and the patterns of their names into one more."""
+    stacked = {cue: np.array([row[cue] for row in rows], np.float64) for cue in (rows[0] if rows else ())}
     patterns = [name_pattern(name) for name in names]
     numbers = {pattern: number for number, pattern in enumerate(sorted(set(patterns)))}
-    return found | {"file name": np.array([[numbers[pattern]] for pattern in patterns], np.float64)}
+    return stacked | {"file name": np.array([[numbers[pattern]] for pattern in patterns], np.float64)}
 
 
 def file_cues(path: Path) -> dict[str, tuple[float, ...]]:
-    """Figures of a file that has been decoded before: bytes, pixels, shape, JPEG quality."""
+    """Measure a file that has been decoded before: bytes, pixels, shape, JPEG quality."""
     with Image.open(path) as image:
         width, height = image.size
         tables = getattr(image, "quantization", None) or {}
@@ -184,7 +189,7 @@ def file_cues(path: Path) -> dict[str, tuple[float, ...]]:
 
 
 def pixel_cues(pixels: NDArray[np.uint8]) -> dict[str, tuple[float, ...]]:
-    """Figures of the pixels uint8 [height, width] which say nothing about anatomy."""
+    """Measure in pixels uint8 [height, width] what says nothing about anatomy."""
     grey = pixels.astype(np.float64)
     return {
         "border": _border(grey),
@@ -215,5 +220,5 @@ def _noise(grey: NDArray[np.float64]) -> float:
 
 
 def name_pattern(name: str) -> str:
-    """A file's name with its numbers taken out: "Tr-gl_0010.jpg" is "tr-gl_#.jpg"."""
+    """Take the numbers out of a file's name: "Tr-gl_0010.jpg" is "tr-gl_#.jpg"."""
     return re.sub(r"\d+", "#", name.lower())

@@ -1,4 +1,4 @@
-"""Slices as they lie in folders: every image file at any depth, decoded, in the order of the paths."""
+"""Slices in folders: every image file at any depth, decoded, in the order of the paths."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,5 +41,5 @@ def read_slices(
 
 
 def squared(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A slice of any proportions as uint8 [224, 224]: padded to a square, then resized."""
+    """Pad a slice of any proportions to a square and resize it: uint8 [224, 224]."""
     return resize(padded_to_square(pixels), PREPARED_SIZE, PREPARED_SIZE)

@@ -1,4 +1,4 @@
-"""What a training image should be answered with: one class, or any tumour where its type is not known."""
+"""Targets of training images: one class, or any tumour where its type is not known."""
 
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ _FLOOR: Final = 1e-7
 
 
 def target_rows(labels: NDArray[np.int64], smoothing: float) -> NDArray[np.float32]:
-    """Target rows float32 [n, 4] of labels int64 [n].
+    """Make target rows float32 [n, 4] of labels int64 [n].
 
     A known class gives a row that sums to 1: 1 - s + s / 4 for the class and s / 4 for the others. A tumour of
     unknown type gives a row of ones for the allowed classes and 0 for healthy.
@@ -44,13 +44,13 @@ def target_rows(labels: NDArray[np.int64], smoothing: float) -> NDArray[np.float
 
 
 def names_one_class(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether a target row names one class, bool [n]; False for a tumour of unknown type."""
+    """Tell whether a target row names one class, bool [n]; False for a tumour of unknown type."""
     single: NDArray[np.bool_] = rows.sum(axis=-1) <= _SEVERAL
     return single
 
 
 def allowed_cross_entropy(keras: Any) -> Any:
-    """The loss function of `target_rows`, in nats, one value an image.
+    """Make the loss function of `target_rows`, in nats, one value an image.
 
     Cross-entropy for a row that sums to 1; -log of the sum of the allowed probabilities for a row of several allowed
     classes, which is -log(1 - p(healthy)) for a tumour of unknown type.
@@ -67,7 +67,7 @@ def allowed_cross_entropy(keras: Any) -> Any:
 
 
 def allowed_accuracy(keras: Any) -> Any:
-    """The metric of `target_rows`: 1 where the most probable class is the class, or one of the allowed ones."""
+    """Make the metric of `target_rows`: 1 where the most probable class is the class, or one of the allowed ones."""
     ops = keras.ops
 
     def accuracy(rows: Any, probabilities: Any) -> Any:
@@ -78,14 +78,14 @@ def allowed_accuracy(keras: Any) -> Any:
 
 
 def label_losses(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Loss without smoothing in nats, float64 [n], of probabilities [n, 4] for labels int64 [n]."""
+    """Compute the loss without smoothing in nats, float64 [n], of probabilities [n, 4] for labels int64 [n]."""
     p = (probabilities * target_rows(labels, 0.0)).sum(axis=1)
     losses: NDArray[np.float64] = -np.log(np.maximum(p, _FLOOR))
     return losses
 
 
 def allowed(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the most probable class is the class, or one of the allowed ones: bool [n]."""
+    """Tell whether the most probable class is the class, or one of the allowed ones: bool [n]."""
     rows = target_rows(labels, 0.0)
-    found: NDArray[np.bool_] = rows[np.arange(len(labels)), probabilities.argmax(axis=1)] > 0
-    return found
+    correct: NDArray[np.bool_] = rows[np.arange(len(labels)), probabilities.argmax(axis=1)] > 0
+    return correct

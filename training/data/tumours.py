@@ -30,11 +30,11 @@ _PARTS: Final[Mapping[str, Split]] = {"train": "tumour-train", "dev": "tumour-de
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tumours:
-    """What was found in a folder.
+    """Slices of a folder.
 
     Attributes:
         parts: The images to learn from and to choose by.
-        unreadable: Files that are no image, with the reason.
+        unreadable: Files that are not images, with the reason.
     """
 
     parts: dict[Split, Dataset]
@@ -59,30 +59,30 @@ def read_parts(path: Path) -> dict[str, Split]:
 
 
 def read_tumours(
-    folder: Path, known: Mapping[str, Split] | None = None, *, tick: Callable[[], None] = lambda: None
+    folder: Path, listed: Mapping[str, Split] | None = None, *, tick: Callable[[], None] = lambda: None
 ) -> Tumours:
     """Read all images below a folder as slices with a tumour of unknown type.
 
     Args:
         folder: Images at any depth.
-        known: Which file belongs to which part; None for a split by perceptual hash, in which near-duplicates stay
+        listed: Which file belongs to which part; None for a split by perceptual hash, in which near-duplicates stay
             together and three in ten of the groups are for choosing.
         tick: Called once a file.
 
     Raises:
-        UsageError: No image, a name that `known` lacks, or a part without images.
+        UsageError: No image, a name that `listed` lacks, or a part without images.
     """
     unreadable: list[str] = []
     images = {path.name: squared(pixels) for path, pixels in read_slices(folder, unreadable, tick)}
     if not images:
         raise UsageError(f"{folder} has no image that can be read", "name a folder of slices with a tumour")
-    parts = dict(known) if known is not None else _split(images)
-    if strange := [name for name in images if name not in parts]:
-        raise UsageError(f"{len(strange)} images, {strange[0]} first, are in no part", "leave `tumour_parts` out")
-    found = {split: _dataset(images, parts, split) for split in TUMOUR_SPLITS}
-    if empty := [split for split, data in found.items() if not len(data)]:
+    parts = dict(listed) if listed is not None else _split(images)
+    if unlisted := [name for name in images if name not in parts]:
+        raise UsageError(f"{len(unlisted)} images, {unlisted[0]} first, are in no part", "leave `tumour_parts` out")
+    datasets = {split: _dataset(images, parts, split) for split in TUMOUR_SPLITS}
+    if empty := [split for split, data in datasets.items() if not len(data)]:
         raise UsageError(f"{folder}: no image for {', '.join(empty)} among {len(images)}", "give more slices")
-    return Tumours(found, tuple(unreadable))
+    return Tumours(datasets, tuple(unreadable))
 
 
 def _dataset(images: Mapping[str, NDArray[np.uint8]], parts: Mapping[str, Split], split: Split) -> Dataset:

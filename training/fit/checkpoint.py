@@ -1,4 +1,4 @@
-"""What a run keeps on disk, so that a kill at any moment loses minutes and never the result."""
+"""The files of a run: killed at any moment, it loses minutes and never the result."""
 
 import contextlib
 import json
@@ -68,13 +68,13 @@ class Position:
     rows: list[EpochRow] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Convert to plain data."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return values | {"rows": [[getattr(row, name) for name in EpochRow.__slots__] for row in self.rows]}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Position":
-        """The inverse of `to_json`."""
+        """Read what `to_json` wrote."""
         return Position(**(data | {"rows": [EpochRow(*row) for row in data["rows"]]}))
 
 
@@ -95,7 +95,9 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.path).free + sum((self.path / name).stat().st_size for name in self.kept())
+            free = shutil.disk_usage(self.path).free + sum(
+                (self.path / name).stat().st_size for name in self.weight_files()
+            )
         except OSError as error:
             raise OutputError(f"{self.path} cannot be made: {error}", "choose another `out`") from error
         if free < needed_bytes:
@@ -111,7 +113,7 @@ class RunFolder:
         self._save(_STATE, [meta, *state])
 
     def load_state(self) -> tuple[Position, Arrays] | None:
-        """The last checkpoint; None where there is none.
+        """Read the last checkpoint; None where there is none.
 
         Raises:
             IntegrityError: It is damaged.
@@ -122,22 +124,22 @@ class RunFolder:
         return Position.from_json(json.loads(arrays[0].tobytes())), arrays[1:]
 
     def save_best(self, weights: Arrays) -> None:
-        """Keep the weights of the best epoch."""
+        """Write the weights of the best epoch."""
         self._save(_BEST, weights)
 
     def load_best(self) -> Arrays | None:
-        """The weights of the best epoch; None before the first.
+        """Read the weights of the best epoch; None before the first.
 
         Raises:
             IntegrityError: They are damaged.
         """
         return self._load(_BEST)
 
-    def kept(self) -> list[str]:
-        """Names of the files that hold weights."""
+    def weight_files(self) -> list[str]:
+        """List the files that hold weights, by name."""
         return [name for name in (_STATE, _BEST) if (self.path / name).exists()]
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Remove what an earlier run left, to start afresh."""
         for name in (_STATE, _BEST, "run.json", "history.csv", "predictions.csv", "result.json"):
             (self.path / name).unlink(missing_ok=True)
@@ -167,8 +169,8 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise OutputError(
-                f"{self.path / name} cannot be written: {error}; the checkpoint before it is unharmed: "
-                "make room and run the same command again"
+                f"{self.path / name} cannot be written: {error}; the checkpoint before it is unharmed",
+                "make room and run the same command again",
             ) from error
 
     def _load(self, name: str) -> Arrays | None:

@@ -16,7 +16,7 @@ _LOG_EVERY_S = 30.0
 
 
 def progress_line(name: str, progress: Progress) -> str:
-    """One line of text about where a run stands."""
+    """Write one line about where a run stands."""
     last = progress.last
     validation = f"  val loss {last.val_loss:.3f} acc {last.val_accuracy:.1%}" if last else ""
     return (
@@ -28,7 +28,7 @@ def progress_line(name: str, progress: Progress) -> str:
 
 @contextmanager
 def live_progress(name: str) -> Iterator[Callable[[Progress], None]]:
-    """A listener that keeps one line current on a terminal, and logs a line now and then elsewhere."""
+    """Make a callback that keeps one line current on a terminal, and logs a line now and then elsewhere."""
     console = Console(stderr=True, soft_wrap=True)
     if console.is_terminal:
         with Live(Text(f"{name}  starting"), console=console, refresh_per_second=2) as live:

@@ -15,18 +15,18 @@ from braintumor.training.data.targets import allowed
 from braintumor.training.fit.checkpoint import RunFolder
 from braintumor.training.fit.learner import Arrays, Learner
 from braintumor.training.fit.train import learning_images
-from braintumor.training.keras_io import answers_of, save_keras_file
+from braintumor.training.keras_io import predict_parts, save_keras_file
 from braintumor.training.keras_package import array_of
 from braintumor.training.recipe import Recipe
 
-__all__ = ["finish", "refreshed", "save_model"]
+__all__ = ["finalize_run", "refreshed", "save_model"]
 
 
-def finish(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder) -> Path:
+def finalize_run(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder) -> Path:
     """Write `<model>.keras`, `predictions.csv` and `result.json` from the best epoch.
 
     BatchNorm's statistics are estimated afresh over training images first; whichever of the two versions has
-    the lower validation loss is kept, and `result.json` says which.
+    the lower validation loss is saved, and `result.json` says which.
 
     Raises:
         UsageError: The run has no complete epoch at its final size yet.
@@ -34,36 +34,36 @@ def finish(recipe: Recipe, parts: dict[Split, Dataset], folder: RunFolder) -> Pa
     """
     best = folder.load_best()
     if best is None:
-        raise UsageError(f"{folder.path} has no epoch at {recipe.final_size} px yet; give the run more time")
+        raise UsageError(f"{folder.path} has no epoch at {recipe.final_size} px yet", "give the run more time")
     learner = Learner(recipe, recipe.final_size)
     val = parts["val"].resized(recipe.final_size, recipe.crop)
     learner.assign_weights(best)
     losses = {"as trained": _loss(learner, val)}
-    kept = "as trained"
+    version = "as trained"
     if recipe.batchnorm_refresh:
         fresh = refreshed(learner, recipe, learning_images(recipe, parts))
         learner.assign_weights(fresh)
         losses["batchnorm refreshed"] = _loss(learner, val)
         if losses["batchnorm refreshed"] < losses["as trained"]:
-            best, kept = fresh, "batchnorm refreshed"
+            best, version = fresh, "batchnorm refreshed"
     path = folder.path / f"{recipe.model}.keras"
-    # What is judged is what is saved: float32, whatever the run computed in.
-    probabilities = answers_of(save_model(recipe, best, path), parts, recipe.crop)
+    # The saved model is evaluated: float32, whatever the run computed in.
+    probabilities = predict_parts(save_model(recipe, best, path), parts, recipe.crop)
     folder.write_text("predictions.csv", predictions_csv(parts, probabilities))
-    result = {"kept": kept, "val_loss": losses} | {
-        f"{split}_accuracy": float(allowed(found.astype(float), parts[split].labels).mean())
-        for split, found in probabilities.items()
+    result = {"kept": version, "val_loss": losses} | {
+        f"{split}_accuracy": float(allowed(values.astype(float), parts[split].labels).mean())
+        for split, values in probabilities.items()
     }
     folder.write_text("result.json", json.dumps(result, indent=1))
     return path
 
 
 def refreshed(learner: Learner, recipe: Recipe, data: Dataset) -> Arrays:
-    """The learner's weights with BatchNorm statistics averaged over `batchnorm_refresh` augmented batches."""
+    """Return the learner's weights with BatchNorm statistics averaged over `batchnorm_refresh` augmented batches."""
     layers = [layer for layer in learner.model.layers if hasattr(layer, "moving_variance")]
     if not layers:
         return _as_set(learner)
-    kept = [layer.momentum for layer in layers]
+    momenta = [layer.momentum for layer in layers]
     sums: list[list[Any]] = [[0.0, 0.0] for _ in layers]
     count = 0
     try:
@@ -86,7 +86,7 @@ def refreshed(learner: Learner, recipe: Recipe, data: Dataset) -> Arrays:
             if count == recipe.batchnorm_refresh:
                 break
     finally:
-        for layer, momentum in zip(layers, kept, strict=True):
+        for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
     for (mean, variance), layer in zip(sums, layers, strict=True):
         layer.moving_mean.assign(mean / count)
@@ -95,7 +95,7 @@ def refreshed(learner: Learner, recipe: Recipe, data: Dataset) -> Arrays:
 
 
 def _as_set(learner: Learner) -> Arrays:
-    """The weights that were assigned: the optimizer of a learner that took no step has no average of them yet."""
+    """Read back the assigned weights: the optimizer has no average of them before its first step."""
     return [array_of(item) for item in learner.model.weights]
 
 
@@ -113,8 +113,8 @@ def save_model(recipe: Recipe, weights: Arrays, path: Path) -> Any:
         temporary.replace(path)
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written: {error}; the best weights are kept beside it: make room and run the same "
-            "command again"
+            f"{path} cannot be written: {error}; the best weights are kept beside it",
+            "make room and run the same command again",
         ) from error
     finally:
         with contextlib.suppress(OSError):

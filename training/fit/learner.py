@@ -27,7 +27,7 @@ Arrays = list[np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step reported.
+    """Loss and accuracy of one step.
 
     Attributes:
         loss: Mean loss of the batch, with label smoothing and class weights.
@@ -70,14 +70,14 @@ class Learner:
         )
 
     def step(self, batch: Batch, learning_rate: float) -> StepResult:
-        """One gradient step."""
+        """Do one gradient step."""
         self.optimizer.learning_rate.assign(learning_rate)
         targets = self._teachers.soften(batch.images, batch.targets) if self._teachers else batch.targets
         logs = self.model.train_on_batch(batch.images, targets, batch.sample_weights, return_dict=True)
         return StepResult(loss=float(logs["loss"]), accuracy=float(logs["accuracy"]))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities float32 [n, 4] of uint8 [n, size, size].
+        """Predict uint8 [n, size, size]: probabilities float32 [n, 4].
 
         Batches are all of the recipe's size (the last one is filled up): a new shape would be compiled anew.
         """
@@ -91,7 +91,7 @@ class Learner:
         return np.concatenate(parts)
 
     def state(self) -> Arrays:
-        """Everything that the next step depends on: weights, random state, optimizer."""
+        """Copy all that the next step depends on: weights, random state, optimizer."""
         return [array_of(item) for item in (*self.model.variables, *self.optimizer.variables)]
 
     def restore(self, values: Arrays) -> None:
@@ -108,7 +108,7 @@ class Learner:
             variable.assign(value)
 
     def weights(self) -> Arrays:
-        """The weights that count: the moving average where the recipe has one."""
+        """Copy the weights to evaluate and save: the moving average where the recipe has one."""
         values = {id(item): array_of(item) for item in self.model.weights}
         if self._recipe.ema:
             averages = self.optimizer._model_variables_moving_average  # noqa: SLF001 - Keras has no reader for it
@@ -118,7 +118,7 @@ class Learner:
 
     @staticmethod
     def inference_model(recipe: Recipe) -> Any:
-        """The network in float32 at the final size, without optimizer, as it is saved."""
+        """Build the network to save: float32, at the final size, without optimizer."""
         spec, size = model_spec(recipe.model), recipe.final_size
         return build_classifier(spec, height=size, width=size, weights=None, dropout=recipe.dropout)
 
@@ -130,13 +130,13 @@ class Learner:
 
 def _build(keras: Any, recipe: Recipe, size: int, policy: str) -> Any:
     spec = model_spec(recipe.model)
-    before = keras.config.dtype_policy()
+    previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
         weights = "imagenet" if recipe.initial == "imagenet" else None
         model = build_classifier(spec, height=size, width=size, weights=weights, dropout=recipe.dropout)
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = recipe.batchnorm_momentum

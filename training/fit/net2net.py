@@ -26,7 +26,7 @@ _DEPTHWISE = "DepthwiseConv2D"
 
 @dataclass(frozen=True)
 class Growth:
-    """What `grow` did with the layers of the large network that have weights."""
+    """Counts of what `grow` did with the layers of the large network that have weights."""
 
     embedded: int
     """Layers that hold a layer of the small network in their corner."""
@@ -41,11 +41,11 @@ def grow_file(small: Path, into: str, target: Path, seed: int) -> Growth:
 
     Raises:
         UsageError: There is no file `small`.
-        ModelError: It is no classifier of ours, or of another family.
+        ModelError: It is not a classifier of ours, or of another family.
         UsageError: `target` is not named `.keras`.
     """
     if target.suffix != ".keras":
-        raise UsageError(f"the file of a Keras model must end in .keras, got {target}")
+        raise UsageError(f"the file of a Keras model must end in .keras, got {target}", "choose another `target`")
     keras = keras_module()
     source = load_keras_file(small)
     keras.utils.set_random_seed(seed)
@@ -67,13 +67,13 @@ def grow(small: Any, large: Any) -> Growth:
     Raises:
         ModelError: Nothing can be carried over, or a layer of `large` is narrower than its counterpart.
     """
-    known = {layer.name: layer for layer in small.layers if layer.weights}
+    small_layers = {layer.name: layer for layer in small.layers if layer.weights}
     stages = _stages(small)
     embedded = fresh = identities = 0
     for layer in large.layers:
         if not layer.weights:
             continue
-        stage, source = _stage(layer.name), known.get(layer.name)
+        stage, source = _stage(layer.name), small_layers.get(layer.name)
         if source is not None and (stage in stages or layer.name.startswith("stem")):
             layer.set_weights(_embedded(source, layer))
             embedded += 1
@@ -84,9 +84,10 @@ def grow(small: Any, large: Any) -> Growth:
             gamma, *rest = layer.get_weights()
             layer.set_weights([np.zeros_like(gamma), *rest])
             identities += 1
-    if not any(_stage(name) in stages for name in known if _stage(name)) or not embedded:
+    if not any(_stage(name) in stages for name in small_layers if _stage(name)) or not embedded:
         raise ModelError(
-            f"{small.name} has no layer in common with {large.name}; both must be EfficientNetV2, the second larger"
+            f"{small.name} has no layer in common with {large.name}; both must be EfficientNetV2, the second larger",
+            "choose another `into`",
         )
     return Growth(embedded, identities, fresh)
 
@@ -110,8 +111,9 @@ def _embedded(source: Any, target: Any) -> list[NDArray[np.float32]]:
     for old, new in zip(source.get_weights(), target.get_weights(), strict=True):
         if old.ndim != new.ndim or any(a > b for a, b in zip(old.shape, new.shape, strict=True)):
             raise ModelError(
-                f"layer {target.name} is {new.shape} in the larger model and {old.shape} in the smaller one; "
-                "it cannot hold it: give the smaller model first"
+                f"layer {target.name} is {new.shape} in the larger model and {old.shape} in the smaller one: it "
+                "cannot hold it",
+                "give the smaller model first",
             )
         values.append(_corner(old, new.copy(), kind=type(target).__name__))
     return values

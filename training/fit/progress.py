@@ -1,16 +1,16 @@
-"""What a training run tells while it is under way."""
+"""Progress of a training run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from braintumor.training.fit.checkpoint import EpochRow
 
-__all__ = ["Listener", "Progress", "no_listener"]
+__all__ = ["Progress", "ProgressCallback", "no_progress"]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a run tells while it is under way, after each step.
+    """Where a run stands, after each step.
 
     Attributes:
         epoch: Number of the epoch under way, from 1.
@@ -42,8 +42,8 @@ class Progress:
         return self.elapsed_s * (1 - self.fraction) / max(self.fraction, 1e-6)
 
 
-Listener = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-def no_listener(_: Progress) -> None:
-    """Listen to nothing."""
+def no_progress(_: Progress) -> None:
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""`run.json`: what a run was asked to do, by which command, with which versions, on which machine."""
+"""`run.json`: recipe, command, versions and machine of a run."""
 
 import json
 import os
@@ -16,15 +16,15 @@ from braintumor.training.fit.precision import compute_policy
 from braintumor.training.keras_package import keras_module
 from braintumor.training.recipe import Recipe
 
-__all__ = ["claim", "read_record"]
+__all__ = ["check_or_write_record", "read_record"]
 
 _FILE: Final = "run.json"
 _RESTART: Final = "start again with `restart`"
-_WANTED: Final = ("recipe", "command", "begun", "versions")
+_REQUIRED: Final = ("recipe", "command", "begun", "versions")
 
 
 def read_record(folder: Path) -> Mapping[str, Any]:
-    """The `run.json` of a run; empty where there is none.
+    """Read the `run.json` of a run; empty where there is none.
 
     Raises:
         IntegrityError: It is damaged.
@@ -33,17 +33,17 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        missing = [name for name in _WANTED if name not in found]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in _REQUIRED if name not in record]
     except (OSError, ValueError, TypeError) as error:
         raise IntegrityError(f"{path} is damaged ({error})", _RESTART) from error
-    if missing or not isinstance(found, dict):
+    if missing or not isinstance(record, dict):
         raise IntegrityError(f"{path} does not say {', '.join(missing)}", _RESTART)
-    return found
+    return record
 
 
-def claim(folder: RunFolder, recipe: Recipe) -> None:
-    """Write `run.json`, or see that it asks for the same.
+def check_or_write_record(folder: RunFolder, recipe: Recipe) -> None:
+    """Write `run.json`, or check that it has the same recipe.
 
     Raises:
         UsageError: The folder was begun with another recipe.
@@ -51,14 +51,16 @@ def claim(folder: RunFolder, recipe: Recipe) -> None:
     """
     record = read_record(folder.path)
     if record:
-        wanted = json.loads(json.dumps(recipe.to_json()))
+        recipe_now = json.loads(json.dumps(recipe.to_json()))
         # Runs of earlier versions had no teachers.
-        begun = {"teachers": [], "distillation": wanted["distillation"], **record["recipe"]}
-        other = [name for name in wanted if begun.get(name) != wanted[name]]
-        if other:
-            told = "; ".join(f"{name} {begun.get(name)} there, {wanted[name]} now" for name in other)
+        recipe_then = {"teachers": [], "distillation": recipe_now["distillation"], **record["recipe"]}
+        changed = [name for name in recipe_now if recipe_then.get(name) != recipe_now[name]]
+        if changed:
+            differences = "; ".join(
+                f"{name} {recipe_then.get(name)} there, {recipe_now[name]} now" for name in changed
+            )
             raise UsageError(
-                f"{folder.path} holds a run of another recipe ({told})", "use another `out`, or `restart`"
+                f"{folder.path} holds a run of another recipe ({differences})", "use another `out`, or `restart`"
             )
         return
     keras = keras_module()

@@ -1,4 +1,4 @@
-"""How busy does `bt-train` keep the device? Its loop against bare `train_on_batch` on one batch.
+"""Throughput of the loop of `bt-train` against bare `train_on_batch` on one batch.
 
     python -m braintumor.training.fit.throughput --model DenseNet121 --size 128 --steps 30
 
@@ -31,7 +31,7 @@ _BLOCK = 5
 
 
 def measure(recipe: Recipe, steps: int) -> dict[str, float]:
-    """Images a second of bare and fed steps, and their ratio."""
+    """Measure images/s of bare and fed steps, and their ratio."""
     size, batch = recipe.final_size, recipe.batch_size
     images = phantoms(batch * (steps + 2), size, size)
     labels = np.arange(len(images)) % 4
@@ -45,19 +45,19 @@ def measure(recipe: Recipe, steps: int) -> dict[str, float]:
     fed: list[float] = []
     for start in range(0, steps, _BLOCK):
         count = min(_BLOCK, steps - start)
-        begun = time.perf_counter()
+        start_s = time.perf_counter()
         for _ in range(count):
             learner.model.train_on_batch(ready.images, ready.targets, ready.sample_weights)
         middle = time.perf_counter()
         for number in range(count):
             rate = one_cycle((start + number) / steps, peak=1e-4, warmup=0.1)
             learner.step(next(batches), rate)
-        bare.append(batch * count / (middle - begun))
+        bare.append(batch * count / (middle - start_s))
         fed.append(batch * count / (time.perf_counter() - middle))
-    begun = time.perf_counter()
+    start_s = time.perf_counter()
     augment_batch(images[:batch], recipe.augmentation, np.random.default_rng(0))
-    alone = batch / (time.perf_counter() - begun)
-    ratios = [one / other for one, other in zip(fed, bare, strict=True)]
+    alone = batch / (time.perf_counter() - start_s)
+    ratios = [fed_rate / bare_rate for fed_rate, bare_rate in zip(fed, bare, strict=True)]
     return {
         "bare_images_per_s": statistics.median(bare),
         "fed_images_per_s": statistics.median(fed),
@@ -68,7 +68,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, float]:
 
 
 def keras_augmentation(recipe: Recipe) -> float:
-    """Images a second of the same changes by Keras layers, for comparison."""
+    """Measure images/s of the same changes by Keras layers, for comparison."""
     keras = keras_module()
     options, size = recipe.augmentation, recipe.final_size
     turn = options.rotation_deg / 360
@@ -85,9 +85,9 @@ def keras_augmentation(recipe: Recipe) -> float:
     layers(images, training=True)
     speeds = []
     for _ in range(5):
-        begun = time.perf_counter()
+        start_s = time.perf_counter()
         keras.ops.convert_to_numpy(layers(images, training=True))
-        speeds.append(len(images) / (time.perf_counter() - begun))
+        speeds.append(len(images) / (time.perf_counter() - start_s))
     return statistics.median(speeds)
 
 
@@ -101,10 +101,10 @@ def main() -> None:
     parser.add_argument("--augmentation", action="store_true", help="compare with Keras layers too")
     options = parser.parse_args()
     recipe = Recipe(options.model, sizes=(options.size,), batch_size=options.batch_size)
-    found = {"model": options.model, "size_px": options.size, **measure(recipe, options.steps)}
+    figures = {"model": options.model, "size_px": options.size, **measure(recipe, options.steps)}
     if options.augmentation:
-        found["keras_layers_images_per_s"] = keras_augmentation(recipe)
-    print(json.dumps(found, indent=1))  # noqa: T201 - a script's answer
+        figures["keras_layers_images_per_s"] = keras_augmentation(recipe)
+    print(json.dumps(figures, indent=1))  # noqa: T201 - a script's answer
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.targets import allowed, label_losses
 from braintumor.training.fit.checkpoint import EpochRow, Position, RunFolder
 from braintumor.training.fit.learner import Learner, StepResult
-from braintumor.training.fit.progress import Listener, Progress, no_listener
-from braintumor.training.fit.run_record import claim
+from braintumor.training.fit.progress import Progress, ProgressCallback, no_progress
+from braintumor.training.fit.run_record import check_or_write_record
 from braintumor.training.fit.schedule import BudgetClock, one_cycle
 from braintumor.training.keras_package import keras_module
 from braintumor.training.recipe import Recipe
 
-__all__ = ["DivergedError", "learning_images", "train"]
+__all__ = ["DivergedError", "learning_images", "train_model"]
 
 
 _LEARNING: Final[tuple[Split, Split]] = ("train", "tumour-train")
@@ -36,11 +36,11 @@ class DivergedError(UsageError):
     """The loss is no longer a number; the last good checkpoint is kept."""
 
 
-def train(
+def train_model(
     recipe: Recipe,
     parts: Mapping[Split, Dataset],
     folder: RunFolder,
-    listener: Listener = no_listener,
+    progress: ProgressCallback = no_progress,
     *,
     checkpoint_every_s: float = 240.0,
 ) -> Position:
@@ -51,7 +51,7 @@ def train(
         parts: Images to learn from (train, tumour-train), at least a batch of them, and images that choose the best
             epoch (val, tumour-dev); those of tumours of unknown type may be missing.
         folder: Gets `run.json`, `history.csv`, `state.npz` (to resume) and `best.npz` (the best epoch).
-        listener: Called after each step.
+        progress: Called after each step.
         checkpoint_every_s: Seconds between checkpoints within an epoch; each epoch ends with one in any case.
 
     Returns:
@@ -68,9 +68,9 @@ def train(
             f"{images} training images are fewer than a batch of {recipe.batch_size}", "reduce `batch_size`"
         )
     folder.create(needed_bytes=model_spec(recipe.model).parameters * 4 * _COPIES)
-    claim(folder, recipe)
+    check_or_write_record(folder, recipe)
     keras_module().utils.set_random_seed(recipe.seed)
-    return _Run(recipe, parts, folder, listener, checkpoint_every_s).to_the_end()
+    return _Run(recipe, parts, folder, progress, checkpoint_every_s).to_the_end()
 
 
 def learning_images(recipe: Recipe, parts: Mapping[Split, Dataset]) -> Dataset:
@@ -88,10 +88,10 @@ class _Run:
         recipe: Recipe,
         parts: Mapping[Split, Dataset],
         folder: RunFolder,
-        listener: Listener,
+        progress: ProgressCallback,
         checkpoint_every_s: float,
     ) -> None:
-        self._recipe, self._folder, self._listener = recipe, folder, listener
+        self._recipe, self._folder, self._progress = recipe, folder, progress
         self._checkpoint_every_s = checkpoint_every_s
         # Augmentation starts from the stored size: a picture that is small already has one sharpness only.
         self._train = learning_images(recipe, parts)
@@ -167,7 +167,7 @@ class _Run:
             at.accuracy_sum += result.accuracy
             at.epoch_s += self._clock.tick()
             at.elapsed_s = self._clock.elapsed_s
-            self._tell()
+            self._report_progress()
             if at.elapsed_s - self._saved_s > self._checkpoint_every_s and at.step < self._steps:
                 self._save(learner)
             if recipe.minutes is not None and self._fraction() >= 1:
@@ -180,10 +180,10 @@ class _Run:
             self._give_up(f"the loss became {result.loss} in {where} ({', '.join(batch.files[:3])}, ...)")
 
     def _give_up(self, why: str) -> NoReturn:
-        kept = " and ".join(self._folder.kept())
-        what = f"{self._folder.path} keeps {kept} from before" if kept else "there is no checkpoint yet"
+        files = " and ".join(self._folder.weight_files())
+        state = f"{self._folder.path} keeps {files} from before" if files else "there is no checkpoint yet"
         raise DivergedError(
-            f"{why}; {what}",
+            f"{why}; {state}",
             f"try `restart` with a lower `learning_rate` (now {self._recipe.peak_learning_rate:g}) or "
             "`precision='float32'`",
         )
@@ -191,7 +191,7 @@ class _Run:
     def _end_epoch(self, learner: Learner, rate: float) -> None:
         at, steps = self._at, max(self._at.step, 1)
         weights = learner.weights()
-        loss, accuracy, found = self._validate(learner, weights)
+        loss, accuracy, detected = self._validate(learner, weights)
         if not math.isfinite(loss):
             self._give_up(f"the validation loss became {loss} in epoch {at.epoch + 1}")
         self._clock.lap()
@@ -203,7 +203,7 @@ class _Run:
             train_accuracy=at.accuracy_sum / steps,
             val_loss=loss,
             val_accuracy=accuracy,
-            tumours_found=found,
+            tumours_found=detected,
             learning_rate=rate,
             images_per_s=steps * self._recipe.batch_size / max(at.epoch_s, 1e-9),
             elapsed_s=at.elapsed_s,
@@ -222,14 +222,14 @@ class _Run:
         live = learner.state() if self._recipe.ema else None
         if live is not None:
             learner.assign_weights(weights)
-        judged = {
+        results = {
             split: (learner.predict(data.images).astype(np.float64), data.labels)
             for split, data in self._sized.items()
         }
         if live is not None:
             learner.restore(live)
-        loss = np.concatenate([label_losses(*pair) for pair in judged.values()]).mean()
-        right = {split: float(allowed(*pair).mean()) for split, pair in judged.items()}
+        loss = np.concatenate([label_losses(*pair) for pair in results.values()]).mean()
+        right = {split: float(allowed(*pair).mean()) for split, pair in results.items()}
         return float(loss), right["val"], right.get("tumour-dev", math.nan)
 
     def _save(self, learner: Learner) -> None:
@@ -241,9 +241,9 @@ class _Run:
         self._clock.lap()
         self._at.elapsed_s = self._saved_s = self._clock.elapsed_s
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         at = self._at
-        self._listener(
+        self._progress(
             Progress(
                 epoch=at.epoch + 1,
                 step=at.step,

@@ -1,4 +1,4 @@
-"""Does a probability of 0.9 mean nine out of ten? Reliability, ECE, and the temperature that mends it."""
+"""Calibration: reliability bins, expected calibration error, and the temperature that corrects it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from braintumor.bench.metrics.classification import (
 )
 from braintumor.models import vote_calibration
 from braintumor.optional import require
-from braintumor.training.data.predictions import Answers
+from braintumor.training.data.predictions import Predictions
 
 __all__ = ["Calibration", "Reliability", "calibration", "fit_temperature", "reliability", "tempered"]
 
@@ -33,18 +33,18 @@ class Calibration:
     ece: float
 
 
-def calibration(answers: Answers) -> Calibration:
-    """Reliability over 15 bins of equal width, as `bt-bench accuracy` counts it."""
-    found = answers.probabilities, answers.labels
-    return Calibration(reliability_bins(*found), expected_calibration_error(*found))
+def calibration(predictions: Predictions) -> Calibration:
+    """Count reliability over 15 bins of equal width, as `bt-bench accuracy` does."""
+    values = predictions.probabilities, predictions.labels
+    return Calibration(reliability_bins(*values), expected_calibration_error(*values))
 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """What a temperature does.
+    """Calibration without and with a temperature.
 
     Attributes:
-        before: As the model comes.
+        before: Of the model as trained.
         after: After division of its logits by the temperature.
     """
 
@@ -52,24 +52,24 @@ class Reliability:
     after: Calibration
 
 
-def reliability(answers: Answers, temperature: float) -> Reliability:
-    """Calibration without and with a temperature."""
-    mended = answers.with_probabilities(tempered(answers.probabilities, temperature))
-    return Reliability(calibration(answers), calibration(mended))
+def reliability(predictions: Predictions, temperature: float) -> Reliability:
+    """Compare calibration without and with a temperature."""
+    after = predictions.with_probabilities(tempered(predictions.probabilities, temperature))
+    return Reliability(calibration(predictions), calibration(after))
 
 
 def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Softmax(ln p / T): float64 [n, 4], with probabilities of 0 as 1e-12."""
+    """Compute softmax(ln p / T): float64 [n, 4], with probabilities of 0 as 1e-12."""
     floored = np.maximum(probabilities, _FLOOR)
     return vote_calibration.apply_temperature(floored, temperature).astype(np.float64, copy=False)
 
 
-def fit_temperature(validation: Answers) -> float:
-    """The temperature with the lowest cross-entropy on validation images, within 0.05 to 20."""
+def fit_temperature(validation: Predictions) -> float:
+    """Find the temperature with the lowest cross-entropy on validation images, within 0.05 to 20."""
     optimize = require("scipy.optimize", extra="train", purpose="calibration")
 
     def loss(log_temperature: float) -> float:
         return cross_entropy(tempered(validation.probabilities, float(np.exp(log_temperature))), validation.labels)
 
-    found = optimize.minimize_scalar(loss, bounds=tuple(np.log(vote_calibration.TEMPERATURES)), method="bounded")
-    return float(np.exp(found.x))
+    result = optimize.minimize_scalar(loss, bounds=tuple(np.log(vote_calibration.TEMPERATURES)), method="bounded")
+    return float(np.exp(result.x))

@@ -1,4 +1,4 @@
-"""How models do on collections that they were not made from: tumours found, healthy slices kept."""
+"""Sensitivity and specificity of models on collections that they were not made from."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from braintumor.bench.metrics.intervals import Share
 from braintumor.errors import UsageError
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.training.data.dataset import Dataset
-from braintumor.training.data.predictions import Answers
+from braintumor.training.data.predictions import Predictions
 from braintumor.training.data.slices import read_slices, squared
 from braintumor.training.data.targets import ANY_TUMOUR, HEALTHY
-from braintumor.training.keras_io import answers_to, crop_of, load_keras_file
+from braintumor.training.keras_io import crop_of, load_keras_file, predict_images
 from braintumor.training.report.vote import Vote, soft_vote
 
-__all__ = ["Collection", "ForeignFigures", "answer_collection", "foreign_figures", "read_collection"]
+__all__ = ["Collection", "ForeignFigures", "foreign_figures", "predict_collection", "read_collection"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class ForeignFigures:
-    """What one model, or the vote, does on a collection.
+    """Figures of one model, or the vote, on a collection.
 
     Attributes:
         sensitivity: Slices with a tumour that are not called healthy; None where there is none.
@@ -67,7 +67,7 @@ def read_collection(folder: Path, *, tick: Callable[[], None] = lambda: None) ->
         names.append(place.as_posix())
         labels.append(HEALTHY if _is_healthy(place) else ANY_TUMOUR)
     if not images:
-        raise UsageError(f"{folder} has no image that can be read; name a folder of slices")
+        raise UsageError(f"{folder} has no image that can be read", "name a folder of slices")
     data = Dataset(np.stack(images), np.array(labels, np.int64), tuple(names))
     return Collection(folder.resolve().name, data, tuple(unreadable))
 
@@ -76,31 +76,31 @@ def _is_healthy(path: Path) -> bool:
     return CLASSES[HEALTHY] in {canonical_label(part) for part in path.parts[:-1]}
 
 
-def answer_collection(model: Path, collection: Collection) -> Answers:
-    """What a `.keras` file answers to a collection."""
-    found = answers_to(load_keras_file(model), collection.data, crop_of(model))
-    return Answers(collection.data.files, collection.data.labels, found.astype(np.float64))
+def predict_collection(model: Path, collection: Collection) -> Predictions:
+    """Predict a collection with a `.keras` file."""
+    probabilities = predict_images(load_keras_file(model), collection.data, crop_of(model))
+    return Predictions(collection.data.files, collection.data.labels, probabilities.astype(np.float64))
 
 
 def foreign_figures(
-    answers: Mapping[str, Answers], votes: Mapping[str, Vote]
+    predictions: Mapping[str, Predictions], votes: Mapping[str, Vote]
 ) -> Iterator[tuple[str, ForeignFigures]]:
-    """Judge models on one collection.
+    """Evaluate models and votes on one collection.
 
     Args:
-        answers: By model.
-        votes: By name; those with a member that has no answers are left out.
+        predictions: By model.
+        votes: By name; those with a member without predictions are left out.
     """
-    for name, found in answers.items():
-        yield name, _figures(found)
+    for name, member in predictions.items():
+        yield name, _figures(member)
     for name, vote in votes.items():
-        if all(member in answers for member in vote.members):
-            yield name, _figures(soft_vote(answers, vote))
+        if all(member in predictions for member in vote.members):
+            yield name, _figures(soft_vote(predictions, vote))
 
 
-def _figures(answers: Answers) -> ForeignFigures:
-    healthy = answers.probabilities.argmax(axis=1) == HEALTHY
-    sick = answers.labels != HEALTHY
+def _figures(predictions: Predictions) -> ForeignFigures:
+    healthy = predictions.probabilities.argmax(axis=1) == HEALTHY
+    sick = predictions.labels != HEALTHY
     return ForeignFigures(sensitivity=_share(~healthy[sick]), specificity=_share(healthy[~sick]))
 
 

@@ -48,15 +48,16 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 def charts(report: Report) -> dict[str, Chart]:
     """Draw all charts; by the names of their files, without the suffix."""
     ranked = sorted(
-        report.judged, key=lambda name: (report.judged[name].test.accuracy, -report.judged[name].test.loss)
+        report.evaluations,
+        key=lambda name: (report.evaluations[name].test.accuracy, -report.evaluations[name].test.loss),
     )
-    drawn = {"leaderboard": leaderboard_chart({name: report.judged[name] for name in reversed(ranked)})}
+    drawn = {"leaderboard": leaderboard_chart({name: report.evaluations[name] for name in reversed(ranked)})}
     histories = {name: run.history for name, run in report.runs.items() if run.history}
     if histories:
         drawn["curves"] = curves_chart(histories)
-    for name, judged in report.judged.items():
-        drawn[f"confusion-{name}"] = errors_chart(name, judged.parts())
-    drawn["reliability"] = reliability_chart(report.judged)
+    for name, evaluation in report.evaluations.items():
+        drawn[f"confusion-{name}"] = errors_chart(name, evaluation.parts())
+    drawn["reliability"] = reliability_chart(report.evaluations)
     return drawn
 
 
@@ -74,8 +75,8 @@ def report_page(report: Report, drawn: Mapping[str, Chart]) -> str:
         study_start=STUDY_START,
         leaderboard=leaderboard_table(report),
         runs=run_views(report),
-        errors=[drawn[f"confusion-{name}"] for name in report.judged],
-        classes={name: class_table(judged) for name, judged in report.judged.items()},
+        errors=[drawn[f"confusion-{name}"] for name in report.evaluations],
+        classes={name: class_table(evaluation) for name, evaluation in report.evaluations.items()},
         foreign={name: foreign_table(figures) for name, figures in report.foreign.items()},
         votes=votes_view(report),
         calibration=calibration_table(report),
@@ -83,11 +84,11 @@ def report_page(report: Report, drawn: Mapping[str, Chart]) -> str:
 
 
 def _summary(report: Report) -> str:
-    best = max(report.runs, key=lambda name: report.judged[name].test.accuracy)
-    summary = f"{len(report.runs)} models; the best single one is {best} with {report.judged[best].test.text()}."
+    best = max(report.runs, key=lambda name: report.evaluations[name].test.accuracy)
+    summary = f"{len(report.runs)} models; the best single one is {best} with {report.evaluations[best].test.text()}."
     if report.choice:
         summary += (
             f" The soft vote of {' + '.join(report.choice.vote.members)}, chosen on validation images only, reaches "
-            f"{report.judged[ENSEMBLE].test.text()} on the test images."
+            f"{report.evaluations[ENSEMBLE].test.text()} on the test images."
         )
     return summary

@@ -10,7 +10,7 @@ from braintumor.models.labels import CLASSES
 from braintumor.training.fit.checkpoint import EpochRow
 from braintumor.training.report.calibration import Calibration
 from braintumor.training.report.evaluate import Evaluation
-from braintumor.training.report.result import Judged
+from braintumor.training.report.result import ModelEvaluation
 from braintumor.training.report.study import STUDY, STUDY_ENSEMBLE_ACCURACY
 
 if TYPE_CHECKING:
@@ -23,19 +23,19 @@ _LABEL_SIZE: Final = 10
 
 
 @chart_style()
-def leaderboard_chart(judged: Mapping[str, Judged]) -> Chart:
+def leaderboard_chart(evaluations: Mapping[str, ModelEvaluation]) -> Chart:
     """Draw accuracy with its 95 % interval and loss, a row a model, on both parts of the test images.
 
     Args:
-        judged: By name; shown from top to bottom as they come, the study's figures beside them.
+        evaluations: By name; shown from top to bottom as they come, the study's figures beside them.
     """
-    figure = new_figure(900, 110 + 52 * len(judged))
+    figure = new_figure(900, 110 + 52 * len(evaluations))
     left, right = figure.subplots(1, 2, sharey=True)
     study = {"linestyle": "", "marker": "D", "markerfacecolor": "white", "color": CONTRAST, "markersize": 7}
-    for row, (name, found) in enumerate(judged.items()):
-        _score(left, right, row - 0.16, found.test, ACCENT)
-        if found.free:
-            _score(left, right, row + 0.2, found.free, SOFT)
+    for row, (name, evaluation) in enumerate(evaluations.items()):
+        _score(left, right, row - 0.16, evaluation.test, ACCENT)
+        if evaluation.leak_free:
+            _score(left, right, row + 0.2, evaluation.leak_free, SOFT)
         published = STUDY[name].accuracy if name in STUDY else STUDY_ENSEMBLE_ACCURACY
         left.plot(100 * published, row - 0.16, **study)
         if name in STUDY:
@@ -43,28 +43,30 @@ def leaderboard_chart(judged: Mapping[str, Judged]) -> Chart:
     left.plot([], [], "o-", color=ACCENT, label="ours, 95 % interval")
     left.plot([], [], "o-", color=SOFT, label="without near-duplicates")
     left.plot([], [], **study, label="study")
-    left.set_yticks(range(len(judged)), list(judged))
-    left.set_ylim(len(judged) - 0.5, -0.6)
+    left.set_yticks(range(len(evaluations)), list(evaluations))
+    left.set_ylim(len(evaluations) - 0.5, -0.6)
     left.set_xlabel("test accuracy, %")
     right.set_xlabel("test loss, nats")
-    right.set_xlim(0, 1.2 * max(part.loss for found in judged.values() for part in found.parts().values()))
+    right.set_xlim(
+        0, 1.2 * max(part.loss for evaluation in evaluations.values() for part in evaluation.parts().values())
+    )
     for axes in (left, right):
         axes.grid(visible=False, axis="y")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return Chart(figure, "accuracy and loss by model")
 
 
-def _score(left: "Axes", right: "Axes", row: float, found: Evaluation, colour: str) -> None:
-    low, high = found.interval
+def _score(left: "Axes", right: "Axes", row: float, scores: Evaluation, colour: str) -> None:
+    low, high = scores.interval
     left.plot([100 * low, 100 * high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
-    left.plot(100 * found.accuracy, row, "o", color=colour, markersize=6)
+    left.plot(100 * scores.accuracy, row, "o", color=colour, markersize=6)
     left.annotate(
-        f"{100 * found.accuracy:.2f}", (100 * found.accuracy, row), (0, 5), textcoords="offset points",
+        f"{100 * scores.accuracy:.2f}", (100 * scores.accuracy, row), (0, 5), textcoords="offset points",
         ha="center", size=_LABEL_SIZE,
     )  # fmt: skip
-    right.barh(row, found.loss, height=0.3, color=colour)
+    right.barh(row, scores.loss, height=0.3, color=colour)
     right.annotate(
-        f"{found.loss:.3f}", (found.loss, row), (4, 0), textcoords="offset points", va="center", size=_LABEL_SIZE
+        f"{scores.loss:.3f}", (scores.loss, row), (4, 0), textcoords="offset points", va="center", size=_LABEL_SIZE
     )
 
 
@@ -97,24 +99,24 @@ def curves_chart(histories: Mapping[str, Sequence[EpochRow]]) -> Chart:
 
 def errors_chart(name: str, parts: Mapping[str, Evaluation]) -> Chart:
     """Draw counts by truth (row) and answer (column), a panel a part of the images."""
-    panels = {f"{found.correct} of {part}": found.confusion for part, found in parts.items()}
+    panels = {f"{scores.correct} of {part}": scores.confusion for part, scores in parts.items()}
     return confusion_chart(CLASSES, panels, alt=f"confusion of {name}")
 
 
 @chart_style()
-def reliability_chart(judged: Mapping[str, Judged]) -> Chart:
+def reliability_chart(evaluations: Mapping[str, ModelEvaluation]) -> Chart:
     """Draw accuracy over confidence before and after the temperature, a column a model.
 
     The test images above, those without near-duplicates below.
     """
-    rows = {"accuracy": [found.test_reliability for found in judged.values()]}
-    free = [found.free_reliability for found in judged.values() if found.free_reliability]
-    if free:
-        rows["accuracy,\nwithout near-duplicates"] = free
-    figure = new_figure(70 + _PANEL * len(judged), 40 + (_PANEL + 40) * len(rows))
-    grid = figure.subplots(len(rows), len(judged), sharex=True, sharey=True, squeeze=False)
+    rows = {"accuracy": [evaluation.test_reliability for evaluation in evaluations.values()]}
+    leak_free = [item.leak_free_reliability for item in evaluations.values() if item.leak_free_reliability]
+    if leak_free:
+        rows["accuracy,\nwithout near-duplicates"] = leak_free
+    figure = new_figure(70 + _PANEL * len(evaluations), 40 + (_PANEL + 40) * len(rows))
+    grid = figure.subplots(len(rows), len(evaluations), sharex=True, sharey=True, squeeze=False)
     for row, (line, (label, reliabilities)) in enumerate(zip(grid, rows.items(), strict=True)):
-        for axes, name, reliability in zip(line, judged, reliabilities, strict=True):
+        for axes, name, reliability in zip(line, evaluations, reliabilities, strict=True):
             before, after = reliability.before, reliability.after
             draw_reliability(axes, [_curve("as trained", before), _curve("tempered", after)])
             errors = f"{100 * before.ece:.1f} %, tempered {100 * after.ece:.1f} %"

@@ -11,9 +11,9 @@ from braintumor.models.labels import CLASSES
 from braintumor.training.report.calibration import Reliability
 from braintumor.training.report.evaluate import share_text
 from braintumor.training.report.foreign import ForeignFigures
-from braintumor.training.report.result import ENSEMBLE, Judged, Report, Run
+from braintumor.training.report.result import ENSEMBLE, ModelEvaluation, Report, Run
 from braintumor.training.report.study import STUDY, STUDY_ENSEMBLE, STUDY_ENSEMBLE_ACCURACY
-from braintumor.training.report.vote import SIGNIFICANCE, Choice, Compared
+from braintumor.training.report.vote import SIGNIFICANCE, VoteChoice, VoteComparison
 
 __all__ = [
     "TEMPLATES",
@@ -73,18 +73,18 @@ def leaderboard_table(report: Report) -> Table:
         "foreign tumours found",
     )
     rows = []
-    for name, found in sorted(report.judged.items(), key=lambda item: -item[1].test.accuracy):
+    for name, evaluation in sorted(report.evaluations.items(), key=lambda item: -item[1].test.accuracy):
         study = STUDY.get(name)
         rows.append(
             (
                 name,
-                f"{found.val.accuracy:.2%}",
-                found.test.text(),
-                f"{found.test.loss:.4f}",
+                f"{evaluation.val.accuracy:.2%}",
+                evaluation.test.text(),
+                f"{evaluation.test.loss:.4f}",
                 f"{study.accuracy if study else STUDY_ENSEMBLE_ACCURACY:.2%}",
                 f"{study.loss:.4f}" if study else "",
-                found.free.text() if found.free else "none",
-                share_text(found.tumours) if found.tumours else "not measured",
+                evaluation.leak_free.text() if evaluation.leak_free else "none",
+                share_text(evaluation.tumours) if evaluation.tumours else "not measured",
             )
         )
     return Table(head, rows)
@@ -123,21 +123,21 @@ def runs_html(report: Report) -> str:
     return render(TEMPLATES / "runs.html.j2", runs=run_views(report))
 
 
-def class_table(judged: Judged) -> Table:
+def class_table(evaluation: ModelEvaluation) -> Table:
     """List precision and recall with their intervals, F1 and support by class, on both parts of the test images."""
     head = ("test images", "class", "precision", "recall", "F1", "support")
     rows = [
         (
-            part if name == next(iter(found.per_class)) else "",
+            part if name == next(iter(scores.per_class)) else "",
             name,
-            _share(found.precision(name)),
-            _share(Share.of(found.confusion[number][number], sum(found.confusion[number]))),
-            f"{found.per_class[name].f1:.4f}",
-            str(found.per_class[name].support),
+            _share(scores.precision(name)),
+            _share(Share.of(scores.confusion[number][number], sum(scores.confusion[number]))),
+            f"{scores.per_class[name].f1:.4f}",
+            str(scores.per_class[name].support),
         )
-        for part, found in judged.parts().items()
+        for part, scores in evaluation.parts().items()
         for number, name in enumerate(CLASSES)
-        if name in found.per_class
+        if name in scores.per_class
     ]
     return Table(head, rows, text_columns=2)
 
@@ -162,7 +162,7 @@ def votes_view(report: Report) -> VotesView | None:
         for compared in choice.models
     ]
     best = choice.weights
-    sentences = [f"The vote: {_named(choice)}. On test: {_both(report.judged[ENSEMBLE])}."]
+    sentences = [f"The vote: {_named(choice)}. On test: {_both(report.evaluations[ENSEMBLE])}."]
     if report.study_vote:
         names = " + ".join(STUDY_ENSEMBLE)
         sentences.append(
@@ -188,7 +188,7 @@ def votes_html(report: Report) -> str:
     return render(TEMPLATES / "votes.html.j2", votes=votes_view(report))
 
 
-def _figures(name: str, compared: Compared) -> tuple[str, ...]:
+def _figures(name: str, compared: VoteComparison) -> tuple[str, ...]:
     return (
         name,
         f"{compared.accuracy:.2%}",
@@ -199,8 +199,8 @@ def _figures(name: str, compared: Compared) -> tuple[str, ...]:
     )
 
 
-def _verdict(compared: Compared) -> str:
-    if not compared.told_apart:
+def _verdict(compared: VoteComparison) -> str:
+    if not compared.is_significant:
         return "cannot be told apart"
     return "better" if compared.better else "worse"
 
@@ -209,13 +209,14 @@ def _weights(weights: tuple[float, ...]) -> str:
     return " : ".join(f"{weight:.2g}" for weight in weights)
 
 
-def _named(choice: Choice) -> str:
+def _named(choice: VoteChoice) -> str:
     weights = _weights(choice.vote.weights) if choice.weights.better else "equal"
     return f"{' + '.join(choice.vote.members)}, weights {weights}"
 
 
-def _both(judged: Judged) -> str:
-    return judged.test.text() + (f"; without near-duplicates {judged.free.text()}" if judged.free else "")
+def _both(evaluation: ModelEvaluation) -> str:
+    leak_free = evaluation.leak_free
+    return evaluation.test.text() + (f"; without near-duplicates {leak_free.text()}" if leak_free else "")
 
 
 def calibration_table(report: Report) -> Table:
@@ -229,8 +230,13 @@ def calibration_table(report: Report) -> Table:
         "tempered",
     )
     rows = [
-        (name, f"{found.temperature:.3f}", *_errors(found.test_reliability), *_errors(found.free_reliability))
-        for name, found in report.judged.items()
+        (
+            name,
+            f"{evaluation.temperature:.3f}",
+            *_errors(evaluation.test_reliability),
+            *_errors(evaluation.leak_free_reliability),
+        )
+        for name, evaluation in report.evaluations.items()
     ]
     return Table(head, rows)
 

@@ -1,4 +1,4 @@
-"""Which models should vote, and with which weights? As far as the validation images can tell, and no further.
+"""The choice of models and weights for the vote, as far as the validation images can tell.
 
 The vote that decides most validation images right is the luckiest of hundreds, not the best one: what is chosen by a
 figure cannot be judged by it (Cawley & Talbot 2010, JMLR 11:2079-2107), and fitted weights do worse on new data than
@@ -27,12 +27,21 @@ from numpy.typing import NDArray
 from braintumor.bench.metrics.classification import cross_entropy
 from braintumor.bench.metrics.intervals import Pairs, mcnemar_p
 from braintumor.errors import UsageError
-from braintumor.training.data.predictions import Answers, same_images
+from braintumor.training.data.predictions import Predictions, check_same_images
 
-__all__ = ["SIGNIFICANCE", "Choice", "Compared", "Vote", "choose_vote", "equal_vote", "soft_vote", "subsets"]
+__all__ = [
+    "SIGNIFICANCE",
+    "Vote",
+    "VoteChoice",
+    "VoteComparison",
+    "choose_vote",
+    "equal_vote",
+    "soft_vote",
+    "subsets",
+]
 
 SIGNIFICANCE: Final = 0.05
-"""How often chance alone may lead away from what nothing was chosen for, at most; for each of the two questions."""
+"""Level of the test for each of the two questions."""
 
 _PARTS: Final = 10
 """Vote weights are tenths."""
@@ -52,8 +61,8 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """A vote on the validation images, beside the one that it would replace.
+class VoteComparison:
+    """A vote on the validation images, compared with the one that it would replace.
 
     Attributes:
         vote: The vote.
@@ -75,26 +84,30 @@ class Compared:
 
     @property
     def p_corrected(self) -> float:
-        """The p-value that decides: that of the test times all votes that were tried, at most 1."""
+        """p-value times the votes that were tried, at most 1: the one that decides."""
         return min(1.0, self.p * self.tried)
 
     @property
-    def told_apart(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the validation images can tell the two votes apart."""
         return self.p_corrected <= SIGNIFICANCE
 
     @property
     def better(self) -> bool:
-        """Whether it is shown to be better."""
-        return self.told_apart and self.gained > self.lost
+        """Whether it is significantly better."""
+        return self.is_significant and self.gained > self.lost
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self) | {"p_corrected": self.p_corrected, "told_apart": self.told_apart, "better": self.better}
+        """Convert to plain data."""
+        return asdict(self) | {
+            "p_corrected": self.p_corrected,
+            "told_apart": self.is_significant,
+            "better": self.better,
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class VoteChoice:
     """The vote that was chosen, and what else was tried.
 
     Attributes:
@@ -104,49 +117,49 @@ class Choice:
     """
 
     vote: Vote
-    models: tuple[Compared, ...]
-    weights: Compared
+    models: tuple[VoteComparison, ...]
+    weights: VoteComparison
 
     @property
-    def reference(self) -> Compared:
-        """The chosen models with equal weights, beside which all others stand."""
-        return next(one for one in self.models if one.vote.members == self.vote.members)
+    def reference(self) -> VoteComparison:
+        """The chosen models with equal weights, with which all others are compared."""
+        return next(compared for compared in self.models if compared.vote.members == self.vote.members)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Convert to plain data."""
         return {
             "vote": asdict(self.vote),
             "significance": SIGNIFICANCE,
-            "models": [one.to_json() for one in self.models],
+            "models": [compared.to_json() for compared in self.models],
             "weights": self.weights.to_json(),
         }
 
 
 def subsets(names: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """All combinations of two names and more: 11 for four names."""
-    return [chosen for size in range(2, len(names) + 1) for chosen in combinations(names, size)]
+    """List all combinations of two names and more: 11 for four names."""
+    return [members for size in range(2, len(names) + 1) for members in combinations(names, size)]
 
 
 def equal_vote(members: tuple[str, ...]) -> Vote:
-    """The vote in which each of them counts as much."""
+    """Give each member the same weight."""
     return Vote(members, (1 / len(members),) * len(members))
 
 
-def soft_vote(answers: Mapping[str, Answers], vote: Vote) -> Answers:
-    """The weighted mean of the members' probabilities."""
-    first = answers[vote.members[0]]
-    stack = np.stack([answers[name].probabilities for name in vote.members])
+def soft_vote(predictions: Mapping[str, Predictions], vote: Vote) -> Predictions:
+    """Compute the weighted mean of the members' probabilities."""
+    first = predictions[vote.members[0]]
+    stack = np.stack([predictions[name].probabilities for name in vote.members])
     return first.with_probabilities(np.tensordot(np.array(vote.weights), stack, axes=1))
 
 
-def choose_vote(validation: Mapping[str, Answers]) -> Choice:
+def choose_vote(validation: Mapping[str, Predictions]) -> VoteChoice:
     """Answer the two questions at the top of this file.
 
     Of several subsets that are shown to be better the largest is taken, of equally large ones that with the lowest
     loss; and it has to hold against all others in the same way.
 
     Args:
-        validation: Answers of at least two models to the same validation images.
+        validation: Predictions of at least two models to the same validation images.
 
     Raises:
         UsageError: Fewer than two models.
@@ -154,46 +167,53 @@ def choose_vote(validation: Mapping[str, Answers]) -> Choice:
     """
     if len(validation) < 2:  # noqa: PLR2004 - a vote
         raise UsageError(f"a vote needs two models or more, got {', '.join(validation) or 'none'}")
-    same_images(validation)
+    check_same_images(validation)
     others = [equal_vote(members) for members in subsets(tuple(validation))]
     equal = others[-1]
-    models = _beside(validation, equal, others)
-    while better := [one for one in models if one.better]:
-        equal = max(better, key=lambda one: (len(one.vote.members), -one.loss)).vote
-        models = _beside(validation, equal, others)
+    models = _compare(validation, equal, others)
+    while better := [compared for compared in models if compared.better]:
+        equal = max(better, key=lambda compared: (len(compared.vote.members), -compared.loss)).vote
+        models = _compare(validation, equal, others)
     weighted = [Vote(equal.members, weights) for weights in _other_weights(len(equal.members))]
-    best = max(_beside(validation, equal, weighted), key=_rank)
+    best = max(_compare(validation, equal, weighted), key=_rank)
     models.sort(key=_rank, reverse=True)
-    return Choice(best.vote if best.better else equal, tuple(models), best)
+    return VoteChoice(best.vote if best.better else equal, tuple(models), best)
 
 
-def _rank(one: Compared) -> tuple[float, float]:
-    return one.accuracy, -one.loss
+def _rank(compared: VoteComparison) -> tuple[float, float]:
+    return compared.accuracy, -compared.loss
 
 
-def _beside(validation: Mapping[str, Answers], reference: Vote, votes: list[Vote]) -> list[Compared]:
-    """Each vote beside the reference; a reference among them was not tried for anything."""
+def _compare(validation: Mapping[str, Predictions], reference: Vote, votes: list[Vote]) -> list[VoteComparison]:
+    """Compare each vote with the reference; a reference among them is not counted as tried."""
     tried = max(1, sum(vote != reference for vote in votes))
-    wanted = _right(soft_vote(validation, reference))
-    found = []
+    reference_correct = _correct(soft_vote(validation, reference))
+    comparisons = []
     for vote in votes:
-        answers = soft_vote(validation, vote)
-        right = _right(answers)
-        pairs = Pairs.of(wanted, right)
-        loss = cross_entropy(answers.probabilities, answers.labels)
-        accuracy = float(right.mean())
-        p = mcnemar_p(pairs)
-        found.append(Compared(vote, accuracy, loss, pairs.only_second, pairs.only_first, p, tried))
-    return found
+        predictions = soft_vote(validation, vote)
+        correct = _correct(predictions)
+        pairs = Pairs.of(reference_correct, correct)
+        comparisons.append(
+            VoteComparison(
+                vote=vote,
+                accuracy=float(correct.mean()),
+                loss=cross_entropy(predictions.probabilities, predictions.labels),
+                gained=pairs.only_second,
+                lost=pairs.only_first,
+                p=mcnemar_p(pairs),
+                tried=tried,
+            )
+        )
+    return comparisons
 
 
-def _right(answers: Answers) -> NDArray[np.bool_]:
-    right: NDArray[np.bool_] = answers.probabilities.argmax(axis=1) == answers.labels
-    return right
+def _correct(predictions: Predictions) -> NDArray[np.bool_]:
+    correct: NDArray[np.bool_] = predictions.probabilities.argmax(axis=1) == predictions.labels
+    return correct
 
 
 def _other_weights(members: int) -> Iterator[tuple[float, ...]]:
-    """All weights in tenths with every member at one tenth and more, but the equal ones."""
+    """List all weights in tenths with every member at one tenth and more, but the equal ones."""
     for cuts in combinations(range(1, _PARTS), members - 1):
         parts = [high - low for low, high in pairwise((0, *cuts, _PARTS))]
         if len(set(parts)) > 1:

@@ -1,4 +1,4 @@
-"""Fitting the temperature of a vote on the validation images."""
+"""Fit the temperature of a vote on the validation images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from braintumor.bench.data.manifest import SPLITS, Split
 from braintumor.files import atomic_text, sha256_of
 from braintumor.models.vote_calibration import VOTE_FILE, VoteCalibration, vote_calibration_text
 from braintumor.training.data.dataset import Dataset
-from braintumor.training.data.predictions import Answers
-from braintumor.training.keras_io import answers_of, crop_of, load_keras_file
+from braintumor.training.data.predictions import Predictions
+from braintumor.training.keras_io import crop_of, load_keras_file, predict_parts
 from braintumor.training.report.calibration import calibration, fit_temperature, tempered
 
 __all__ = ["CalibratedVote", "calibrate_vote"]
@@ -23,14 +23,14 @@ class CalibratedVote:
     """A fitted vote.
 
     Attributes:
-        calibration: What was written.
-        path: Where.
-        answers: The vote's answers before, by part of the data.
+        calibration: As written.
+        path: Of its file.
+        predictions: Of the vote without it, by part of the data.
     """
 
     calibration: VoteCalibration
     path: Path
-    answers: Mapping[Split, Answers]
+    predictions: Mapping[Split, Predictions]
 
 
 def calibrate_vote(
@@ -48,22 +48,22 @@ def calibrate_vote(
     """
     votes: dict[Split, Any] = {}
     for path, weight in zip(models, weights, strict=True):
-        known: dict[Split, Dataset] = {split: parts[split] for split in SPLITS if split != "train"}
-        for split, found in answers_of(load_keras_file(path), known, crop_of(path)).items():
-            share = found.astype(np.float64) * (weight / sum(weights))
+        held_out: dict[Split, Dataset] = {split: parts[split] for split in SPLITS if split != "train"}
+        for split, probabilities in predict_parts(load_keras_file(path), held_out, crop_of(path)).items():
+            share = probabilities.astype(np.float64) * (weight / sum(weights))
             votes[split] = votes[split] + share if split in votes else share
-    answers = {split: Answers(parts[split].files, parts[split].labels, vote) for split, vote in votes.items()}
-    temperature = round(fit_temperature(answers["val"]), 4)
-    errors = {str(split): _errors(found, temperature) for split, found in answers.items()}
+    predictions = {split: Predictions(parts[split].files, parts[split].labels, vote) for split, vote in votes.items()}
+    temperature = round(fit_temperature(predictions["val"]), 4)
+    errors = {str(split): _errors(part, temperature) for split, part in predictions.items()}
     members = {sha256_of(path): weight for path, weight in zip(models, weights, strict=True)}
-    fitted = VoteCalibration(members, temperature, len(answers["val"]), errors)
+    fitted = VoteCalibration(members, temperature, len(predictions["val"]), errors)
     target = models[0].parent / VOTE_FILE
     with atomic_text(target) as stream:
         stream.write(vote_calibration_text(fitted))
-    return CalibratedVote(fitted, target, answers)
+    return CalibratedVote(fitted, target, predictions)
 
 
-def _errors(answers: Answers, temperature: float) -> tuple[float, float]:
-    """Expected calibration error before and after."""
-    after = answers.with_probabilities(tempered(answers.probabilities, temperature))
-    return round(calibration(answers).ece, 6), round(calibration(after).ece, 6)
+def _errors(predictions: Predictions, temperature: float) -> tuple[float, float]:
+    """Compute the expected calibration error before and after."""
+    after = predictions.with_probabilities(tempered(predictions.probabilities, temperature))
+    return round(calibration(predictions).ece, 6), round(calibration(after).ece, 6)
