@@ -3,9 +3,7 @@
 import sys
 from pathlib import Path
 
-from braintumor.bench.latency.measure import measure_latency
-from braintumor.bench.latency.options import LatencyOptions
-from braintumor.bench.metrics.stability import Window
+from braintumor.bench import LatencyOptions, Window, measure_latency
 
 bundle = Path(sys.argv[1] if len(sys.argv) > 1 else "bundles/example")
 
@@ -29,4 +27,4 @@ for comparison in result.comparisons:
     print(f"batch {comparison.batch}: {ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}] of our time")
 
 # What the deployed bundle decides is judged on real images: bt-bench accuracy BUNDLE --data DIR, or
-# braintumor.bench.accuracy.evaluate.evaluate_bundles; one page on both: bt-bench report BUNDLE --data DIR.
+# braintumor.bench.evaluate_bundles; one page on both: bt-bench report BUNDLE --data DIR.

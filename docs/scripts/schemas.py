@@ -20,6 +20,7 @@ FORMATS = {
     "accuracy": "`bt-bench accuracy --json FILE`",
     "latency": "`bt-bench latency --json FILE`",
     "report": "`bt-bench report`, as `report.json`; its `accuracy` and `latency` are the two above",
+    "scaling": "`bench/perf/scaling.py --json FILE`",
 }
 
 # Of the small ensemble that the golden files come from.
@@ -31,8 +32,7 @@ _HEAD = """\
 Made from `tests/golden` by `docs/scripts/schemas.py`. `[]` stands for the elements of a list, `*` for each name of a
 mapping, such as a class. "null" alone is the type of a key that had no value in the run that the file comes from.
 
-What
-the keys mean: [Formats](formats.md) and [JSON of bt-bench](bench-json.md).
+What the keys mean: [Formats](formats.md) and [JSON of bt-bench](bench-json.md).
 """
 
 

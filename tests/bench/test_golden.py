@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from braintumor.bench.cli import main as bench
+from braintumor.bench.perf.scaling import main as scaling
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.cli import infer
 
@@ -37,6 +38,7 @@ def written(
     """Schema → the document that the real command writes."""
     folder = tmp_path_factory.mktemp("golden")
     accuracy, latency, report = folder / "accuracy.json", folder / "latency.json", folder / "report"
+    points = folder / "scaling.json"
     data = ("--data", phantom_classes, "--models", small_sources[0].parent.parent)
     scan = next(phantom_classes.rglob("*.png"))
     predicted = _run(infer, scan, "--bundle", small_bundle, *ENGINE, "--format", "json")
@@ -45,6 +47,7 @@ def written(
         bench, "latency", small_bundle, *ENGINE, *data, "--batch", "1,2", "--rounds", "4", "--seconds", "2",
         "--json", latency,
     )  # fmt: skip
+    _run(scaling, small_bundle, *ENGINE, "--counts", "2,3", "--threads", "1", "--json", points)
     _run(bench, "report", "--accuracy", accuracy, "--latency", latency, "--out", report)
     return {
         "prediction": json.loads(predicted),
@@ -52,10 +55,11 @@ def written(
         "accuracy": json.loads(accuracy.read_bytes()),
         "latency": json.loads(latency.read_bytes()),
         "report": json.loads((report / "report.json").read_bytes()),
+        "scaling": json.loads(points.read_bytes()),
     }
 
 
-@pytest.mark.parametrize("schema", ["prediction", "bundle", "accuracy", "latency", "report"])
+@pytest.mark.parametrize("schema", ["prediction", "bundle", "accuracy", "latency", "report", "scaling"])
 def test_a_document_has_the_keys_and_types_of_its_golden_file(written: Mapping[str, Any], schema: str) -> None:
     found = _skeleton(written[schema])
     path = GOLDEN / f"{schema}.json"
