@@ -29,6 +29,12 @@ ROOMS = (
     "training.data",
     "training.fit",
     "training.report",
+    "export.from_keras",
+    "export.graph",
+    "export.int8",
+    "export.tensorrt",
+    "export.verify",
+    "export.via_keras",
 )
 
 
