@@ -65,6 +65,14 @@ class Member:
     crop: Crop = "none"
 
     @property
+    def float_precision(self) -> str:
+        """Precision of what is not quantised: "fp32", "fp16" or "bf16"."""
+        if self.precision != "int8":
+            return self.precision
+        quantisation = self.details.get("quantisation") or {}
+        return str(quantisation.get("rest", "fp32"))
+
+    @property
     def geometry(self) -> Geometry:
         """What is done to an image before this member gets it."""
         return Geometry(self.height, self.width, self.resize, self.crop)

@@ -52,6 +52,12 @@ def half(exported: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def brain_float(exported: Callable[..., Path]) -> Path:
+    """A bundle of one BF16 member."""
+    return exported("brain-float", "bf16", {"a": 1.0})
+
+
+@pytest.fixture(scope="session")
 def three(exported: Callable[..., Path]) -> Path:
     """A bundle of three members of different input sizes with the weights 1, 2, 3."""
     return exported("three", "fp32", {"a": 1.0, "b": 2.0, "c": 3.0})

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -13,10 +13,12 @@ from braintumor.bench.data.phantoms import phantoms
 from braintumor.cache import CACHE_VARIABLE
 from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.runtime.bundle.load import Member, load_bundle
+from braintumor.runtime.bundle.probe import TOLERANCES
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.openvino import OpenVinoCpuEngine
 from braintumor.runtime.engines.signal_stack import signal_stack
 from braintumor.runtime.ensemble import Ensemble
+from braintumor.system.cpu import computes_bfloat16
 
 pytest.importorskip("openvino")
 
@@ -44,6 +46,33 @@ def test_half_precision_weights_are_computed_in_float32(half: Path) -> None:
     images = phantoms(7, member.height, member.width, seed=3)
     with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
         assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 5e-3
+
+
+def test_openvino_computes_bf16_natively_where_the_cpu_has_it(brain_float: Path) -> None:
+    member = load_bundle(brain_float).members[0]
+    images = phantoms(7, member.height, member.width, seed=3)
+    with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
+        difference = np.abs(engine.infer(images) - expected.infer(images)).max()
+    if computes_bfloat16():
+        assert engine.info.provider == "OpenVINO CPU bf16"
+        assert 1e-6 < difference <= TOLERANCES["bf16"]
+    else:
+        assert engine.info.provider == "OpenVINO CPU, bf16 computed in f32"
+        assert difference <= 1e-5
+
+
+class _Boastful(OpenVinoCpuEngine):
+    """Reports, as a virtual machine may, a precision that nothing can be compiled for."""
+
+    natively: ClassVar = {"bf16": ("FP32", "f64")}
+
+
+def test_openvino_computes_in_float32_where_a_reported_precision_does_not_compile(brain_float: Path) -> None:
+    member = load_bundle(brain_float).members[0]
+    images = phantoms(7, member.height, member.width, seed=3)
+    with OnnxRuntimeCpuEngine(member) as expected, _Boastful(member) as engine:
+        assert engine.info.provider == "OpenVINO CPU, bf16 computed in f32"
+        assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 1e-5
 
 
 def test_it_says_what_it_runs_on(single: Path) -> None:
