@@ -24,7 +24,7 @@ __all__ = ["main"]
 # Names only: the modules that define them load ONNX, and --help must not.
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8", "mixed")
 _QUANTISED = ("int8", "mixed")
-_FLOAT_PRECISIONS = ("fp32", "fp16")
+_FLOAT_PRECISIONS = ("fp32", "fp16", "bf16")
 _RESIZES = ("antialias", "tf-bilinear", "nearest", "bilinear", "bicubic")
 
 # Exit code where --check finds another bundle.

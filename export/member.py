@@ -12,7 +12,7 @@ from braintumor import NOTICE
 from braintumor.cache import Cache, content_key
 from braintumor.export.graph.io_wrapper import wrap_io
 from braintumor.export.graph.lint import require_clean
-from braintumor.export.graph.precision import Precision, at_precision, fp16_around_qdq
+from braintumor.export.graph.precision import Precision, at_precision, at_precision_around_qdq
 from braintumor.export.graph.qdq import INT8_OPSET, insert_qdq
 from braintumor.export.graph.quantization_plan import QuantisationPlan, require_structure
 from braintumor.export.graph.structure import structure_of
@@ -123,7 +123,7 @@ def _at_target(model: ModelStages, graph: Fp32Graph, target: Target) -> onnx.Mod
     wrapped = wrap_io(model.network(), graph.wrapper)
     require_structure(target.plan, structure_of(wrapped), model.options.path)
     int8 = insert_qdq(wrapped, target.plan.thresholds, target.plan.float_nodes)
-    return fp16_around_qdq(int8) if target.float_precision == "fp16" else int8
+    return at_precision_around_qdq(int8, target.float_precision)
 
 
 def _entry(model: ModelStages, target: Target, figures: Mapping[str, Any]) -> dict[str, Any]:

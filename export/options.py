@@ -51,7 +51,8 @@ class Target:
     Attributes:
         precision: Of the weights and of what is computed.
         plan: For int8: what is quantised, and how.
-        float_precision: For int8: precision of what is not quantised, "fp32" for CPUs or "fp16" for GPUs.
+        float_precision: For int8: precision of what is not quantised: "fp32", "bf16" for CPUs that have it, or
+            "fp16" for GPUs.
     """
 
     precision: Precision

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from braintumor.export.graph.weightless import is_weight, put_back, weightless
 
-__all__ = ["PRECISIONS", "Precision", "at_precision", "fp16_around_qdq"]
+__all__ = ["PRECISIONS", "Precision", "at_precision", "at_precision_around_qdq"]
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
@@ -45,12 +45,15 @@ def at_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProt
     raise ValueError(f"{precision} is not a floating-point precision")
 
 
-def fp16_around_qdq(model: onnx.ModelProto) -> onnx.ModelProto:
-    """FP16 for everything that int8 left in FP32, Q/DQ scales included; the given model is used up.
+def at_precision_around_qdq(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
+    """Bring what int8 left in FP32 to a floating-point precision; the given model is used up.
 
-    Requires: opset 19 or higher, before which scales were FP32 only.
+    FP16 takes the scales of Q/DQ with it, which opset 19 or higher allows.
+
+    Raises:
+        ValueError: int8.
     """
-    return _half(model, _QUANTISING)
+    return _half(model, _QUANTISING) if precision == "fp16" else at_precision(model, precision)
 
 
 def _half(model: onnx.ModelProto, unblocked: frozenset[str]) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError
 from braintumor.export.graph.groups import node_groups
 from braintumor.export.graph.lint import lint
+from braintumor.export.graph.precision import Precision, at_precision_around_qdq
 from braintumor.export.graph.qdq import INT8_MAX, INT8_OPSET, _rounded, insert_qdq, weighted_nodes
 from braintumor.export.graph.session import answers
 from braintumor.export.int8.calibrate import METHODS, activation_thresholds
@@ -140,3 +141,19 @@ def test_a_gemm_with_a_transposed_weight_keeps_its_output_channels(make_graph: C
         made = insert_qdq(make_graph([node], {"w": stored}, shape=(3,), outputs={"y": (2,)}), {"x": 1.0})
         scales = next(numpy_helper.to_array(t) for t in made.graph.initializer if t.name == "w:scale")
         np.testing.assert_allclose(scales, [3 / 127, 300 / 127], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("fp16", TensorProto.FLOAT16), ("bf16", TensorProto.BFLOAT16)])
+def test_at_precision_around_qdq_stores_the_float_weights_at_the_precision_and_keeps_int8(
+    model: onnx.ModelProto, thresholds: dict[str, float], precision: Precision, kind: int
+):
+    nodes = weighted_nodes(model)
+    floating, quantised = nodes[0], nodes[-1]
+    int8 = insert_qdq(model, thresholds, [floating.name])
+    reference = answers(int8.SerializeToString(), IMAGES)
+    made = at_precision_around_qdq(int8, precision)
+    onnx.checker.check_model(made, full_check=True)
+    kinds = {tensor.name.split("/bf16")[0]: tensor.data_type for tensor in made.graph.initializer}
+    assert kinds[floating.weight] == kind
+    assert kinds[f"{quantised.weight}:int8"] == TensorProto.INT8
+    assert 0 < np.abs(answers(made.SerializeToString(), IMAGES) - reference).max() < 0.03

@@ -1,5 +1,6 @@
 """The OpenVINO engine answers what ONNX Runtime answers, in float32 whatever the CPU could do."""
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_openvino_computes_bf16_natively_where_the_cpu_has_it(brain_float: Path)
     else:
         assert engine.info.provider == "OpenVINO CPU, bf16 computed in f32"
         assert difference <= 1e-5
+
+
+@pytest.mark.parametrize(("rest", "native"), [("bf16", True), ("fp32", False)])
+def test_openvino_computes_the_float_part_of_int8_as_exported(member: Member, rest: str, *, native: bool) -> None:
+    int8 = dataclasses.replace(member, precision="int8", details={"quantisation": {"rest": rest}})
+    assert int8.float_precision == rest
+    with OpenVinoCpuEngine(int8) as engine:
+        assert engine.info.provider.startswith("OpenVINO CPU bf16") == (native and computes_bfloat16())
 
 
 class _Boastful(OpenVinoCpuEngine):
