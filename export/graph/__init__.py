@@ -7,7 +7,7 @@ from braintumor.front_door import lazy_getattr
 if TYPE_CHECKING:
     from braintumor.export.graph.io_wrapper import IoWrapper, wrap_io
     from braintumor.export.graph.lint import Finding, require_clean
-    from braintumor.export.graph.precision import PRECISIONS, Precision, at_precision, fp16_around_qdq
+    from braintumor.export.graph.precision import PRECISIONS, Precision, at_precision, at_precision_around_qdq
     from braintumor.export.graph.qdq import insert_qdq, weighted_nodes
     from braintumor.export.graph.quantization_plan import QuantisationPlan, plan_beside, read_plan, write_plan
     from braintumor.export.graph.structure import Structure, structure_of
@@ -20,7 +20,7 @@ __all__ = [
     "QuantisationPlan",
     "Structure",
     "at_precision",
-    "fp16_around_qdq",
+    "at_precision_around_qdq",
     "insert_qdq",
     "plan_beside",
     "read_plan",
@@ -35,7 +35,7 @@ __getattr__ = lazy_getattr(
     __name__,
     io_wrapper=("IoWrapper", "wrap_io"),
     lint=("Finding", "require_clean"),
-    precision=("PRECISIONS", "Precision", "at_precision", "fp16_around_qdq"),
+    precision=("PRECISIONS", "Precision", "at_precision", "at_precision_around_qdq"),
     qdq=("insert_qdq", "weighted_nodes"),
     quantization_plan=("QuantisationPlan", "plan_beside", "read_plan", "write_plan"),
     structure=("Structure", "structure_of"),
