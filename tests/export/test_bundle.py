@@ -67,35 +67,35 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_bundle_is_written_verified_and_alone(write: Write, place: Path):
+def test_write_bundle_leaves_a_verified_bundle_and_nothing_else(write: Write, place: Path):
     bundle = write(place / "deep" / "er" / "one")
     assert load_bundle(place / "deep" / "er" / "one") == bundle
     assert names(place) == {"deep/er/one/bundle.json", "deep/er/one/Tiny/model.onnx"}
 
 
-def test_the_same_content_written_twice_is_the_same_bundle(write: Write, place: Path):
+def test_write_bundle_gives_the_same_bytes_twice(write: Write, place: Path):
     assert write(place / "one").sha256 == write(place / "two").sha256
 
 
-def test_an_older_bundle_is_replaced(write: Write, place: Path):
+def test_write_bundle_replaces_an_older_bundle(write: Write, place: Path):
     old = write(place / "one", name="old")
     new = write(place / "one", name="new")
     assert old.sha256 != new.sha256 == load_bundle(place / "one").sha256
     assert names(place) == {"one/bundle.json", "one/Tiny/model.onnx"}
 
 
-def test_a_damaged_older_bundle_is_replaced_too(write: Write, place: Path):
+def test_write_bundle_replaces_a_damaged_bundle(write: Write, place: Path):
     write(place / "one")
     (place / "one" / "Tiny" / "model.onnx").unlink()
     write(place / "one")
     assert load_bundle(place / "one").name == "tiny"
 
 
-def test_an_empty_folder_is_used(write: Write, place: Path):
+def test_write_bundle_uses_an_empty_folder(write: Write, place: Path):
     assert write(place).folder == place
 
 
-def test_the_working_directory_can_be_the_place(write: Write, place: Path, monkeypatch: pytest.MonkeyPatch):
+def test_write_bundle_into_the_working_directory(write: Write, place: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(place)
     write(Path())
     assert names(place) == {"bundle.json", "Tiny/model.onnx"}
@@ -104,7 +104,7 @@ def test_the_working_directory_can_be_the_place(write: Write, place: Path, monke
 @pytest.mark.parametrize(
     "manifest", [None, "{}", "[]", "not json", '{"schema": "webpack/1", "members": []}', '{"schema": 1}']
 )
-def test_a_folder_of_someone_elses_is_refused_and_untouched(write: Write, place: Path, manifest: str | None):
+def test_write_bundle_refuses_a_foreign_folder_and_leaves_it(write: Write, place: Path, manifest: str | None):
     (place / "thesis.txt").write_text("three years")
     if manifest is not None:
         (place / "bundle.json").write_text(manifest)
@@ -118,7 +118,7 @@ def test_a_folder_of_someone_elses_is_refused_and_untouched(write: Write, place:
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "Tiny/other.onnx"])
-def test_a_bundle_with_a_foreign_file_in_it_is_refused_and_untouched(write: Write, place: Path, name: str):
+def test_write_bundle_refuses_a_bundle_with_a_foreign_file_and_leaves_it(write: Write, place: Path, name: str):
     write(place / "one")
     (place / "one" / name).write_text("mine")
     with pytest.raises(OutputError, match=f"{name}, which is not part"):
@@ -128,7 +128,7 @@ def test_a_bundle_with_a_foreign_file_in_it_is_refused_and_untouched(write: Writ
 
 @posix_only
 @pytest.mark.parametrize("kind", ["file", "link", "broken link"])
-def test_a_file_or_a_link_in_the_place_is_refused(write: Write, place: Path, kind: str):
+def test_write_bundle_refuses_a_file_or_a_link(write: Write, place: Path, kind: str):
     target, folder = place / "elsewhere", place / "one"
     if kind == "file":
         folder.write_text("a file")
@@ -144,7 +144,7 @@ def test_a_file_or_a_link_in_the_place_is_refused(write: Write, place: Path, kin
 
 
 @posix_only
-def test_a_link_inside_an_older_bundle_is_refused(write: Write, place: Path):
+def test_write_bundle_refuses_a_link_inside_an_older_bundle(write: Write, place: Path):
     write(place / "one")
     (place / "one" / "link").symlink_to(place)
     with pytest.raises(OutputError, match="link, which is not part"):
@@ -162,7 +162,7 @@ def small_files_only() -> Iterator[Callable[[], None]]:
 
 
 @posix_only
-def test_a_disk_that_takes_no_more_leaves_the_old_bundle_and_no_rubbish(
+def test_write_bundle_leaves_the_old_bundle_on_a_full_disk(
     write: Write, place: Path, small_files_only: Callable[[], None]
 ):
     import resource
@@ -178,7 +178,7 @@ def test_a_disk_that_takes_no_more_leaves_the_old_bundle_and_no_rubbish(
 
 @posix_only
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_an_error_in_words(write: Write, place: Path):
+def test_write_bundle_refuses_a_read_only_folder(write: Write, place: Path):
     place.chmod(0o555)
     try:
         with pytest.raises(OutputError, match="Permission denied"):
@@ -187,13 +187,13 @@ def test_a_read_only_folder_is_an_error_in_words(write: Write, place: Path):
         place.chmod(0o755)
 
 
-def test_a_file_where_a_folder_should_be_is_an_error_in_words(write: Write, place: Path):
+def test_write_bundle_refuses_a_file_as_a_parent(write: Write, place: Path):
     (place / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write(place / "file" / "one")
 
 
-def test_a_swap_that_fails_in_the_middle_puts_the_old_bundle_back(
+def test_write_bundle_restores_the_old_bundle_when_the_swap_fails(
     write: Write, place: Path, monkeypatch: pytest.MonkeyPatch
 ):
     old = write(place / "one", name="old")
@@ -211,7 +211,7 @@ def test_a_swap_that_fails_in_the_middle_puts_the_old_bundle_back(
     assert {path.name for path in place.iterdir()} == {"one"}
 
 
-def test_an_interruption_in_the_middle_of_the_swap_puts_the_old_bundle_back(
+def test_write_bundle_restores_the_old_bundle_when_the_swap_is_interrupted(
     write: Write, place: Path, monkeypatch: pytest.MonkeyPatch
 ):
     old = write(place / "one", name="old")
@@ -228,7 +228,7 @@ def test_an_interruption_in_the_middle_of_the_swap_puts_the_old_bundle_back(
     assert load_bundle(place / "one").sha256 == old.sha256
 
 
-def test_what_a_reader_would_refuse_is_never_put_in_place(write: Write, place: Path):
+def test_write_bundle_verifies_before_it_replaces(write: Write, place: Path):
     old = write(place / "one")
     with pytest.raises(IntegrityError, match="2 to 1000 different names"):
         write(place / "one", classes=("a", "a", "b", "c"))
@@ -238,7 +238,7 @@ def test_what_a_reader_would_refuse_is_never_put_in_place(write: Write, place: P
 
 @posix_only
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_permissions_follow_the_umask(write: Write, place: Path, mask: int):
+def test_write_bundle_follows_the_umask(write: Write, place: Path, mask: int):
     before = os.umask(mask)
     try:
         write(place / "one")
@@ -250,7 +250,7 @@ def test_permissions_follow_the_umask(write: Write, place: Path, mask: int):
 
 
 @posix_only
-def test_a_killed_export_leaves_the_old_bundle(write: Write, place: Path, small_keras: Callable[..., Path]):
+def test_write_bundle_leaves_the_old_bundle_when_killed(write: Write, place: Path, small_keras: Callable[..., Path]):
     old = write(place / "one")
     code = (
         "import os, sys, time\n"

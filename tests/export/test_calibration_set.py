@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Folder:
     return make
 
 
-def test_images_are_spread_evenly_over_the_classes_and_always_the_same(folder: Folder) -> None:
+def test_calibration_set_spreads_images_evenly_and_always_the_same(folder: Folder) -> None:
     source = folder(80)
     found = calibration_set(source, count=300)
     assert Counter(found.labels.tolist()) == dict.fromkeys(range(4), 75)
@@ -44,23 +44,23 @@ def test_images_are_spread_evenly_over_the_classes_and_always_the_same(folder: F
 
 
 @pytest.mark.parametrize("count", [0, MIN_COUNT - 1, MAX_COUNT + 1])
-def test_a_count_out_of_range_is_refused_before_anything_is_read(count: int) -> None:
+def test_calibration_set_refuses_a_count_out_of_range(count: int) -> None:
     with pytest.raises(UsageError, match=f"300 to 500, got {count}"):
         calibration_set(Path("nowhere"), count=count)
 
 
-def test_too_few_images_are_refused(folder: Folder) -> None:
+def test_calibration_set_refuses_too_few_images(folder: Folder) -> None:
     with pytest.raises(UsageError, match="holds 40 images; 300 are needed"):
         calibration_set(folder(10), count=300)
 
 
-def test_random_noise_is_refused(folder: Folder) -> None:
+def test_calibration_set_refuses_random_noise(folder: Folder) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 24, 24), np.uint8)
     with pytest.raises(UsageError, match=r"300 images of .*constant or noise.*real training images"):
         calibration_set(folder(80, images=noise), count=300)
 
 
-def test_one_constant_image_among_good_ones_is_named(folder: Folder) -> None:
+def test_calibration_set_names_one_constant_image(folder: Folder) -> None:
     source = folder(75)
     bad = source / CLASSES[2] / f"{CLASSES[2]}-007.png"
     Image.fromarray(np.full((24, 24), 9, np.uint8)).save(bad)
@@ -69,24 +69,26 @@ def test_one_constant_image_among_good_ones_is_named(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_images_that_judge_later_are_refused(folder: Folder, split: str, held_out: dict[str, str]) -> None:
+def test_calibration_set_refuses_validation_and_test_images(
+    folder: Folder, split: str, held_out: dict[str, str]
+) -> None:
     source = folder(75)
     (source / CLASSES[0] / f"{CLASSES[0]}-000.png").rename(source / CLASSES[0] / held_out[split])
     with pytest.raises(UsageError, match=rf"validation or test part, such as {held_out[split]} \({split}\)"):
         calibration_set(source, count=300)
 
 
-def test_a_class_without_images_is_refused(folder: Folder) -> None:
+def test_calibration_set_refuses_a_class_without_images(folder: Folder) -> None:
     with pytest.raises(UsageError, match=f"has no image of {CLASSES[3]}"):
         validation_set(folder(5, classes=CLASSES[:3]))
 
 
-def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_calibration_set_refuses_a_missing_source(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not there"):
         calibration_set(tmp_path / "nothing")
 
 
-def test_all_images_of_a_folder_judge(folder: Folder) -> None:
+def test_validation_set_takes_all_images_of_a_folder(folder: Folder) -> None:
     assert len(validation_set(folder(6))) == 24
 
 

@@ -47,7 +47,7 @@ def no_gpu() -> bool:
     return bool(runtime.cudaGetDeviceCount()[0] != runtime.cudaError_t.cudaSuccess)
 
 
-def test_every_member_gets_a_plan_and_a_sidecar_in_a_folder_of_the_user_s(bundle: Bundle, tmp_path: Path) -> None:
+def test_bt_engine_writes_a_plan_and_a_json_file_per_member(bundle: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "plans"
     result = run(bundle.folder, "--capability", "sm86, SM120", "--batch", "1,2,4", "--out", out)
     assert result.exit_code == 0, result.output
@@ -66,14 +66,14 @@ def test_every_member_gets_a_plan_and_a_sidecar_in_a_folder_of_the_user_s(bundle
         assert stat.S_IMODE(out.stat().st_mode) == 0o700
 
 
-def test_without_a_gpu_it_is_built_for_the_usual_cards(bundle: Bundle, tmp_path: Path) -> None:
+def test_bt_engine_builds_for_the_usual_cards_without_a_gpu(bundle: Bundle, tmp_path: Path) -> None:
     if not no_gpu():
         pytest.skip("this machine has a GPU")
     built = list(build_engines(bundle, EngineOptions("tensorrt-rtx", tmp_path / "plans")))
     assert {one.facts.compute_capabilities for one in built} == {PORTABLE}
 
 
-def test_what_the_lint_finds_is_named_before_anything_is_built(tmp_path: Path) -> None:
+def test_bt_engine_names_lint_findings_before_anything_is_built(tmp_path: Path) -> None:
     good = _member({})
     bad = _member({"zero": np.uint8(0)})
     folder = _bundle_of(tmp_path, good, bad)
@@ -143,7 +143,7 @@ def _bundle_of(tmp_path: Path, *models: onnx.ModelProto) -> Path:
         (("--capability", "SM86", "--version-compatible"), 2, "no version or hardware compatibility"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_leaves_no_plan(
+def test_bt_engine_refuses_in_one_line_and_leaves_no_plan(
     bundle: Bundle, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     result = run(bundle.folder, *arguments, "--out", tmp_path / "plans")
@@ -152,7 +152,7 @@ def test_what_cannot_be_done_is_one_line_and_leaves_no_plan(
     assert not list(tmp_path.rglob("*.plan"))
 
 
-def test_tensorrt_without_its_library_or_a_gpu_says_what_to_install(bundle: Bundle, tmp_path: Path) -> None:
+def test_bt_engine_says_what_tensorrt_needs(bundle: Bundle, tmp_path: Path) -> None:
     if not no_gpu():
         pytest.skip("this machine has a GPU")
     result = run(bundle.folder, "--engine", "tensorrt", "--out", tmp_path / "plans")
@@ -160,14 +160,14 @@ def test_tensorrt_without_its_library_or_a_gpu_says_what_to_install(bundle: Bund
     assert "pip install" in result.output or "no NVIDIA GPU" in result.output
 
 
-def test_a_bundle_holds_no_plans(bundle: Bundle) -> None:
+def test_bt_engine_refuses_a_folder_inside_a_bundle(bundle: Bundle) -> None:
     options = EngineOptions("tensorrt-rtx", bundle.folder / "plans", BuildOptions(capabilities=("SM86",)))
     with pytest.raises(UsageError, match="a bundle holds no plans"):
         list(build_engines(bundle, options))
     load_bundle(bundle.folder)
 
 
-def test_help_loads_neither_onnx_nor_tensorrt() -> None:
+def test_bt_engine_help_loads_neither_onnx_nor_tensorrt() -> None:
     code = (
         "import sys\nfrom braintumor.export.tensorrt.cli import engine\n"
         "engine(['--help'], standalone_mode=False)\n"

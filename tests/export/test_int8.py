@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,8 @@ from PIL import Image
 
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.errors import ModelError, UsageError
+from braintumor.export import stages
+from braintumor.export.from_keras import archive
 from braintumor.export.graph.groups import node_groups
 from braintumor.export.graph.qdq import insert_qdq
 from braintumor.export.graph.quantization_plan import FINDINGS, PLAN_SUFFIX, QuantisationPlan, read_plan, write_plan
@@ -73,7 +76,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "train", root / "val"
 
 
-def test_what_was_searched_is_saved_and_makes_the_same_model_without_images(
+def test_plans_for_saves_a_plan_that_makes_the_same_model_without_images(
     small_keras: Keras, stages_of: StagesOf, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     model = tmp_path / "small.keras"
@@ -91,19 +94,21 @@ def test_what_was_searched_is_saved_and_makes_the_same_model_without_images(
     assert made[0] == made[1]
 
 
-def test_a_folder_cannot_both_calibrate_and_judge(
+def test_plans_for_refuses_a_folder_that_calibrates_and_validates(
     small_keras: Keras, stages_of: StagesOf, folders: tuple[Path, Path]
 ) -> None:
     with pytest.raises(UsageError, match="`validate`"):
         plans_for([stages_of(small_keras())], QuantisationOptions(folders[0], count=300), lambda _: None)
 
 
-def test_a_model_without_a_plan_is_told_how_to_get_one(small_keras: Keras, stages_of: StagesOf) -> None:
+def test_plans_for_refuses_a_model_without_a_plan(small_keras: Keras, stages_of: StagesOf) -> None:
     with pytest.raises(UsageError, match=r"has no quantisation plan beside it \(bare\.int8\.json.*`calibrate`"):
         plans_for([stages_of(small_keras("bare"))], QuantisationOptions(), lambda _: None)
 
 
-def test_a_plan_of_another_file_or_size_is_no_plan(small_keras: Keras, stages_of: StagesOf, tmp_path: Path) -> None:
+def test_plans_for_refuses_a_plan_of_another_file_or_size(
+    small_keras: Keras, stages_of: StagesOf, tmp_path: Path
+) -> None:
     model = tmp_path / "small.keras"
     model.write_bytes(small_keras(seed=3).read_bytes())
     write_plan(plan_for(stages_of(small_keras())), tmp_path / f"small{PLAN_SUFFIX}")
@@ -115,7 +120,7 @@ def test_a_plan_of_another_file_or_size_is_no_plan(small_keras: Keras, stages_of
         plans_for([stages_of(model, size=(48, 48))], QuantisationOptions(), lambda _: None)
 
 
-def test_a_plan_for_another_structure_is_refused_before_anything_is_built(
+def test_export_bundle_refuses_a_plan_for_another_structure_before_it_builds(
     small_keras: Keras, stages_of: StagesOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members, plans = [], {}
@@ -138,7 +143,7 @@ def test_a_plan_for_another_structure_is_refused_before_anything_is_built(
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_damaged_plan_is_not_taken_for_none(small_keras: Keras, stages_of: StagesOf, tmp_path: Path) -> None:
+def test_plans_for_refuses_a_damaged_plan(small_keras: Keras, stages_of: StagesOf, tmp_path: Path) -> None:
     model = tmp_path / "small.keras"
     model.write_bytes(small_keras().read_bytes())
     (tmp_path / f"small{PLAN_SUFFIX}").write_text('{"schema": "braintumor.quantisation-plan/1"')
@@ -146,7 +151,7 @@ def test_a_damaged_plan_is_not_taken_for_none(small_keras: Keras, stages_of: Sta
         plans_for([stages_of(model)], QuantisationOptions(), lambda _: None)
 
 
-def test_a_plan_that_leaves_most_in_float_is_not_worth_it(small_keras: Keras, stages_of: StagesOf) -> None:
+def test_keeps_decisions_is_false_where_most_stays_float(small_keras: Keras, stages_of: StagesOf) -> None:
     assert keeps_decisions(plan_for(stages_of(small_keras())))
     assert not keeps_decisions(plan_for(stages_of(small_keras()), lambda names: names[: len(names) // 2 + 1]))
 
@@ -156,9 +161,7 @@ def exported_pair(stages: ModelStages) -> Candidate:
     return Candidate(export_member(stages, Target("int8", plan)), export_member(stages, Target("fp32")))
 
 
-def test_a_choice_says_on_what_it_was_measured_and_follows_the_measurement(
-    small_keras: Keras, stages_of: StagesOf
-) -> None:
+def test_choose_precisions_follows_its_measurement(small_keras: Keras, stages_of: StagesOf) -> None:
     pair = exported_pair(stages_of(small_keras()))
     unfaithful = Candidate(None, pair.floating)
     first, second = choose_precisions([pair, unfaithful], lambda _: None)
@@ -172,7 +175,7 @@ def test_a_choice_says_on_what_it_was_measured_and_follows_the_measurement(
 
 
 @pytest.mark.parametrize(("factor", "int8"), [(0.5, True), (1.0, False), (2.0, False)])
-def test_int8_has_to_be_faster_beyond_the_scatter(
+def test_choose_precisions_needs_int8_to_be_faster_beyond_the_scatter(
     small_keras: Keras, stages_of: StagesOf, monkeypatch: pytest.MonkeyPatch, factor: float, int8: bool
 ) -> None:
     pair = exported_pair(stages_of(small_keras()))
@@ -187,9 +190,7 @@ def test_int8_has_to_be_faster_beyond_the_scatter(
     assert choice.speed_up.median == pytest.approx(1 / factor, rel=0.15)
 
 
-def test_a_mixed_bundle_says_of_each_member_what_it_got_and_why(
-    small_keras: Keras, stages_of: StagesOf, tmp_path: Path
-) -> None:
+def test_export_bundle_records_the_choice_of_mixed(small_keras: Keras, stages_of: StagesOf, tmp_path: Path) -> None:
     members = []
     for name, keep in (("a", lambda _: []), ("b", lambda names: names)):
         model = tmp_path / f"{name}.keras"
@@ -207,8 +208,31 @@ def test_a_mixed_bundle_says_of_each_member_what_it_got_and_why(
 
 
 @pytest.mark.parametrize(("groups", "says"), [((), ""), (("stem",), ""), (("stem", "stage"), "9 of its 10 weighted")])
-def test_a_member_that_stays_mostly_float_is_told_to_gain_little(groups: tuple[str, ...], says: str) -> None:
+def test_gain_line_warns_where_most_stays_float(groups: tuple[str, ...], says: str) -> None:
     ranking = [{"group": "stem", "nodes": 5}, {"group": "stage", "nodes": 4}, {"group": "head", "nodes": 1}]
     line = gain_line({"ranking": ranking, "float_groups": list(groups), "rest": "fp16"})
     assert says in (line or "")
     assert bool(line) == bool(says)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "mixed"])
+def test_export_bundle_opens_hashes_and_converts_a_model_once(
+    small_keras: Keras, stages_of: StagesOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    model = tmp_path / "small.keras"
+    model.write_bytes(small_keras(seed=8).read_bytes())
+    write_plan(plan_for(stages_of(model)), tmp_path / f"small{PLAN_SUFFIX}")
+    calls: list[str] = []
+    for module, name in ((stages, "open_archive"), (stages, "read_network"), (archive, "sha256_of")):
+        monkeypatch.setattr(module, name, counted(getattr(module, name), calls))
+    monkeypatch.setenv("BRAINTUMOR_CACHE", str(tmp_path / "cache"))
+    export_bundle(ExportOptions((options(model),), precision, tmp_path / "bundle", "m", IMAGES, "by a test"))
+    assert sorted(calls) == ["open_archive", "read_network", "sha256_of"]
+
+
+def counted(function: Callable[..., Any], calls: list[str]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        calls.append(function.__name__)
+        return function(*args, **kwargs)
+
+    return call

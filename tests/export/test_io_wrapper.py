@@ -59,7 +59,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("channels", "preprocess", "softmax", "permutation"), CASES)
-def test_a_framed_network_takes_grey_levels_and_gives_what_the_frame_says(
+def test_wrap_io_takes_grey_levels_and_gives_ordered_probabilities(
     make_graph: Make, run_graph: Run, channels: int, preprocess: str, softmax: bool, permutation: tuple[int, ...]
 ):
     wrapper = IoWrapper(HEIGHT, WIDTH, channels, preprocess, softmax, permutation)
@@ -70,7 +70,7 @@ def test_a_framed_network_takes_grey_levels_and_gives_what_the_frame_says(
 
 
 @pytest.mark.parametrize("preprocess", PREPROCESSES)
-def test_a_network_in_half_precision_is_scaled_in_float32(make_graph: Make, run_graph: Run, preprocess: str):
+def test_wrap_io_scales_a_half_precision_network_in_float32(make_graph: Make, run_graph: Run, preprocess: str):
     wrapper = IoWrapper(HEIGHT, WIDTH, 3, preprocess, softmax=True, permutation=REVERSED)
     model = wrap_io(backbone(make_graph, 3, kind=TensorProto.FLOAT16), wrapper)
     (answers,) = run_graph(model, IMAGES)
@@ -82,14 +82,14 @@ def test_a_network_in_half_precision_is_scaled_in_float32(make_graph: Make, run_
 
 
 @pytest.mark.parametrize("output", ["probabilities", "image", "core/output", "batch"])
-def test_the_name_of_the_networks_output_does_not_matter(make_graph: Make, run_graph: Run, output: str):
+def test_wrap_io_accepts_any_name_of_the_output(make_graph: Make, run_graph: Run, output: str):
     wrapper = IoWrapper(HEIGHT, WIDTH, 1, "none", softmax=True, permutation=REVERSED)
     (answers,) = run_graph(wrap_io(backbone(make_graph, 1, output=output), wrapper), IMAGES)
     np.testing.assert_allclose(answers, by_hand(IMAGES, wrapper), rtol=2e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("wrapper", [IoWrapper(HEIGHT, WIDTH, channels, "tf", True, IN_ORDER) for channels in (1, 3)])
-def test_the_interface_is_the_contract_to_the_letter(make_graph: Make, wrapper: IoWrapper):
+def test_wrap_io_gives_the_interface_of_the_contract(make_graph: Make, wrapper: IoWrapper):
     model = wrap_io(backbone(make_graph, wrapper.channels), wrapper)
     (image,), (probabilities,) = model.graph.input, model.graph.output
 
@@ -105,7 +105,7 @@ def test_the_interface_is_the_contract_to_the_letter(make_graph: Make, wrapper: 
     assert free <= {"", "batch"}
 
 
-def test_torch_scaling_is_per_colour_not_one_for_all(make_graph: Make, run_graph: Run):
+def test_wrap_io_scales_torch_per_colour(make_graph: Make, run_graph: Run):
     plain, scaled = (
         run_graph(wrap_io(backbone(make_graph, 3), IoWrapper(HEIGHT, WIDTH, 3, preprocess, False, IN_ORDER)), IMAGES)[
             0

@@ -23,7 +23,7 @@ def quantising(make_graph: Make, *, zero: object = np.int8(0), scale: float = 0.
     return make_graph(nodes, constants, shape=(2, 4, 4), outputs={"y": (2, 4, 4)})
 
 
-def test_a_symmetric_int8_model_is_clean(make_graph: Make):
+def test_lint_accepts_a_symmetric_int8_model(make_graph: Make):
     assert lint(quantising(make_graph)) == ()
 
 
@@ -36,12 +36,12 @@ def test_a_symmetric_int8_model_is_clean(make_graph: Make):
         ({"scale": -1.0}, "the-dq", "not > 0"),
     ],
 )
-def test_a_planted_fault_is_found_with_its_node(make_graph: Make, fault: dict[str, object], node: str, problem: str):
+def test_lint_names_the_node_of_a_planted_fault(make_graph: Make, fault: dict[str, object], node: str, problem: str):
     found = lint(quantising(make_graph, **fault))
     assert any(finding.node == node and problem in finding.problem for finding in found), found
 
 
-def test_an_int32_bias_is_found(make_graph: Make):
+def test_lint_finds_an_int32_bias(make_graph: Make):
     nodes = [
         helper.make_node("DequantizeLinear", ["b", "s"], ["bias"], name="bias-dq"),
         helper.make_node("Conv", ["x", "w", "bias"], ["y"], name="conv"),
@@ -51,13 +51,13 @@ def test_an_int32_bias_is_found(make_graph: Make):
     assert (finding.node, finding.problem) == ("bias-dq", "DequantizeLinear of int32; must be int8")
 
 
-def test_an_operator_that_not_all_engines_have_is_found(make_graph: Make):
+def test_lint_finds_an_operator_that_not_all_engines_have(make_graph: Make):
     node = helper.make_node("Hardmax", ["x"], ["y"], name="odd")
     (finding,) = lint(make_graph([node], {}, outputs={"y": (3, 8, 8)}))
     assert str(finding) == "odd: operator Hardmax is not one that all engines have"
 
 
-def test_a_fixed_batch_and_an_unknown_opset_are_found(make_graph: Make):
+def test_lint_finds_a_fixed_batch_and_an_unknown_opset(make_graph: Make):
     model = make_graph([helper.make_node("Relu", ["x"], ["y"], name="r")], {}, outputs={"y": (3, 8, 8)})
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     model.opset_import[0].version = 12
@@ -67,7 +67,7 @@ def test_a_fixed_batch_and_an_unknown_opset_are_found(make_graph: Make):
     ]
 
 
-def test_a_file_with_findings_is_refused_and_the_first_ones_are_named(make_graph: Make, tmp_path: Path):
+def test_require_clean_refuses_a_file_and_names_the_first_findings(make_graph: Make, tmp_path: Path):
     path = tmp_path / "m.onnx"
     onnx.save(quantising(make_graph, zero=np.uint8(0)), path)
     with pytest.raises(ModelError, match=r"m\.onnx cannot become an engine: the-q: QuantizeLinear of uint8"):

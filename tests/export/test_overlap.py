@@ -21,7 +21,7 @@ def until_stopped(slots: StageSlots) -> None:
         time.sleep(0.01)
 
 
-def test_one_job_is_written_while_another_is_verified() -> None:
+def test_overlapped_writes_one_job_while_another_is_verified() -> None:
     written, verifying = threading.Event(), threading.Event()
 
     def first(slots: StageSlots) -> bool:
@@ -35,7 +35,7 @@ def test_one_job_is_written_while_another_is_verified() -> None:
 
 
 @pytest.mark.parametrize("stage", [StageSlots.write, StageSlots.verify])
-def test_two_jobs_are_never_in_one_stage(stage: Callable[[StageSlots, Callable[[], int]], int]) -> None:
+def test_overlapped_never_runs_two_jobs_in_one_stage(stage: Callable[[StageSlots, Callable[[], int]], int]) -> None:
     inside: list[int] = []
 
     def job(number: int) -> Callable[[StageSlots], int]:
@@ -51,7 +51,7 @@ def test_two_jobs_are_never_in_one_stage(stage: Callable[[StageSlots, Callable[[
     assert list(overlapped([job(number) for number in range(6)])) == list(range(6))
 
 
-def test_after_an_error_no_stage_begins_and_the_error_is_raised_as_it_is() -> None:
+def test_overlapped_raises_an_error_and_begins_no_stage_after_it() -> None:
     began: list[str] = []
     writing = threading.Event()
 
@@ -72,7 +72,7 @@ def test_after_an_error_no_stage_begins_and_the_error_is_raised_as_it_is() -> No
     assert began == []
 
 
-def test_jobs_that_nobody_waits_for_do_not_begin() -> None:
+def test_overlapped_begins_no_job_after_it_is_closed() -> None:
     began: list[int] = []
 
     def job(number: int) -> Callable[[StageSlots], int]:
@@ -88,7 +88,7 @@ def test_jobs_that_nobody_waits_for_do_not_begin() -> None:
     assert began == [0]
 
 
-def test_one_by_one_begins_a_job_when_it_is_asked_for() -> None:
+def test_one_by_one_begins_a_job_when_its_result_is_needed() -> None:
     began: list[int] = []
     jobs = [lambda _, number=number: began.append(number) for number in range(3)]
     with closing(one_by_one(jobs)) as results:
@@ -96,7 +96,7 @@ def test_one_by_one_begins_a_job_when_it_is_asked_for() -> None:
     assert began == [0]
 
 
-def test_the_stages_of_a_job_share_its_limit_and_waiting_is_not_counted() -> None:
+def test_shared_limit_counts_both_stages_and_no_waiting() -> None:
     given_s: list[float] = []
 
     def run(left_s: float | None, work: Callable[[], Any]) -> Any:

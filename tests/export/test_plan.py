@@ -35,13 +35,13 @@ PLAN = QuantisationPlan(
 )
 
 
-def test_a_plan_that_was_written_is_read_as_it_was(tmp_path: Path) -> None:
+def test_read_plan_gives_what_write_plan_wrote(tmp_path: Path) -> None:
     write_plan(PLAN, tmp_path / "plan.json")
     assert read_plan(tmp_path / "plan.json") == PLAN
     assert read_plan(tmp_path / "plan.json").sha256 == PLAN.sha256
 
 
-def test_the_hash_is_of_what_decides_the_model_and_of_nothing_else() -> None:
+def test_sha256_of_a_plan_covers_what_decides_the_model_and_nothing_else() -> None:
     assert replace(PLAN, findings={}, method="minmax", float_groups=()).sha256 == PLAN.sha256
     for other in (
         replace(PLAN, thresholds={**PLAN.thresholds, "a": 1.0}),
@@ -74,7 +74,7 @@ def test_the_hash_is_of_what_decides_the_model_and_of_nothing_else() -> None:
         lambda raw: raw.replace(b'"89abcdef"', b'"89abcdee"'),
     ],
 )
-def test_a_damaged_plan_is_refused_with_the_command_for_a_new_one(tmp_path: Path, change: Any) -> None:
+def test_read_plan_refuses_a_damaged_plan(tmp_path: Path, change: Any) -> None:
     path = tmp_path / "plan.json"
     write_plan(PLAN, path)
     path.write_bytes(change(path.read_bytes()))
@@ -82,14 +82,14 @@ def test_a_damaged_plan_is_refused_with_the_command_for_a_new_one(tmp_path: Path
         read_plan(path)
 
 
-def test_a_plan_of_another_schema_is_named(tmp_path: Path) -> None:
+def test_read_plan_names_another_schema(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(json.dumps({**PLAN.to_dict(), "schema": "braintumor.quantisation-plan/9"}))
     with pytest.raises(ModelError, match=r"is of schema 'braintumor.quantisation-plan/9'"):
         read_plan(path)
 
 
-def test_a_plan_serves_the_file_that_it_was_made_for_and_no_other(tmp_path: Path) -> None:
+def test_plan_beside_serves_only_its_own_file(tmp_path: Path) -> None:
     model = tmp_path / "net.keras"
     assert plan_beside(model, PLAN.source_sha256) is None
     write_plan(PLAN, tmp_path / f"net{PLAN_SUFFIX}")
@@ -98,7 +98,7 @@ def test_a_plan_serves_the_file_that_it_was_made_for_and_no_other(tmp_path: Path
 
 
 @pytest.mark.parametrize("path", sorted(PRETRAINED.glob(f"*{PLAN_SUFFIX}")), ids=lambda path: path.name)
-def test_a_shipped_plan_is_made_for_the_network_that_is_written_today(
+def test_shipped_plans_fit_the_network_that_is_written_today(
     path: Path, stages_of: Callable[..., ModelStages]
 ) -> None:
     stages = stages_of(path.with_name(path.name.removesuffix(PLAN_SUFFIX) + ".keras"))
@@ -107,7 +107,7 @@ def test_a_shipped_plan_is_made_for_the_network_that_is_written_today(
     assert plan.structure.difference(stages.structure) is None
 
 
-def test_a_plan_for_another_structure_is_refused_with_the_layer(tmp_path: Path) -> None:
+def test_require_structure_names_the_layer_that_differs(tmp_path: Path) -> None:
     require_structure(PLAN, PLAN.structure, tmp_path / "net.keras")
     with pytest.raises(ModelError, match=r"net\.keras .*the layer 'conv1' stands where 'conv2' stood; search a new"):
         require_structure(

@@ -50,7 +50,7 @@ def both(make_graph: Make, folder: Path, **options: Any) -> tuple[Path, Path]:
     return paths
 
 
-def test_half_precision_keeps_the_interface_and_the_softmax_in_float32(make_graph: Make, tmp_path: Path):
+def test_at_precision_fp16_keeps_interface_and_softmax_in_float32(make_graph: Make, tmp_path: Path):
     model = onnx.load(both(make_graph, tmp_path)[1])
     onnx.checker.check_model(model, full_check=True)
     assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
@@ -62,7 +62,7 @@ def test_half_precision_keeps_the_interface_and_the_softmax_in_float32(make_grap
     assert kinds[convolution.output[0]] == TensorProto.FLOAT16
 
 
-def test_half_precision_holds_every_weight_in_two_bytes(make_graph: Make, tmp_path: Path):
+def test_at_precision_fp16_stores_every_weight_in_two_bytes(make_graph: Make, tmp_path: Path):
     large, small = both(make_graph, tmp_path)
     floats = {
         tensor.data_type
@@ -73,7 +73,7 @@ def test_half_precision_holds_every_weight_in_two_bytes(make_graph: Make, tmp_pa
     assert small.stat().st_size < 0.55 * large.stat().st_size
 
 
-def test_half_precision_comes_sorted_and_of_opset_18(make_graph: Make, tmp_path: Path):
+def test_at_precision_fp16_gives_a_sorted_graph_of_opset_18(make_graph: Make, tmp_path: Path):
     model = onnx.load(both(make_graph, tmp_path)[1])
     known = {"image", *(tensor.name for tensor in model.graph.initializer)}
     for node in model.graph.node:
@@ -82,13 +82,13 @@ def test_half_precision_comes_sorted_and_of_opset_18(make_graph: Make, tmp_path:
     assert [(item.domain, item.version) for item in model.opset_import] == [("", 18)]
 
 
-def test_full_precision_is_left_alone(make_graph: Make):
+def test_at_precision_fp32_changes_nothing(make_graph: Make):
     backbone = network(make_graph)
     before = backbone.SerializeToString()
     assert at_precision(backbone, "fp32").SerializeToString() == before
 
 
-def test_casts_stand_only_at_the_borders(make_graph: Make, tmp_path: Path):
+def test_at_precision_fp16_casts_only_at_the_borders(make_graph: Make, tmp_path: Path):
     counts = Counter(node.op_type for node in onnx.load(both(make_graph, tmp_path)[1]).graph.node)
     assert counts["Cast"] <= 5
 
@@ -100,7 +100,7 @@ def reference(path: Path, images: Any) -> Any:
     return session.run(None, {"image": images})[0]
 
 
-def test_a_harmless_network_is_accepted_in_half_precision(make_graph: Make, tmp_path: Path):
+def test_verify_accepts_a_network_within_half_precision(make_graph: Make, tmp_path: Path):
     large, small = both(make_graph, tmp_path)
     images = RNG.integers(0, 256, (64, 16, 16), dtype=np.uint8)
     verification = verify(small, ReferenceAnswers(images, reference(large, images), "phantoms", None), "fp16")
@@ -109,7 +109,7 @@ def test_a_harmless_network_is_accepted_in_half_precision(make_graph: Make, tmp_
     assert 0.5 < verification.largest_half_value < 100
 
 
-def test_the_largest_value_in_half_precision_is_measured(make_graph: Make, tmp_path: Path):
+def test_verify_measures_the_largest_value_in_half_precision(make_graph: Make, tmp_path: Path):
     _, small = both(make_graph, tmp_path, gain=300.0)
     _, plain = both(make_graph, tmp_path / "plain")
     images = RNG.integers(0, 256, (16, 16, 16), dtype=np.uint8)
@@ -119,7 +119,7 @@ def test_the_largest_value_in_half_precision_is_measured(make_graph: Make, tmp_p
     assert value > 50 * largest_half_value(plain, images)[1]
 
 
-def test_a_network_that_overflows_in_half_precision_is_refused_with_the_figures(make_graph: Make, tmp_path: Path):
+def test_verify_refuses_a_network_that_overflows_in_half_precision(make_graph: Make, tmp_path: Path):
     large, small = both(make_graph, tmp_path, gain=60_000.0)
     images = RNG.integers(0, 256, (64, 16, 16), dtype=np.uint8)
     expected = reference(large, images)
@@ -128,7 +128,7 @@ def test_a_network_that_overflows_in_half_precision_is_refused_with_the_figures(
         verify(small, ReferenceAnswers(images, expected, "phantoms", None), "fp16")
 
 
-def test_what_overflows_for_one_image_alone_is_found_where_the_others_come_near(make_graph: Make, tmp_path: Path):
+def test_verify_finds_one_image_that_overflows_where_others_come_near(make_graph: Make, tmp_path: Path):
     images = RNG.integers(100, 155, (64, 16, 16), dtype=np.uint8)
     images[1] = RNG.choice(np.array([0, 255], np.uint8), (16, 16))
     # The value behind the gain is the largest, and grows with it.
@@ -140,7 +140,7 @@ def test_what_overflows_for_one_image_alone_is_found_where_the_others_come_near(
         verify(small, ReferenceAnswers(images, reference(large, images), "phantoms", None), "fp16")
 
 
-def test_half_precision_is_what_onnx_runtimes_converter_makes_of_the_whole_graph(make_graph: Make):
+def test_at_precision_fp16_equals_onnx_runtimes_converter(make_graph: Make):
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 

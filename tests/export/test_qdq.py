@@ -34,7 +34,7 @@ def thresholds(model: onnx.ModelProto) -> dict[str, float]:
     return dict(activation_thresholds(model, IMAGES)["minmax"])
 
 
-def test_every_weighted_node_gets_its_quantised_input_and_weight(
+def test_insert_qdq_quantises_input_and_weight_of_every_weighted_node(
     model: onnx.ModelProto, thresholds: dict[str, float]
 ):
     made = insert_qdq(model, thresholds)
@@ -50,7 +50,7 @@ def test_every_weighted_node_gets_its_quantised_input_and_weight(
     assert not {node.weight for node in before} & set(stored), "the float weights are gone"
 
 
-def test_int8_answers_nearly_as_fp32_does(model: onnx.ModelProto, thresholds: dict[str, float]):
+def test_insert_qdq_answers_nearly_as_fp32(model: onnx.ModelProto, thresholds: dict[str, float]):
     reference = answers(model.SerializeToString(), IMAGES)
     found = answers(insert_qdq(model, thresholds).SerializeToString(), IMAGES)
     assert 0 < np.abs(found - reference).max() < 0.1
@@ -59,7 +59,7 @@ def test_int8_answers_nearly_as_fp32_does(model: onnx.ModelProto, thresholds: di
     assert (found.argmax(axis=1) == reference.argmax(axis=1))[clear].all()
 
 
-def test_all_nodes_in_float_is_the_model_itself(model: onnx.ModelProto, thresholds: dict[str, float]):
+def test_insert_qdq_with_all_nodes_in_float_changes_nothing(model: onnx.ModelProto, thresholds: dict[str, float]):
     everything = [node.name for node in weighted_nodes(model)]
     reference = answers(model.SerializeToString(), IMAGES)
     made = insert_qdq(model, thresholds, everything)
@@ -67,17 +67,17 @@ def test_all_nodes_in_float_is_the_model_itself(model: onnx.ModelProto, threshol
     np.testing.assert_allclose(answers(made.SerializeToString(), IMAGES), reference, atol=1e-6)
 
 
-def test_the_same_plan_gives_the_same_bytes(model: onnx.ModelProto, thresholds: dict[str, float]):
+def test_insert_qdq_gives_the_same_bytes_twice(model: onnx.ModelProto, thresholds: dict[str, float]):
     assert insert_qdq(model, thresholds).SerializeToString() == insert_qdq(model, thresholds).SerializeToString()
 
 
-def test_thresholds_of_another_model_are_refused(model: onnx.ModelProto, thresholds: dict[str, float]):
+def test_insert_qdq_refuses_thresholds_of_another_model(model: onnx.ModelProto, thresholds: dict[str, float]):
     renamed = {f"other/{name}": value for name, value in thresholds.items()}
     with pytest.raises(ModelError, match="was made for another model"):
         insert_qdq(model, renamed)
 
 
-def test_a_node_of_another_model_cannot_stay_in_float(model: onnx.ModelProto, thresholds: dict[str, float]):
+def test_insert_qdq_refuses_a_node_of_another_model(model: onnx.ModelProto, thresholds: dict[str, float]):
     with pytest.raises(ModelError, match=r"no node 'elsewhere'.*made for another model"):
         insert_qdq(model, thresholds, ["elsewhere"])
 
@@ -87,7 +87,7 @@ def test_a_node_of_another_model_cannot_stay_in_float(model: onnx.ModelProto, th
     st.sampled_from([0, 1]),
 )
 @example([0.0, 0.0, 0.0, 0.0, 0.0, 2.0**-149], 0)
-def test_a_weight_is_half_a_step_from_its_grid_at_most(values: list[float], axis: int):
+def test_insert_qdq_rounds_a_weight_by_half_a_step_at_most(values: list[float], axis: int):
     weight = np.array(values, np.float32).reshape(2, 3)
     steps, scales = _rounded(weight, axis)
     scale = np.expand_dims(scales, 1 - axis)
@@ -95,7 +95,7 @@ def test_a_weight_is_half_a_step_from_its_grid_at_most(values: list[float], axis
     assert (np.abs(steps * scale - weight) <= scale * 0.5001 + 1e-30).all()
 
 
-def test_the_methods_clip_outliers_and_minmax_does_not(model: onnx.ModelProto):
+def test_activation_thresholds_clip_outliers_except_by_minmax(model: onnx.ModelProto):
     found = activation_thresholds(model, IMAGES)
     assert set(found) == set(METHODS)
     for name, largest in found["minmax"].items():
@@ -104,7 +104,7 @@ def test_the_methods_clip_outliers_and_minmax_does_not(model: onnx.ModelProto):
     assert any(found["percentile"][name] < largest * 0.999 for name, largest in found["minmax"].items())
 
 
-def test_the_entropy_threshold_ignores_a_lone_outlier():
+def test_activation_thresholds_by_entropy_ignore_a_lone_outlier():
     histogram = np.zeros(2048, np.int64)
     histogram[:300] = (1000 * np.exp(-((np.arange(300) / 80) ** 2))).astype(np.int64)
     histogram[2047] = 1
@@ -112,7 +112,7 @@ def test_the_entropy_threshold_ignores_a_lone_outlier():
     assert 128 <= METHODS["entropy"](histogram) < 600
 
 
-def test_groups_hold_every_weighted_node_once_and_know_their_roles(model: onnx.ModelProto):
+def test_node_groups_hold_every_weighted_node_once(model: onnx.ModelProto):
     groups = node_groups(model)
     nodes = [name for group in groups for name in group.nodes]
     assert sorted(nodes) == sorted(node.name for node in weighted_nodes(model))
@@ -122,7 +122,7 @@ def test_groups_hold_every_weighted_node_once_and_know_their_roles(model: onnx.M
     assert any(name.startswith("stage ") for name in names)
 
 
-def test_a_long_stage_is_cut_into_parts(make_graph: Callable[..., onnx.ModelProto]):
+def test_node_groups_cut_a_long_stage_into_parts(make_graph: Callable[..., onnx.ModelProto]):
     weight = np.ones((2, 2, 1, 1), np.float32)
     nodes = [
         onnx.helper.make_node("Conv", [f"t{i}" if i else "x", "w"], [f"t{i + 1}"], name=f"conv{i}") for i in range(71)
@@ -133,7 +133,7 @@ def test_a_long_stage_is_cut_into_parts(make_graph: Callable[..., onnx.ModelProt
     assert [len(group.nodes) for group in groups] == [1, 24, 24, 22]
 
 
-def test_a_gemm_with_a_transposed_weight_keeps_its_output_channels(make_graph: Callable[..., onnx.ModelProto]):
+def test_insert_qdq_keeps_the_output_channels_of_a_transposed_gemm(make_graph: Callable[..., onnx.ModelProto]):
     weight = np.array([[1.0, 2.0, 3.0], [100.0, 200.0, 300.0]], np.float32)
     for kind, stored in (("Gemm", weight), ("MatMul", weight.T)):
         attributes = {"transB": 1} if kind == "Gemm" else {}

@@ -22,7 +22,7 @@ def answers(count: int, rng: np.random.Generator, noise: float) -> tuple[NDArray
     return softmax(logits), softmax(logits + rng.normal(size=(count, 4)) * noise)
 
 
-def test_equal_answers_flip_nothing() -> None:
+def test_quantization_quality_of_equal_answers_has_no_flips() -> None:
     reference, _ = answers(200, RNG, 0.1)
     labels = reference.argmax(axis=1)
     found = quantization_quality(reference, reference, labels)
@@ -30,7 +30,7 @@ def test_equal_answers_flip_nothing() -> None:
     assert found.accuracy == found.accuracy_fp32 == 1
 
 
-def test_figures_are_what_they_are_called() -> None:
+def test_quantization_quality_counts_flips_and_accuracy() -> None:
     reference = np.array([[0.7, 0.1, 0.1, 0.1], [0.3, 0.4, 0.2, 0.1]], np.float32)
     found = np.array([[0.6, 0.2, 0.1, 0.1], [0.5, 0.2, 0.2, 0.1]], np.float32)
     figures = quantization_quality(found, reference, np.array([0, 1]))
@@ -39,7 +39,7 @@ def test_figures_are_what_they_are_called() -> None:
     assert figures.mean_abs_difference == pytest.approx(0.6 / 8)
 
 
-def test_expected_flips_are_the_rate_of_flips_and_scatter_less() -> None:
+def test_expected_flips_match_the_rate_and_scatter_less() -> None:
     counted, expected = [], []
     for seed in range(40):
         reference, found = answers(700, np.random.default_rng(seed), 0.05)
@@ -55,12 +55,12 @@ def test_expected_flips_are_a_rate_for_any_number_of_images(count: int, seed: in
     assert 0 <= expected_flips(found, reference) <= 1
 
 
-def test_more_noise_flips_more() -> None:
+def test_expected_flips_grow_with_noise() -> None:
     rates = [expected_flips(*reversed(answers(700, np.random.default_rng(3), noise))) for noise in (0.02, 0.1, 0.5)]
     assert rates[0] < rates[1] < rates[2]
 
 
-def test_limits_are_inclusive() -> None:
+def test_within_includes_its_limits() -> None:
     reference, found = answers(200, np.random.default_rng(5), 0.3)
     figures = quantization_quality(found, reference, reference.argmax(axis=1))
     assert figures.flips > 0

@@ -69,14 +69,14 @@ def searched(
     return search_plans(subjects, labels, {"members": ["m0", "m1"]}, limits, step)
 
 
-def test_generous_limits_leave_nothing_in_float(subjects: list[Subject], labels: Any) -> None:
+def test_search_plans_leaves_nothing_in_float_within_generous_limits(subjects: list[Subject], labels: Any) -> None:
     for subject, plan in zip(subjects, searched(subjects, labels, GENEROUS), strict=True):
         assert (plan.float_nodes, plan.float_groups, plan.size) == ((), (), (32, 32))
         assert plan.source_sha256 == subject.source_sha256
         assert set(plan.thresholds) == {node.activation for node in weighted_nodes(onnx.load(str(subject.model)))}
 
 
-def test_the_plans_applied_keep_the_vote_within_the_limits(subjects: list[Subject], labels: Any) -> None:
+def test_search_plans_keeps_the_vote_within_the_limits(subjects: list[Subject], labels: Any) -> None:
     limits = Limits(vote_flips=0.0, vote_expected_flips=0.001, vote_accuracy_drop=0.0)
     plans = searched(subjects, labels, limits)
     models = [onnx.load(str(subject.model)) for subject in subjects]
@@ -90,7 +90,7 @@ def test_the_plans_applied_keep_the_vote_within_the_limits(subjects: list[Subjec
     assert plans[0].findings["vote"]["expected_flips"] == pytest.approx(found.expected_flips, abs=1e-6)
 
 
-def test_strict_limits_leave_groups_in_float_and_no_more_than_needed(subjects: list[Subject], labels: Any) -> None:
+def test_search_plans_leaves_no_more_in_float_than_needed(subjects: list[Subject], labels: Any) -> None:
     # With a vote that may not move at all something has to stay; a group without which it also holds does not.
     plans = searched(subjects, labels, STRICT)
     naive = searched(subjects, labels, GENEROUS)
@@ -104,7 +104,7 @@ def test_strict_limits_leave_groups_in_float_and_no_more_than_needed(subjects: l
         assert sorted(name for group in plan.float_groups for name in groups[group]) == list(plan.float_nodes)
 
 
-def test_a_plan_tells_naive_from_searched_and_ranks_every_group(subjects: list[Subject], labels: Any) -> None:
+def test_search_plans_reports_naive_and_searched_and_ranks_every_group(subjects: list[Subject], labels: Any) -> None:
     for subject, plan in zip(subjects, searched(subjects, labels, GENEROUS), strict=True):
         findings = plan.findings
         ranked = [entry["group"] for entry in findings["ranking"]]
@@ -118,7 +118,7 @@ def test_a_plan_tells_naive_from_searched_and_ranks_every_group(subjects: list[S
         )
 
 
-def test_a_search_that_was_killed_evaluates_nothing_twice(
+def test_search_plans_evaluates_nothing_twice_after_a_kill(
     subjects: list[Subject], labels: Any, own_cache_of_the_test: Path, evaluations: list[int]
 ) -> None:
     steps = 0
@@ -143,7 +143,7 @@ def test_a_search_that_was_killed_evaluates_nothing_twice(
     assert len(evaluations) - done == done, "as much in one go as in two parts"
 
 
-def test_every_evaluation_is_told(subjects: list[Subject], labels: Any) -> None:
+def test_search_plans_reports_every_evaluation(subjects: list[Subject], labels: Any) -> None:
     told: list[str] = []
     searched(subjects, labels, GENEROUS, told.append)
     expected = ("m0: ranges of activations", "m1: int8 by entropy", "m0: int8 in stem alone", "m1: FP32", "80 images")

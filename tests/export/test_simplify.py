@@ -49,47 +49,49 @@ def last_pooling(
     return nodes, {"axes": axes, "shape": target}
 
 
-def test_pooling_around_a_transpose_and_a_reshape_becomes_one_node(make_graph: Make, run_graph: Run):
+def test_fuse_global_pooling_makes_one_node_of_transpose_mean_and_reshape(make_graph: Make, run_graph: Run):
     nodes, constants = last_pooling()
     after = check_same(make_graph(nodes, constants, outputs={"y": [3, 1, 1]}), fuse_global_pooling, run_graph)
     assert kinds(after) == {"GlobalAveragePool": 1}
 
 
 @pytest.mark.parametrize("target", [[0, 3, 1, 1], [-1, 3, 1, 1]])
-def test_both_spellings_of_a_free_batch_are_understood(make_graph: Make, run_graph: Run, target: list[int]):
+def test_fuse_global_pooling_understands_both_spellings_of_a_free_batch(
+    make_graph: Make, run_graph: Run, target: list[int]
+):
     nodes, constants = last_pooling(target=np.array(target, np.int64))
     after = check_same(make_graph(nodes, constants, outputs={"y": [3, 1, 1]}), fuse_global_pooling, run_graph)
     assert kinds(after) == {"GlobalAveragePool": 1}
 
 
-def test_pooling_in_front_of_a_head_becomes_a_pool_and_a_flatten(make_graph: Make, run_graph: Run):
+def test_fuse_global_pooling_makes_pool_and_flatten_before_a_head(make_graph: Make, run_graph: Run):
     nodes, constants = last_pooling()
     model = make_graph(nodes[:2], {"axes": constants["axes"]}, outputs={"mean": [3]})
     assert kinds(check_same(model, fuse_global_pooling, run_graph)) == {"GlobalAveragePool": 1, "Flatten": 1}
 
 
-def test_pooling_that_keeps_its_axes_keeps_their_order(make_graph: Make, run_graph: Run):
+def test_fuse_global_pooling_keeps_the_order_of_kept_axes(make_graph: Make, run_graph: Run):
     nodes, constants = last_pooling(keepdims=1)
     model = make_graph(nodes, constants, outputs={"y": [3, 1, 1]})
     after = check_same(model, fuse_global_pooling, run_graph)
     assert kinds(after)["GlobalAveragePool"] == 1
 
 
-def test_a_pooled_mean_with_several_readers_stays_there_for_all(make_graph: Make, run_graph: Run):
+def test_fuse_global_pooling_keeps_a_mean_with_several_readers(make_graph: Make, run_graph: Run):
     nodes, constants = last_pooling()
     nodes.append(helper.make_node("Neg", ["mean"], ["z"]))
     model = make_graph(nodes, constants, outputs={"y": [3, 1, 1], "z": [3]})
     check_same(model, fuse_global_pooling, run_graph)
 
 
-def test_a_pooled_mean_that_is_an_output_stays_there(make_graph: Make, run_graph: Run):
+def test_fuse_global_pooling_keeps_a_mean_that_is_an_output(make_graph: Make, run_graph: Run):
     nodes, constants = last_pooling()
     model = make_graph(nodes, constants, outputs={"y": [3, 1, 1], "mean": [3]})
     check_same(model, fuse_global_pooling, run_graph)
 
 
 @pytest.mark.parametrize("extra", ["reader", "output"])
-def test_a_transpose_that_others_read_is_left_alone(make_graph: Make, run_graph: Run, extra: str):
+def test_fuse_global_pooling_leaves_a_transpose_that_others_read(make_graph: Make, run_graph: Run, extra: str):
     nodes, constants = last_pooling()
     outputs: dict[str, list[int]] = {"y": [3, 1, 1]}
     if extra == "reader":
@@ -104,14 +106,16 @@ def test_a_transpose_that_others_read_is_left_alone(make_graph: Make, run_graph:
 @pytest.mark.parametrize(
     ("perm", "axes"), [((0, 2, 3, 1), [2, 3]), ((0, 2, 3, 1), [1]), ((0, 3, 2, 1), [1, 2]), ((0, 2, 3, 1), [1, 3])]
 )
-def test_other_axes_are_left_alone(make_graph: Make, run_graph: Run, perm: tuple[int, ...], axes: list[int]):
+def test_fuse_global_pooling_leaves_other_axes(
+    make_graph: Make, run_graph: Run, perm: tuple[int, ...], axes: list[int]
+):
     nodes, constants = last_pooling(perm=perm, axes=np.array(axes, np.int64))
     kept = np.transpose(X, perm).mean(axis=tuple(axes)).shape[1:]
     model = make_graph(nodes[:2], {"axes": constants["axes"]}, outputs={"mean": list(kept)})
     assert kinds(check_same(model, fuse_global_pooling, run_graph))["GlobalAveragePool"] == 0
 
 
-def test_another_reshape_behind_the_mean_is_kept(make_graph: Make, run_graph: Run):
+def test_fuse_global_pooling_keeps_another_reshape(make_graph: Make, run_graph: Run):
     nodes, constants = last_pooling(target=np.array([-1, 1, 3, 1], np.int64))
     after = check_same(make_graph(nodes, constants, outputs={"y": [1, 3, 1]}), fuse_global_pooling, run_graph)
     assert kinds(after) == {"GlobalAveragePool": 1, "Flatten": 1, "Reshape": 1}
@@ -135,7 +139,7 @@ def scaled(factor: Any, *, bias: bool = True, first: bool = True) -> tuple[list[
 @pytest.mark.parametrize("factor", [0.17, [0.17], [[[[0.17]]]], SCALE, SCALE[np.newaxis]])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("first", [True, False])
-def test_a_factor_behind_a_convolution_goes_into_its_weights(
+def test_fold_factors_scales_the_weights_of_a_convolution(
     make_graph: Make, run_graph: Run, factor: Any, bias: bool, first: bool
 ):
     nodes, constants = scaled(factor, bias=bias, first=first)
@@ -146,7 +150,7 @@ def test_a_factor_behind_a_convolution_goes_into_its_weights(
 
 
 @pytest.mark.parametrize("who", ["another node", "the caller"])
-def test_a_convolution_that_others_read_keeps_its_weights(make_graph: Make, run_graph: Run, who: str):
+def test_fold_factors_leaves_a_convolution_that_others_read(make_graph: Make, run_graph: Run, who: str):
     nodes, constants = scaled(0.17)
     outputs = {"y": [3, 8, 8]}
     if who == "the caller":
@@ -158,7 +162,7 @@ def test_a_convolution_that_others_read_keeps_its_weights(make_graph: Make, run_
     assert kinds(after)["Mul"] == 1
 
 
-def test_weights_that_two_convolutions_share_are_not_scaled_twice(make_graph: Make, run_graph: Run):
+def test_fold_factors_leaves_weights_that_two_convolutions_share(make_graph: Make, run_graph: Run):
     nodes, constants = scaled(0.17)
     nodes.append(helper.make_node("Conv", ["y", "w", "b"], ["z"], name="again", pads=[1, 1, 1, 1]))
     after = check_same(make_graph(nodes, constants, outputs={"z": [3, 8, 8]}), fold_factors, run_graph)
@@ -166,7 +170,7 @@ def test_weights_that_two_convolutions_share_are_not_scaled_twice(make_graph: Ma
 
 
 @pytest.mark.parametrize("factor", [np.full((8, 1), 2.0), np.full((8, 8), 2.0), np.full((2, 3, 8, 8), 2.0)])
-def test_a_factor_that_is_not_one_a_channel_stays(make_graph: Make, factor: Any):
+def test_fold_factors_leaves_a_factor_that_is_not_one_per_channel(make_graph: Make, factor: Any):
     nodes, constants = scaled(factor)
     made = make_graph(nodes, constants, outputs={})
     fold_factors(made)
@@ -185,7 +189,7 @@ def affine(
 @pytest.mark.parametrize("scale_left", [False, True])
 @pytest.mark.parametrize("offset_left", [False, True])
 @pytest.mark.parametrize("leading", [(), (1,)])
-def test_a_product_and_a_sum_by_channel_become_one_batch_norm(
+def test_fuse_batch_norm_makes_one_node_of_product_and_sum(
     make_graph: Make, run_graph: Run, scale_left: bool, offset_left: bool, leading: tuple[int, ...]
 ):
     nodes, constants = affine(
@@ -213,7 +217,7 @@ def test_a_product_and_a_sum_by_channel_become_one_batch_norm(
     ],
     ids=["scalar", "scalar-offset", "one", "rows", "map", "columns", "by-image"],
 )
-def test_constants_that_are_not_one_a_channel_are_left_alone(
+def test_fuse_batch_norm_leaves_constants_that_are_not_one_per_channel(
     make_graph: Make, run_graph: Run, scale: Any, offset: Any
 ):
     if np.shape(scale) == (1, 3, 1):
@@ -224,7 +228,7 @@ def test_constants_that_are_not_one_a_channel_are_left_alone(
 
 
 @pytest.mark.parametrize("extra", ["reader", "output"])
-def test_a_product_that_others_read_is_left_alone(make_graph: Make, run_graph: Run, extra: str):
+def test_fuse_batch_norm_leaves_a_product_that_others_read(make_graph: Make, run_graph: Run, extra: str):
     nodes, constants = affine()
     outputs = {"y": [3, 8, 8]}
     if extra == "reader":
@@ -236,7 +240,7 @@ def test_a_product_that_others_read_is_left_alone(make_graph: Make, run_graph: R
     assert kinds(after)["BatchNormalization"] == 0
 
 
-def test_an_add_of_two_computed_tensors_is_left_alone(make_graph: Make, run_graph: Run):
+def test_fuse_batch_norm_leaves_an_add_of_two_computed_tensors(make_graph: Make, run_graph: Run):
     nodes = [
         helper.make_node("Mul", ["x", "scale"], ["m"]),
         helper.make_node("Add", ["m", "x"], ["y"]),
@@ -245,7 +249,7 @@ def test_an_add_of_two_computed_tensors_is_left_alone(make_graph: Make, run_grap
     assert kinds(after) == {"Mul": 1, "Add": 1}
 
 
-def test_a_channel_constant_of_a_tensor_of_another_rank_is_left_alone(make_graph: Make, run_graph: Run):
+def test_fuse_batch_norm_leaves_a_tensor_of_another_rank(make_graph: Make, run_graph: Run):
     # [n, 3, 8, 8] as rows: the constant then spreads over other axes.
     nodes, constants = affine()
     nodes[0].input[0] = "rows"
@@ -257,7 +261,7 @@ def test_a_channel_constant_of_a_tensor_of_another_rank_is_left_alone(make_graph
     assert kinds(after)["BatchNormalization"] == 0
 
 
-def test_three_factors_of_one_grey_channel_are_left_alone(make_graph: Make, run_graph: Run):
+def test_fuse_batch_norm_leaves_three_factors_of_one_grey_channel(make_graph: Make, run_graph: Run):
     nodes, constants = affine()
     nodes[0].input[0] = "grey"
     nodes.insert(0, helper.make_node("ReduceMax", ["x", "channel"], ["grey"]))
@@ -267,7 +271,7 @@ def test_three_factors_of_one_grey_channel_are_left_alone(make_graph: Make, run_
     assert kinds(after)["BatchNormalization"] == 0
 
 
-def test_one_constant_that_serves_two_places_serves_both_afterwards(make_graph: Make, run_graph: Run):
+def test_fuse_batch_norm_keeps_a_constant_that_two_nodes_read(make_graph: Make, run_graph: Run):
     nodes, constants = affine()
     nodes.append(helper.make_node("Mul", ["y", "scale"], ["z"]))
     after = check_same(make_graph(nodes, constants, outputs={"z": [3, 8, 8]}), fuse_batch_norm, run_graph)
@@ -287,7 +291,7 @@ def keras_answers(path: Path, images: Any) -> Any:
     return np.asarray(keras.saving.load_model(path).predict(images, verbose=0))
 
 
-def test_a_small_network_of_all_structures_loses_nodes_and_no_digit(
+def test_simplified_small_network_has_fewer_nodes_and_equal_answers(
     small_keras: Callable[..., Path], tmp_path: Path, run_graph: Run
 ):
     before = core_of(small_keras(), tmp_path)
@@ -302,7 +306,7 @@ def test_a_small_network_of_all_structures_loses_nodes_and_no_digit(
 
 
 @pytest.mark.slow
-def test_efficientnet_loses_every_transpose_and_no_digit(tmp_path: Path, run_graph: Run):
+def test_simplified_efficientnet_has_no_transpose_and_equal_answers(tmp_path: Path, run_graph: Run):
     import keras
 
     from braintumor.models.build import build_classifier

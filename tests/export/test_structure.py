@@ -34,7 +34,7 @@ def structure(make_graph: Make) -> Structure:
     return structure_of(graph(make_graph))
 
 
-def test_values_of_weights_are_no_part_of_it(make_graph: Make, structure: Structure) -> None:
+def test_structure_of_ignores_the_values_of_weights(make_graph: Make, structure: Structure) -> None:
     other = structure_of(graph(make_graph, constants={"a": np.full((3, 1, 1), 7, np.float32)}))
     assert other == structure
     assert other.sha256 == structure.sha256
@@ -42,34 +42,32 @@ def test_values_of_weights_are_no_part_of_it(make_graph: Make, structure: Struct
 
 
 @pytest.mark.parametrize("changes", [{"kinds": {"second": "Sub"}}, {"constants": {"b": np.ones(1, np.float32)}}])
-def test_a_layer_that_is_not_the_same_is_named(
-    make_graph: Make, structure: Structure, changes: dict[str, Any]
-) -> None:
+def test_difference_names_a_changed_layer(make_graph: Make, structure: Structure, changes: dict[str, Any]) -> None:
     other = structure_of(graph(make_graph, **changes))
     assert other.sha256 != structure.sha256
     assert structure.difference(other) == "the layer 'second' is not the same"
 
 
-def test_the_types_of_weights_are_a_part_of_it(make_graph: Make, structure: Structure) -> None:
+def test_structure_of_includes_the_types_of_weights(make_graph: Make, structure: Structure) -> None:
     model = graph(make_graph)
     next(tensor for tensor in model.graph.initializer if tensor.name == "c").data_type = onnx.TensorProto.FLOAT16
     assert structure.difference(structure_of(model)) == "the layer 'third' is not the same"
 
 
-def test_layers_that_only_changed_places_are_named(make_graph: Make, structure: Structure) -> None:
+def test_difference_names_layers_that_changed_places(make_graph: Make, structure: Structure) -> None:
     other = structure_of(graph(make_graph, ("first", "third", "second")))
     assert other.nodes.items() == structure.nodes.items()
     assert other.sha256 != structure.sha256
     assert structure.difference(other) == "the layer 'third' stands where 'second' stood"
 
 
-def test_layers_that_are_gone_or_new_are_named(structure: Structure) -> None:
+def test_difference_names_missing_and_new_layers(structure: Structure) -> None:
     less = Structure({name: digest for name, digest in structure.nodes.items() if name != "third"})
     assert structure.difference(less) == "the layer 'third' is not there any more"
     assert less.difference(structure) == "the layer 'third' is new"
 
 
-def test_nodes_that_share_a_name_all_count(make_graph: Make) -> None:
+def test_structure_of_includes_all_nodes_that_share_a_name(make_graph: Make) -> None:
     models = graph(make_graph), graph(make_graph, kinds={"second": "Sub"})
     for model in models:
         for node in model.graph.node:

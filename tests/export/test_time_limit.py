@@ -26,7 +26,7 @@ def busy(ended: list[bool]) -> None:
         ended.append(True)
 
 
-def test_a_block_that_takes_too_long_ends_in_the_message_and_in_order():
+def test_run_within_ends_work_that_takes_too_long():
     ended: list[bool] = []
     with pytest.raises(ModelError, match="too slow"):
         run_within(0.2, "too slow", lambda: busy(ended))
@@ -34,11 +34,11 @@ def test_a_block_that_takes_too_long_ends_in_the_message_and_in_order():
 
 
 @pytest.mark.parametrize("seconds", [None, 30.0])
-def test_a_block_within_its_time_is_left_alone(seconds: float | None):
+def test_run_within_leaves_work_within_its_time(seconds: float | None):
     assert run_within(seconds, "too slow", lambda: sum(range(1000))) == 499500
 
 
-def test_a_block_that_ends_at_its_limit_leaves_nothing_to_come():
+def test_run_within_raises_nothing_after_work_that_ends_at_its_limit():
     for _ in range(500):
         with contextlib.suppress(ModelError):
             assert run_within(0.0001, "too slow", lambda: sum(range(1000))) == 499500
@@ -46,7 +46,7 @@ def test_a_block_that_ends_at_its_limit_leaves_nothing_to_come():
 
 
 @pytest.mark.parametrize("seconds", [30.0, 0.00001])
-def test_code_that_is_traced_goes_on_after_a_block(seconds: float):
+def test_run_within_does_not_break_traced_code(seconds: float):
     program = f"""
 import contextlib, sys
 from braintumor.errors import ModelError
@@ -61,12 +61,12 @@ print((lambda: "went on")())
     assert done.stdout == "went on\n"
 
 
-def test_an_error_of_the_block_is_passed_on():
+def test_run_within_passes_on_an_error():
     with pytest.raises(KeyError):
         run_within(30, "too slow", lambda: {}["mine"])
 
 
-def test_a_library_that_does_not_come_back_is_ended_by_the_caller():
+def test_run_within_calls_end_for_a_library_that_does_not_return():
     # In a process of its own: Python 3.11 lets no traced thread go on while another has an exception to raise.
     program = """
 import threading
@@ -114,7 +114,7 @@ def template(tmp_path: Path) -> Path:
     return tmp_path / "template.keras"
 
 
-def test_bt_export_gives_a_model_up_that_takes_longer_than_it_may(template: Path, tmp_path: Path):
+def test_bt_export_gives_up_a_model_after_its_timeout(template: Path, tmp_path: Path):
     deep_model = deep(template, tmp_path / "deep.keras", 20_000)
     cache = tmp_path / "cache"
     code = "import sys; from braintumor.export.cli import main; sys.argv[0] = 'bt-export'; main()"
@@ -130,7 +130,7 @@ def test_bt_export_gives_a_model_up_that_takes_longer_than_it_may(template: Path
     assert not (tmp_path / "bundles").exists()
 
 
-def test_writing_a_network_of_twice_the_layers_takes_about_twice_the_time(template: Path, tmp_path: Path):
+def test_write_network_takes_twice_the_time_for_twice_the_layers(template: Path, tmp_path: Path):
     from braintumor.export.from_keras import open_archive, write_network
 
     def seconds(count: int) -> float:

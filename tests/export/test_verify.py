@@ -63,7 +63,7 @@ def refusal(path: Path, reference: Any, precision: Any = "fp32") -> str:
     return str(caught.value)
 
 
-def test_an_honest_export_passes_with_its_figures_at_every_batch_size(export: Export, reference: Any):
+def test_verify_accepts_a_correct_export_at_every_batch_size(export: Export, reference: Any):
     figures = verify(export(*flat_network()), ReferenceAnswers(IMAGES, reference, "real", KERAS), "fp32").to_dict()
     asked = {int(size): at["images"] for size, at in figures["by_batch"].items()}
     assert asked == {1: 8, 7: 14, 32: MIN_IMAGES}
@@ -74,7 +74,7 @@ def test_an_honest_export_passes_with_its_figures_at_every_batch_size(export: Ex
     assert json.loads(json.dumps(figures)) == figures
 
 
-def test_the_figures_are_those_of_the_answers(export: Export, reference: Any):
+def test_verify_reports_the_figures_of_the_answers(export: Export, reference: Any):
     nudged = reference.copy()
     nudged[0, 1] += 3e-3
     figures = verify(export(*flat_network()), ReferenceAnswers(IMAGES, nudged, "phantoms", KERAS), "fp16")
@@ -84,25 +84,25 @@ def test_the_figures_are_those_of_the_answers(export: Export, reference: Any):
     assert "max |Δp| 0.003" in refusal(export(*flat_network()), nudged)
 
 
-def test_swapped_classes_are_caught(export: Export, reference: Any):
+def test_verify_refuses_swapped_classes(export: Export, reference: Any):
     message = refusal(export(*flat_network(), permutation=(1, 0, 2, 3)), reference)
     assert f"of {MIN_IMAGES} labels differ" in message
 
 
 @pytest.mark.parametrize("preprocess", ["none"])
-def test_a_wrong_scaling_is_caught(export: Export, reference: Any, preprocess: str):
+def test_verify_refuses_a_wrong_scaling(export: Export, reference: Any, preprocess: str):
     assert "does not answer what Keras 3.15.1, TensorFlow 2.21.0 answers" in refusal(
         export(*flat_network(), preprocess=preprocess), reference
     )
 
 
-def test_one_changed_weight_of_many_is_caught(export: Export, reference: Any):
+def test_verify_refuses_one_changed_weight(export: Export, reference: Any):
     nodes, constants = flat_network()
     constants["weight"][17, 2] += 0.001
     assert "0 of 64 labels differ" in refusal(export(nodes, constants), reference)
 
 
-def test_a_flipped_label_is_caught_even_within_the_tolerance(export: Export, reference: Any):
+def test_verify_refuses_a_flipped_label_within_the_tolerance(export: Export, reference: Any):
     close = reference.copy()
     first, second = np.argsort(close[3])[::-1][:2]
     nodes, constants = flat_network()
@@ -113,7 +113,7 @@ def test_a_flipped_label_is_caught_even_within_the_tolerance(export: Export, ref
 
 
 @pytest.mark.parametrize("at", [1, 7, 32])
-def test_a_graph_that_answers_otherwise_at_one_batch_size_is_caught(export: Export, reference: Any, at: int):
+def test_verify_refuses_a_graph_that_differs_at_one_batch_size(export: Export, reference: Any, at: int):
     nodes, constants = flat_network()
     nodes[-1].output[0] = "honest"
     nodes += [
@@ -129,7 +129,7 @@ def test_a_graph_that_answers_otherwise_at_one_batch_size_is_caught(export: Expo
     assert float(re.findall(r"between batch sizes ([^)]+)\)", message)[0]) > 1e-3
 
 
-def test_answers_that_depend_on_the_neighbours_in_the_batch_are_caught(export: Export, reference: Any):
+def test_verify_refuses_answers_that_depend_on_the_batch(export: Export, reference: Any):
     nodes, constants = flat_network()
     nodes[-1].output[0] = "honest"
     nodes += [
@@ -141,13 +141,13 @@ def test_answers_that_depend_on_the_neighbours_in_the_batch_are_caught(export: E
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_value_that_is_not_finite_is_caught(export: Export, reference: Any, bad: float):
+def test_verify_refuses_a_value_that_is_not_finite(export: Export, reference: Any, bad: float):
     nodes, constants = flat_network()
     constants["weight"][0, 0] = bad
     assert "nan" in refusal(export(nodes, constants), reference)
 
 
-def test_a_graph_that_takes_one_image_only_is_refused_not_crashed_on(export: Export, reference: Any):
+def test_verify_refuses_a_graph_of_batch_size_1(export: Export, reference: Any):
     nodes, constants = flat_network()
     nodes[0] = helper.make_node("Reshape", ["x", "one"], ["flat"])
     constants["one"] = np.array([1, SIDE * SIDE], np.int64)

@@ -31,7 +31,7 @@ def model(make_graph: Make) -> onnx.ModelProto:
     return made
 
 
-def test_only_the_values_of_large_constants_are_left_out(model: onnx.ModelProto) -> None:
+def test_weightless_leaves_out_the_values_of_large_constants_only(model: onnx.ModelProto) -> None:
     light = weightless(model)
     assert [tensor.name for tensor in light.graph.initializer] == ["bias", "shape"]
     assert [value.name for value in light.graph.input] == ["x", "kernel", "dense"]
@@ -40,13 +40,13 @@ def test_only_the_values_of_large_constants_are_left_out(model: onnx.ModelProto)
     assert light.ByteSize() < 1024 < model.ByteSize()
 
 
-def test_shapes_are_those_that_are_inferred_with_the_weights(model: onnx.ModelProto) -> None:
+def test_complete_infers_the_shapes_as_with_the_weights(model: onnx.ModelProto) -> None:
     expected = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     complete(model)
     assert model == expected
 
 
-def test_a_graph_that_contradicts_itself_is_refused(model: onnx.ModelProto) -> None:
+def test_complete_refuses_a_graph_that_contradicts_itself(model: onnx.ModelProto) -> None:
     model.graph.node[0].input[1] = "dense"
     with pytest.raises((onnx.checker.ValidationError, onnx.shape_inference.InferenceError)):
         complete(model)

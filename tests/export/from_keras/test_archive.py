@@ -35,7 +35,7 @@ def refusal(path: Path) -> str:
     return message
 
 
-def test_a_saved_model_is_opened_with_its_hash_and_the_version_that_saved_it(small_keras: Callable[..., Path]):
+def test_open_archive_reads_hash_and_keras_version(small_keras: Callable[..., Path]):
     import keras
 
     archive = open_archive(small_keras())
@@ -43,7 +43,7 @@ def test_a_saved_model_is_opened_with_its_hash_and_the_version_that_saved_it(sma
     assert archive.keras_version == keras.__version__
 
 
-def test_the_class_order_is_known_of_our_own_models_alone(shipped_model: Path, small_keras: Callable[..., Path]):
+def test_open_archive_knows_the_class_order_of_own_models_only(shipped_model: Path, small_keras: Callable[..., Path]):
     assert open_archive(shipped_model).classes == CLASSES
     assert open_archive(small_keras()).classes is None
 
@@ -52,21 +52,21 @@ def test_the_class_order_is_known_of_our_own_models_alone(shipped_model: Path, s
     "network",
     [[], {"name": ["DenseNet121"]}, {"name": "DenseNet121"}, {"name": "DenseNet121", "layers": [1]}],
 )
-def test_a_config_without_layers_tells_no_class_order(tmp_path: Path, network: Any):
+def test_open_archive_knows_no_class_order_without_layers(tmp_path: Path, network: Any):
     assert open_archive(write_archive(tmp_path / "odd.keras", {"config": network})).classes is None
 
 
-def test_a_missing_file_is_said_to_be_missing(tmp_path: Path):
+def test_open_archive_refuses_a_missing_file(tmp_path: Path):
     with pytest.raises(UsageError, match=r"no\.keras does not exist"):
         open_archive(tmp_path / "no.keras")
 
 
-def test_a_folder_is_said_to_be_a_folder(tmp_path: Path):
+def test_open_archive_refuses_a_folder(tmp_path: Path):
     assert "is a folder" in refusal(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
-def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path):
+def test_open_archive_refuses_a_pipe_without_waiting(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.keras")
     assert "pipe" in refusal(tmp_path / "pipe.keras")
 
@@ -105,13 +105,13 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path):
         "noise",
     ],
 )
-def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, content: bytes, words: str):
+def test_open_archive_names_the_kind_of_another_file(tmp_path: Path, content: bytes, words: str):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
     assert words in refusal(path)
 
 
-def test_a_zip_that_holds_no_model_names_what_it_lacks(tmp_path: Path):
+def test_open_archive_names_what_a_zip_lacks(tmp_path: Path):
     path = tmp_path / "photos.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", "{}")
@@ -127,7 +127,7 @@ def test_a_zip_that_holds_no_model_names_what_it_lacks(tmp_path: Path):
     ],
     ids=["pytorch", "zipped", "folder_inside"],
 )
-def test_a_zip_of_another_kind_is_called_what_it_is(tmp_path: Path, entries: dict[str, bytes], words: str):
+def test_open_archive_names_the_kind_of_another_zip(tmp_path: Path, entries: dict[str, bytes], words: str):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in entries.items():
@@ -135,7 +135,7 @@ def test_a_zip_of_another_kind_is_called_what_it_is(tmp_path: Path, entries: dic
     assert words in refusal(path)
 
 
-def test_a_saved_model_folder_names_the_keras_that_saved_it_and_the_way_to_a_file(tmp_path: Path):
+def test_open_archive_says_how_to_convert_a_saved_model_folder(tmp_path: Path):
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
     assert "SavedModel without Keras's layers" in refusal(tmp_path)
     (tmp_path / "keras_metadata.pb").write_bytes(b'\n\x10{"keras_version": "2.9.0", "backend": "tensorflow"}')
@@ -144,14 +144,14 @@ def test_a_saved_model_folder_names_the_keras_that_saved_it_and_the_way_to_a_fil
     assert f"tf_keras.models.load_model('{tmp_path}', compile=False)" in message
 
 
-def test_an_unpacked_keras_file_is_told_to_be_packed_again(tmp_path: Path):
+def test_open_archive_says_how_to_pack_an_unpacked_keras_file(tmp_path: Path):
     for name in ("config.json", "metadata.json", "model.weights.h5"):
         (tmp_path / name).write_bytes(b"{}")
     assert "an unpacked .keras file; pack it again" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "extra"])
-def test_an_entry_that_is_there_twice_is_refused(tmp_path: Path, name: str):
+def test_open_archive_refuses_a_repeated_entry(tmp_path: Path, name: str):
     path = write_archive(tmp_path / "twice.keras", {}, extra=b"1")
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr(name, "{}")
@@ -159,11 +159,11 @@ def test_an_entry_that_is_there_twice_is_refused(tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("name", ["../evil.py", "/etc/passwd", "assets/../../x", "C:evil", "a\\..\\b"])
-def test_an_entry_that_leads_outside_is_refused(tmp_path: Path, name: str):
+def test_open_archive_refuses_an_entry_that_leads_outside(tmp_path: Path, name: str):
     assert "would lie outside" in refusal(write_archive(tmp_path / "path.keras", {}, **{name: b"1"}))
 
 
-def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path: Path):
+def test_open_archive_refuses_a_zip_bomb(tmp_path: Path):
     path = tmp_path / "bomb.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", "{}")
@@ -173,7 +173,7 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_pat
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
-def test_a_truncated_model_is_called_damaged(tmp_path: Path, small_keras: Callable[..., Path], kept: float):
+def test_open_archive_refuses_a_truncated_model(tmp_path: Path, small_keras: Callable[..., Path], kept: float):
     whole = small_keras().read_bytes()
     path = tmp_path / "half.keras"
     path.write_bytes(whole[: int(len(whole) * kept)])
@@ -181,7 +181,7 @@ def test_a_truncated_model_is_called_damaged(tmp_path: Path, small_keras: Callab
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_flipped_byte_in_the_config_is_called_damaged(tmp_path: Path, method: int):
+def test_open_archive_refuses_a_flipped_byte_in_the_config(tmp_path: Path, method: int):
     path = tmp_path / "flipped.keras"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("config.json", json.dumps({"layers": [RELU] * 50}))
@@ -194,7 +194,7 @@ def test_a_flipped_byte_in_the_config_is_called_damaged(tmp_path: Path, method: 
     assert "damaged" in refusal(path)
 
 
-def test_an_encrypted_entry_is_called_damaged(tmp_path: Path):
+def test_open_archive_refuses_an_encrypted_entry(tmp_path: Path):
     path = write_archive(tmp_path / "secret.keras", {})
     content = bytearray(path.read_bytes())
     content[6] |= 1  # the flag in the entry's own header, and the one in the directory
@@ -204,23 +204,23 @@ def test_an_encrypted_entry_is_called_damaged(tmp_path: Path):
 
 
 @pytest.mark.parametrize("config", ["[1, 2]", "not json", '"text"', b"\xff\xfe\x00"])
-def test_a_config_that_is_no_object_is_called_damaged(tmp_path: Path, config: Any):
+def test_open_archive_refuses_a_config_that_is_not_an_object(tmp_path: Path, config: Any):
     assert "damaged" in refusal(write_archive(tmp_path / "odd.keras", config))
 
 
 @pytest.mark.parametrize("bomb", ["[" * 200_000, '{"config":' * 200_000, "[" * 90_000 + "]" * 90_000])
-def test_a_config_nested_too_deeply_is_refused_instead_of_crashing(tmp_path: Path, bomb: str):
+def test_open_archive_refuses_a_config_nested_too_deeply(tmp_path: Path, bomb: str):
     assert "damaged" in refusal(write_archive(tmp_path / "deep.keras", bomb))
 
 
-def test_a_deep_but_readable_config_is_still_searched_to_its_end(tmp_path: Path):
+def test_open_archive_searches_a_deep_config_to_its_end(tmp_path: Path):
     config: Any = {"class_name": "Lambda", "module": "keras.layers", "registered_name": None}
     for _ in range(200):
         config = {"config": [config]}
     assert "Lambda" in refusal(write_archive(tmp_path / "deep.keras", config))
 
 
-def test_an_archive_with_many_entries_is_refused(tmp_path: Path):
+def test_open_archive_refuses_many_entries(tmp_path: Path):
     path = write_archive(tmp_path / "many.keras", {}, **{f"entry{index}": b"" for index in range(80)})
     assert "83 entries" in refusal(path)
 
@@ -235,14 +235,14 @@ def declare(path: Path, name: bytes, size: int) -> None:
     path.write_bytes(content)
 
 
-def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path: Path):
+def test_open_archive_refuses_too_large_contents_before_unpacking(tmp_path: Path):
     path = write_archive(tmp_path / "bomb.keras", {}, more=b"1")
     declare(path, b"model.weights.h5", 0xFFFF0000)
     declare(path, b"more", 0xFFFF0000)
     assert "unpacks to 8,589,8" in refusal(path)
 
 
-def test_a_huge_config_is_refused_before_it_is_unpacked(tmp_path: Path):
+def test_open_archive_refuses_a_huge_config_before_unpacking(tmp_path: Path):
     path = write_archive(tmp_path / "bomb.keras", {})
     declare(path, b"config.json", 100 << 20)
     assert "config.json has 104,857,600 bytes" in refusal(path)
@@ -263,26 +263,26 @@ def lambda_model(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_lambda_is_refused_and_not_run(lambda_model: Path):
+def test_open_archive_refuses_a_lambda_without_running_it(lambda_model: Path):
     assert "Lambda layer" in refusal(lambda_model)
     assert not (lambda_model.parent / "was-run").exists()
 
 
-def test_the_lambda_of_that_test_would_have_written_its_file(lambda_model: Path):
+def test_keras_would_run_the_lambda_that_open_archive_refuses(lambda_model: Path):
     import keras
 
     keras.saving.load_model(lambda_model, safe_mode=False)(keras.ops.zeros((1, 8, 8, 1)))
     assert (lambda_model.parent / "was-run").exists()
 
 
-def test_a_lambda_used_as_an_activation_is_refused(tmp_path: Path):
+def test_open_archive_refuses_a_lambda_as_an_activation(tmp_path: Path):
     activation = {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}}
     layer = RELU | {"config": {"activation": activation}}
     assert "Lambda" in refusal(write_archive(tmp_path / "activation.keras", {"layers": [layer]}))
 
 
 @pytest.mark.parametrize("name", ["TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"])
-def test_a_layer_that_brings_code_of_another_library_is_refused(tmp_path: Path, name: str):
+def test_open_archive_refuses_a_layer_with_code_of_another_library(tmp_path: Path, name: str):
     layer = RELU | {"class_name": name, "config": {"module": "gASVIAAAAAAA"}}
     assert f"has a {name} layer, which brings code" in refusal(
         write_archive(tmp_path / "x.keras", {"layers": [layer]})
@@ -290,7 +290,7 @@ def test_a_layer_that_brings_code_of_another_library_is_refused(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("registered", [True, False])
-def test_a_layer_of_the_users_own_is_named_in_the_refusal(tmp_path: Path, registered: bool):
+def test_open_archive_names_a_custom_layer(tmp_path: Path, registered: bool):
     import keras
 
     class Sharpen(keras.layers.Layer):
@@ -311,12 +311,12 @@ def test_a_layer_of_the_users_own_is_named_in_the_refusal(tmp_path: Path, regist
 @pytest.mark.parametrize(
     "module", ["os", "keras_evil.layers", "kerasx", "subprocess", "keras_hub.layers", "__main__"]
 )
-def test_an_object_of_another_module_is_refused(tmp_path: Path, module: str):
+def test_open_archive_refuses_an_object_of_another_module(tmp_path: Path, module: str):
     config = RELU | {"module": module, "class_name": "system"}
     assert f"system of {module}" in refusal(write_archive(tmp_path / "foreign.keras", {"layers": [config]}))
 
 
-def test_a_loss_or_a_schedule_of_the_users_own_does_not_matter(tmp_path: Path):
+def test_open_archive_ignores_a_custom_loss_or_schedule(tmp_path: Path):
     import keras
 
     image = keras.Input((8, 8, 1))

@@ -67,7 +67,7 @@ def with_member(path: Path, name: str, change: Callable[[bytes], bytes]) -> Path
 
 @pytest.mark.parametrize("name", ["config.json", "metadata.json"])
 @pytest.mark.parametrize("seed", range(3))
-def test_damage_in_the_json_of_a_keras_file(
+def test_write_network_answers_or_refuses_damaged_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, seed: int
 ) -> None:
     # The weights are whole.
@@ -93,18 +93,18 @@ def hdf5_outcomes(folder: Path, seed: int, count: int) -> list[str]:
     return found
 
 
-def test_damage_in_hdf5(tmp_path: Path) -> None:
+def test_write_network_answers_or_refuses_damaged_hdf5(tmp_path: Path) -> None:
     assert len(set(hdf5_outcomes(tmp_path, 0, 24))) > 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 11))
-def test_much_damage_in_hdf5(tmp_path: Path, seed: int) -> None:
+def test_write_network_answers_or_refuses_much_damaged_hdf5(tmp_path: Path, seed: int) -> None:
     assert len(set(hdf5_outcomes(tmp_path, seed, 60))) > 5
 
 
 @pytest.mark.parametrize("kept", [9, 100, 1000, 10_000, 30_000])
-def test_an_h5_file_that_is_cut_off(tmp_path: Path, kept: int) -> None:
+def test_write_network_refuses_a_truncated_h5_file(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "cut.h5"
     path.write_bytes((DATA / "keras2.h5").read_bytes()[:kept])
     assert "is damaged" in outcome(path)
@@ -123,11 +123,11 @@ def endless(path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_file_from_which_the_hdf5_library_does_not_come_back(tmp_path: Path) -> None:
+def test_require_readable_refuses_a_file_over_which_hdf5_hangs(tmp_path: Path) -> None:
     assert "the HDF5 library does not come back from it" in outcome(endless(tmp_path / "endless.h5"))
 
 
-def test_a_crash_of_the_trial_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_require_readable_reports_a_crash_of_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crasher = tmp_path / "python"
     crasher.write_text("#!/bin/sh\nkill -SEGV $$\n")
     crasher.chmod(0o755)
@@ -190,14 +190,14 @@ BORDERS: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
 
 
 @pytest.mark.parametrize("border", BORDERS)
-def test_what_hdf5_can_do_beyond_holding_arrays(tmp_path: Path, border: str) -> None:
+def test_write_network_refuses_links_and_external_storage(tmp_path: Path, border: str) -> None:
     change, words = BORDERS[border]
     found = outcome(planted(tmp_path, change))
     assert words in found
     assert bool(words) == bool(found)
 
 
-def test_weights_that_unpack_to_a_thousand_times_their_file_are_refused_before_they_are(tmp_path: Path) -> None:
+def test_write_network_refuses_weights_that_unpack_too_far(tmp_path: Path) -> None:
     import json
 
     def grow(file: h5py.File) -> None:
@@ -215,7 +215,7 @@ def test_weights_that_unpack_to_a_thousand_times_their_file_are_refused_before_t
     assert time.process_time() - begun < 5
 
 
-def test_a_scalar_of_another_kind_is_no_count(tmp_path: Path) -> None:
+def test_write_network_refuses_a_scalar_of_another_kind(tmp_path: Path) -> None:
     import keras
 
     image = keras.Input((8, 8, 1))

@@ -26,7 +26,7 @@ ANSWERS = [
 BRIGHTNESS = np.array([1, 0.6, 0.2], np.float32)
 
 
-def test_a_file_that_keras_2_wrote_answers_as_keras_2_did():
+def test_write_network_answers_as_keras_2_did():
     archive = open_archive(KERAS2)
     assert (archive.keras_version, archive.layout) == ("2.21.0", "hdf5")
     converted = write_network(archive)
@@ -42,14 +42,14 @@ OPERATIONS_ANSWERS = [
 ]
 
 
-def test_tensorflow_functions_that_keras_2_keeps_as_layers_are_read():
+def test_write_network_reads_tensorflow_functions_of_keras_2():
     converted = write_network(open_archive(KERAS2.with_name("keras2_operations.h5")))
     images = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3)).astype(np.float32)
     images *= BRIGHTNESS[:, np.newaxis, np.newaxis, np.newaxis]
     assert np.abs(onnx_answers(converted, images) - np.array(OPERATIONS_ANSWERS)).max() <= TOLERANCE
 
 
-def test_a_tensorflow_function_with_an_option_is_left_to_keras(tmp_path: Path):
+def test_write_network_leaves_a_tensorflow_function_with_an_option_to_keras(tmp_path: Path):
     path = tmp_path / "model.h5"
     path.write_bytes(KERAS2.with_name("keras2_operations.h5").read_bytes())
 
@@ -129,7 +129,7 @@ def test_write_network_answers_as_keras_does(tmp_path: Path, write: Any, build: 
     assert converted.facts.parameters == sum(int(np.prod(variable.shape)) for variable in model.weights)
 
 
-def test_a_model_of_one_level_keeps_weights_by_layer(tmp_path: Path):
+def test_write_network_reads_a_model_of_one_level(tmp_path: Path):
     import keras
 
     layers = keras.layers
@@ -149,7 +149,7 @@ def in_training(inner: Any) -> Any:
     return keras.Model(image, layers.Dense(4, activation="softmax")(x))
 
 
-def test_a_backbone_that_keras_2_calls_in_training_is_refused_by_the_layer_that_minds(tmp_path: Path):
+def test_write_network_refuses_a_backbone_that_keras_2_calls_in_training(tmp_path: Path):
     path = write_keras2_h5(made(in_training), tmp_path / "model.h5")
     assert "layer 'backbone/stem_bn' (BatchNormalization) is called with training=True" in refusal(path)
     # Frozen, its statistics are those that it was trained to.
@@ -180,7 +180,7 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def test_a_list_of_names_in_parts_is_put_together(keras2_file: Path):
+def test_write_network_joins_a_list_of_names_in_parts(keras2_file: Path):
     def split(file: h5py.File) -> None:
         group = file["model_weights/backbone"]
         names = list(group.attrs["weight_names"])
@@ -191,7 +191,7 @@ def test_a_list_of_names_in_parts_is_put_together(keras2_file: Path):
     assert write_network(open_archive(change(keras2_file, split))).model.SerializeToString() == whole
 
 
-def test_a_sequential_of_early_keras_tells_its_input_in_its_first_layer(tmp_path: Path):
+def test_write_network_reads_the_input_of_an_early_sequential(tmp_path: Path):
     import keras
 
     layers = keras.layers
@@ -235,12 +235,12 @@ FAULTS: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_refused_in_one_line(keras2_file: Path, fault: str):
+def test_write_network_refuses_a_planted_fault_in_h5(keras2_file: Path, fault: str):
     what, words = FAULTS[fault]
     assert words in refusal(change(keras2_file, what))
 
 
-def test_layers_that_were_renamed_inside_a_model_are_named(tmp_path: Path):
+def test_write_network_names_layers_renamed_inside_a_model(tmp_path: Path):
     def rename(file: h5py.File) -> None:
         group = file["model_weights/backbone"]
         group.attrs["weight_names"] = [
@@ -252,7 +252,7 @@ def test_layers_that_were_renamed_inside_a_model_are_named(tmp_path: Path):
     assert "layer backbone/shared needs 2 weights (kernel, bias), its weights file has 0" in refusal(path)
 
 
-def test_weights_alone_are_refused_with_the_lines_that_save_a_model(tmp_path: Path):
+def test_open_archive_says_how_to_save_a_model_of_weights_alone(tmp_path: Path):
     model = made(functional)
     model.save_weights(tmp_path / "new.weights.h5")
     assert "holds weights alone, not the network" in refusal(tmp_path / "new.weights.h5")
@@ -267,18 +267,18 @@ def test_weights_alone_are_refused_with_the_lines_that_save_a_model(tmp_path: Pa
     assert f"model.load_weights('{old}'); model.save('model.keras')" in message
 
 
-def test_a_volume_in_hdf5_is_no_model(tmp_path: Path):
+def test_open_archive_refuses_an_hdf5_volume(tmp_path: Path):
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file["image"] = np.zeros((8, 8))
     assert "an HDF5 file without a Keras model" in refusal(tmp_path / "scan.h5")
 
 
-def test_an_h5_file_under_another_name_is_told_its_right_one(keras2_file: Path):
+def test_open_archive_names_the_right_suffix_of_an_h5_file(keras2_file: Path):
     path = keras2_file.rename(keras2_file.with_suffix(".keras"))
     assert "rename it to model.h5" in refusal(path)
 
 
-def test_a_lambda_of_keras_2_is_refused_and_not_run(keras2_file: Path):
+def test_open_archive_refuses_a_lambda_of_keras_2(keras2_file: Path):
     def plant(file: h5py.File) -> None:
         config = file.attrs["model_config"].replace('"Rescaling"', '"Lambda"')
         file.attrs["model_config"] = config
@@ -286,7 +286,7 @@ def test_a_lambda_of_keras_2_is_refused_and_not_run(keras2_file: Path):
     assert "Lambda layer" in refusal(change(keras2_file, plant))
 
 
-def test_a_class_of_the_users_own_is_named(keras2_file: Path):
+def test_open_archive_names_a_custom_class_of_keras_2(keras2_file: Path):
     def plant(file: h5py.File) -> None:
         config = file.attrs["model_config"].replace('"Rescaling"', '"Mine>Sharpen"')
         file.attrs["model_config"] = config

@@ -53,12 +53,12 @@ def scrambled(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     return found
 
 
-def test_names_and_order_do_not_matter(network: onnx.ModelProto):
+def test_canonical_ignores_names_and_order(network: onnx.ModelProto):
     forms = {canonical(scrambled(network, seed)).SerializeToString() for seed in range(5)}
     assert forms == {canonical(network).SerializeToString()}
 
 
-def test_the_form_computes_the_same_with_less(network: onnx.ModelProto, run_graph: Callable[..., list[Any]]):
+def test_canonical_computes_the_same_with_fewer_nodes(network: onnx.ModelProto, run_graph: Callable[..., list[Any]]):
     image = np.random.default_rng(1).normal(size=(2, 3, 8, 8)).astype(np.float32)
     before = run_graph(network, image)
     form = canonical(network)
@@ -69,7 +69,7 @@ def test_the_form_computes_the_same_with_less(network: onnx.ModelProto, run_grap
         np.testing.assert_array_equal(one, other)
 
 
-def test_another_value_or_another_operator_is_another_form(network: onnx.ModelProto):
+def test_canonical_differs_for_another_value_or_operator(network: onnx.ModelProto):
     value, operator = scrambled(network, 0), scrambled(network, 0)
     (half,) = [tensor for tensor in value.graph.initializer if tensor.name.startswith("half")]
     half.CopyFrom(numpy_helper.from_array(np.array(0.25, np.float32), half.name))
@@ -89,7 +89,7 @@ print(hashlib.sha256(network.model.SerializeToString()).hexdigest())
 
 
 @pytest.mark.slow
-def test_the_slow_route_gives_the_same_bytes_in_any_process(tmp_path: Path):
+def test_read_network_gives_the_same_bytes_in_any_process(tmp_path: Path):
     import keras
 
     layers: Any = keras.layers

@@ -51,13 +51,13 @@ RECURRENT: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", RECURRENT)
-def test_a_recurrent_layer_that_becomes_a_loop_is_named_with_the_way_out(tmp_path: Path, name: str):
+def test_build_member_names_a_recurrent_layer_that_becomes_a_loop(tmp_path: Path, name: str):
     message = refusal(saved(tmp_path, RECURRENT[name]), tmp_path)
     assert f"layer 'memory' ({name})" in message
     assert "unroll=True" in message
 
 
-def test_that_way_out_is_one(tmp_path: Path):
+def test_build_member_exports_an_unrolled_recurrent_layer(tmp_path: Path):
     def head(layers: Any, x: Any) -> Any:
         return layers.GRU(8, unroll=True)(layers.Reshape((8, 64))(x))
 
@@ -66,7 +66,7 @@ def test_that_way_out_is_one(tmp_path: Path):
     assert figures["parity"]["against_keras"]
 
 
-def test_gelu_beside_an_unknown_layer_is_exported(tmp_path: Path):
+def test_build_member_exports_gelu_beside_an_unknown_layer(tmp_path: Path):
     def head(layers: Any, x: Any) -> Any:
         x = layers.TimeDistributed(layers.Dense(8))(layers.Reshape((8, 64))(layers.Activation("gelu")(x)))
         return layers.GlobalAveragePooling1D()(layers.Activation("gelu")(x))
@@ -76,7 +76,7 @@ def test_gelu_beside_an_unknown_layer_is_exported(tmp_path: Path):
     assert max(at["max_abs_difference"] for at in figures["parity"]["by_batch"].values()) <= 1e-6
 
 
-def test_dropout_in_every_answer_is_refused_by_name_whatever_else_is_unknown(tmp_path: Path):
+def test_build_member_refuses_dropout_in_every_answer(tmp_path: Path):
     def head(layers: Any, x: Any) -> Any:
         x = layers.Dropout(0.5, name="monte_carlo")(layers.Reshape((8, 64))(x), training=True)
         return layers.GRU(8)(x)

@@ -83,7 +83,7 @@ def test_run_worker_says_that_the_worker_was_killed(
 
 
 @posix_only
-def test_the_worker_ends_with_a_parent_that_is_killed(small_keras: Keras, tmp_path: Path):
+def test_worker_ends_with_a_parent_that_is_killed(small_keras: Keras, tmp_path: Path):
     code = (
         "import sys; from pathlib import Path; from braintumor.export.from_keras.archive import open_archive\n"
         "from braintumor.export.via_keras.convert import convert\n"
@@ -134,7 +134,7 @@ def test_read_network_without_keras_names_the_layer_that_needs_it(
         read_network(open_archive(small_keras()), None)
 
 
-def test_an_export_never_imports_tensorflow(small_keras: Keras, tmp_path: Path):
+def test_bt_export_never_imports_tensorflow(small_keras: Keras, tmp_path: Path):
     code = (
         "import sys, braintumor.export.cli as cli\n"
         "sys.argv = ['bt-export', sys.argv[1], '--precision', 'fp16', '--bundle', sys.argv[2]]\n"
