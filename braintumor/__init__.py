@@ -3,11 +3,11 @@
 A tour, in the order of the data:
 
 - `braintumor.models`: the four backbones as data, their Keras builders, the class labels.
-- `braintumor.training`: how the weights come to be.
+- `braintumor.training`: trains the weights.
 - `braintumor.export`: `.keras` → ONNX in FP32, FP16, BF16 or INT8, verified against Keras, packed as a bundle;
   TensorRT plans from it.
 - `braintumor.runtime`: a bundle and images in, predictions out. Never imports TensorFlow.
-- `braintumor.bench`: the gate: accuracy with intervals, flips, a verdict; latency beside peers; the report.
+- `braintumor.bench`: the gate: accuracy with intervals, flips, a verdict; latency beside baselines; the report.
 - `braintumor.errors`: every error that is raised on purpose, with its exit code.
 
 The embedding API:

@@ -1,4 +1,4 @@
-"""What all commands share: errors as one line with the exit code of the contract, --debug, Ctrl-C.
+"""Shared by all commands: errors as one line with an exit code, --debug, Ctrl-C.
 
 The library names parameters, between backquotes, as in "try a smaller `batch_size`". A command knows which of its
 options sets which parameter, and shows "try a smaller --batch-size".
@@ -30,7 +30,7 @@ EPILOG = (
 )
 
 _INTERRUPTED = 130
-# What a shell reports of a program that a closed pipe ended: 128 + SIGPIPE.
+# A shell's status of a program that a closed pipe ended: 128 + SIGPIPE.
 _BROKEN_PIPE = 141
 # 128 + SIGTERM.
 _TERMINATED = 143
@@ -57,12 +57,12 @@ class Command(click.Command):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; see `click.Command.main`."""
-        with keep_interrupts(), _ended_in_order():
+        with keep_interrupts(), _terminate_cleanly():
             return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the options; see `click.Command.make_context`."""
-        with _told():
+        with _one_line_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -70,19 +70,19 @@ class Command(click.Command):
         debug = ctx.params.pop("debug", False)
         # Pillow warns of oddities in metadata; they concern no pixel, and a table is no place for them.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        with _told():
+        with _one_line_errors():
             try:
                 return super().invoke(ctx)
             except (BraintumorError, ModuleNotFoundError) as error:
                 if interrupted():
-                    # What an interrupt broke off may look like a fault.
+                    # An interrupted call may look like a failure.
                     raise KeyboardInterrupt from error
-                told = error if isinstance(error, BraintumorError) else missing_package(error)
-                if told is None:
+                reported = error if isinstance(error, BraintumorError) else missing_package(error)
+                if reported is None:
                     raise
                 if debug:
                     traceback.print_exception(error)
-                raise _Failure(in_options(str(told)), told.exit_code) from error
+                raise _Failure(in_options(str(reported)), reported.exit_code) from error
 
 
 def options_of(command: click.Command) -> dict[str, str]:
@@ -93,7 +93,7 @@ def options_of(command: click.Command) -> dict[str, str]:
         if isinstance(parameter, click.Option) and parameter.name
     }
     sets = command.sets if isinstance(command, Command) else {}
-    return options | {name: options[own] for name, own in sets.items()}
+    return options | {name: options[parameter] for name, parameter in sets.items()}
 
 
 def in_options(text: str, command: click.Command | None = None) -> str:
@@ -110,17 +110,17 @@ def in_options(text: str, command: click.Command | None = None) -> str:
     command = command or (context.command if context else None)
     options = options_of(command) if command else {}
 
-    def typed(found: re.Match[str]) -> str:
-        name, value = found[1], found[2]
+    def replace(match: re.Match[str]) -> str:
+        name, value = match[1], match[2]
         option = options.get(name, name.replace("_", " "))
         return option if value in {None, "True"} else f"{option} {value.strip(_QUOTES)}"
 
-    return _PARAMETER.sub(typed, text)
+    return _PARAMETER.sub(replace, text)
 
 
 @contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Told to end (SIGTERM), take away what is half-written first; a program with a handler of its own keeps it."""
+def _terminate_cleanly() -> Iterator[None]:
+    """On SIGTERM, remove half-written files first; a program with a handler of its own keeps it."""
     if not has_default_handler(signal.SIGTERM, signal.SIG_DFL):
         yield
         return
@@ -136,18 +136,18 @@ def _ended_in_order() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _one_line_errors() -> Iterator[None]:
     """An interrupt becomes one line and its exit code; an output that nobody reads any more, an exit code."""
     try:
         yield
     except BrokenPipeError as error:
-        # The reader has seen enough, as `head` has. What Python would still flush at its end goes nowhere.
+        # The reader has closed the pipe, as `head` does. What Python would still flush at its end goes nowhere.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(_BROKEN_PIPE) from error
     except KeyboardInterrupt as error:
-        kept = str(error) or "files that were being written are as they were before"
-        raise _Failure(f"interrupted; {kept}", _INTERRUPTED) from error
+        state = str(error) or "files that were being written are as they were before"
+        raise _Failure(f"interrupted; {state}", _INTERRUPTED) from error
 
 
 class _Failure(click.ClickException):

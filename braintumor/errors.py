@@ -1,13 +1,13 @@
 """Every error that braintumor raises on purpose.
 
     BraintumorError            1  an internal error, when raised as itself
-    ├── UsageError             2  what was asked cannot be done as asked, or what was named is not there
+    ├── UsageError             2  a wrong argument or option, an unknown name, a file that is not there
     ├── OutputError            2  a result cannot be written there
     ├── InputError             3  an image cannot be read
     ├── ModelError             3  a model file is not a classifier that can be exported
     │   ├── UnsupportedLayerError  3  a layer that the direct writer does not know
     │   └── KerasLoadError     3  a model file that the installed Keras does not load
-    ├── ParityError            3  an export does not decide what its original decides
+    ├── ParityError            3  an export does not give the answers of its original
     ├── IntegrityError         4  a bundle, or another file of ours, is not what it says it is
     └── UnavailableError       5  an engine or an optional package is not usable here
         ├── DeviceError        5  a device is not there, or its driver does not work
@@ -44,7 +44,7 @@ class BraintumorError(Exception):
     """The base of all errors of this package.
 
     Attributes:
-        message: What was found, and what is allowed.
+        message: The problem, and what is allowed.
         remedy: How to fix it; empty where nothing general can be said.
     """
 
@@ -60,7 +60,7 @@ class BraintumorError(Exception):
 
 
 class UsageError(BraintumorError):
-    """What was asked cannot be done as asked: a wrong option, an unknown name, a file that is not there."""
+    """A wrong argument or option, an unknown name, or a file that is not there."""
 
     exit_code: ClassVar[int] = 2
 
@@ -89,7 +89,7 @@ class UnsupportedLayerError(ModelError):
     Attributes:
         layer: Its path in the model.
         class_name: Its class.
-        reason: What about it is not known; empty for all of it.
+        reason: The part of it that is not known; empty for all of it.
     """
 
     def __init__(self, layer: str, class_name: str, reason: str = "") -> None:
@@ -104,7 +104,7 @@ class KerasLoadError(ModelError):
 
 
 class ParityError(BraintumorError):
-    """An exported model does not answer what its original answers."""
+    """An exported model does not give the answers of its original."""
 
     exit_code: ClassVar[int] = 3
 

@@ -38,13 +38,13 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
         OutputError: The folder is missing or read-only, or the disk is full.
     """
     if path.exists() and not path.is_file():
-        with _reported(path), path.open("w", encoding="utf-8", newline="") as stream:
+        with _as_output_error(path), path.open("w", encoding="utf-8", newline="") as stream:
             yield stream
         return
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".braintumor-{secrets.token_hex(4)}.part")
     try:
-        with _reported(path):
+        with _as_output_error(path):
             # newline="": the same line ends on every system.
             with temporary.open("w", encoding="utf-8", newline="") as stream:
                 yield stream
@@ -60,7 +60,7 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -70,5 +70,5 @@ def _reported(path: Path) -> Iterator[None]:
 def output_error(path: Path, error: OSError) -> OutputError:
     """The error that says why `path` cannot be written."""
     return OutputError(
-        f"{path} cannot be written ({error.strerror or error}); give a place that can, or free some space"
+        f"{path} cannot be written ({error.strerror or error})", "choose another path, or free some space"
     )

@@ -1,8 +1,8 @@
-"""Ctrl-C that does not get lost.
+"""Ctrl-C that is not lost.
 
 Python raises KeyboardInterrupt wherever the main thread happens to be, and some places do not let it through: what is
 raised in a finaliser or in the callback of a weak reference is printed and dropped (the import system has such
-callbacks), and an extension module may make another exception of it, which looks like a missing or broken library.
+callbacks), and an extension module may turn it into another exception, which looks like a missing or broken library.
 So a command keeps an interrupt: while the main thread goes on as if there had been none, it is raised again.
 """
 
@@ -18,7 +18,7 @@ from typing import Final
 
 __all__ = ["check_interrupt", "has_default_handler", "interrupted", "keep_interrupts"]
 
-# Between two looks at whether the main thread goes on.
+# Between two checks whether the main thread goes on.
 _PAUSE_S: Final = 0.2
 
 # The block that is being kept, if there is one.
@@ -38,7 +38,7 @@ def keep_interrupts() -> Iterator[None]:
     keeper = _Keeper()
     _active.append(keeper)
     hook = sys.unraisablehook
-    # What is dropped is raised again: there is nothing to be told.
+    # A dropped interrupt is raised again: no need to print it.
     sys.unraisablehook = lambda dropped: None if dropped.exc_type is KeyboardInterrupt else hook(dropped)
     signal.signal(signal.SIGINT, keeper.notice)
     try:
@@ -50,14 +50,14 @@ def keep_interrupts() -> Iterator[None]:
         _active.remove(keeper)
 
 
-def has_default_handler(number: signal.Signals, usual: object) -> bool:
+def has_default_handler(number: signal.Signals, default: object) -> bool:
     """Whether a command may handle a signal: in the main thread, where no program that embeds it does.
 
     Args:
         number: The signal.
-        usual: What handles it where nobody has asked for anything.
+        default: Its handler where no program has set another.
     """
-    return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is usual
+    return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is default
 
 
 def interrupted() -> bool:
@@ -66,42 +66,42 @@ def interrupted() -> bool:
 
 
 def check_interrupt() -> None:
-    """To be called before what cannot be taken back, such as replacing a file.
+    """Raise an interrupt that was lost; call it before an irreversible step, such as replacing a file.
 
     Raises:
-        KeyboardInterrupt: There was an interrupt, and nobody is dealing with it.
+        KeyboardInterrupt: There was an interrupt, and it is not being handled.
     """
-    dealt_with = sys.exc_info()[1]
-    while dealt_with is not None and not isinstance(dealt_with, KeyboardInterrupt):
-        dealt_with = dealt_with.__context__
-    if dealt_with is None and interrupted():
+    handled = sys.exc_info()[1]
+    while handled is not None and not isinstance(handled, KeyboardInterrupt):
+        handled = handled.__context__
+    if handled is None and interrupted():
         raise KeyboardInterrupt
 
 
 class _Keeper:
-    """What became of the interrupts of one block."""
+    """The interrupts of one block."""
 
     def __init__(self) -> None:
-        self.noticed = self.over = self._looks = False
+        self.noticed = self.over = self._resending = False
 
     def notice(self, _number: int, _frame: FrameType | None) -> None:
         """The handler of the signal; Python calls it in the main thread."""
-        looks, self._looks = self._looks, False
-        if looks and sys.exc_info()[1] is not None:
-            # An exception is being dealt with, as in every `finally` that the interrupt passes: let it end in peace.
+        resent, self._resending = self._resending, False
+        if resent and sys.exc_info()[1] is not None:
+            # An exception is being handled, as in every `finally` that the interrupt passes: let it finish.
             return
         if not self.noticed:
             self.noticed = True
             # Not threading.Thread: its locks may be held by what was interrupted.
-            _thread.start_new_thread(self._look, (_thread.get_ident(),))
+            _thread.start_new_thread(self._resend, (_thread.get_ident(),))
         raise KeyboardInterrupt
 
-    def _look(self, main: int) -> None:
+    def _resend(self, main: int) -> None:
         while True:
             time.sleep(_PAUSE_S)
             if self.over:
                 return
-            self._looks = True
+            self._resending = True
             if sys.platform == "win32":
                 _thread.interrupt_main()
             else:

@@ -1,4 +1,4 @@
-"""Every library that is not always installed: what to import, what to install, and the oldest version that serves."""
+"""Every library that is not always installed: its module, its distributions, and the oldest version that works."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ class Library:
     """One library, as the package index and Python know it.
 
     Attributes:
-        module: What is imported.
-        distributions: Packages that bring the module.
-        minimum: The oldest version that serves.
+        module: To be imported.
+        distributions: Packages that contain the module.
+        minimum: The oldest version that works.
         extra: Of this package, that installs it.
         gpu_extra: The same on a machine with an NVIDIA GPU; empty for `extra`.
         title: As its makers call it; empty for its module.
@@ -51,8 +51,8 @@ class Library:
         """The command that installs it.
 
         Args:
-            extra: Another one than its own.
-            upgrade: It is there, and too old.
+            extra: Instead of its own.
+            upgrade: It is installed, and too old.
         """
         return f"pip install {'--upgrade ' if upgrade else ''}{self.options}'braintumor[{extra or self.extra}]'"
 
@@ -61,7 +61,7 @@ _CUDA: Final = ("cuda", "cuda-core")
 
 LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
     {
-        # What engines stand on.
+        # For engines.
         "onnxruntime": Library(
             module="onnxruntime",
             distributions=("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
@@ -94,7 +94,7 @@ LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
         ),
         "cuda": Library("cuda.bindings.runtime", ("cuda-bindings",), "13", "rtx", landmark="cudaGetDeviceCount"),
         "cuda-core": Library("cuda.core", ("cuda-core",), "1.2", "rtx", landmark="Device"),
-        # What exporting, training and measuring take.
+        # For exporting, training and measuring.
         "h5py": Library("h5py", ("h5py",), "3.11", "cpu"),
         "imagehash": Library("imagehash", ("imagehash",), "4.3", "bench"),
         "jinja2": Library("jinja2", ("jinja2",), "3.1", "bench"),

@@ -13,7 +13,7 @@ _PAUSE_S: Final = 0.1
 
 
 @contextlib.contextmanager
-def locked(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
+def locked(path: Path, on_wait: Callable[[], object]) -> Iterator[None]:
     """Hold a lock file for the length of a block; wait while another process or thread holds it.
 
     The system frees the lock when its holder ends, however it ends. The file stays: removing it would let two
@@ -21,14 +21,14 @@ def locked(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
 
     Args:
         path: The lock file; made where it is missing.
-        waiting: Called once where the lock is held elsewhere.
+        on_wait: Called once where the lock is held elsewhere.
 
     Raises:
         OSError: The file cannot be written.
     """
     with path.open("ab") as stream:
         if _take(stream) is False:
-            waiting()
+            on_wait()
             while _take(stream) is False:
                 time.sleep(_PAUSE_S)
         # Closing the file frees the lock.

@@ -1,4 +1,4 @@
-"""Progress of what takes longer than a moment: reported as values, drawn on standard error."""
+"""Progress of long jobs: reported as values, drawn on standard error."""
 
 import sys
 from collections.abc import Callable
@@ -20,27 +20,27 @@ class Step:
     """A step that begins.
 
     Attributes:
-        job: What all steps belong to, with about how long it takes; said once.
-        what: The step itself.
+        job: The job of all steps, with about how long it takes; shown once.
+        title: Of the step.
         number: Of the step, from 1.
         total: How many steps the job has.
     """
 
     job: str
-    what: str
+    title: str
     number: int
     total: int
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something found on the way that a person may want to know."""
+    """A finding that a person may want to know."""
 
     text: str
 
 
 ProgressCallback = Callable[[Step | Note], object]
-"""Gets every step as it begins, and notes."""
+"""Called with every step as it begins, and with notes."""
 
 
 def silent(_: Step | Note) -> None:
@@ -90,7 +90,7 @@ class StepDisplay:
             self._bar = _bar()
             self._bar.start()
             self._task = self._bar.add_task("")
-        self._bar.update(self._task, description=step.what, completed=step.number - 1, total=step.total)
+        self._bar.update(self._task, description=step.title, completed=step.number - 1, total=step.total)
 
     def clear(self) -> None:
         """Take the bar away."""

@@ -1,4 +1,4 @@
-"""A folder that is filled and then moved into place; what a killed process left of one goes at the next start."""
+"""Folders that are filled and then moved into place; what a killed process left is removed at the next start."""
 
 import contextlib
 import secrets
@@ -44,24 +44,24 @@ def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def sweep(parent: Path, prefix: str, unlocked_after_s: float | None = None) -> None:
-    """Take away work folders that nobody fills any more; one that cannot be taken away stays.
+    """Remove work folders that nobody fills any more; one that cannot be removed stays.
 
     Args:
         parent: Where they lie.
         prefix: Of their names.
-        unlocked_after_s: Take those without a lock file, too, when they are older than this, in seconds.
+        unlocked_after_s: Remove those without a lock file, too, when they are older than this, in seconds.
     """
-    for left in _beginning_with(parent, prefix):
+    for folder in _beginning_with(parent, prefix):
         # Another process may be sweeping as well.
         with contextlib.suppress(OSError):
-            if left.name.endswith(_LOCK_SUFFIX) or not left.is_dir() or left.is_symlink():
+            if folder.name.endswith(_LOCK_SUFFIX) or not folder.is_dir() or folder.is_symlink():
                 continue
-            lock = _lock_of(left)
+            lock = _lock_of(folder)
             if is_abandoned(lock):
-                shutil.rmtree(left)
+                shutil.rmtree(folder)
                 lock.unlink()
-            elif unlocked_after_s is not None and not lock.exists() and _age_s(left) > unlocked_after_s:
-                shutil.rmtree(left)
+            elif unlocked_after_s is not None and not lock.exists() and _age_s(folder) > unlocked_after_s:
+                shutil.rmtree(folder)
 
 
 def _beginning_with(parent: Path, prefix: str) -> list[Path]:

@@ -114,7 +114,7 @@ def bundle_there(folder: Path) -> str | None:
     except OSError:
         return None
     try:
-        details = parse_bundle(raw, str(folder / MANIFEST))
+        details = parse_bundle(raw, folder / MANIFEST)
     except IntegrityError:
         return f"not readable any more, {hashlib.sha256(raw).hexdigest()[:12]}"
     names = " + ".join(member["name"] for member in details["members"])

@@ -1,4 +1,4 @@
-"""What a model trained here says of its input: a small JSON file inside the `.keras` archive, which Keras ignores."""
+"""Input settings of a model trained here: a small JSON file inside the `.keras` archive, which Keras ignores."""
 
 import json
 import zipfile
@@ -12,7 +12,7 @@ __all__ = ["CROPS", "SETTINGS_FILE", "Crop", "InputSettings", "read_settings", "
 Crop = Literal["none", "head"]
 
 CROPS: tuple[Crop, ...] = get_args(Crop)
-"""What is cut off before an image is resized: nothing, or what lies around the head."""
+"""Crops before an image is resized: none, or to the head."""
 
 SETTINGS_FILE: Final = "braintumor.json"
 _SCHEMA: Final = "braintumor.model-input/1"
@@ -20,11 +20,11 @@ _SCHEMA: Final = "braintumor.model-input/1"
 
 @dataclass(frozen=True, slots=True)
 class InputSettings:
-    """How images are brought to a model, and what its outputs mean.
+    """The crop of a model's images, and the meaning of its outputs.
 
     Attributes:
-        crop: What is cut off before an image is resized, of `CROPS`.
-        classes: Names of the outputs, in order; empty where nobody said.
+        crop: Before an image is resized, of `CROPS`.
+        classes: Names of the outputs, in order; empty where they are not known.
     """
 
     crop: Crop = "none"
@@ -39,12 +39,12 @@ def read_settings(archive: zipfile.ZipFile) -> InputSettings:
     """
     if SETTINGS_FILE not in archive.namelist():
         return InputSettings()
-    found: Any = json.loads(archive.read(SETTINGS_FILE))
-    known: dict[str, Any] = found if isinstance(found, dict) else {}
-    crop, classes = known.get("crop"), known.get("classes", [])
-    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    if known.get("schema") != _SCHEMA or crop not in CROPS or not named:
-        raise ValueError(f"{SETTINGS_FILE} is not of schema {_SCHEMA}: {str(found)[:100]}")
+    content: Any = json.loads(archive.read(SETTINGS_FILE))
+    settings: dict[str, Any] = content if isinstance(content, dict) else {}
+    crop, classes = settings.get("crop"), settings.get("classes", [])
+    valid_names = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if settings.get("schema") != _SCHEMA or crop not in CROPS or not valid_names:
+        raise ValueError(f"{SETTINGS_FILE} is not of schema {_SCHEMA}: {str(content)[:100]}")
     return InputSettings(crop, tuple(classes))
 
 

@@ -14,7 +14,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     # Keras numbers folders by name: glioma, meningioma, notumor, pituitary.
     {"kaggle": ("glioma", "meningioma", "healthy", "pituitary")}
 )
-"""Class orders that go by a name."""
+"""Named class orders."""
 
 # Folder names met in public copies of the data set and in published models.
 _ALIASES = {
@@ -52,18 +52,18 @@ def parse_classes(text: str, *, new: bool = False) -> tuple[str, ...]:
             f"`classes` {text!r} has {len(set(names))} different names of {len(names)}; must be 2 or more, each once",
             f"list the classes in the order of the model's outputs, as in `classes='{','.join(CLASSES)}'`",
         )
-    if odd := [name for name in names if not name.isprintable()]:
-        raise UsageError(f"`classes` {text!r}: {odd[0]!r} is not printable", "use letters, digits and _")
+    if unprintable := [name for name in names if not name.isprintable()]:
+        raise UsageError(f"`classes` {text!r}: {unprintable[0]!r} is not printable", "use letters, digits and _")
     if not new and (unknown := [name for name in names if name not in CLASSES]):
         raise UsageError(
-            f"`classes` {text}: {'; '.join(map(_questioned, unknown))}; known are {', '.join(CLASSES)} and, for "
+            f"`classes` {text}: {'; '.join(map(_suggestion, unknown))}; known are {', '.join(CLASSES)} and, for "
             f"healthy, {', '.join(key for key, name in _ALIASES.items() if name == 'healthy')}",
             "correct the name, or add `new_classes=True` to keep it",
         )
     return names
 
 
-def _questioned(name: str) -> str:
+def _suggestion(name: str) -> str:
     """The unknown name with the known one that it looks like."""
     # A first letter is seldom mistyped, and "tumor" is not to become "no_tumor".
     known = [key for key in (*CLASSES, *_ALIASES) if key[0] == name[0]]

@@ -1,4 +1,4 @@
-"""What a network's outputs say of the classes. Plain NumPy: references compute with it beside the exported graph."""
+"""Class probabilities of a network's outputs. Plain NumPy: references compute with it beside the exported graph."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Scaling outside the model: what a Keras user does to pixels before `predict`. Independent of the Keras backend."""
+"""Scaling outside the model, as a Keras user does it before `predict`. Independent of the Keras backend."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def scaled_outside(keras: Any, pixels: Any, preprocess: str) -> Any:
     Args:
         keras: The package.
         pixels: float32 [batch, height, width, channels] in 0..255; may be changed in place.
-        preprocess: How: a `Preprocess`.
+        preprocess: A `Preprocess`.
 
     Returns:
         Floats of the same shape.

@@ -1,4 +1,4 @@
-"""What is known about a backbone before any weights are loaded."""
+"""The specification of a backbone, without its weights."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -6,7 +6,7 @@ from typing import Literal, get_args
 __all__ = ["PREPROCESSES", "ModelSpec", "Preprocess", "SpecPreprocess"]
 
 Preprocess = Literal["none", "unit", "tf", "torch", "caffe"]
-"""How grey levels 0..255 are scaled, in the terms of `keras.applications.imagenet_utils` (`unit` is ours).
+"""The scaling of grey levels 0..255, in the terms of `keras.applications.imagenet_utils` (`unit` is ours).
 
 - `none`: not at all; the model scales inside, or was trained on 0..255.
 - `unit`: x / 255, into 0..1.

@@ -1,4 +1,4 @@
-"""The temperature of a vote: what it does, and `vote.json` beside the `.keras` files, bound to their hashes."""
+"""The temperature of a vote, and `vote.json` beside the `.keras` files, bound to their hashes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class VoteCalibration:
 
     Attributes:
         members: SHA-256 of each `.keras` file → its weight in the vote.
-        temperature: What the logarithms of the vote are divided by.
+        temperature: The divisor of the vote's logarithms.
         validation_images: How many images it was fitted on.
         expected_calibration_error: Part of the data → the error before and after, 0..1.
     """
@@ -46,8 +46,8 @@ class VoteCalibration:
 
     def fits(self, sha256s: Sequence[str], weights: Sequence[float]) -> bool:
         """Whether it was fitted for the vote of these files with these weights, whatever their scale."""
-        mine, theirs = _shares(self.members), _shares(dict(zip(sha256s, weights, strict=True)))
-        return mine.keys() == theirs.keys() and all(abs(mine[key] - theirs[key]) < 1e-9 for key in mine)  # noqa: PLR2004
+        own, others = _shares(self.members), _shares(dict(zip(sha256s, weights, strict=True)))
+        return own.keys() == others.keys() and all(abs(own[key] - others[key]) < 1e-9 for key in own)  # noqa: PLR2004
 
 
 def _shares(weights: Mapping[str, float]) -> dict[str, float]:
@@ -72,8 +72,8 @@ def apply_temperature(vote: NDArray[np.floating[Any]], temperature: float) -> ND
     # Over the largest first: a low temperature would underflow every value.
     wide = vote.astype(np.float64)
     powers = (wide / wide.max(axis=-1, keepdims=True)) ** (1 / temperature)
-    found: NDArray[np.floating[Any]] = (powers / powers.sum(axis=-1, keepdims=True)).astype(vote.dtype)
-    return found
+    calibrated: NDArray[np.floating[Any]] = (powers / powers.sum(axis=-1, keepdims=True)).astype(vote.dtype)
+    return calibrated
 
 
 def parse_vote(text: str | None, count: int) -> list[float]:
@@ -98,7 +98,7 @@ def parse_vote(text: str | None, count: int) -> list[float]:
 
 
 def vote_calibration_text(calibration: VoteCalibration) -> str:
-    """What `read_vote_calibration` reads."""
+    """The text of a `vote.json`, as `read_vote_calibration` reads it."""
     return json.dumps({"schema": _SCHEMA, **asdict(calibration)}, indent=1) + "\n"
 
 
@@ -112,8 +112,8 @@ def read_vote_calibration(folder: Path) -> VoteCalibration | None:
     if not path.is_file():
         return None
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return _parsed(found)
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return _parse(content)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise IntegrityError(
             f"{path} is not a calibration of a vote ({type(error).__name__}: {error})",
@@ -121,13 +121,13 @@ def read_vote_calibration(folder: Path) -> VoteCalibration | None:
         ) from error
 
 
-def _parsed(found: Mapping[str, Any]) -> VoteCalibration:
-    if found["schema"] != _SCHEMA:
-        raise ValueError(f"schema {found['schema']!r}, known is {_SCHEMA!r}")
-    errors = found["expected_calibration_error"].items()
+def _parse(content: Mapping[str, Any]) -> VoteCalibration:
+    if content["schema"] != _SCHEMA:
+        raise ValueError(f"schema {content['schema']!r}, known is {_SCHEMA!r}")
+    errors = content["expected_calibration_error"].items()
     return VoteCalibration(
-        {str(sha256): float(weight) for sha256, weight in found["members"].items()},
-        float(found["temperature"]),
-        int(found["validation_images"]),
+        {str(sha256): float(weight) for sha256, weight in content["members"].items()},
+        float(content["temperature"]),
+        int(content["validation_images"]),
         {str(part): (float(pair[0]), float(pair[1])) for part, pair in errors},
     )

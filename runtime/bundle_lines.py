@@ -1,5 +1,6 @@
-"""What a person should know of the bundle that answered, as lines of text."""
+"""Lines of text about the bundle that answered: its verdict, and cautions."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,11 +22,11 @@ def verdict_line(acceptance: Mapping[str, Any]) -> str:
 
 
 def caution_lines(bundle: Bundle) -> Iterator[str]:
-    """What was taken for granted at its export: parity with Keras, and class orders that nobody stated."""
+    """What its export did not check: parity with Keras, and class orders that nobody stated."""
     if bundle.unverified:
         yield (
             f"not verified against Keras: {', '.join(bundle.unverified)}; where Keras is installed, "
-            "bt-export --verify BUNDLE does it"
+            f"bt-export --verify {shlex.quote(str(bundle.folder))} does it"
         )
     for member in bundle.members:
         if member.name in bundle.assumed:

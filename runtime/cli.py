@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Names only: what renders them loads NumPy, and --help must not.
+# Names only: the renderers load NumPy, and --help must not.
 _FORMATS = ("table", "json", "jsonl", "csv")
 _POLICIES = ("full", "early-exit")
 _ENGINE_HELP = "Library that runs the models; auto tests once which is fastest."
@@ -86,18 +86,18 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     from braintumor.runtime.inputs import expand, find_bundle, no_bundle
     from braintumor.runtime.output import RENDERERS
 
-    sources = expand(paths, _listed(), told=_say)
-    folder = find_bundle(bundle, told=_say)
+    sources = expand(paths, _stdin_lines(), note=_say)
+    folder = find_bundle(bundle, note=_say)
     if folder is None and no_starter:
         raise no_bundle()
     if output is not None:
-        _spare(output, sources, folder)
+        _refuse_overwriting(output, sources, folder)
     form = form or _default_format(output)
-    # The output first: that it cannot be written is told before the seconds that loading takes, and nothing that can
-    # fail or be interrupted comes after it was replaced.
+    # The output first: that it cannot be written is an error before the seconds that loading takes, and nothing that
+    # can fail or be interrupted comes after it was replaced.
     with (
-        _opened(output) as stream,
-        _loaded(folder, engine=engine, device=device, threads=threads, policy=policy) as ensemble,
+        _open_output(output) as stream,
+        _load(folder, engine=engine, device=device, threads=threads, policy=policy) as ensemble,
     ):
         renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
         predictions = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)
@@ -123,8 +123,8 @@ def _say(line: str) -> None:
     click.echo(in_options(line), err=True)
 
 
-def _loaded(folder: Path | None, **options: Any) -> "Ensemble":
-    """The ensemble; what takes long at the first time is shown as it goes on."""
+def _load(folder: Path | None, **options: Any) -> "Ensemble":
+    """The ensemble; steps that take long at the first time are shown."""
     from braintumor.runtime.ensemble import Ensemble
     from braintumor.runtime.output import choice_line
 
@@ -137,8 +137,8 @@ def _loaded(folder: Path | None, **options: Any) -> "Ensemble":
         )
 
 
-def _listed() -> Iterable[str]:
-    """Lines of standard input. A file name may hold bytes that are no text: they are kept, as in arguments."""
+def _stdin_lines() -> Iterable[str]:
+    """Lines of standard input. A file name may hold bytes that are not text: they are kept, as in arguments."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     return sys.stdin or ()
@@ -158,7 +158,7 @@ def _default_format(output: Path | None) -> str:
     )
 
 
-def _spare(output: Path, sources: Sequence[str], bundle: Path | None) -> None:
+def _refuse_overwriting(output: Path, sources: Sequence[str], bundle: Path | None) -> None:
     """Refuse to write over what cannot be made again: an image, or a part of the bundle."""
     from braintumor.runtime.image.formats import HEAD_BYTES, image_format
 
@@ -170,14 +170,14 @@ def _spare(output: Path, sources: Sequence[str], bundle: Path | None) -> None:
     if not target.is_file():
         return
     with contextlib.suppress(OSError), target.open("rb") as stream:
-        if found := image_format(stream.read(HEAD_BYTES)):
-            raise UsageError(f"--output {output} is a {found} image, which would be lost; name another file")
+        if kind := image_format(stream.read(HEAD_BYTES)):
+            raise UsageError(f"--output {output} is a {kind} image, which would be lost; name another file")
     if any(os.path.exists(source) and os.path.samefile(source, target) for source in sources):  # noqa: PTH110, PTH121 - a Path raises where a name is too long
         raise UsageError(f"--output {output} is one of the inputs, which would be lost; name another file")
 
 
 @contextlib.contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
+def _open_output(output: Path | None) -> Iterator[TextIO]:
     """Standard output, or a file that appears when all is written."""
     if output is None:
         yield sys.stdout

@@ -1,4 +1,4 @@
-"""When is a vote decided before every member has voted? A rule that never changes the label, and its proof.
+"""The rule by which a vote is decided before every member has voted, and the proof that it keeps the label.
 
 Let s_i >= 0 be the shares of the m members (`vote_shares`, exact float32 numbers), p_ic the probability that
 member i gives class c, and V_c = fl(sum_i s_i p_ic) the full vote as `soft_vote` computes it in float32. Some
@@ -40,7 +40,7 @@ UNDECIDED: Final = -1
 
 _UNIT_ROUNDOFF: Final = 2.0**-24
 _EXCESS: Final = 2.0**-20
-# Of more members than this, the subsets are too many to be looked at.
+# Of more members than this, the subsets are too many to be searched.
 _MAX_SEARCHED: Final = 12
 
 
@@ -55,26 +55,26 @@ def leaders(
     """The class that the full vote will have, where that is certain.
 
     Args:
-        answers: float32 [answered, batch, classes], what the members said that have answered.
+        answers: float32 [answered, batch, classes], of the members that have answered.
         shares: float32 [answered], their shares of the vote.
         to_come: float32 [others], the shares of the members that have not.
 
     Returns:
-        int [batch]: index of the class; `UNDECIDED` where the others may still decide, and where an answer is no
+        int [batch]: index of the class; `UNDECIDED` where the others may still decide, and where an answer is not a
         probability (NaN, negative, above 1).
     """
     partial = _partial_vote(answers, shares)
     ordered = np.sort(partial, axis=-1)
     lead = ordered[:, -1] - ordered[:, -2]
     certain = lead > to_come.sum(dtype=np.float64) + slack(len(shares) + len(to_come))
-    proper = ((answers >= 0) & (answers <= 1 + _EXCESS)).all(axis=(0, 2))
-    return np.where(certain & proper, partial.argmax(axis=-1), UNDECIDED)
+    valid = ((answers >= 0) & (answers <= 1 + _EXCESS)).all(axis=(0, 2))
+    return np.where(certain & valid, partial.argmax(axis=-1), UNDECIDED)
 
 
 def bounds(
     answers: NDArray[np.float32], shares: NDArray[np.float32], to_come: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Between what the full vote lies: the members to come give a class nothing, or all that they have.
+    """Bounds of the full vote: the members to come give a class nothing, or all that they have.
 
     Args:
         answers: float32 [answered, batch, classes].
@@ -89,7 +89,7 @@ def bounds(
 
 
 def running_order(shares: Sequence[float], costs: Sequence[float]) -> tuple[int, ...]:
-    """In which order members cost least, when those that run first are sure and agree, as most often they do.
+    """The order in which members cost least, when those that run first are sure and agree, as most often they do.
 
     No vote is decided before those that ran hold more than half of it, and a vote of sure members that agree is
     decided then. So the cheapest set that holds more than half runs first; the others follow, most share for their
@@ -102,19 +102,19 @@ def running_order(shares: Sequence[float], costs: Sequence[float]) -> tuple[int,
     Returns:
         Indices of all members. Equal ones stay in the order in which they came.
     """
-    worth = sorted(range(len(shares)), key=lambda index: (-shares[index] / costs[index], index))
+    by_value = sorted(range(len(shares)), key=lambda index: (-shares[index] / costs[index], index))
     if len(shares) > _MAX_SEARCHED:
-        return tuple(worth)
+        return tuple(by_value)
     first = min(
         (
-            chosen
+            subset
             for size in range(1, len(shares) + 1)
-            for chosen in itertools.combinations(range(len(shares)), size)
-            if sum(shares[index] for index in chosen) > sum(shares) / 2
+            for subset in itertools.combinations(range(len(shares)), size)
+            if sum(shares[index] for index in subset) > sum(shares) / 2
         ),
-        key=lambda chosen: (sum(costs[index] for index in chosen), chosen),
+        key=lambda subset: (sum(costs[index] for index in subset), subset),
     )
-    return (*(index for index in worth if index in first), *(index for index in worth if index not in first))
+    return (*(index for index in by_value if index in first), *(index for index in by_value if index not in first))
 
 
 def _partial_vote(answers: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""What each member costs on its engine: decides in which order they run for an early exit.
+"""The cost of each member on its engine, which decides in which order they run for an early exit.
 
-Measured, since neither a file's size nor its operations tell what an engine makes of it. Remembered, so that the
-order, and with it what a prediction says of an undecided rest, is the same at every later start.
+Measured, since neither a file's size nor its operations tell how long an engine takes. Cached, so that the order, and
+with it the bounds in a prediction, are the same at every later start.
 """
 
 import statistics
@@ -31,9 +31,9 @@ def member_costs_ms(bundle: Bundle, members: Members, threads: int | None) -> li
     """Milliseconds that each member takes for a batch of 8 images, the median of 3 after one to warm up.
 
     Args:
-        bundle: Where the members come from.
+        bundle: Of the members.
         members: Loaded.
-        threads: CPU threads that they were given.
+        threads: CPU threads that they use.
     """
     key = content_key(
         {

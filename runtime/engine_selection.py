@@ -27,11 +27,11 @@ _SECONDS_EACH: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """What was measured.
+    """A measurement of engines.
 
     Attributes:
         engine: The fastest.
-        images_per_s: Engine → median throughput of the whole ensemble; of those that answered as they should.
+        images_per_s: Engine → median throughput of the whole ensemble; of those that gave the right answers.
         refused: Engine → why it was not measured.
     """
 
@@ -41,7 +41,7 @@ class EngineChoice:
 
 
 ChoiceCallback = Callable[[EngineChoice], object]
-"""Is told of a measurement, when there was one."""
+"""Called with a measurement, when there was one."""
 
 
 def load_fastest(
@@ -50,14 +50,14 @@ def load_fastest(
     *,
     device: int,
     threads: int | None,
-    told: ChoiceCallback | None = None,
+    on_choice: ChoiceCallback | None = None,
     progress: ProgressCallback = silent,
 ) -> Members:
     """Load a bundle on the fastest of some engines.
 
-    The first time on a machine each engine that loads is asked the bundle's probe; those that answer otherwise are
-    dropped, the others take turns at it for about a second each. What was found is kept in the user's cache: later
-    only the engine that was chosen is imported. The key is the bundle, the machine (CPU, GPUs, driver, versions of
+    The first time on a machine each engine that loads runs the bundle's probe; those that give other answers are
+    dropped, the others take turns at it for about a second each. The choice is kept in the user's cache: later
+    only the chosen engine is imported. The key is the bundle, the machine (CPU, GPUs, driver, versions of
     the engines' libraries), the device and the threads. A bundle without a probe is not measured: the first engine
     that is usable takes it.
 
@@ -66,7 +66,7 @@ def load_fastest(
         names: Engines of the registry, best guess first.
         device: Index of the accelerator.
         threads: CPU threads; None leaves it to the engine.
-        told: Of a measurement of more than one engine.
+        on_choice: Called with a measurement of more than one engine.
         progress: Gets the steps of such a measurement.
 
     Raises:
@@ -86,12 +86,12 @@ def load_fastest(
             "machine": machine_fingerprint({library for name in names for library in ENGINES[name].libraries}),
         }
     )
-    with _Trial(bundle, probes, device, threads, told, progress) as trial:
+    with _Trial(bundle, probes, device, threads, on_choice, progress) as trial:
         choice = _CACHE.build_json(key, lambda: trial.run(names))
         try:
             return trial.take(choice["engine"])
         except UnavailableError:
-            # It was usable when it was chosen, and nothing that can be seen cheaply has changed.
+            # It was usable when it was chosen, and no cheap check shows a change.
             _CACHE.discard(key)
             return trial.take(_CACHE.build_json(key, lambda: trial.run(names))["engine"])
 
@@ -106,19 +106,19 @@ def _first_usable(bundle: Bundle, names: Sequence[str], device: int, threads: in
     raise none_usable(reasons)
 
 
-def _promising(names: Sequence[str]) -> list[str]:
-    """The engines of whose libraries one is installed; those for a GPU only where there is one."""
-    here = machine_fingerprint({library for name in names for library in ENGINES[name].libraries})
+def _candidates_here(names: Sequence[str]) -> list[str]:
+    """The engines whose library is installed; those for a GPU only where there is one."""
+    machine = machine_fingerprint({library for name in names for library in ENGINES[name].libraries})
     return [
         name
         for name in names
-        if any(here["libraries"][library] for library in ENGINES[name].libraries)
-        and (ENGINES[name].device == "cpu" or here["gpus"])
+        if any(machine["libraries"][library] for library in ENGINES[name].libraries)
+        and (ENGINES[name].device == "cpu" or machine["gpus"])
     ]
 
 
 class _Trial(Closing):
-    """Engines side by side. What was loaded and not taken is closed at the end."""
+    """Engines side by side. Those that were loaded and not taken are closed at the end."""
 
     def __init__(
         self,
@@ -126,45 +126,45 @@ class _Trial(Closing):
         probes: Sequence[Probe],
         device: int,
         threads: int | None,
-        told: ChoiceCallback | None,
+        on_choice: ChoiceCallback | None,
         progress: ProgressCallback,
     ) -> None:
         self._bundle, self._probes = bundle, probes
         self._device, self._threads = device, threads
-        self._told = told
+        self._on_choice = on_choice
         self._progress = progress
         self._loaded: dict[str, Members] = {}
 
     def run(self, names: Sequence[str]) -> dict[str, Any]:
         """Measure; returns a `EngineChoice` as plain data."""
         refused: dict[str, BraintumorError] = {}
-        promising = _promising(names)
+        candidates = _candidates_here(names)
         for name in names:
-            if name in promising and len(promising) > 1:
-                self._step(f"loading {name}", promising.index(name) + 1, len(promising))
+            if name in candidates and len(candidates) > 1:
+                self._step(f"loading {name}", candidates.index(name) + 1, len(candidates))
             try:
                 self._loaded[name] = load_members(self._bundle, name, device=self._device, threads=self._threads)
-                self._require_faithful(self._loaded[name])
+                self._check_probe(self._loaded[name])
             except (UnavailableError, IntegrityError) as error:
                 refused[name] = error
                 if name in self._loaded:
                     self._loaded.pop(name).close()
         if not self._loaded:
-            damaged = (error for error in refused.values() if isinstance(error, IntegrityError))
-            raise next(damaged, none_usable(refused))
+            damage = (error for error in refused.values() if isinstance(error, IntegrityError))
+            raise next(damage, none_usable(refused))
         if len(self._loaded) > 1:
-            self._step("timing them in turns", len(promising) + 1, len(promising))
+            self._step("timing them in turns", len(candidates) + 1, len(candidates))
         speeds = self._speeds()
         choice = EngineChoice(
             max(speeds, key=speeds.__getitem__), speeds, {name: str(error) for name, error in refused.items()}
         )
-        if len(speeds) > 1 and self._told is not None:
-            self._told(choice)
+        if len(speeds) > 1 and self._on_choice is not None:
+            self._on_choice(choice)
         return asdict(choice)
 
-    def _step(self, what: str, number: int, engines: int) -> None:
+    def _step(self, title: str, number: int, engines: int) -> None:
         job = f"First run with this bundle: testing which of {engines} engines is fastest (skipped with `engine`)"
-        self._progress(Step(job, what, number, engines + 1))
+        self._progress(Step(job, title, number, engines + 1))
 
     def take(self, name: str) -> Members:
         """The members on that engine, which the caller closes."""
@@ -173,20 +173,20 @@ class _Trial(Closing):
         return load_members(self._bundle, name, device=self._device, threads=self._threads)
 
     def close(self) -> None:
-        """Close what was not taken."""
+        """Close the members that were not taken."""
         while self._loaded:
             self._loaded.popitem()[1].close()
 
-    def _require_faithful(self, members: Members) -> None:
+    def _check_probe(self, members: Members) -> None:
         for member, engine, probe in zip(self._bundle.members, members.engines, self._probes, strict=True):
-            if why := probe_mismatch(engine.infer(probe.images), probe, member.precision):
+            if mismatch := probe_mismatch(engine.infer(probe.images), probe, member.precision):
                 raise UnavailableError(
-                    f"{engine.info.name} does not answer as the bundle says: {member.name}: {why}",
+                    f"{engine.info.name} does not answer as the bundle says: {member.name}: {mismatch}",
                     "name an `engine` to use it all the same",
                 )
 
     def _speeds(self) -> dict[str, float]:
-        """Images a second, in rounds in which every engine has its turn: what disturbs one disturbs all."""
+        """Images/s, in rounds in which every engine has its turn: what disturbs one disturbs all."""
         if len(self._loaded) == 1:
             return dict.fromkeys(self._loaded, 0.0)
         times_s: dict[str, list[float]] = {name: [] for name in self._loaded}
@@ -198,8 +198,8 @@ class _Trial(Closing):
                 images = {
                     geometry: probe.images for geometry, probe in zip(members.geometries, self._probes, strict=True)
                 }
-                begun = time.perf_counter()
+                turn_start = time.perf_counter()
                 members.infer(images)
-                times_s[name].append(time.perf_counter() - begun)
+                times_s[name].append(time.perf_counter() - turn_start)
             rounds += 1
         return {name: batch / statistics.median(times) for name, times in times_s.items()}

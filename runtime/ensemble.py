@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from braintumor.errors import BraintumorError, InputError, UsageError
 from braintumor.progress import ProgressCallback, silent
+from braintumor.runtime.arguments import check_count, check_sources, limit_threads, parse_device
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.bundle.starter import default_bundle
 from braintumor.runtime.early_exit import running_order
@@ -26,7 +27,6 @@ from braintumor.runtime.image.loading import PreparedImage, Source, elapsed_ms, 
 from braintumor.runtime.members import Images, MemberPredictions, Members
 from braintumor.runtime.oom_batch_splitter import OomBatchSplitter
 from braintumor.runtime.prediction import MemberPrediction, Policy, Prediction
-from braintumor.runtime.requested import asked_device, asked_number, asked_sources, asked_threads
 from braintumor.runtime.vote_result import VoteResult, vote_results
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Ensemble", "Source"]
@@ -44,8 +44,8 @@ class Ensemble(Closing):
     what a fork inherits of an engine hangs, so load in the worker.
 
     Attributes:
-        bundle: What was loaded.
-        engine: What it really runs on.
+        bundle: Loaded and verified.
+        engine: The library and device that it really runs on.
         policy: Whether all members run.
     """
 
@@ -94,14 +94,14 @@ class Ensemble(Closing):
         """Verify a bundle and load its members.
 
         Args:
-            bundle: Its folder, or what `load_bundle` gave; None for $BRAINTUMOR_BUNDLE, the newest in ./bundles or,
+            bundle: Its folder, or a loaded one; None for $BRAINTUMOR_BUNDLE, the newest in ./bundles or,
                 where there is neither, the models that come with the package (`braintumor.runtime.bundle.starter`).
             engine: A name of `runtime.engines.registry.ENGINES`, or "auto" for the fastest that answers as the
                 bundle says: measured at the first time on a machine, remembered afterwards.
             device: "cpu", "cuda", "gpu" or, for the second GPU, "cuda:1"; None for the engine's own first device.
             threads: CPU threads for inference, at most as many as there are CPUs; None leaves it to the engine.
             policy: "full", or "early-exit" to leave out, image by image, the members that cannot change the label.
-            told: Is told when "auto" had to measure.
+            told: Called with the measurement when "auto" had to measure.
             progress: Gets the steps of what takes long at the first time: exporting, measuring.
 
         Raises:
@@ -111,14 +111,14 @@ class Ensemble(Closing):
         """
         if policy not in {"full", "early-exit"}:
             raise UsageError(f"no policy is called {policy!r}; allowed are full, early-exit")
-        kind, index = asked_device(device)
-        threads = asked_threads("threads", threads)
+        kind, index = parse_device(device)
+        threads = limit_threads("threads", threads)
         names = candidates(engine, kind)
         if bundle is None:
             verified = default_bundle(progress)
         else:
             verified = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-        members = load_fastest(verified, names, device=index, threads=threads, told=told, progress=progress)
+        members = load_fastest(verified, names, device=index, threads=threads, on_choice=told, progress=progress)
         if policy == "full":
             return cls(verified, members)
         try:
@@ -163,10 +163,10 @@ class Ensemble(Closing):
                 is read.
         """
         self._require_open()
-        threads = asked_threads("decode_threads", decode_threads)
+        threads = limit_threads("decode_threads", decode_threads)
         return self._predictions(
-            asked_sources(sources),
-            asked_number("batch_size", batch_size),
+            check_sources(sources),
+            check_count("batch_size", batch_size),
             threads or min(_MAX_DECODE_THREADS, os.cpu_count() or 1),
         )
 
@@ -238,10 +238,11 @@ class Ensemble(Closing):
         if self._process != os.getpid():
             raise UsageError(
                 f"the ensemble {self.bundle.name!r} was loaded by another process ({self._process}), and what a fork "
-                "inherits of an engine hangs; load it in this one with Ensemble.load"
+                "inherits of an engine hangs",
+                "load it in this process with Ensemble.load",
             )
         if self._closed:
-            raise UsageError(f"the ensemble {self.bundle.name!r} is closed; load it again with Ensemble.load")
+            raise UsageError(f"the ensemble {self.bundle.name!r} is closed", "load it again with Ensemble.load")
 
     def _prepare(self, source: Source) -> PreparedImage:
         return prepare_image(source, set(self.geometries))

@@ -1,4 +1,4 @@
-"""What the user typed as PATH, turned into image files and a bundle."""
+"""Paths that the user typed, turned into image files and a bundle."""
 
 import glob
 import os
@@ -25,11 +25,11 @@ _STDIN = "-"
 _KINDS = 4
 
 
-Told = Callable[[str], object]
-"""Is told of what a user should know, a line at a time."""
+NoteCallback = Callable[[str], object]
+"""Called with lines that a user should know."""
 
 
-def expand(arguments: Sequence[str], stdin: Iterable[str], told: Told | None = None) -> list[str]:
+def expand(arguments: Sequence[str], stdin: Iterable[str], note: NoteCallback | None = None) -> list[str]:
     """The files that the arguments stand for, in their order; within a folder or a glob sorted by name.
 
     A file named on its own is kept whatever it is, even when it is missing: its prediction will say so.
@@ -38,7 +38,7 @@ def expand(arguments: Sequence[str], stdin: Iterable[str], told: Told | None = N
         arguments: Files, folders (searched recursively for image files, through links, too), globs, or "-" for a list
             on `stdin`.
         stdin: Lines with one path each.
-        told: Of the files in a folder that are left out.
+        note: Called about files in a folder that are left out.
 
     Raises:
         UsageError: A folder without images, a glob that matches nothing, an empty list or argument.
@@ -50,23 +50,23 @@ def expand(arguments: Sequence[str], stdin: Iterable[str], told: Told | None = N
         if argument == _STDIN:
             # Some programs on Windows begin a list with a byte order mark.
             listed = [line.rstrip("\r\n").removeprefix("\ufeff") for line in stdin]
-            found = [line for line in listed if line.strip()]
-            if any("\0" in line for line in found):
+            named = [line for line in listed if line.strip()]
+            if any("\0" in line for line in named):
                 raise UsageError(
                     "standard input separates paths by NUL", "give one per line: find … -print | bt-infer -"
                 )
-            if not found:
+            if not named:
                 raise UsageError("standard input holds no path", "give one per line, as in: ls *.png | bt-infer -")
         elif os.path.isdir(argument):  # noqa: PTH112 - a Path raises where a name is too long or a parent is closed
-            found = _images_below(argument, told)
+            named = _images_below(argument, note)
         elif not os.path.lexists(argument) and glob.has_magic(argument):
             # A shell on Windows hands the glob on unexpanded.
-            found = _matching(argument)
-            if not found:
+            named = _matching(argument)
+            if not named:
                 raise UsageError(f"no file matches {argument!r}", "check the spelling and the folder")
         else:
-            found = [argument]
-        paths.extend(found)
+            named = [argument]
+        paths.extend(named)
     return paths
 
 
@@ -74,29 +74,29 @@ def _matching(pattern: str) -> list[str]:
     names = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))  # noqa: PTH113, PTH207 - keeps the spelling
     if "**" not in pattern:
         return names
-    # A link to a folder above leads to the same files again and again: the shortest way is taken.
-    ways: dict[str, str] = {}
+    # A link to a folder above leads to the same files again and again: the shortest path is taken.
+    shortest: dict[str, str] = {}
     for name in sorted(names, key=len):
-        ways.setdefault(os.path.realpath(name), name)
-    return sorted(ways.values())
+        shortest.setdefault(os.path.realpath(name), name)
+    return sorted(shortest.values())
 
 
-def _images_below(folder: str, told: Told | None) -> list[str]:
-    found: list[str] = []
+def _images_below(folder: str, note: NoteCallback | None) -> list[str]:
+    images: list[str] = []
     others: list[str] = []
     for path in _files_below(folder):
         # macOS keeps a "._scan.png" of its own beside a scan.png.
         if os.path.basename(path).startswith("."):  # noqa: PTH119 - keeps the spelling
             continue
-        (found if _ending(path) in SUFFIXES else others).append(path)
-    if not found:
-        found_instead, remedy = _advice(min(others)) if others else ("", "")
-        raise UsageError(f"{folder} holds no image; looked for {', '.join(sorted(SUFFIXES))}{found_instead}", remedy)
-    if others and told is not None:
-        kinds = Counter(sorted(_ending(path) or "without ending" for path in others))
+        (images if _suffix(path) in SUFFIXES else others).append(path)
+    if not images:
+        instead, remedy = _foreign_file(min(others)) if others else ("", "")
+        raise UsageError(f"{folder} holds no image; looked for {', '.join(sorted(SUFFIXES))}{instead}", remedy)
+    if others and note is not None:
+        kinds = Counter(sorted(_suffix(path) or "without ending" for path in others))
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_KINDS))
-        told(f"{folder}: {len(others)} other files are left out ({listed}{', …' if len(kinds) > _KINDS else ''})")
-    return sorted(found)
+        note(f"{folder}: {len(others)} other files are left out ({listed}{', …' if len(kinds) > _KINDS else ''})")
+    return sorted(images)
 
 
 def _files_below(folder: str) -> Iterator[str]:
@@ -123,12 +123,12 @@ def _identity(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _ending(path: str) -> str:
+def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower()  # noqa: PTH122 - keeps the spelling
 
 
-def _advice(path: str) -> tuple[str, str]:
-    """What the first of the files that are there instead is, and what to do with it."""
+def _foreign_file(path: str) -> tuple[str, str]:
+    """A clause about a file that is there instead of images, and the remedy."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123 - keeps the spelling
             known = looks_like(stream.read(HEAD_BYTES))
@@ -137,25 +137,25 @@ def _advice(path: str) -> tuple[str, str]:
     return (f"; {path} is {known[0]}", known[1]) if known else ("", "")
 
 
-def find_bundle(option: str | None, told: Told | None = None) -> Path | None:
+def find_bundle(option: str | None, note: NoteCallback | None = None) -> Path | None:
     """The bundle to use: the option, $BRAINTUMOR_BUNDLE, or the one exported last below `BUNDLES`; None for none.
 
     Args:
-        option: What the user named.
-        told: Which one it is, where there are several.
+        option: The folder that the user named.
+        note: Called with the choice, where there are several.
 
     Raises:
-        UsageError: What was named is not there or holds several.
+        UsageError: The named folder is not there, or holds several.
     """
     if named := option or os.environ.get(BUNDLE_VARIABLE):
         return _named_bundle(Path(named))
-    found = _bundles_in(BUNDLES)
-    if not found:
+    bundles = _bundles_in(BUNDLES)
+    if not bundles:
         return None
-    newest = max(found, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.as_posix()))
-    if told is not None and len(found) > 1:
-        others = ", ".join(path.name for path in found if path != newest)
-        told(f"using {newest}, the newest in {BUNDLES} (others: {others}); choose another with `bundle`")
+    newest = max(bundles, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.as_posix()))
+    if note is not None and len(bundles) > 1:
+        others = ", ".join(path.name for path in bundles if path != newest)
+        note(f"using {newest}, the newest in {BUNDLES} (others: {others}); choose another with `bundle`")
     return newest
 
 
@@ -165,10 +165,10 @@ def choose_bundle(option: str | None) -> Path:
     Raises:
         UsageError: There is none.
     """
-    found = find_bundle(option)
-    if found is None:
+    bundle = find_bundle(option)
+    if bundle is None:
         raise no_bundle()
-    return found
+    return bundle
 
 
 def no_bundle() -> UsageError:

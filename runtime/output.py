@@ -29,21 +29,21 @@ __all__ = [
 # Up to so many images each get a block with the members' answers; more get a line each.
 _DETAILED = 4
 _PATH_COLUMNS = 36
-# As the longest of the usual four and two blanks take.
+# The longest of the usual four, and two blanks.
 _NAME_COLUMNS = 12
 _ROW_BAR_COLUMNS = 10
 _BLOCK_BAR_COLUMNS = 30
 
 
 class Renderer(Protocol):
-    """Writes predictions one by one."""
+    """Writes predictions one after the other."""
 
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
         ...
 
     def finish(self) -> None:
-        """Write what comes after the last."""
+        """Write the end, after the last prediction."""
         ...
 
 
@@ -56,7 +56,7 @@ class JsonLines:
 
     def write(self, prediction: Prediction) -> None:
         """Write one line, at once: a program may be reading it."""
-        _put(self._stream, prediction.to_json() + "\n")
+        _write(self._stream, prediction.to_json() + "\n")
 
     def finish(self) -> None:
         """Nothing follows."""
@@ -73,12 +73,12 @@ class JsonArray:
     def write(self, prediction: Prediction) -> None:
         """Write one element."""
         text = json.dumps(prediction.to_dict(), allow_nan=False, indent=2)  # ASCII, as `Prediction.to_json`
-        _put(self._stream, f"{self._lead}\n{text}")
+        _write(self._stream, f"{self._lead}\n{text}")
         self._lead = ","
 
     def finish(self) -> None:
         """Close the array."""
-        _put(self._stream, "[]\n" if self._lead == "[" else "\n]\n")
+        _write(self._stream, "[]\n" if self._lead == "[" else "\n]\n")
 
 
 class Csv:
@@ -92,7 +92,7 @@ class Csv:
         self._stream = stream
         self._classes = bundle.classes
         # "\n": a text stream on Windows would turn the module's own "\r\n" into "\r\r\n".
-        self._writer = csv.writer(_Raising(stream), lineterminator="\n")
+        self._writer = csv.writer(_CheckedStream(stream), lineterminator="\n")
         self._writer.writerow(
             [
                 "path",
@@ -166,7 +166,7 @@ class Table:
             self._row(prediction)
 
     def finish(self) -> None:
-        """Write what answered, and the notice."""
+        """Write the bundle, the engine and the notice."""
         engine = f" on {self._engine['name']} ({self._engine['version']})" if self._engine else ""
         self._line(f"bundle {self._bundle.name} ({self._bundle.precision}, {self._bundle.sha256[:12]}){engine}")
         if self._bundle.acceptance is not None:
@@ -210,7 +210,7 @@ class Table:
 
 
 class _Signs:
-    """Bars and the mark of a shortened path, in what the stream can show."""
+    """Bars and the mark of a shortened path, in characters that the stream can show."""
 
     def __init__(self, full: str, empty: str, ellipsis: str) -> None:
         self._full, self._empty, self._ellipsis = full, empty, ellipsis
@@ -231,24 +231,24 @@ class _Signs:
         return self._ellipsis + text[len(self._ellipsis) - columns :]
 
 
-class _Raising:
+class _CheckedStream:
     """A stream for the csv module whose failures come out as our error."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        _put(self._stream, text)
+        _write(self._stream, text)
 
 
-def _put(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO, text: str) -> None:
     with _writing():
         stream.write(_encodable(stream, text))
         stream.flush()
 
 
 def _encodable(stream: TextIO, text: str) -> str:
-    """The text with escapes for what the stream's encoding lacks, and for bytes of a file name that are no text."""
+    """The text with escapes for characters that the stream's encoding lacks, and for bytes that are not text."""
     encoding = stream.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -283,7 +283,7 @@ def _certainty(prediction: Prediction) -> str:
 
 
 def choice_line(choice: EngineChoice) -> str:
-    """What "auto" measured, in one line."""
+    """The measurement of "auto", in one line."""
     speeds = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])
     shown = ", ".join(f"{name} {speed:.3g} images/s" for name, speed in speeds)
     return f"engine {choice.engine} is the fastest here and is remembered for this bundle ({shown})"

@@ -43,7 +43,7 @@ def soft_vote(probabilities: NDArray[np.float32], weights: Sequence[float]) -> N
 def tempered_bounds(
     lower: NDArray[np.float64], upper: NDArray[np.float64], temperature: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Between what a tempered vote lies, when the vote lies between `lower` and `upper`, float64 [batch, classes].
+    """Bounds of the tempered vote, given those of the vote: float64 [batch, classes], twice.
 
     A class has least when it has its lower bound and all others their upper ones, and most the other way round.
     """

@@ -1,4 +1,4 @@
-"""The library names parameters, in messages and remedies; only command lines name options."""
+"""The library names parameters, in messages and remedies; only command lines name options, or whole commands."""
 
 import ast
 import re
@@ -14,7 +14,14 @@ _COMMAND_LINES = frozenset(
     {"bundle_lines.py", "cli.py", "command.py", "gpu_recipe.py", "options.py", "throughput.py"}
 )
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-_OF_OTHER_PROGRAMS = ("pip install", "--extra-index-url", "--query-gpu=", "--format=csv", "--upgrade")
+_OTHER_COMMANDS = (
+    "pip install",
+    "--extra-index-url",
+    "--query-gpu=",
+    "--format=csv",
+    "--upgrade",
+    "bt-export --bundle ",
+)
 
 
 def options_named(source: str) -> list[int]:
@@ -25,7 +32,7 @@ def options_named(source: str) -> list[int]:
         node.lineno
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
-        if _OPTION.search(node.value) and not any(text in node.value for text in _OF_OTHER_PROGRAMS)
+        if _OPTION.search(node.value) and not any(text in node.value for text in _OTHER_COMMANDS)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The verdict that a bundle carries: what `bt-bench accuracy` wrote into its `bundle.json`.
+"""The verdict that a bundle carries, written into its `bundle.json` by `bt-bench accuracy`.
 
 A verdict is about a bundle and not a part of it, and so is everything else that was measured where the bundle was
 made: agreement with Keras, answers to the probe, timings. The bundle's identity is the SHA-256 of what decides its
@@ -12,6 +12,7 @@ Bundles without an `"identity"` field were written by older versions: theirs is 
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +46,7 @@ _ABOUT_BUNDLE: Final = frozenset({ACCEPTANCE, "checksum", "command"})
 _ABOUT_MEMBER: Final = frozenset({"parity", "mixed"})
 _ABOUT_PROBE: Final = frozenset({"probabilities"})
 
-# What a reader relies on; more may be there.
+# The fields that a reader relies on; more may be there.
 _FIELDS: Final[Mapping[str, type]] = {
     "status": str,
     "judged_sha256": str,
@@ -64,11 +65,11 @@ def manifest_text(details: Mapping[str, Any]) -> str:
 
 
 def identity(raw: bytes, details: Mapping[str, Any]) -> str:
-    """The SHA-256 that names a bundle, whether it was judged or not.
+    """The SHA-256 that names a bundle, with a verdict or without.
 
     Args:
         raw: The bytes of its `bundle.json`.
-        details: What they say.
+        details: Their content.
     """
     if details.get(IDENTITY) == IDENTITY_VERSION:
         raw = json.dumps(_deciding(details), sort_keys=True, separators=(",", ":")).encode()
@@ -79,48 +80,50 @@ def identity(raw: bytes, details: Mapping[str, Any]) -> str:
 
 def _deciding(details: Mapping[str, Any]) -> dict[str, Any]:
     """Everything in a `bundle.json` that decides what the bundle answers."""
-    kept = _without(details, _ABOUT_BUNDLE)
-    kept["members"] = [_without(member, _ABOUT_MEMBER) for member in kept["members"]]
-    for member in kept["members"]:
+    deciding = _without(details, _ABOUT_BUNDLE)
+    deciding["members"] = [_without(member, _ABOUT_MEMBER) for member in deciding["members"]]
+    for member in deciding["members"]:
         if member.get("probe") is not None:
             member["probe"] = _without(member["probe"], _ABOUT_PROBE)
-    return kept
+    return deciding
 
 
 def _without(value: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name not in fields}
 
 
-def check_acceptance(details: Mapping[str, Any], sha256: str, where: str) -> None:
-    """Refuse a verdict that is none, or one on another bundle.
+def check_acceptance(details: Mapping[str, Any], sha256: str, manifest: Path) -> None:
+    """Refuse a malformed verdict, or one on another bundle.
 
     Args:
-        details: What `bundle.json` says.
+        details: The content of `bundle.json`.
         sha256: The bundle's identity.
-        where: Its path, for messages.
+        manifest: The path of `bundle.json`, for messages.
 
     Raises:
         IntegrityError: It says why.
     """
-    found = details.get(ACCEPTANCE)
-    if found is None:
+    verdict = details.get(ACCEPTANCE)
+    if verdict is None:
         return
-    remedy = f"""set "{ACCEPTANCE}" to null and judge the bundle again: bt-bench accuracy"""
-    if not isinstance(found, dict) or found.get("schema") != ACCEPTANCE_SCHEMA:
-        raise IntegrityError(f"{where}: '{ACCEPTANCE}' is not of schema {ACCEPTANCE_SCHEMA!r}; {remedy}")
+    command = f"bt-bench accuracy {shlex.quote(str(manifest.parent))}"
+    remedy = f"""set "{ACCEPTANCE}" to null and evaluate the bundle again: {command}"""
+    if not isinstance(verdict, dict) or verdict.get("schema") != ACCEPTANCE_SCHEMA:
+        raise IntegrityError(f"{manifest}: '{ACCEPTANCE}' is not of schema {ACCEPTANCE_SCHEMA!r}", remedy)
     for name, kind in _FIELDS.items():
-        value = found.get(name)
+        value = verdict.get(name)
         printable = not isinstance(value, str) or value.isprintable()
         if not isinstance(value, kind) or isinstance(value, bool) or not printable:
-            raise IntegrityError(f"{where}: '{name}' of '{ACCEPTANCE}' is not a printable {kind.__name__}; {remedy}")
-    if found["status"] not in STATUSES or not 0 <= found["correct"] <= found["images"] != 0:
+            raise IntegrityError(f"{manifest}: '{name}' of '{ACCEPTANCE}' is not a printable {kind.__name__}", remedy)
+    if verdict["status"] not in STATUSES or not 0 <= verdict["correct"] <= verdict["images"] != 0:
         raise IntegrityError(
-            f"{where}: '{ACCEPTANCE}' says {found['status']!r} of {found['images']} images; {remedy}"
+            f"{manifest}: '{ACCEPTANCE}' says {verdict['status']!r} of {verdict['images']} images", remedy
         )
-    if found["judged_sha256"] != sha256:
+    if verdict["judged_sha256"] != sha256:
         raise IntegrityError(
-            f"{where} carries a verdict on the bundle {found['judged_sha256'][:12]}…, but is {sha256[:12]}…: it was "
-            f"changed after it was judged, or the verdict is another's; {remedy}"
+            f"{manifest} carries a verdict on the bundle {verdict['judged_sha256'][:12]}…, but is {sha256[:12]}…: it "
+            "was changed after it was evaluated, or the verdict is another's",
+            remedy,
         )
 
 
@@ -129,8 +132,8 @@ def write_acceptance(manifest: Path, details: Mapping[str, Any], acceptance: Map
 
     Args:
         manifest: The file.
-        details: What it says now; a verdict that it carries is replaced.
-        acceptance: What is kept: all of the fields that a reader relies on but "judged_sha256".
+        details: Its content now; a verdict that it carries is replaced.
+        acceptance: All of the fields that a reader relies on but "judged_sha256".
 
     Raises:
         OutputError: The file cannot be written.

@@ -1,6 +1,6 @@
 """The checksum of `bundle.json` over itself: against damage, not against an attacker, who would write a fitting one.
 
-It is the SHA-256 of what the file says, as canonical JSON, without the checksum and without the verdict, which is
+It is the SHA-256 of the file's content, as canonical JSON, without the checksum and without the verdict, which is
 about the bundle and not a part of it (`braintumor.runtime.bundle.acceptance`). A bundle without one, as other
 programs and older versions write it, is read as it is.
 """
@@ -19,19 +19,19 @@ CHECKSUM: Final = "checksum"
 
 
 def with_checksum(details: Mapping[str, Any]) -> dict[str, Any]:
-    """What a `bundle.json` says, and its checksum."""
+    """The content of a `bundle.json` with its checksum."""
     return {**details, CHECKSUM: _checksum(details)}
 
 
 def check_checksum(details: Mapping[str, Any], where: str) -> None:
-    """Refuse what was changed after it was written.
+    """Refuse a file that was changed after it was written.
 
     Args:
-        details: What `bundle.json` says.
+        details: The content of `bundle.json`.
         where: Its path, for messages.
 
     Raises:
-        IntegrityError: It does not fit its checksum.
+        IntegrityError: It does not match its checksum.
     """
     if CHECKSUM in details and details[CHECKSUM] != _checksum(details):
         raise IntegrityError(
@@ -41,5 +41,5 @@ def check_checksum(details: Mapping[str, Any], where: str) -> None:
 
 
 def _checksum(details: Mapping[str, Any]) -> str:
-    said = {key: value for key, value in details.items() if key not in {CHECKSUM, ACCEPTANCE}}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    content = {key: value for key, value in details.items() if key not in {CHECKSUM, ACCEPTANCE}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

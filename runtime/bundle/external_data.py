@@ -1,4 +1,4 @@
-"""Does an ONNX file point at other files? Answered from its wire format, without the `onnx` package.
+"""Detection of external data in an ONNX file, from its wire format, without the `onnx` package.
 
 An ONNX tensor may name an external file (`external_data`, `data_location`), which a runtime would open on
 loading. A bundle allows none. Only the headers of the protocol buffer are walked: field numbers are those

@@ -19,7 +19,7 @@ from braintumor.files import sha256_of
 from braintumor.runtime.bundle.acceptance import ACCEPTANCE, check_acceptance, identity
 from braintumor.runtime.bundle.checksum import check_checksum
 from braintumor.runtime.bundle.external_data import has_external_data
-from braintumor.runtime.bundle.schema import parse_bundle
+from braintumor.runtime.bundle.schema import export_command, parse_bundle
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.head import Crop
 from braintumor.runtime.image.resize import Resize
@@ -28,7 +28,6 @@ __all__ = ["MANIFEST", "Bundle", "Member", "how_to_get", "listed_files", "load_b
 
 MANIFEST: Final = "bundle.json"
 _MAX_MANIFEST_BYTES: Final = 1 << 22
-_REMEDY: Final = "export it again with bt-export, or copy it again from where it was made"
 _PLAIN_FILES: Final = "copy the bundle with its contents"
 
 
@@ -45,10 +44,10 @@ class Member:
         precision: "fp32", "fp16", "bf16" or "int8".
         path: The ONNX file, absolute.
         sha256: Of that file.
-        details: Everything that the bundle says of the member: source, tools, parity figures, …
+        details: Its whole entry in `bundle.json`: source, tools, parity figures, …
         probe: The images of `braintumor.runtime.bundle.probe`, absolute; None in a bundle without.
         class_count: How many probabilities it gives for an image.
-        crop: What is cut off before an image is resized, of `CROPS`.
+        crop: The crop before an image is resized, of `CROPS`.
     """
 
     name: str
@@ -74,7 +73,7 @@ class Member:
 
     @property
     def geometry(self) -> Geometry:
-        """What is done to an image before this member gets it."""
+        """The crop and resize of an image for this member."""
         return Geometry(self.height, self.width, self.resize, self.crop)
 
 
@@ -88,7 +87,7 @@ class Bundle:
         sha256: Of `bundle.json` without a verdict, and so of everything that answers.
         classes: Names of the outputs, in order.
         members: In the order of the export.
-        details: Everything that `bundle.json` says.
+        details: The whole of `bundle.json`.
     """
 
     name: str
@@ -111,19 +110,21 @@ class Bundle:
 
     @property
     def temperature(self) -> float:
-        """What the logarithms of the vote are divided by before a softmax; 1 for a vote as it is."""
+        """The divisor of the vote's logarithms before a softmax; 1 for a vote as it is."""
         return float((self.details.get("calibration") or {}).get("temperature", 1.0))
 
     @property
     def acceptance(self) -> Mapping[str, Any] | None:
         """The verdict of `bt-bench accuracy` that it carries; None for a bundle that was not judged."""
-        found: Mapping[str, Any] | None = self.details.get(ACCEPTANCE)
-        return found
+        acceptance: Mapping[str, Any] | None = self.details.get(ACCEPTANCE)
+        return acceptance
 
     @property
     def assumed(self) -> tuple[str, ...]:
         """Names of the members whose class order nobody stated at their export."""
-        return tuple(one.name for one in self.members if one.details["source"].get("classes_stated") is False)
+        return tuple(
+            member.name for member in self.members if member.details["source"].get("classes_stated") is False
+        )
 
     @property
     def unverified(self) -> tuple[str, ...]:
@@ -139,13 +140,13 @@ def load_bundle(folder: str | Path) -> Bundle:
     """
     root = Path(folder).absolute()
     raw = _read_manifest(root)
-    details = parse_bundle(raw, str(root / MANIFEST))
+    details = parse_bundle(raw, root / MANIFEST)
     check_checksum(details, str(root / MANIFEST))
     sha256 = identity(raw, details)
-    check_acceptance(details, sha256, str(root / MANIFEST))
+    check_acceptance(details, sha256, root / MANIFEST)
     _check_files(root, listed_files(details))
     for entry in details["members"]:
-        _check_model(root / entry["file"])
+        _check_model(root, root / entry["file"])
     return Bundle(
         name=details["name"],
         folder=root,
@@ -195,14 +196,18 @@ def member_of(entry: Mapping[str, Any], path: Path, sha256: str, probe: Path | N
 
 
 def how_to_get(folder: Path) -> str:
-    """How to get a bundle into a folder that has none.
+    """The remedy for a folder that has no bundle.
 
     An export into it that was killed between two renames has left the one that was there before beside it.
     """
-    found = sorted(folder.parent.glob(f".{glob.escape(folder.name)}-old-*/bundle/{MANIFEST}"))
-    if found:
-        return f"an export was cut off: move the bundle that it was replacing back from {found[-1].parent}"
-    return "make one with bt-export"
+    replaced = sorted(folder.parent.glob(f".{glob.escape(folder.name)}-old-*/bundle/{MANIFEST}"))
+    if replaced:
+        return f"an export was cut off: move the bundle that it was replacing back from {replaced[-1].parent}"
+    return f"make one with: {export_command(folder)}"
+
+
+def _remedy(root: Path) -> str:
+    return f"copy it again from where it was made, or export it again with: {export_command(root)}"
 
 
 def _read_manifest(root: Path) -> bytes:
@@ -213,7 +218,9 @@ def _read_manifest(root: Path) -> bytes:
         if not path.is_file():
             raise IntegrityError(f"{root} is not a bundle: it has no {MANIFEST}", how_to_get(root))
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise IntegrityError(f"{path} has {path.stat().st_size} bytes; must be <= {_MAX_MANIFEST_BYTES}", _REMEDY)
+            raise IntegrityError(
+                f"{path} has {path.stat().st_size} bytes; must be <= {_MAX_MANIFEST_BYTES}", _remedy(root)
+            )
         return path.read_bytes()
     except OSError as error:
         raise IntegrityError(f"{path} cannot be read ({error.strerror or error})", "check its permissions") from error
@@ -221,19 +228,19 @@ def _read_manifest(root: Path) -> bytes:
 
 def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
     try:
-        found = _plain_files(root)
+        present = _plain_files(root)
     except OSError as error:
         raise IntegrityError(
             f"{root} cannot be listed ({error.strerror or error})", "check its permissions"
         ) from error
-    if missing := sorted(listed.keys() - found):
-        raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists", _REMEDY)
-    if extra := sorted(found - listed.keys()):
+    if missing := sorted(listed.keys() - present):
+        raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists", _remedy(root))
+    if extra := sorted(present - listed.keys()):
         raise IntegrityError(
             f"{root} holds {', '.join(extra)}, which its {MANIFEST} does not list", "remove it from the folder"
         )
     for name, entry in listed.items():
-        _check_file(root / name, entry)
+        _check_file(root, root / name, entry)
 
 
 def _plain_files(root: Path) -> set[str]:
@@ -251,26 +258,28 @@ def _plain_files(root: Path) -> set[str]:
     return names
 
 
-def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
+def _check_file(root: Path, path: Path, entry: Mapping[str, Any]) -> None:
     try:
         size_bytes = path.stat().st_size
         if size_bytes != entry["size_bytes"]:
-            raise IntegrityError(f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}", _REMEDY)
+            raise IntegrityError(
+                f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}", _remedy(root)
+            )
         digest = sha256_of(path)
         if digest != entry["sha256"]:
             raise IntegrityError(
-                f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…", _REMEDY
+                f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…", _remedy(root)
             )
     except OSError as error:
-        raise IntegrityError(f"{path} cannot be read ({error.strerror or error})", _REMEDY) from error
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error})", _remedy(root)) from error
 
 
-def _check_model(path: Path) -> None:
+def _check_model(root: Path, path: Path) -> None:
     try:
         if _points_elsewhere(path):
-            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data)", _REMEDY)
+            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data)", _remedy(root))
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path} is not a readable ONNX file ({error})", _REMEDY) from error
+        raise IntegrityError(f"{path} is not a readable ONNX file ({error})", _remedy(root)) from error
 
 
 def _points_elsewhere(path: Path) -> bool:

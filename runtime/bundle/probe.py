@@ -1,4 +1,4 @@
-"""The probe of a bundle: images, and what each member answered when it was verified.
+"""The probe of a bundle: images, and each member's answers when it was verified.
 
 An engine that is chosen by its speed must first give these answers. The images are generated phantoms, raw
 uint8 [images, height, width] in a file that `bundle.json` lists with its hash: there is nothing to be parsed.
@@ -27,7 +27,7 @@ sides.
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one member was asked and what it answered.
+    """Images, and the answers of one member.
 
     Attributes:
         images: uint8 [images, height, width], of the member's size.
@@ -49,24 +49,24 @@ def probe_of(member: Member) -> Probe | None:
 
 def probes_of(bundle: Bundle) -> tuple[Probe, ...]:
     """One probe a member, all of the same number of images; empty when one is missing."""
-    found = tuple(probe for member in bundle.members if (probe := probe_of(member)) is not None)
-    usable = len(found) == len(bundle.members) and len({len(probe.images) for probe in found}) == 1
-    return found if usable else ()
+    probes = tuple(probe for member in bundle.members if (probe := probe_of(member)) is not None)
+    usable = len(probes) == len(bundle.members) and len({len(probe.images) for probe in probes}) == 1
+    return probes if usable else ()
 
 
 def probe_mismatch(answers: NDArray[np.float32], probe: Probe, precision: str) -> str:
-    """How an engine's answers depart from the probe by more than its precision excuses; "" when they do not.
+    """A description of how an engine's answers differ from the probe by more than its precision allows; "" if not.
 
     A label must stay where the expected margin exceeds the tolerance: a smaller one may be lost by rounding.
 
     Args:
         answers: float32 [images, classes].
-        probe: What was expected.
+        probe: The expected answers.
         precision: Of the member.
     """
     tolerance = TOLERANCES[precision]
     difference = float(np.abs(answers - probe.probabilities).max())
-    # A NaN compares false, and so departs.
+    # A NaN compares false, and so differs.
     if not difference <= tolerance:
         return f"its probabilities are {difference:.2g} off; at {precision} {tolerance:g} is allowed"
     ordered = np.sort(probe.probabilities, axis=1)

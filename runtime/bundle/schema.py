@@ -1,10 +1,11 @@
-"""The schema of `bundle.json`: what must be there, of which type, and which paths are allowed."""
+"""The schema of `bundle.json`: required fields, their types, and allowed paths."""
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from braintumor.errors import IntegrityError
@@ -13,7 +14,7 @@ from braintumor.runtime.bundle.acceptance import IDENTITY, IDENTITY_VERSION
 from braintumor.runtime.image.decode import DECODE_VERSION, RESIZES
 from braintumor.runtime.image.head import CROPS
 
-__all__ = ["FUSION", "PRECISIONS", "SCHEMA", "parse_bundle"]
+__all__ = ["FUSION", "PRECISIONS", "SCHEMA", "export_command", "parse_bundle"]
 
 SCHEMA: Final = "braintumor.bundle/1"
 FUSION: Final = "soft-vote"
@@ -57,25 +58,31 @@ _PROBE_FIELDS: Final[Mapping[str, type]] = {
 _MAX_PROBE_IMAGES: Final = 64
 
 
-def parse_bundle(raw: bytes, where: str) -> dict[str, Any]:
+def export_command(folder: Path) -> str:
+    """The command that makes a bundle in a folder."""
+    return f"bt-export --bundle {shlex.quote(str(folder))}"
+
+
+def parse_bundle(raw: bytes, manifest: Path) -> dict[str, Any]:
     """Parse and check the bytes of a `bundle.json`.
 
     Args:
         raw: The file's bytes.
-        where: Its path, for messages.
+        manifest: Its path, for messages.
 
     Raises:
         IntegrityError: Not JSON, an unknown schema version, or a field that is missing or wrong.
     """
+    where, again = str(manifest), export_command(manifest.parent)
     try:
         details = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{where} is not JSON ({error}); export the bundle again with bt-export") from error
+        raise IntegrityError(f"{manifest} is not JSON ({error})", f"export it again with: {again}") from error
     schema = details.get("schema") if isinstance(details, dict) else None
     if schema != SCHEMA:
         raise IntegrityError(
-            f"{where} is of schema {schema!r}; this version reads {SCHEMA!r}: export the bundle again with this "
-            "version's bt-export, or install the version that made it"
+            f"{where} is of schema {schema!r}; this version reads {SCHEMA!r}",
+            f"export it again with this version: {again}, or install the version that made it",
         )
     _check_fields(details, _BUNDLE_FIELDS, where)
     _check_bundle(details, where)
@@ -97,28 +104,29 @@ def _check_fields(value: Any, fields: Mapping[str, type], where: str) -> None:
     for name, kind in fields.items():
         if name not in value:
             raise IntegrityError(f"{where} has no {name!r}")
-        found = value[name]
-        number = kind is float and isinstance(found, int | float)
-        if isinstance(found, bool) or not (number or isinstance(found, kind)):
-            raise IntegrityError(f"{where}: {name!r} is {type(found).__name__}, not {kind.__name__}")
+        field = value[name]
+        number = kind is float and isinstance(field, int | float)
+        if isinstance(field, bool) or not (number or isinstance(field, kind)):
+            raise IntegrityError(f"{where}: {name!r} is {type(field).__name__}, not {kind.__name__}")
 
 
 def _check_bundle(details: Mapping[str, Any], where: str) -> None:
     classes = details["classes"]
     distinct = all(isinstance(name, str) for name in classes) and len(set(classes)) == len(classes)
     if not distinct or not 2 <= len(classes) <= _MAX_CLASSES:  # noqa: PLR2004 - fewer need no classifier
-        raise IntegrityError(f"{where}: 'classes' must be 2 to {_MAX_CLASSES} different names; found {classes!r}")
+        raise IntegrityError(f"{where}: 'classes' must be 2 to {_MAX_CLASSES} different names, got {classes!r}")
     for name in (details["name"], *classes):
         _check_name(name, where)
     if details["decode_version"] != DECODE_VERSION:
         raise IntegrityError(
             f"{where} was made for image decoding {details['decode_version']!r}; this version decodes by "
-            f"{DECODE_VERSION!r}, which may give other pixels: export the bundle again"
+            f"{DECODE_VERSION!r}, which may give other pixels",
+            "export the bundle again",
         )
     if details.get(IDENTITY, IDENTITY_VERSION) != IDENTITY_VERSION:
         raise IntegrityError(
-            f"{where}: identity rule {details[IDENTITY]!r} is not known; this version knows {IDENTITY_VERSION}: "
-            "install the version that made the bundle, or export it again"
+            f"{where}: identity rule {details[IDENTITY]!r} is not known; this version knows {IDENTITY_VERSION}",
+            "install the version that made the bundle, or export it again",
         )
     if details["fusion"] != FUSION:
         raise IntegrityError(f"{where}: fusion {details['fusion']!r} is not known; allowed is {FUSION!r}")
@@ -135,7 +143,7 @@ def _check_bundle(details: Mapping[str, Any], where: str) -> None:
 
 def _check_member(member: Mapping[str, Any], classes: int, where: str) -> None:
     _check_name(member["name"], where)
-    # NaN compares false, too; JSON knows whole numbers that no float holds.
+    # NaN compares false, too; JSON has whole numbers that no float holds.
     if not 0 < member["weight"] <= sys.float_info.max:
         raise IntegrityError(f"{where}: weight {member['weight']} is not a finite number greater than 0")
     for side in ("height", "width"):
@@ -147,8 +155,8 @@ def _check_member(member: Mapping[str, Any], classes: int, where: str) -> None:
         raise IntegrityError(f"{where}: crop {member['crop']!r} is not one of {', '.join(CROPS)}")
     if member["precision"] not in PRECISIONS:
         raise IntegrityError(
-            f"{where}: precision {member['precision']!r} is not one of {', '.join(PRECISIONS)}; a newer version "
-            "may know it"
+            f"{where}: precision {member['precision']!r} is not one of {', '.join(PRECISIONS)}",
+            "install a newer version, which may know it",
         )
     _check_file_entry(member, where)
     if member.get("probe") is not None:
@@ -165,13 +173,13 @@ def _check_file_entry(entry: Mapping[str, Any], where: str) -> None:
 def _check_probe(probe: Mapping[str, Any], image_bytes: int, classes: int, where: str) -> None:
     _check_file_entry(probe, where)
     rows = probe["probabilities"]
-    proper = all(
+    valid = all(
         isinstance(row, list)
         and len(row) == classes
         and all(isinstance(value, int | float) and 0 <= value <= 1 for value in row)
         for row in rows
     )
-    if not (proper and 1 <= len(rows) <= _MAX_PROBE_IMAGES):
+    if not (valid and 1 <= len(rows) <= _MAX_PROBE_IMAGES):
         raise IntegrityError(
             f"{where}: 'probabilities' are not 1 to {_MAX_PROBE_IMAGES} rows of {classes} values 0..1"
         )
@@ -197,5 +205,5 @@ def _check_path(name: str, where: str) -> None:
 
 
 def _check_distinct(values: list[str], field: str, where: str) -> None:
-    if twice := sorted({value for value in values if values.count(value) > 1}):
-        raise IntegrityError(f"{where}: {field} {', '.join(twice)} is listed twice among the members")
+    if repeated := sorted({value for value in values if values.count(value) > 1}):
+        raise IntegrityError(f"{where}: {field} {', '.join(repeated)} is listed twice among the members")

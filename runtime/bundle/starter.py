@@ -49,8 +49,8 @@ def default_bundle(progress: ProgressCallback = silent) -> Bundle:
         IntegrityError: The bundle is not what it says it is.
         UsageError, UnavailableError, OutputError: As `starter_bundle`.
     """
-    found = find_bundle(None)
-    return starter_bundle(progress) if found is None else load_bundle(found)
+    folder = find_bundle(None)
+    return starter_bundle(progress) if folder is None else load_bundle(folder)
 
 
 def starter_bundle(progress: ProgressCallback = silent) -> Bundle:
@@ -90,7 +90,7 @@ def exported_starter() -> Bundle | None:
 
 
 class _Loader:
-    """Judges an entry of the cache by loading its bundle, and keeps that."""
+    """Checks an entry of the cache by loading its bundle, and keeps that."""
 
     def __init__(self) -> None:
         self.bundle: Bundle | None = None
@@ -128,14 +128,14 @@ def _key(models: Sequence[Path]) -> str:
     files = sorted(path for model in models for path in model.parent.glob(f"{model.stem}.*") if path.suffix != ".md")
     files += models[0].parent.glob(VOTE_FILE)
     libraries = {library for engine in ENGINES.values() for library in engine.libraries}
-    here = machine_fingerprint({*_TOOLS, *libraries})
-    # How many CPUs this process may use differs from start to start.
-    del here["cpus"]
+    machine = machine_fingerprint({*_TOOLS, *libraries})
+    # The number of CPUs that this process may use differs from start to start.
+    del machine["cpus"]
     return content_key(
         {
             "recipe": _RECIPE,
             "version": __version__,
             "files": {path.name: sha256_of(path) for path in files},
-            "machine": here,
+            "machine": machine,
         }
     )

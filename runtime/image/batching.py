@@ -24,8 +24,8 @@ def prepared_groups(
     At most `ahead + 1` groups exist at a time, so that memory does not grow with the number of sources.
 
     Args:
-        sources: Any number; read lazily. What they raise is raised when all that came before is handed on.
-        prepare: Called in a thread, once a source. What it raises is raised here, at the source's turn.
+        sources: Any number; read lazily. Their exceptions are raised when all groups before are handed on.
+        prepare: Called in a thread, once a source. Its exceptions are raised here, at the source's turn.
         group_size: Sources in a group; the last group may be smaller.
         threads: How many prepare at the same time.
         ahead: Groups that are prepared beyond the present one.
@@ -34,24 +34,24 @@ def prepared_groups(
     with ThreadPoolExecutor(threads, thread_name_prefix="braintumor-prepare") as pool:
         waiting: deque[list[Future[Prepared]]] = deque()
         try:
-            broken = None
+            failure = None
             while True:
                 try:
                     group = next(groups)
                 except StopIteration:
                     break
                 except Exception as error:  # noqa: BLE001 - of the caller's own iterator; raised below
-                    broken = error
+                    failure = error
                     break
                 waiting.append([pool.submit(prepare, source) for source in group])
                 if len(waiting) > ahead:
                     yield [future.result() for future in waiting.popleft()]
             while waiting:
                 yield [future.result() for future in waiting.popleft()]
-            if broken is not None:
-                raise broken
+            if failure is not None:
+                raise failure
         finally:
-            # The caller stopped early, or an error: what has not begun need not begin.
+            # The caller stopped early, or an error: futures that have not begun need not begin.
             for future in (future for futures in waiting for future in futures):
                 future.cancel()
 

@@ -119,8 +119,8 @@ def read_grey(source: str | os.PathLike[str] | bytes) -> GreyImage:
     name, data = _bytes_of(source)
     kind = _identify(name, data)
     if ImageFile.LOAD_TRUNCATED_IMAGES:
-        found = "this process told Pillow to fill in the missing part of truncated images"
-        _refuse(name, found, "Set PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False")
+        problem = "this process told Pillow to fill in the missing part of truncated images"
+        _refuse(name, problem, "Set PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False")
     try:
         pixels, frames, bits = _decode(kind, data)
     except InputError as error:
@@ -153,8 +153,8 @@ def grey_from_array(array: NDArray[Any]) -> Pixels:
     return levels if levels.ndim == grey else np.asarray(Image.fromarray(levels).convert("L"))
 
 
-def _refuse(name: str, found: str, remedy: str, cause: BaseException | None = None) -> NoReturn:
-    raise InputError(f"{name}: {found}. {remedy}.") from cause
+def _refuse(name: str, problem: str, remedy: str, cause: BaseException | None = None) -> NoReturn:
+    raise InputError(f"{name}: {problem}. {remedy}.") from cause
 
 
 def _one_line(error: BaseException) -> str:
@@ -168,9 +168,9 @@ def _bytes_of(source: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
     path = os.fspath(source)
     name = path if path.isprintable() else ascii(path)
     try:
-        # Asked before opening: opening a pipe would wait for its writer, and Windows opens no folder.
-        found = os.stat(path)  # noqa: PTH116 - a Path would normalise the name
-        _check_kind_of_file(name, found)
+        # Checked before opening: opening a pipe would wait for its writer, and Windows opens no folder.
+        status = os.stat(path)  # noqa: PTH116 - a Path would normalise the name
+        _check_kind_of_file(name, status)
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
             return name, file.readall()
     except FileNotFoundError as error:
@@ -182,13 +182,13 @@ def _bytes_of(source: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
         _refuse(name, f"cannot be read ({reason})", "Check the path and the disk", error)
 
 
-def _check_kind_of_file(name: str, found: os.stat_result) -> None:
-    if stat.S_ISDIR(found.st_mode):
+def _check_kind_of_file(name: str, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
         _refuse(name, "a folder", "Pass the image files in it")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         _refuse(name, "not a regular file", "Copy the image into a file first")
-    if found.st_size > MAX_FILE_BYTES:
-        size = f"{found.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
+    if status.st_size > MAX_FILE_BYTES:
+        size = f"{status.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
         _refuse(name, size, "Export the slice alone as PNG or TIFF")
 
 
@@ -199,9 +199,9 @@ def _identify(name: str, data: bytes) -> str:
     kind = image_format(head)
     if kind is not None:
         return kind
-    what, remedy = looks_like(head) or ("not an image that is known here", "save it as PNG")
+    problem, remedy = looks_like(head) or ("not an image that is known here", "save it as PNG")
     readable = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]} are read"
-    _refuse(name, what, f"Only {readable}: {remedy}")
+    _refuse(name, problem, f"Only {readable}: {remedy}")
 
 
 def _open(kind: str, data: bytes) -> ImageFile.ImageFile:
@@ -247,8 +247,8 @@ def _decode(kind: str, data: bytes) -> tuple[Pixels, int, int]:
 
 
 def _tiff_tags(image: ImageFile.ImageFile) -> dict[int, Any]:
-    found = getattr(image, "tag_v2", {})
-    return {tag: found[tag] for tag in TIFF_TAGS if tag in found}
+    tags = getattr(image, "tag_v2", {})
+    return {tag: tags[tag] for tag in TIFF_TAGS if tag in tags}
 
 
 def _bits(kind: str, data: bytes, tags: dict[int, Any]) -> int:

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: one of the formats that are read, or something to be converted first.
+"""Formats of files by their first bytes: those that are read, and those to be converted first.
 
 Names are never trusted: `scan.png` may hold a DICOM slice and a download may end in `.jpg` and be a web page.
 """
@@ -8,7 +8,7 @@ import zlib
 __all__ = ["FORMATS", "HEAD_BYTES", "image_format", "looks_like"]
 
 FORMATS: tuple[str, ...] = ("PNG", "JPEG", "TIFF", "BMP")
-"""What is decoded, and nothing else: every further decoder is more code that meets foreign bytes."""
+"""The formats that are decoded: every further decoder is more code that meets foreign bytes."""
 
 HEAD_BYTES = 512
 """How much of a file `image_format` and `looks_like` look at, in bytes."""
@@ -26,7 +26,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 _SLICE = "export the slice as a 16-bit PNG or TIFF in a medical image viewer"
 _RESAVE = "save it as PNG"
 
-# (offset, bytes there, what it is, what to do)
+# (offset, bytes there, kind of the file, remedy)
 _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (128, b"DICM", "a DICOM file", _SLICE),
     (344, b"n+1\0", "a NIfTI volume", _SLICE),
@@ -59,7 +59,7 @@ def image_format(head: bytes) -> str | None:
 
 
 def looks_like(head: bytes) -> tuple[str, str] | None:
-    """Say what a file that is not one of `FORMATS` is, and what to do with it.
+    """The kind of a file that is not one of `FORMATS`, and the remedy.
 
     Args:
         head: the first `HEAD_BYTES` of the file.
@@ -67,13 +67,13 @@ def looks_like(head: bytes) -> tuple[str, str] | None:
     Returns:
         Two clauses, such as ("a DICOM file", "export the slice as …"), or None for what is not recognised.
     """
-    found = _foreign(head)
-    if found and found[0] == "gzip-compressed":
+    kind = _foreign(head)
+    if kind and kind[0] == "gzip-compressed":
         # A `.nii.gz` is worth naming: it is what a researcher's folder is full of.
         inner = _foreign(_inflate(head))
-        return (f"{inner[0]}, gzip-compressed", inner[1]) if inner else found
-    if found:
-        return found
+        return (f"{inner[0]}, gzip-compressed", inner[1]) if inner else kind
+    if kind:
+        return kind
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<svg")):
         return ("a web page, SVG or XML", "download the picture itself, or save it as PNG")
@@ -81,14 +81,14 @@ def looks_like(head: bytes) -> tuple[str, str] | None:
 
 
 def _foreign(head: bytes) -> tuple[str, str] | None:
-    for offset, magic, what, remedy in _FOREIGN:
+    for offset, magic, kind, remedy in _FOREIGN:
         if head.startswith(magic, offset):
-            return what, remedy
+            return kind, remedy
     return None
 
 
 def _inflate(head: bytes) -> bytes:
-    """Return the first bytes inside a gzip stream, or what could be had of them; b"" when it is damaged."""
+    """The first bytes inside a gzip stream, as far as they can be read; b"" when it is damaged."""
     try:
         return zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
     except zlib.error:

@@ -1,4 +1,4 @@
-"""How a member wants its input: what is cut off, the size, and how an image is brought to it."""
+"""The geometry of a member's input: crop, size and resize method."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -14,13 +14,13 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 class Geometry(NamedTuple):
-    """What is done to an image before a member gets it.
+    """The crop and resize of an image for a member.
 
     Attributes:
         height: Input height in pixels.
         width: Input width in pixels.
-        resize: How an image is brought to that size, of `RESIZES`.
-        crop: What is cut off before, of `CROPS`.
+        resize: The method, of `RESIZES`.
+        crop: The crop before, of `CROPS`.
     """
 
     height: int
@@ -30,6 +30,6 @@ class Geometry(NamedTuple):
 
 
 def apply_geometry(pixels: Pixels, geometry: Geometry) -> Pixels:
-    """An image as a member wants it: uint8 [height, width] of uint8 [H, W]; possibly read-only."""
+    """Crop and resize an image for a member: uint8 [H, W] to uint8 [height, width]; possibly read-only."""
     cut = crop_to_head(pixels) if geometry.crop == "head" else pixels
     return resize(cut, geometry.height, geometry.width, geometry.resize)

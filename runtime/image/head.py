@@ -12,7 +12,7 @@ __all__ = ["CROPS", "Crop", "crop_to_head", "padded_to_square"]
 Pixels: TypeAlias = NDArray[np.uint8]
 
 _BRIGHT: Final = 0.08
-"""Of the brightest level: above it a pixel belongs to the head or to what is printed beside it."""
+"""Of the brightest level: above it a pixel belongs to the head, or to text beside it."""
 
 _BRIGHTEST: Final = 0.999
 """Share of the pixels at or below the level that counts as the brightest: single hot pixels do not."""

@@ -1,4 +1,4 @@
-"""From a source to what the members take: decoded once, resized to every size that the bundle's members need."""
+"""From a source to the members' inputs: decoded once, resized to every size that the bundle's members need."""
 
 import hashlib
 import os
@@ -22,11 +22,11 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.ui
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """One decoded image in every geometry that was asked for, or why there is none.
+    """One decoded image in every requested geometry, or its error.
 
     Attributes:
-        image: What it is.
-        decode_ms: Decoding and resizing.
+        image: Path, hash, format and size.
+        decode_ms: Time of decoding and resizing.
         pixels: Geometry → uint8 [height, width].
         error: Why it cannot be read.
     """
@@ -62,10 +62,11 @@ def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
     if not isinstance(source, str | os.PathLike | bytes):
-        found = type(source)
+        kind = type(source)
         raise InputError(
-            f"an image was given as {found.__module__}.{found.__qualname__}; allowed are a path, a file's bytes, "
-            "and a uint8 array of pixels: np.asarray(image.convert('L')) of a PIL image, file.read() of an open file"
+            f"an image was given as {kind.__module__}.{kind.__qualname__}; allowed are a path, a file's bytes, "
+            "and a uint8 array of pixels",
+            "pass np.asarray(image.convert('L')) of a PIL image, file.read() of an open file",
         )
     image = read_grey(source)
     height, width = image.pixels.shape

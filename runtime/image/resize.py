@@ -82,10 +82,10 @@ def _lerp(
     return start + (rows[:, right] - start) * weight
 
 
-def _neighbours(size: int, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return the lower and upper source index and the weight of the upper one, each [wanted]."""
-    scale, half = np.float32(size) / np.float32(wanted), np.float32(0.5)
-    centre = (np.arange(wanted, dtype=np.float32) + half) * scale - half
+def _neighbours(size: int, new_size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return the lower and upper source index and the weight of the upper one, each [new_size]."""
+    scale, half = np.float32(size) / np.float32(new_size), np.float32(0.5)
+    centre = (np.arange(new_size, dtype=np.float32) + half) * scale - half
     floor = np.floor(centre)
     lower = np.maximum(floor, 0).astype(np.intp)
     upper = np.minimum(np.ceil(centre), size - 1).astype(np.intp)

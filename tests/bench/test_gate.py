@@ -321,7 +321,8 @@ def test_a_bundle_that_was_not_verified_against_keras_is_shown_as_such_with_the_
     details["members"][1]["parity"]["against_keras"] = False
     (bundle.folder / MANIFEST).write_text(manifest_text(with_checksum(details)))
     assert load_bundle(bundle.folder).unverified == ("b",)
-    line = "not verified against Keras: b; where Keras is installed, bt-export --verify BUNDLE does it"
+    command = f"bt-export --verify {bundle.folder}"
+    line = f"not verified against Keras: b; where Keras is installed, {command} does it"
     judgement = bench(bundle.folder, "--data", data, "--reference", "none", "--robustness", 0, "--no-record")
     assert line in judgement.output.splitlines()
     scan = tmp_path / "scan.png"

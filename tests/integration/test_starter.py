@@ -28,7 +28,7 @@ model, gate = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else Non
 starter.shipped_weights = lambda: (model,)
 
 def tell(event):
-    print(event.what if isinstance(event, Step) else event.text, flush=True)
+    print(event.title if isinstance(event, Step) else event.text, flush=True)
     while gate is not None and not gate.exists():
         time.sleep(0.05)
 

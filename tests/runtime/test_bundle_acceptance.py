@@ -60,8 +60,9 @@ def test_a_bundle_that_was_changed_after_it_was_judged_is_refused(copied: Path) 
     manifest["members"][0]["weight"] = 5.0
     # With a checksum that fits, as a forger would write it.
     (copied / MANIFEST).write_text(json.dumps(with_checksum(manifest)))
-    with pytest.raises(IntegrityError, match="changed after it was judged"):
+    with pytest.raises(IntegrityError, match="changed after it was evaluated") as refused:
         load_bundle(copied)
+    assert f"bt-bench accuracy {copied}" in refused.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ from PIL import Image
 import braintumor
 from braintumor.errors import InputError, IntegrityError, UnavailableError, UsageError
 from braintumor.models.labels import CLASSES
+from braintumor.runtime.arguments import limit_threads
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.image.decode import read_grey
 from braintumor.runtime.image.geometry import apply_geometry
 from braintumor.runtime.prediction import Prediction
-from braintumor.runtime.requested import asked_threads
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +201,9 @@ def test_what_is_no_number_of_threads_is_refused(single: Path, threads: Any) -> 
 
 
 def test_more_threads_than_the_machine_has_are_not_started() -> None:
-    assert asked_threads("threads", 100_000) == (os.cpu_count() or 1)
-    assert asked_threads("threads", 1) == 1
-    assert asked_threads("threads", None) is None
+    assert limit_threads("threads", 100_000) == (os.cpu_count() or 1)
+    assert limit_threads("threads", 1) == 1
+    assert limit_threads("threads", None) is None
 
 
 @pytest.mark.parametrize("sources", ["scan.png", b"bytes", Path("scan.png"), 7])
@@ -236,13 +236,13 @@ def test_threads_that_share_one_get_the_answers_that_one_gets(engine: str, three
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_is_told_to_load_its_own(ensemble: Ensemble, scans: list[Path]) -> None:
-    told = multiprocessing.get_context("fork").SimpleQueue()
+    messages = multiprocessing.get_context("fork").SimpleQueue()
 
     def use() -> None:
         try:
             ensemble.predict(scans[0])
         except UsageError as error:
-            told.put(str(error))
+            messages.put(str(error))
 
     with warnings.catch_warnings():
         # Python warns of forks of programs with threads: just what is tried.
@@ -251,7 +251,7 @@ def test_a_fork_is_told_to_load_its_own(ensemble: Ensemble, scans: list[Path]) -
         worker.start()
     worker.join(30)
     assert worker.exitcode == 0
-    assert "load it in this one with Ensemble.load" in told.get()
+    assert "with Ensemble.load" in messages.get()
 
 
 def test_a_changed_record_changes_no_other(ensemble: Ensemble, scans: list[Path]) -> None:

@@ -111,7 +111,7 @@ def test_the_bundle_is_the_option_then_the_variable_then_the_newest(monkeypatch:
     monkeypatch.setenv(BUNDLE_VARIABLE, "bundles/old")
     assert choose_bundle(None) == Path("bundles/old")
     assert choose_bundle("bundles/new") == newest
-    with pytest.raises(UsageError, match=r"there is no bundle nowhere; make one with bt-export"):
+    with pytest.raises(UsageError, match=r"there is no bundle nowhere; make one with: bt-export --bundle nowhere"):
         choose_bundle("nowhere")
     with pytest.raises(UsageError, match=r"bundles holds the bundles .*new, old"):
         choose_bundle("bundles")
