@@ -1,4 +1,4 @@
-"""Every room gives its public names, and loads nothing before one is used."""
+"""Every room has its public names, and imports nothing before one is used."""
 
 import importlib
 import subprocess
@@ -39,7 +39,7 @@ ROOMS = (
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_gives_all_that_it_lists(room: str) -> None:
+def test_room_has_all_names_that_it_lists(room: str) -> None:
     package = importlib.import_module(f"braintumor.{room}")
     assert package.__all__
     assert all(getattr(package, name) is not None for name in package.__all__)
@@ -47,7 +47,7 @@ def test_a_room_gives_all_that_it_lists(room: str) -> None:
         package.nothing  # noqa: B018 - it is what raises
 
 
-def test_importing_a_room_loads_no_library() -> None:
+def test_importing_a_room_loads_no_numpy() -> None:
     code = f"import sys; {'; '.join(f'import braintumor.{room}' for room in ROOMS)}; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

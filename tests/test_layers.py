@@ -80,16 +80,16 @@ def test_every_planted_import_breaks_its_contract(tmp_path: Path) -> None:
 
 def sections(report: str) -> dict[str, str]:
     """Contract → what import-linter says of it; a heading is underlined and may take two lines."""
-    found: dict[str, str] = {}
+    contracts: dict[str, str] = {}
     paragraphs = report.split("\n\n")
     for paragraph in paragraphs:
         lines = paragraph.strip().splitlines()
         if lines and set(lines[-1]) == {"-"} and len(lines) > 1:
             heading = " ".join(line.strip() for line in lines[:-1])
-            found[heading] = ""
-        elif found:
-            found[list(found)[-1]] += paragraph + "\n"
-    return found
+            contracts[heading] = ""
+        elif contracts:
+            contracts[list(contracts)[-1]] += paragraph + "\n"
+    return contracts
 
 
 def test_the_drawing_of_the_rooms_is_current(tree: Path, tmp_path: Path) -> None:

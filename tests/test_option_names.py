@@ -36,12 +36,12 @@ def options_named(source: str) -> list[int]:
     ]
 
 
-def test_the_library_names_parameters_and_only_command_lines_options() -> None:
+def test_library_names_no_options() -> None:
     files = [path for folder in (*_FOLDERS, *_LIBRARY_OF_BENCH) for path in (ROOT / folder).rglob("*.py")]
     library = [path for path in files if path.name not in _COMMAND_LINES]
     assert len(library) > 100
-    found = [f"{path}:{line}" for path in library for line in options_named(path.read_text(encoding="utf-8"))]
-    assert not found, f"say `parameter` instead, a command line puts its option there: {', '.join(found)}"
+    places = [f"{path}:{line}" for path in library for line in options_named(path.read_text(encoding="utf-8"))]
+    assert not places, f"write `parameter` instead, a command line puts its option there: {', '.join(places)}"
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,5 @@ def test_the_library_names_parameters_and_only_command_lines_options() -> None:
         ('x = ("a",\n"--vote")', [2]),
     ],
 )
-def test_a_named_option_is_found(source: str, lines: list[int]) -> None:
+def test_options_named_finds_options(source: str, lines: list[int]) -> None:
     assert options_named(source) == lines
