@@ -31,6 +31,11 @@ CHAPTERS = (
     *("How it was measured", "Limits"),
 )
 
+Documents = tuple[dict[str, Any], dict[str, Any]]
+"""What a file of accuracy and a file of latency hold."""
+
+Damage = Callable[[dict[str, Any]], object]
+
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -44,11 +49,11 @@ def measured(
     folder = tmp_path_factory.mktemp("measured")
     accuracy, latency = folder / "accuracy.json", folder / "latency.json"
     shared = ("--engine", ENGINE, "--data", phantom_classes)
-    judged = run(
+    evaluated = run(
         *("accuracy", small_bundle, *shared, "--reference", small_bundle, "--reference-engine", ENGINE),
         *("--robustness", 4, "--no-record", "--json", accuracy),
     )
-    assert judged.exit_code in {0, 3}, judged.output
+    assert evaluated.exit_code in {0, 3}, evaluated.output
     window = ("--rounds", 4, "--seconds", 1, "--images", 8)
     timed = run("latency", small_bundle, *shared, "--batch", "1,2", *window, "--json", latency)
     assert timed.exit_code == 0, timed.output
@@ -56,14 +61,14 @@ def measured(
 
 
 @pytest.fixture
-def told(measured: tuple[Path, Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+def documents(measured: tuple[Path, Path]) -> Documents:
     accuracy, latency = measured
     return json.loads(accuracy.read_text()), json.loads(latency.read_text())
 
 
 @pytest.fixture
-def page(told: tuple[dict[str, Any], dict[str, Any]]) -> str:
-    return report_page(reported(*told))
+def page(documents: Documents) -> str:
+    return report_page(reported(*documents))
 
 
 def reported(accuracy: dict[str, Any], latency: dict[str, Any] | None = None) -> Report:
@@ -93,24 +98,24 @@ def flipped(accuracy: dict[str, Any], name: str, truth: str = "healthy") -> dict
     return accuracy
 
 
-def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
+def test_report_page_needs_nothing_from_elsewhere(page: str) -> None:
     assert not re.search(r"https?:|<link|<script|@import|url\((?!#)|<iframe|<object", page)
     assert all(source.startswith("data:") for source in re.findall(r'src="([^"]*)', page))
 
 
-def test_the_verdict_comes_first_and_the_chapters_in_their_order(page: str) -> None:
+def test_report_page_begins_with_the_verdict_and_has_its_chapters_in_order(page: str) -> None:
     assert 0 < page.index('class="verdict') < page.index(f"<h2>{CHAPTERS[0]}</h2>")
     assert tuple(re.findall(r"<h2>(.*?)</h2>", page)) == CHAPTERS
     assert page.count(NOTICE) >= 2
 
 
-def test_the_page_is_well_formed(page: str) -> None:
+def test_report_page_is_well_formed(page: str) -> None:
     body = page[page.index("<body>") : page.index("</html>")]
     ET.fromstring(re.sub(r"<(br|img[^>]*)>", r"<\1/>", body))  # noqa: S314 - our own text
 
 
-def test_the_verdict_carries_the_figures_of_the_data(told: tuple[dict[str, Any], dict[str, Any]], page: str) -> None:
-    scores = told[0]["bundles"][0]["scores"]
+def test_report_page_shows_the_figures_of_the_data(documents: Documents, page: str) -> None:
+    scores = documents[0]["bundles"][0]["scores"]
     summary = page[: page.index("<h2>")]
     assert f"{scores['correct']} of {scores['images']}" in summary
     assert f"{100 * scores['interval'][0]:.2f}" in summary
@@ -123,27 +128,25 @@ def test_the_verdict_carries_the_figures_of_the_data(told: tuple[dict[str, Any],
         assert re.search(f"{first}.*?{last}", page)
 
 
-def test_a_verdict_is_told_by_a_word_and_a_sign_not_by_colour(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    accuracy, latency = told
+def test_report_page_shows_a_verdict_by_a_word_and_a_sign(documents: Documents) -> None:
+    accuracy, latency = documents
     for status, shown in (("accepted", "✓ Accepted"), ("refused", "✗ Refused"), ("unjudged", "Not judged")):
         accuracy["bundles"][0]["verdict"]["status"] = status
         assert f"<h3>{shown}: small on {ENGINE}</h3>" in report_page(reported(accuracy, latency))
 
 
-def test_two_of_one_name_are_told_apart_and_one_of_two_places_is_one(
-    told: tuple[dict[str, Any], dict[str, Any]],
-) -> None:
-    first = told[0]["bundles"][0]
+def test_named_bundles_numbers_bundles_of_the_same_name(documents: Documents) -> None:
+    first = documents[0]["bundles"][0]
     other = {**first, "sha256": "f" * 64}
-    found = named_bundles(decode({**told[0], "bundles": [first, other, first]}, AccuracyResult))
-    assert [one.key for one in found] == [f"small on {ENGINE}", f"small on {ENGINE} #2", f"small on {ENGINE}"]
-    assert found[0].reference_key == found[0].key
-    shown = report_page(reported({**told[0], "bundles": [first, other]}, told[1]))
+    bundles = named_bundles(decode({**documents[0], "bundles": [first, other, first]}, AccuracyResult))
+    assert [bundle.key for bundle in bundles] == [f"small on {ENGINE}", f"small on {ENGINE} #2", f"small on {ENGINE}"]
+    assert bundles[0].reference_key == bundles[0].key
+    shown = report_page(reported({**documents[0], "bundles": [first, other]}, documents[1]))
     assert shown.count(f": small on {ENGINE}</h3>") == shown.count(f": small on {ENGINE} #2</h3>") == 1
 
 
-def test_a_flip_has_its_picture_and_its_story(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    shown = report_page(reported(flipped(told[0], '<b>"x"&y</b>.png')))
+def test_report_page_shows_a_flip_with_its_picture(documents: Documents) -> None:
+    shown = report_page(reported(flipped(documents[0], '<b>"x"&y</b>.png')))
     card = re.search(r'<div class="card">.*?</div></div>', shown)
     assert card
     assert "data:image/png;base64,iVBORw0KGgo=" in card[0]
@@ -154,9 +157,9 @@ def test_a_flip_has_its_picture_and_its_story(told: tuple[dict[str, Any], dict[s
     assert "<b>&#34;" not in card[0]
 
 
-def test_what_hides_in_a_file_does_not_become_part_of_the_page(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_report_page_escapes_all_texts_of_a_file(documents: Documents) -> None:
     attack = '"><script>alert(1)</script>'
-    accuracy, latency = flipped(told[0], attack), told[1]
+    accuracy, latency = flipped(documents[0], attack), documents[1]
     accuracy["bundles"][0]["comparison"]["flipped"][0]["png_base64"] = attack
     accuracy["bundles"][0]["verdict"]["reason"] = attack
     accuracy["bundles"][0]["name"] = attack
@@ -165,45 +168,45 @@ def test_what_hides_in_a_file_does_not_become_part_of_the_page(told: tuple[dict[
     assert "<script" not in report_page(reported(accuracy, latency))
 
 
-def test_the_table_for_a_readme_is_a_table(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    text = report_markdown(reported(*told))
+def test_report_markdown_is_a_table(documents: Documents) -> None:
+    text = report_markdown(reported(*documents))
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 2
     for rows in tables:
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows
-    scores = told[0]["bundles"][0]["scores"]
+    scores = documents[0]["bundles"][0]["scores"]
     assert f"{100 * scores['accuracy']:.2f} %" in tables[0][2]
     assert NOTICE in text
 
 
-def test_ready_files_become_three_files(measured: tuple[Path, Path], tmp_path: Path) -> None:
+def test_report_writes_three_files_of_ready_ones(measured: tuple[Path, Path], tmp_path: Path) -> None:
     accuracy, latency = measured
     done = run("report", "--accuracy", accuracy, "--latency", latency, "--out", tmp_path / "report")
     assert done.exit_code in {0, 3}, done.output
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(FILES)
-    told = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert told["schema"] == "braintumor.report/1"
-    assert told["accuracy"] == json.loads(accuracy.read_text())
-    assert told["latency"] == json.loads(latency.read_text())
-    assert told["summary"][0]["status"] in done.output
+    document = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert document["schema"] == "braintumor.report/1"
+    assert document["accuracy"] == json.loads(accuracy.read_text())
+    assert document["latency"] == json.loads(latency.read_text())
+    assert document["summary"][0]["status"] in done.output
 
 
-def test_a_report_is_no_worse_than_itself_and_worse_when_its_verdict_is_lost(
-    told: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
-) -> None:
-    accuracy, latency = told
+def test_compare_files_finds_a_report_worse_when_its_verdict_is_lost(documents: Documents, tmp_path: Path) -> None:
+    accuracy, latency = documents
     old, new = tmp_path / "old", tmp_path / "new"
     accuracy["bundles"][0]["verdict"]["status"] = "accepted"
     old.write_text(json.dumps(encode(reported(accuracy, latency))))
     assert compare_files(old, old).worse(Limits()) == ()
     accuracy["bundles"][0]["verdict"]["status"] = "refused"
     new.write_text(json.dumps(encode(reported(accuracy, latency))))
-    assert [one.name for one in compare_files(old, new).worse(Limits())] == [f"accuracy: small on {ENGINE}, verdict"]
+    assert [metric.name for metric in compare_files(old, new).worse(Limits())] == [
+        f"accuracy: small on {ENGINE}, verdict"
+    ]
 
 
-def test_decisions_alone_are_compared_too(told: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
+def test_compare_files_takes_files_of_accuracy(documents: Documents, tmp_path: Path) -> None:
     old, new, other = (tmp_path / name for name in ("old", "new", "other"))
-    accuracy = told[0]
+    accuracy = documents[0]
     old.write_text(json.dumps(accuracy))
     accuracy["bundles"][0]["scores"]["accuracy"] -= 1 / 12
     new.write_text(json.dumps(accuracy))
@@ -217,7 +220,7 @@ def test_decisions_alone_are_compared_too(told: tuple[dict[str, Any], dict[str, 
         compare_files(old, other)
 
 
-def test_a_refused_bundle_is_reported_and_ends_with_3(measured: tuple[Path, Path], tmp_path: Path) -> None:
+def test_report_of_a_refused_bundle_ends_with_3(measured: tuple[Path, Path], tmp_path: Path) -> None:
     refused = json.loads(measured[0].read_text())
     refused["bundles"][0]["verdict"]["status"] = "refused"
     file = tmp_path / "refused.json"
@@ -227,24 +230,24 @@ def test_a_refused_bundle_is_reported_and_ends_with_3(measured: tuple[Path, Path
     assert "✗ Refused" in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_a_bundle_is_judged_and_timed_in_one_go(small_bundle: Path, phantom_classes: Path, tmp_path: Path) -> None:
+def test_report_evaluates_and_times_a_bundle(small_bundle: Path, phantom_classes: Path, tmp_path: Path) -> None:
     before = (small_bundle / "bundle.json").read_bytes()
     options = ("--engine", ENGINE, "--reference", small_bundle, "--batch", "1,2", "--seconds", 1, "--robustness", 0)
     done = run("report", small_bundle, "--data", phantom_classes, *options, "--out", tmp_path)
     assert done.exit_code in {0, 3}, done.output
     shown = (tmp_path / "report.html").read_text()
     assert tuple(re.findall(r"<h2>(.*?)</h2>", shown)) == CHAPTERS
-    told = json.loads((tmp_path / "report.json").read_text())
-    parts = {name: told[name]["inference_s"] for name in ("accuracy", "latency")}
-    assert told["inference_s"] == pytest.approx(sum(parts.values()))
-    assert all(0 < parts[name] < told["seconds"][name] for name in parts)
-    assert sum(told["seconds"].values()) < told["wall_s"]
-    assert told["wall_over_inference"] == pytest.approx(told["wall_s"] / told["inference_s"])
-    assert f"{told['wall_over_inference']:.3f} times" in shown
-    # Of what was judged the answers are known; the accuracy of every subset rests on all images.
-    whole = max(told["latency"]["pareto"], key=lambda point: len(point["members"]))
-    judged = told["accuracy"]["bundles"][0]["scores"]
-    assert whole["accuracy"] == pytest.approx(judged["accuracy"])
+    document = json.loads((tmp_path / "report.json").read_text())
+    parts = {name: document[name]["inference_s"] for name in ("accuracy", "latency")}
+    assert document["inference_s"] == pytest.approx(sum(parts.values()))
+    assert all(0 < parts[name] < document["seconds"][name] for name in parts)
+    assert sum(document["seconds"].values()) < document["wall_s"]
+    assert document["wall_over_inference"] == pytest.approx(document["wall_s"] / document["inference_s"])
+    assert f"{document['wall_over_inference']:.3f} times" in shown
+    # Of what was scores the answers are known; the accuracy of every subset rests on all images.
+    whole = max(document["latency"]["pareto"], key=lambda point: len(point["members"]))
+    scores = document["accuracy"]["bundles"][0]["scores"]
+    assert whole["accuracy"] == pytest.approx(scores["accuracy"])
     assert "judged on the 12 images that were timed" in shown
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
     assert (small_bundle / "bundle.json").read_bytes() == before
@@ -253,36 +256,31 @@ def test_a_bundle_is_judged_and_timed_in_one_go(small_bundle: Path, phantom_clas
 @pytest.mark.parametrize(
     ("damage", "place"),
     [
-        (lambda told: told.update(contenders=[]), "at least one runner"),
-        (lambda told: told["contenders"][0]["batches"].clear(), "at one batch size"),
-        (lambda told: told["contenders"][0]["batches"][1].update(p50_ms=0), "'$.contenders[0].batches[1].p50_ms'"),
+        (lambda data: data.update(contenders=[]), "at least one runner"),
+        (lambda data: data["contenders"][0]["batches"].clear(), "at one batch size"),
+        (lambda data: data["contenders"][0]["batches"][1].update(p50_ms=0), "'$.contenders[0].batches[1].p50_ms'"),
         (
-            lambda told: told["contenders"].append({**told["contenders"][0], "batches": []}),
+            lambda data: data["contenders"].append({**data["contenders"][0], "batches": []}),
             "batch sizes of the first",
         ),
     ],
 )
-def test_times_that_cannot_be_drawn_are_refused(
-    told: tuple[dict[str, Any], dict[str, Any]],
-    damage: Callable[[dict[str, Any]], object],
-    place: str,
-    tmp_path: Path,
+def test_report_refuses_times_that_cannot_be_drawn(
+    documents: Documents, damage: Damage, place: str, tmp_path: Path
 ) -> None:
-    damage(told[1])
+    damage(documents[1])
     file = tmp_path / "odd.json"
-    file.write_text(json.dumps(told[1]))
+    file.write_text(json.dumps(documents[1]))
     for command in (("report", "--latency", file, "--out", tmp_path / "report"), ("compare", file, file)):
         done = run(*command)
         assert (done.exit_code, place in done.output, len(done.output.splitlines())) == (4, True, 1), done.output
 
 
-def test_files_of_before_the_calibration_and_the_pictures_are_read_on(
-    told: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
-) -> None:
-    accuracy, latency = flipped(told[0], "x"), told[1]
+def test_report_reads_files_of_earlier_versions(documents: Documents, tmp_path: Path) -> None:
+    accuracy, latency = flipped(documents[0], "x"), documents[1]
     del accuracy["bundles"][0]["comparison"]["flipped"][0]["png_base64"]
-    for one in (accuracy["bundles"][0], accuracy["bundles"][0]["reference"]):
-        for scores in (one["scores"], *(member["scores"] for member in one["members"])):
+    for ensemble in (accuracy["bundles"][0], accuracy["bundles"][0]["reference"]):
+        for scores in (ensemble["scores"], *(member["scores"] for member in ensemble["members"])):
             del scores["reliability"]
     del latency["contenders"][0]["decisions"]["interval"]
     (tmp_path / "accuracy").write_text(json.dumps(accuracy))
@@ -291,28 +289,25 @@ def test_files_of_before_the_calibration_and_the_pictures_are_read_on(
     assert done.exit_code in {0, 3}, done.output
 
 
-Damage = Callable[[dict[str, Any]], object]
-
-
 @pytest.mark.parametrize(
     ("damage", "place"),
     [
-        (lambda told: told.update(schema="braintumor.accuracy/99"), "is of schema 'braintumor.accuracy/99'"),
-        (lambda told: told.pop("bundles"), "missing required field 'bundles'"),
-        (lambda told: told.update(bundles=[]), "at least one bundle"),
-        (lambda told: told["bundles"][0]["scores"].pop("confusion"), "'confusion' - at '$.bundles[0].scores'"),
-        (lambda told: told["bundles"][0]["scores"]["confusion"].pop(), "must have as many columns"),
-        (lambda told: told["bundles"][0]["scores"].update(confusion=[[12]]), "must be of 4 classes"),
-        (lambda told: told["bundles"][0]["scores"].update(interval=None), "'$.bundles[0].scores.interval'"),
-        (lambda told: told["bundles"][0]["verdict"].update(status="lost"), "'$.bundles[0].verdict.status'"),
-        (lambda told: told["images"].update(classes=3), "'$.images.classes'"),
-        (lambda told: told["bundles"][0]["comparison"]["flipped"][0].update(label="x"), "must be among glioma"),
+        (lambda data: data.update(schema="braintumor.accuracy/99"), "is of schema 'braintumor.accuracy/99'"),
+        (lambda data: data.pop("bundles"), "missing required field 'bundles'"),
+        (lambda data: data.update(bundles=[]), "at least one bundle"),
+        (lambda data: data["bundles"][0]["scores"].pop("confusion"), "'confusion' - at '$.bundles[0].scores'"),
+        (lambda data: data["bundles"][0]["scores"]["confusion"].pop(), "must have as many columns"),
+        (lambda data: data["bundles"][0]["scores"].update(confusion=[[12]]), "must be of 4 classes"),
+        (lambda data: data["bundles"][0]["scores"].update(interval=None), "'$.bundles[0].scores.interval'"),
+        (lambda data: data["bundles"][0]["verdict"].update(status="lost"), "'$.bundles[0].verdict.status'"),
+        (lambda data: data["images"].update(classes=3), "'$.images.classes'"),
+        (lambda data: data["bundles"][0]["comparison"]["flipped"][0].update(label="x"), "must be among glioma"),
     ],
 )
-def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(
-    told: tuple[dict[str, Any], dict[str, Any]], damage: Damage, place: str, tmp_path: Path
+def test_report_refuses_a_damaged_file_before_anything_is_written(
+    documents: Documents, damage: Damage, place: str, tmp_path: Path
 ) -> None:
-    accuracy = flipped(told[0], "x")
+    accuracy = flipped(documents[0], "x")
     damage(accuracy)
     file = tmp_path / "odd.json"
     file.write_text(json.dumps(accuracy))
@@ -324,21 +319,21 @@ def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(
     assert not list((tmp_path / "report").iterdir())
 
 
-def test_no_json_and_the_other_command_s_json_are_refused(measured: tuple[Path, Path], tmp_path: Path) -> None:
+def test_report_refuses_files_that_are_not_of_its_command(measured: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no JSON")
     for file, code in ((tmp_path / "text", 4), (tmp_path, 4), (measured[1], 4), (tmp_path / "missing", 2)):
         done = run("report", "--accuracy", file, "--out", tmp_path / "report")
         assert (done.exit_code, "write it with: bt-bench accuracy" in done.output) == (code, True), done.output
 
 
-def test_what_cannot_be_written_is_found_before_anything_is_measured(small_bundle: Path, tmp_path: Path) -> None:
+def test_report_checks_its_folder_before_anything_is_measured(small_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run("report", small_bundle, "--data", tmp_path / "missing", "--out", tmp_path / "file" / "report")
     assert done.exit_code == 2, done.output
     assert "cannot be written" in done.output
 
 
-def test_an_earlier_report_stays_whole_when_one_file_cannot_be_written(
+def test_write_report_keeps_an_earlier_report_when_one_file_cannot_be_written(
     measured: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "report.md").mkdir()
@@ -350,14 +345,14 @@ def test_an_earlier_report_stays_whole_when_one_file_cannot_be_written(
     assert (tmp_path / "report.html").read_text() == (tmp_path / "report.json").read_text() == "earlier"
 
 
-def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
+def test_report_of_nothing_is_refused(tmp_path: Path) -> None:
     assert run("report", "--out", tmp_path).exit_code == 2
     with pytest.raises(UsageError):
         Report.of(None, None)
 
 
 @pytest.mark.parametrize("odd", [("--engine", "abacus"), ("--engine", ""), ("--batch", ""), ("--batch", "0")])
-def test_what_cannot_be_measured_is_refused_before_the_first_measurement(
+def test_report_refuses_options_before_the_first_measurement(
     odd: tuple[str, str], small_bundle: Path, phantom_classes: Path, tmp_path: Path
 ) -> None:
     done = run(
@@ -368,7 +363,7 @@ def test_what_cannot_be_measured_is_refused_before_the_first_measurement(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_labelled_images_it_says_how_to_name_them(small_bundle: Path, tmp_path: Path) -> None:
+def test_report_without_labelled_images_names_the_option(small_bundle: Path, tmp_path: Path) -> None:
     done = run("report", small_bundle, "--out", tmp_path)
     assert done.exit_code == 2
     assert "--data" in done.output

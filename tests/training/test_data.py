@@ -44,16 +44,16 @@ def copy(tmp_path: Path, parts: Any) -> tuple[Path, Path]:
     return folder, manifest
 
 
-def test_our_manifest_has_the_published_supports() -> None:
+def test_read_manifest_has_the_published_supports() -> None:
     rows = read_manifest()
-    found = {label: sum(row.label == label and row.split == "test" for row in rows) for label in CLASSES}
-    assert found == TEST_SUPPORTS
+    supports = {label: sum(row.label == label and row.split == "test" for row in rows) for label in CLASSES}
+    assert supports == TEST_SUPPORTS
     assert [sum(row.split == split for row in rows) for split in ("train", "val", "test")] == [5618, 702, 703]
     assert len(near_duplicate_free(rows)) == 703 - 344
 
 
 @pytest.mark.parametrize("text", ["", "file,label\na,b\n", "file,label,split,phash\nx.png,dog,train,0\n"])
-def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, text: str) -> None:
+def test_read_manifest_refuses_another_table(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.csv"
     with pytest.raises(UsageError, match="`manifest`"):
         read_manifest(path)
@@ -62,21 +62,23 @@ def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, text: str) -> N
         read_manifest(path)
 
 
-def test_a_copy_is_matched_by_name_in_folder_and_zip(copy: tuple[Path, Path], tmp_path: Path, parts: Any) -> None:
+def test_prepare_dataset_matches_by_name_in_folder_and_zip(
+    copy: tuple[Path, Path], tmp_path: Path, parts: Any
+) -> None:
     folder, manifest = copy
     archive = Path(shutil.make_archive(str(tmp_path / "copy"), "zip", folder))
     rows = read_manifest(manifest)
     for source in (folder, archive):
         with unpacked(source) as place:
-            found = prepare_dataset(place, rows)
-        assert found.complete
-        assert found.findings() == []
-        assert found.parts["test"].files == parts["test"].files
-        assert found.parts["train"].images.shape == (96, 224, 224)
-        assert np.array_equal(found.parts["train"].labels, parts["train"].labels)
+            preparation = prepare_dataset(place, rows)
+        assert preparation.complete
+        assert preparation.findings() == []
+        assert preparation.parts["test"].files == parts["test"].files
+        assert preparation.parts["train"].images.shape == (96, 224, 224)
+        assert np.array_equal(preparation.parts["train"].labels, parts["train"].labels)
 
 
-def test_everything_wrong_with_a_copy_is_listed(copy: tuple[Path, Path]) -> None:
+def test_prepare_dataset_lists_all_findings(copy: tuple[Path, Path]) -> None:
     folder, manifest = copy
     files = sorted((folder / "train").rglob("*.png"))
     files[0].write_bytes(b"no image")
@@ -84,11 +86,11 @@ def test_everything_wrong_with_a_copy_is_listed(copy: tuple[Path, Path]) -> None
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(files[2])
     elsewhere = next(path for path in (folder / "train").iterdir() if path != files[3].parent)
     files[3].rename(elsewhere / files[3].name)
-    found = prepare_dataset(folder, read_manifest(manifest))
-    assert [len(names) for names in (found.missing, found.foreign, found.unreadable)] == [3, 1, 1]
-    assert [len(names) for names in (found.different, found.relabelled)] == [1, 1]
-    assert len(found.findings()) == 5
-    stored = found.to_json()
+    preparation = prepare_dataset(folder, read_manifest(manifest))
+    assert [len(names) for names in (preparation.missing, preparation.foreign, preparation.unreadable)] == [3, 1, 1]
+    assert [len(names) for names in (preparation.different, preparation.relabelled)] == [1, 1]
+    assert len(preparation.findings()) == 5
+    stored = preparation.to_json()
     assert [len(stored[kind]) for kind in ("missing", "foreign", "unreadable", "different", "relabelled")] == [
         3,
         1,
@@ -99,7 +101,7 @@ def test_everything_wrong_with_a_copy_is_listed(copy: tuple[Path, Path]) -> None
     assert stored["supports"]["test"]["glioma"] == 6
 
 
-def test_wrong_class_folders_are_named(tmp_path: Path, copy: tuple[Path, Path]) -> None:
+def test_prepare_dataset_names_wrong_class_folders(tmp_path: Path, copy: tuple[Path, Path]) -> None:
     folder, manifest = copy
     for place in list(folder.rglob("pituitary")):
         place.rename(place.with_name("cats"))
@@ -113,13 +115,13 @@ def test_wrong_class_folders_are_named(tmp_path: Path, copy: tuple[Path, Path]) 
         pass
 
 
-def test_a_copy_that_the_manifest_knows_nothing_of_is_refused(copy: tuple[Path, Path]) -> None:
+def test_prepare_dataset_refuses_images_that_the_manifest_does_not_list(copy: tuple[Path, Path]) -> None:
     folder, _ = copy
     with pytest.raises(UsageError, match=r"none of the 144 images .*phantom-3.*`manifest`"):
         prepare_dataset(folder, read_manifest())
 
 
-def test_a_damaged_archive_is_named(copy: tuple[Path, Path], tmp_path: Path) -> None:
+def test_unpacked_names_a_damaged_archive(copy: tuple[Path, Path], tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "copy"), "zip", copy[0]))
     data = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as stream:
@@ -131,7 +133,9 @@ def test_a_damaged_archive_is_named(copy: tuple[Path, Path], tmp_path: Path) -> 
         pass
 
 
-def test_no_room_to_unpack_is_said(copy: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpacked_refuses_a_full_disk(
+    copy: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "copy"), "zip", copy[0]))
 
     def full(*_: Any) -> None:
@@ -142,17 +146,17 @@ def test_no_room_to_unpack_is_said(copy: tuple[Path, Path], tmp_path: Path, monk
         pass
 
 
-def test_the_file_holds_what_was_saved(tmp_path: Path, parts: Any) -> None:
+def test_load_dataset_reads_what_was_saved(tmp_path: Path, parts: Any) -> None:
     path = tmp_path / "data.npz"
     save_dataset(path, parts)
-    found = load_dataset(path)
+    loaded = load_dataset(path)
     for split, data in parts.items():
-        assert np.array_equal(found[split].images, data.images)
-        assert np.array_equal(found[split].labels, data.labels)
-        assert found[split].files == data.files
+        assert np.array_equal(loaded[split].images, data.images)
+        assert np.array_equal(loaded[split].labels, data.labels)
+        assert loaded[split].files == data.files
 
 
-def test_a_damaged_file_is_refused(tmp_path: Path, parts: Any) -> None:
+def test_load_dataset_refuses_a_damaged_file(tmp_path: Path, parts: Any) -> None:
     path = tmp_path / "data.npz"
     with pytest.raises(UsageError, match="bt-data prepare"):
         load_dataset(path)
@@ -172,7 +176,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, parts: Any) -> None:
         save_dataset(tmp_path / "data.npz" / "below.npz", parts)
 
 
-def test_audit_finds_planted_copies(parts: Any) -> None:
+def test_audit_dataset_finds_planted_copies(parts: Any) -> None:
     train, test = parts["train"], parts["test"]
     test.images[0] = train.images[5]
     test.images[1] = train.images[6][:, ::-1]
@@ -199,7 +203,7 @@ def test_near_duplicate_free_counts_bits() -> None:
     assert near_duplicate_free(rows) == {"c"}
 
 
-def test_the_commands_prepare_and_audit(copy: tuple[Path, Path], tmp_path: Path) -> None:
+def test_bt_data_prepares_and_audits(copy: tuple[Path, Path], tmp_path: Path) -> None:
     folder, manifest = copy
     out = tmp_path / "out" / "data.npz"
     runner = CliRunner()
@@ -217,28 +221,28 @@ def test_the_commands_prepare_and_audit(copy: tuple[Path, Path], tmp_path: Path)
     listed = tmp_path / "findings.json"
     assert runner.invoke(main, [*anyway, "--findings", str(listed)]).exit_code == 0
     assert len(json.loads(listed.read_text())["missing"]) == 1
-    kept = out.read_bytes()
+    before = out.read_bytes()
     for path in (folder / "test" / "glioma").glob("*.png"):
         path.unlink()
     lacking = runner.invoke(main, anyway)
     assert (lacking.exit_code, "no usable image for test/glioma" in lacking.output) == (3, True)
-    assert out.read_bytes() == kept
+    assert out.read_bytes() == before
 
 
 @pytest.mark.slow
-def test_the_real_data_has_the_known_copies(shared_zip: Path) -> None:
+def test_audit_dataset_finds_the_known_copies_of_the_real_data(shared_zip: Path) -> None:
     with unpacked(shared_zip) as folder:
-        found = prepare_dataset(folder, read_manifest())
-    assert found.complete
-    assert found.findings() == []
-    assert found.supports("test") == TEST_SUPPORTS
-    findings, _ = audit_dataset(found.parts)
+        preparation = prepare_dataset(folder, read_manifest())
+    assert preparation.complete
+    assert preparation.findings() == []
+    assert preparation.supports("test") == TEST_SUPPORTS
+    findings, _ = audit_dataset(preparation.parts)
     assert (findings.exact_extras, findings.test_with_exact_copy) == (426, 73)
     assert findings.test_with_neighbour == {0: 160, 4: 344, 6: 482}
     assert findings.exact_across_classes == 0
 
 
-def test_a_zip_with_paths_outside_stays_inside(tmp_path: Path) -> None:
+def test_unpacked_keeps_a_zip_with_paths_outside_inside(tmp_path: Path) -> None:
     archive = tmp_path / "evil.zip"
     with zipfile.ZipFile(archive, "w") as stream:
         stream.writestr("../../escaped.png", b"x")
@@ -247,7 +251,7 @@ def test_a_zip_with_paths_outside_stays_inside(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("escaped.png"))
 
 
-def test_fetch_speaks_of_the_licence_and_of_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bt_data_fetch_shows_the_licence_and_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     declined = CliRunner().invoke(main, ["fetch"], input="n\n")
     assert declined.exit_code == 1
     assert "rights belong to the original contributors" in declined.output
@@ -257,7 +261,7 @@ def test_fetch_speaks_of_the_licence_and_of_what_is_missing(monkeypatch: pytest.
     assert "braintumor[data]" in missing.output
 
 
-def test_fetch_says_what_to_do_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bt_data_fetch_without_a_network_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(_: str) -> str:
         raise ConnectionError("no route")
 

@@ -50,7 +50,7 @@ def test_teachers_refuse_a_file_of_another_crop(teacher: Path) -> None:
         Teachers([str(teacher)], 32, "none", 0.5)
 
 
-def test_train_with_a_teacher_learns_other_weights_and_resumes_only_with_it(
+def test_train_model_with_a_teacher_learns_other_weights_and_resumes_only_with_it(
     teacher: Path, parts: Any, tmp_path: Path
 ) -> None:
     taught = replace(RECIPE, teachers=(str(teacher),), distillation=0.9)

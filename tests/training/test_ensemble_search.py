@@ -31,39 +31,39 @@ def _disputed(count: int) -> dict[str, Predictions]:
     return {"a": Predictions(files, labels, first), "b": Predictions(files, labels, second)}
 
 
-def test_four_models_have_eleven_subsets() -> None:
+def test_subsets_of_four_models_are_eleven() -> None:
     assert len(subsets(_NAMES)) == 11
     assert subsets(("a", "b")) == [("a", "b")]
 
 
 def test_soft_vote_is_the_weighted_mean() -> None:
-    one, other = _answers(seed=1), _answers(seed=2)
-    found = soft_vote({"a": one, "b": other}, Vote(("a", "b"), (0.25, 0.75)))
-    assert np.allclose(found.probabilities, 0.25 * one.probabilities + 0.75 * other.probabilities)
+    first, second = _answers(seed=1), _answers(seed=2)
+    vote = soft_vote({"a": first, "b": second}, Vote(("a", "b"), (0.25, 0.75)))
+    assert np.allclose(vote.probabilities, 0.25 * first.probabilities + 0.75 * second.probabilities)
 
 
-def test_all_models_vote_alike_where_the_images_cannot_tell() -> None:
+def test_choose_vote_keeps_all_models_where_the_images_cannot_tell() -> None:
     validation = {name: _answers(seed=seed) for seed, name in enumerate(_NAMES)}
     choice = choose_vote(validation)
     assert choice.vote == equal_vote(_NAMES)
     # Something else did decide more of these very images: that is what must not decide.
     assert choice.weights.accuracy > choice.reference.accuracy
     assert (choice.weights.tried, choice.models[0].tried) == (84, 10)
-    assert not any(one.better for one in (*choice.models, choice.weights))
+    assert not any(compared.better for compared in (*choice.models, choice.weights))
 
 
-def test_a_model_that_spoils_the_vote_is_left_out() -> None:
+def test_choose_vote_leaves_out_a_model_that_spoils_the_vote() -> None:
     validation = {name: _answers(seed=seed) for seed, name in enumerate(_NAMES[:3])}
     # Always sure, right as often as a coin with four sides.
     validation[_NAMES[3]] = _answers(seed=9, skill=0.0, sharpness=20.0)
     choice = choose_vote(validation)
     assert choice.vote == equal_vote(_NAMES[:3])
-    everyone = next(one for one in choice.models if one.vote.members == _NAMES)
+    everyone = next(compared for compared in choice.models if compared.vote.members == _NAMES)
     assert everyone.is_significant
     assert everyone.lost > everyone.gained
 
 
-def test_weights_that_truly_help_are_kept() -> None:
+def test_choose_vote_takes_weights_that_help() -> None:
     validation = {"a": _answers(seed=1, skill=3.0), "b": _answers(seed=2, skill=0.0, sharpness=20.0)}
     choice = choose_vote(validation)
     assert choice.vote == choice.weights.vote
@@ -77,44 +77,45 @@ def test_weights_that_truly_help_are_kept() -> None:
     assert accuracy[choice.vote.weights] > accuracy[0.5, 0.5] + 0.05
 
 
-@pytest.mark.parametrize(("gained", "kept"), [(8, False), (9, True)])
-def test_the_p_value_is_paid_for_every_vote_that_was_tried(gained: int, kept: bool) -> None:
+@pytest.mark.parametrize(("gained", "taken"), [(8, False), (9, True)])
+def test_choose_vote_corrects_p_for_every_vote_that_was_tried(gained: int, taken: bool) -> None:
     # Eight weightings of two models are not equal: 8 x 2 / 2^8 = 0.0625, and 8 x 2 / 2^9 = 0.031.
     choice = choose_vote(_disputed(gained))
-    found = choice.weights
-    assert (found.gained, found.lost, found.tried) == (gained, 0, 8)
-    assert found.p == 2 / 2**gained
-    assert found.p_corrected == 8 * found.p
-    assert found.better is kept
-    assert choice.vote.weights == (found.vote.weights if kept else (0.5, 0.5))
+    compared = choice.weights
+    assert (compared.gained, compared.lost, compared.tried) == (gained, 0, 8)
+    assert compared.p == 2 / 2**gained
+    assert compared.p_corrected == 8 * compared.p
+    assert compared.better is taken
+    assert choice.vote.weights == (compared.vote.weights if taken else (0.5, 0.5))
 
 
-def test_every_row_carries_the_test_that_decided() -> None:
+def test_choose_vote_gives_the_test_of_every_vote() -> None:
     validation = {name: _answers(seed=seed, skill=1.5 + 0.2 * seed) for seed, name in enumerate(_NAMES)}
     choice = choose_vote(validation)
     reference = choice.reference
     assert (reference.gained, reference.lost, reference.p) == (0, 0, 1.0)
     assert len(choice.models) == 11
-    assert all(one.accuracy >= other.accuracy for one, other in pairwise(choice.models))
+    assert all(compared.accuracy >= other.accuracy for compared, other in pairwise(choice.models))
     right = {
-        one.vote: soft_vote(validation, one.vote).probabilities.argmax(axis=1) == validation[_NAMES[0]].labels
-        for one in choice.models
+        compared.vote: soft_vote(validation, compared.vote).probabilities.argmax(axis=1)
+        == validation[_NAMES[0]].labels
+        for compared in choice.models
     }
-    for one in choice.models:
-        assert one.accuracy == right[one.vote].mean()
-        assert one.p == mcnemar_p(Pairs.of(right[reference.vote], right[one.vote]))
+    for compared in choice.models:
+        assert compared.accuracy == right[compared.vote].mean()
+        assert compared.p == mcnemar_p(Pairs.of(right[reference.vote], right[compared.vote]))
     stored = choice.to_json()
     assert stored["models"][0]["p_corrected"] == choice.models[0].p_corrected
     assert stored["vote"]["members"] == choice.vote.members
 
 
-def test_models_of_equal_skill_are_hardly_ever_told_apart() -> None:
+def test_choose_vote_hardly_ever_tells_models_of_equal_skill_apart() -> None:
     sets = 100
     left, luckier = 0, 0
     for number in range(sets):
         validation = {name: _answers(300, seed=4 * number + place) for place, name in enumerate(_NAMES)}
         choice = choose_vote(validation)
-        everyone = next(one for one in choice.models if one.vote.members == _NAMES)
+        everyone = next(compared for compared in choice.models if compared.vote.members == _NAMES)
         left += choice.vote != equal_vote(_NAMES)
         luckier += max(choice.weights.accuracy, choice.models[0].accuracy) > everyone.accuracy
     assert luckier > 0.5 * sets, "the simulation leaves nothing to be led astray by"
@@ -122,11 +123,11 @@ def test_models_of_equal_skill_are_hardly_ever_told_apart() -> None:
     assert left <= 10
 
 
-def test_models_with_different_images_do_not_meet() -> None:
+def test_choose_vote_refuses_predictions_of_different_images() -> None:
     with pytest.raises(IntegrityError, match="different images"):
         choose_vote({"a": _answers(200), "b": _answers(100)})
 
 
-def test_one_model_is_no_vote() -> None:
+def test_choose_vote_refuses_a_single_model() -> None:
     with pytest.raises(UsageError, match="two models or more, got a"):
         choose_vote({"a": _answers(8)})

@@ -52,24 +52,24 @@ def test_clopper_pearson_is_the_textbook_interval(correct: int, total: int, low:
     assert clopper_pearson(correct, total) == pytest.approx((low, high), abs=1e-5)
 
 
-def test_evaluation_counts() -> None:
+def test_evaluate_counts() -> None:
     probabilities = np.array([[0.7, 0.1, 0.1, 0.1], [0.6, 0.2, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.0, 0.0, 0.0, 1.0]])
-    found = evaluate(Predictions(("a", "b", "c", "d"), np.array([0, 1, 2, 3]), probabilities))
-    assert (found.images, found.correct, found.accuracy) == (4, 3, 0.75)
-    assert found.confusion == ((1, 0, 0, 0), (1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
-    assert found.errors == (("b", "healthy", "glioma", 0.6),)
-    assert found.loss == pytest.approx(-np.log([0.7, 0.2, 0.7, 1.0]).mean())
-    assert found.per_class["glioma"].f1 == pytest.approx(2 / 3)
-    assert found.precision("glioma") == Share.of(1, 2)
-    assert found.precision("healthy") is None, "nothing was called healthy"
-    assert found.text().startswith("75.00% [19.41%, 99.37%] (3/4)")
+    scores = evaluate(Predictions(("a", "b", "c", "d"), np.array([0, 1, 2, 3]), probabilities))
+    assert (scores.images, scores.correct, scores.accuracy) == (4, 3, 0.75)
+    assert scores.confusion == ((1, 0, 0, 0), (1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
+    assert scores.errors == (("b", "healthy", "glioma", 0.6),)
+    assert scores.loss == pytest.approx(-np.log([0.7, 0.2, 0.7, 1.0]).mean())
+    assert scores.per_class["glioma"].f1 == pytest.approx(2 / 3)
+    assert scores.precision("glioma") == Share.of(1, 2)
+    assert scores.precision("healthy") is None, "nothing was called healthy"
+    assert scores.text().startswith("75.00% [19.41%, 99.37%] (3/4)")
 
 
-def test_a_certain_error_has_a_finite_loss() -> None:
+def test_cross_entropy_of_a_certain_error_is_finite() -> None:
     assert cross_entropy(np.array([[1.0, 0.0, 0.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-7))
 
 
-def test_temperature_mends_what_it_was_spoilt_with() -> None:
+def test_fit_temperature_reverses_a_temperature() -> None:
     honest = _answers(4000, skill=1.0)
     # Labels drawn from the probabilities: perfectly calibrated.
     rng = np.random.default_rng(1)
@@ -82,16 +82,16 @@ def test_temperature_mends_what_it_was_spoilt_with() -> None:
     assert np.allclose(tempered(honest.probabilities, 1.0), honest.probabilities)
 
 
-def test_predictions_survive_their_file(tmp_path: Path, parts: Any) -> None:
+def test_read_predictions_reads_what_was_written(tmp_path: Path, parts: Any) -> None:
     rng = np.random.default_rng(0)
     probabilities = {
         split: rng.dirichlet(np.ones(4), len(parts[split])).astype(np.float32) for split in ("val", "test")
     }
     path = tmp_path / "predictions.csv"
     path.write_text(predictions_csv(parts, probabilities))
-    found = read_predictions(path)
-    assert np.allclose(found["val"].probabilities, probabilities["val"], atol=1e-6)
-    assert found["test"].files == parts["test"].files
+    predictions = read_predictions(path)
+    assert np.allclose(predictions["val"].probabilities, probabilities["val"], atol=1e-6)
+    assert predictions["test"].files == parts["test"].files
     path.write_text("something,else\n")
     with pytest.raises(IntegrityError, match="columns"):
         read_predictions(path)
@@ -126,7 +126,7 @@ def runs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: Path) -> None:
+def test_make_report_evaluates_models_and_vote_on_both_parts(runs: Path, tmp_path: Path) -> None:
     report = make_report(runs, read_manifest())
     assert list(report.evaluations) == [*_NAMES[:3], ENSEMBLE]
     evaluation = report.evaluations[ENSEMBLE]
@@ -154,13 +154,13 @@ def test_the_report_judges_models_and_vote_on_both_parts(runs: Path, tmp_path: P
     assert stored["choice"]["vote"]["members"] == list(_NAMES[:3])
 
 
-def test_a_manifest_of_other_images_is_refused(runs: Path) -> None:
+def test_make_report_refuses_a_manifest_of_other_images(runs: Path) -> None:
     others = [row if row.split != "test" else replace(row, file=f"x{row.file}") for row in read_manifest()]
     with pytest.raises(IntegrityError, match=r"703 of the 703 test images of EfficientNetV2M .*as `manifest`"):
         make_report(runs, tuple(others))
 
 
-def test_the_report_command(runs: Path, tmp_path: Path) -> None:
+def test_bt_train_report(runs: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["report", str(runs), "--out", str(tmp_path / "report")])
     assert done.exit_code == 0, done.output
     assert "Ensemble" in done.output
@@ -179,10 +179,10 @@ def test_read_collection_takes_usual_names_for_healthy(tmp_path: Path) -> None:
         Image.fromarray(np.full((30, 50), 90, np.uint8)).save(path)
     (tmp_path / "abroad" / "no" / "broken.png").parent.mkdir()
     (tmp_path / "abroad" / "no" / "broken.png").write_bytes(b"none")
-    found = read_collection(tmp_path / "abroad")
-    healthy = {name for name, label in zip(found.data.files, found.data.labels, strict=True) if label == 1}
+    collection = read_collection(tmp_path / "abroad")
+    healthy = {name for name, label in zip(collection.data.files, collection.data.labels, strict=True) if label == 1}
     assert healthy == {"notumor/a.png", "deep/no/b.png"}
-    assert (found.name, len(found.data), len(found.unreadable)) == ("abroad", 4, 1)
+    assert (collection.name, len(collection.data), len(collection.unreadable)) == ("abroad", 4, 1)
     with pytest.raises(UsageError):
         read_collection(tmp_path / "abroad" / "glioma" / "nothing")
 
@@ -193,16 +193,14 @@ def test_foreign_figures_count_models_and_votes() -> None:
     answers = {name: Predictions(tuple("abcde"), labels, sure) for name in ("one", "two")}
     figures = dict(foreign_figures(answers, {"both": equal_vote(("one", "two")), "more": equal_vote(("one", "x"))}))
     assert list(figures) == ["one", "two", "both"]
-    for found in figures.values():
-        assert found.sensitivity is not None
-        assert found.specificity is not None
-        assert (found.sensitivity.count, found.sensitivity.total) == (2, 3)
-        assert (found.specificity.count, found.specificity.total) == (1, 2)
+    for model_figures in figures.values():
+        assert model_figures.sensitivity is not None
+        assert model_figures.specificity is not None
+        assert (model_figures.sensitivity.count, model_figures.sensitivity.total) == (2, 3)
+        assert (model_figures.specificity.count, model_figures.specificity.total) == (1, 2)
 
 
-def test_the_report_shows_what_files_answer_to_a_foreign_folder(
-    runs: Path, shipped_model: Path, tmp_path: Path
-) -> None:
+def test_bt_train_report_evaluates_a_foreign_folder(runs: Path, shipped_model: Path, tmp_path: Path) -> None:
     (tmp_path / "abroad" / "no").mkdir(parents=True)
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (3, 60, 60), np.uint8)):
         Image.fromarray(pixels).save(tmp_path / "abroad" / ("no" if number else ".") / f"{number}.png")
@@ -220,18 +218,18 @@ def test_the_report_shows_what_files_answer_to_a_foreign_folder(
 
 
 @pytest.mark.parametrize("bits", [4, 8, 12])
-def test_the_grid_keeps_weights_within_half_a_step(bits: int) -> None:
+def test_on_grid_keeps_weights_within_half_a_step(bits: int) -> None:
     values = np.random.default_rng(0).normal(size=(3, 3, 8, 16)).astype(np.float32)
     values[..., 5] = 0
-    found = keras_file.on_grid(values, bits)
-    assert found.dtype == np.float32
+    rounded = keras_file.on_grid(values, bits)
+    assert rounded.dtype == np.float32
     largest = np.abs(values).max(axis=(0, 1, 2))
-    assert np.all(np.abs(found - values).max(axis=(0, 1, 2)) <= largest / (2 ** (bits - 1) - 1))
-    assert all(len(np.unique(found[..., channel])) < 2**bits for channel in range(16))
+    assert np.all(np.abs(rounded - values).max(axis=(0, 1, 2)) <= largest / (2 ** (bits - 1) - 1))
+    assert all(len(np.unique(rounded[..., channel])) < 2**bits for channel in range(16))
     assert np.array_equal(keras_file.on_grid(values[0, 0, 0], bits), values[0, 0, 0])
 
 
-def test_a_run_is_trained_evaluated_and_shipped_by_commands(tmp_path: Path, parts: Any, small_network: None) -> None:
+def test_bt_train_trains_evaluates_and_ships(tmp_path: Path, parts: Any, small_network: None) -> None:
     assert small_network is None
     data, runs = tmp_path / "data.npz", tmp_path / "runs"
     save_dataset(data, parts)
@@ -259,7 +257,7 @@ def test_a_run_is_trained_evaluated_and_shipped_by_commands(tmp_path: Path, part
     )
 
 
-def test_a_file_of_other_origin_ships_with_a_card_that_says_so(tmp_path: Path, parts: Any, small_keras: Any) -> None:
+def test_ship_writes_the_card_of_a_file_of_other_origin(tmp_path: Path, parts: Any, small_keras: Any) -> None:
     names = tuple(row.file for row in read_manifest() if row.split == "test")[:24]
     renamed = parts | {"test": replace(parts["test"], files=names)}
     shipped = ship(small_keras(), renamed, frozenset(names[:12]), tmp_path / "out", None)
@@ -270,7 +268,7 @@ def test_a_file_of_other_origin_ships_with_a_card_that_says_so(tmp_path: Path, p
     assert shipped.evaluation.leak_free.images == 12
 
 
-def test_command_mistakes_are_explained(tmp_path: Path, small_keras: Any) -> None:
+def test_bt_train_explains_wrong_options(tmp_path: Path, small_keras: Any) -> None:
     runner = CliRunner()
     size = runner.invoke(main, ["DenseNet121", "--data", "x.npz", "--size", "large"])
     assert (size.exit_code, "96,128" in size.output) == (2, True)
@@ -284,7 +282,7 @@ def test_command_mistakes_are_explained(tmp_path: Path, small_keras: Any) -> Non
         make_report(tmp_path, read_manifest())
 
 
-def test_all_trains_the_four_one_after_the_other(tmp_path: Path, parts: Any, small_network: None) -> None:
+def test_bt_train_all_trains_the_four_in_turn(tmp_path: Path, parts: Any, small_network: None) -> None:
     assert small_network is None
     save_dataset(tmp_path / "data.npz", parts)
     options = ["--data", str(tmp_path / "data.npz"), "--out", str(tmp_path / "runs"), "--size", "80", "--epochs", "1"]
@@ -295,7 +293,7 @@ def test_all_trains_the_four_one_after_the_other(tmp_path: Path, parts: Any, sma
     ]
 
 
-def test_crop_of_a_file_that_does_not_say_is_none_and_damage_is_told(tmp_path: Path) -> None:
+def test_crop_of_refuses_a_damaged_file_and_defaults_to_none(tmp_path: Path) -> None:
     (tmp_path / "old.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     assert keras_file.crop_of(tmp_path / "old.h5") == "none"
     with zipfile.ZipFile(tmp_path / "odd.keras", "w") as archive:

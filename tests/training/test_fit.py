@@ -36,20 +36,20 @@ def _run(recipe: Recipe, parts: Any, folder: Path, **options: Any) -> Any:
     return train_model(recipe, parts, RunFolder(folder), **options)
 
 
-def test_a_run_learns_and_ends_in_a_keras_file(tmp_path: Path, parts: Any) -> None:
+def test_train_model_learns_and_finalize_run_writes_a_keras_file(tmp_path: Path, parts: Any) -> None:
     # No mirroring: the corner is the class.
     gentle = Augmentation(rotation_deg=5, zoom=0.05, shift=0.02, contrast=0.1, flip=False)
     recipe = Recipe(
         "DenseNet121", sizes=(32, 48), epochs=10, batch_size=16, seed=1, peak_learning_rate=2e-2, augmentation=gentle
     )
-    told: list[Progress] = []
-    position = _run(recipe, parts, tmp_path, progress=told.append)
+    reports: list[Progress] = []
+    position = _run(recipe, parts, tmp_path, progress=reports.append)
     assert [row.size for row in position.rows] == [32] * 5 + [48] * 5
     assert position.best_epoch > 5
     assert position.rows[-1].train_loss < position.rows[0].train_loss
-    assert len(told) == 60
-    assert told[-1].fraction == 1
-    assert "images/s" in progress_line("DenseNet121", told[-1])
+    assert len(reports) == 60
+    assert reports[-1].fraction == 1
+    assert "images/s" in progress_line("DenseNet121", reports[-1])
     path = finalize_run(recipe, parts, RunFolder(tmp_path))
     stored = read_predictions(tmp_path / "predictions.csv")
     model = load_keras_file(path)
@@ -74,7 +74,7 @@ def test_refreshed_changes_the_statistics_and_no_other_weight(parts: Any, ema: f
     assert changed == {name for name in names if "moving" in name}
 
 
-def test_same_seed_same_run_and_other_seed_other_run(tmp_path: Path, parts: Any) -> None:
+def test_train_model_depends_on_the_seed_alone(tmp_path: Path, parts: Any) -> None:
     first, again = (_run(QUICK, parts, tmp_path / name).rows[-1].val_loss for name in "ab")
     other = _run(Recipe(**{**QUICK_VALUES, "seed": 2}), parts, tmp_path / "c").rows[-1].val_loss
     assert first == again
@@ -84,15 +84,15 @@ def test_same_seed_same_run_and_other_seed_other_run(tmp_path: Path, parts: Any)
 QUICK_VALUES: dict[str, Any] = {"model": "DenseNet121", "sizes": (32,), "epochs": 2, "batch_size": 32}
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path: Path, parts: Any) -> None:
+def test_train_model_leaves_a_finished_run_alone(tmp_path: Path, parts: Any) -> None:
     _run(QUICK, parts, tmp_path)
-    told: list[Progress] = []
-    again = _run(QUICK, parts, tmp_path, progress=told.append)
+    reports: list[Progress] = []
+    again = _run(QUICK, parts, tmp_path, progress=reports.append)
     assert again.epoch == 2
-    assert told == []
+    assert reports == []
 
 
-def test_another_recipe_in_the_same_folder_is_refused(tmp_path: Path, parts: Any) -> None:
+def test_train_model_refuses_a_folder_of_another_recipe(tmp_path: Path, parts: Any) -> None:
     _run(QUICK, parts, tmp_path)
     with pytest.raises(UsageError, match=r"epochs 2 there, 3 now.*`restart`"):
         _run(Recipe(**{**QUICK_VALUES, "epochs": 3, "seed": 1, "batchnorm_refresh": 3}), parts, tmp_path)
@@ -100,24 +100,24 @@ def test_another_recipe_in_the_same_folder_is_refused(tmp_path: Path, parts: Any
     assert _run(Recipe(**{**QUICK_VALUES, "epochs": 1}), parts, tmp_path).epoch == 1
 
 
-def test_a_time_budget_ends_the_run_and_the_schedule(tmp_path: Path, parts: Any) -> None:
+def test_train_model_ends_with_its_time_budget(tmp_path: Path, parts: Any) -> None:
     recipe = Recipe(**{**QUICK_VALUES, "epochs": 100_000, "minutes": 0.02})
-    told: list[Progress] = []
-    position = _run(recipe, parts, tmp_path, progress=told.append)
+    reports: list[Progress] = []
+    position = _run(recipe, parts, tmp_path, progress=reports.append)
     # The rest of the budget may go into the last validation.
-    assert told[-1].fraction > 0.8
+    assert reports[-1].fraction > 0.8
     assert position.epoch < 1000
     assert position.rows[-1].learning_rate < recipe.peak_learning_rate
 
 
-def test_early_stopping_waits_for_its_patience(tmp_path: Path, parts: Any) -> None:
+def test_train_model_stops_early_after_its_patience(tmp_path: Path, parts: Any) -> None:
     # A rate of zero never gets better than the first epoch; the statistics of BatchNorm still move.
     recipe = Recipe(**{**QUICK_VALUES, "epochs": 50, "patience": 2, "peak_learning_rate": 0, "batchnorm_momentum": 0})
     position = _run(recipe, parts, tmp_path)
     assert position.epoch == position.best_epoch + 2 < 50
 
 
-def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path, parts: Any) -> None:
+def test_train_model_stops_at_a_loss_that_is_not_finite_and_names_the_batch(tmp_path: Path, parts: Any) -> None:
     recipe = Recipe(**{**QUICK_VALUES, "peak_learning_rate": 1e30})
     with pytest.raises(
         DivergedError,
@@ -126,7 +126,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path, part
         _run(recipe, parts, tmp_path)
 
 
-def test_spoilt_weights_never_become_a_checkpoint(
+def test_train_model_never_saves_weights_that_are_not_finite(
     tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rate(progress: float, **_: float) -> float:
@@ -135,21 +135,21 @@ def test_spoilt_weights_never_become_a_checkpoint(
     monkeypatch.setattr(train_module, "one_cycle", rate)
     with pytest.raises(DivergedError, match=r"step 1 of epoch 2; .* keeps state\.npz and best\.npz from before"):
         _run(QUICK, parts, tmp_path, checkpoint_every_s=0.0)
-    kept = RunFolder(tmp_path).load_state()
-    assert kept is not None
-    assert (kept[0].epoch, kept[0].step) == (1, 0)
-    assert all(np.isfinite(value).all() for value in kept[1] if value.dtype.kind == "f")
+    checkpoint = RunFolder(tmp_path).load_state()
+    assert checkpoint is not None
+    assert (checkpoint[0].epoch, checkpoint[0].step) == (1, 0)
+    assert all(np.isfinite(value).all() for value in checkpoint[1] if value.dtype.kind == "f")
     assert RunFolder(tmp_path).load_best() is not None
 
 
-def test_a_budget_too_short_for_the_last_size_still_ends_with_weights(tmp_path: Path, parts: Any) -> None:
+def test_train_model_reaches_the_last_size_within_a_short_budget(tmp_path: Path, parts: Any) -> None:
     recipe = Recipe(**{**QUICK_VALUES, "sizes": (32, 40, 48), "minutes": 0.0001})
     position = _run(recipe, parts, tmp_path)
     assert position.rows[-1].size == 48
     assert RunFolder(tmp_path).load_best() is not None
 
 
-def test_too_little_disk_is_said_before_the_first_step(
+def test_train_model_refuses_a_small_disk_before_the_first_step(
     tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
@@ -160,7 +160,7 @@ def test_too_little_disk_is_said_before_the_first_step(
         _run(QUICK, parts, tmp_path)
 
 
-def test_what_a_run_has_written_counts_as_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_folder_counts_its_own_files_as_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 1_000
 
@@ -173,7 +173,7 @@ def test_what_a_run_has_written_counts_as_its_room(tmp_path: Path, monkeypatch: 
         folder.create(6_000)
 
 
-def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
+def test_train_model_leaves_the_last_checkpoint_on_a_full_disk(
     tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(tmp_path)
@@ -187,13 +187,13 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
     with pytest.raises(OutputError, match="unharmed"):
         folder.save_state(state.Position(epoch=2), [np.ones(3)])
     monkeypatch.undo()
-    kept = folder.load_state()
-    assert kept is not None
-    assert kept[0].epoch == 1
+    checkpoint = folder.load_state()
+    assert checkpoint is not None
+    assert checkpoint[0].epoch == 1
     assert len(parts) == 3
 
 
-def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path, parts: Any, small: ModuleType) -> None:
+def test_train_model_refuses_damaged_and_foreign_checkpoints(tmp_path: Path, parts: Any, small: ModuleType) -> None:
     _run(QUICK, parts, tmp_path)
     folder = RunFolder(tmp_path)
     stored = folder.load_state()
@@ -207,7 +207,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path, parts: Any,
     assert small.RECIPE.model == "DenseNet121"
 
 
-def test_a_run_can_start_from_a_file(tmp_path: Path, parts: Any, small_keras: Any) -> None:
+def test_train_model_starts_from_a_file(tmp_path: Path, parts: Any, small_keras: Any) -> None:
     _run(QUICK, parts, tmp_path / "a")
     path = finalize_run(QUICK, parts, RunFolder(tmp_path / "a"))
     recipe = Recipe(**{**QUICK_VALUES, "initial": str(path), "peak_learning_rate": 0, "batchnorm_momentum": 0.99})
@@ -218,7 +218,7 @@ def test_a_run_can_start_from_a_file(tmp_path: Path, parts: Any, small_keras: An
         _run(Recipe(**{**QUICK_VALUES, "initial": str(small_keras())}), parts, tmp_path / "d")
 
 
-def test_a_start_that_is_no_keras_file_is_refused(tmp_path: Path, parts: Any) -> None:
+def test_train_model_refuses_to_start_from_another_file(tmp_path: Path, parts: Any) -> None:
     none, torn = tmp_path / "none.keras", tmp_path / "torn.keras"
     with pytest.raises(UsageError, match=r"none\.keras is not there"):
         _run(Recipe(**{**QUICK_VALUES, "initial": str(none)}), parts, tmp_path / "a")
@@ -227,7 +227,9 @@ def test_a_start_that_is_no_keras_file_is_refused(tmp_path: Path, parts: Any) ->
         _run(Recipe(**{**QUICK_VALUES, "initial": str(torn)}), parts, tmp_path / "b")
 
 
-def test_a_full_disk_at_the_end_costs_no_weights(tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finalize_run_loses_no_weights_on_a_full_disk(
+    tmp_path: Path, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _run(QUICK, parts, tmp_path)
     folder = RunFolder(tmp_path)
 
@@ -244,7 +246,7 @@ def test_a_full_disk_at_the_end_costs_no_weights(tmp_path: Path, parts: Any, mon
 
 
 @pytest.mark.parametrize(("text", "said"), [('{"recipe": ', "is damaged"), ("{}", "does not say recipe, command")])
-def test_a_damaged_record_of_a_run_is_refused(tmp_path: Path, parts: Any, text: str, said: str) -> None:
+def test_read_record_refuses_a_damaged_file(tmp_path: Path, parts: Any, text: str, said: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(IntegrityError, match=rf"run\.json {said}.*`restart`"):
         _run(QUICK, parts, tmp_path)
@@ -252,7 +254,7 @@ def test_a_damaged_record_of_a_run_is_refused(tmp_path: Path, parts: Any, text: 
         read_run(tmp_path)
 
 
-def test_fewer_images_than_a_batch_are_refused(tmp_path: Path, parts: Any) -> None:
+def test_train_model_refuses_fewer_images_than_a_batch(tmp_path: Path, parts: Any) -> None:
     few = {"train": parts["train"].where(lambda name: name.endswith("0.png")), "val": parts["val"]}
     with pytest.raises(UsageError, match="a batch of 32"):
         _run(QUICK, few, tmp_path)
@@ -270,7 +272,7 @@ def test_fewer_images_than_a_batch_are_refused(tmp_path: Path, parts: Any) -> No
         {"precision": "int4"},
     ],
 )
-def test_impossible_recipes_are_refused(change: dict[str, Any]) -> None:
+def test_recipe_refuses_values_out_of_range(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Recipe(**{**QUICK_VALUES, **change})
 
@@ -284,7 +286,7 @@ def test_one_cycle_rises_then_falls() -> None:
     assert one_cycle(0.0, peak=2.0, warmup=0.0) == pytest.approx(2)
 
 
-def test_the_clock_leaves_out_the_time_of_a_suspended_process() -> None:
+def test_budget_clock_leaves_out_the_time_of_a_suspended_process() -> None:
     time = [0.0]
     clock = BudgetClock(now=lambda: time[0])
     for _ in range(30):
@@ -298,17 +300,17 @@ def test_the_clock_leaves_out_the_time_of_a_suspended_process() -> None:
     assert clock.elapsed_s == pytest.approx(43)
 
 
-def test_the_progress_line_is_live_on_a_terminal_and_rare_elsewhere(
+def test_live_progress_is_live_on_a_terminal_and_rare_elsewhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parts: Any
 ) -> None:
-    told: list[Progress] = []
-    _run(QUICK, parts, tmp_path, progress=told.append)
+    reports: list[Progress] = []
+    _run(QUICK, parts, tmp_path, progress=reports.append)
     for terminal, least, most in ((True, 1, 100), (False, 2, 4)):
         stream = io.StringIO()
         console_class = functools.partial(Console, file=stream, force_terminal=terminal, width=250)
         monkeypatch.setattr(console, "Console", lambda make=console_class, **_: make())
         with console.live_progress("DenseNet121") as progress:
-            for item in told:
+            for item in reports:
                 progress(item)
         lines = [line for line in stream.getvalue().splitlines() if "images/s" in line]
         assert least <= len(lines) <= most

@@ -17,12 +17,12 @@ def _network(*, scale: bool) -> keras.Model:
 
 
 @pytest.mark.parametrize("scale", [True, False])
-def test_training_gives_the_same_weights_and_statistics(scale: bool) -> None:
+def test_fuse_gives_the_same_weights_and_statistics(scale: bool) -> None:
     if keras.backend.backend() != "tensorflow":
         pytest.skip("TensorFlow's kernel")
     rng = np.random.default_rng(0)
     images, targets = rng.normal(3, 2, (4, 16, 8, 8, 3)).astype(np.float32), rng.normal(size=(16, 2))
-    found = []
+    results = []
     for fused in (False, True):
         model = _network(scale=scale)
         if fused:
@@ -30,11 +30,11 @@ def test_training_gives_the_same_weights_and_statistics(scale: bool) -> None:
         model.compile(keras.optimizers.SGD(0.05), loss="mse", jit_compile=False)
         for batch in images:
             model.train_on_batch(batch, targets)
-        found.append((
+        results.append((
             [np.asarray(item) for item in model.weights],
             model.predict_on_batch(images[0]),
         ))  # fmt: skip
-    (plain, plain_answer), (fused_weights, fused_answer) = found
-    for one, other in zip(plain, fused_weights, strict=True):
-        assert np.allclose(one, other, atol=2e-4)
+    (plain, plain_answer), (fused_weights, fused_answer) = results
+    for weight, other in zip(plain, fused_weights, strict=True):
+        assert np.allclose(weight, other, atol=2e-4)
     assert np.allclose(plain_answer, fused_answer, atol=2e-3)

@@ -30,17 +30,17 @@ gpu_recipe.main(sys.argv[1:])
 """
 
 
-def test_pieces_give_the_weights_back(tmp_path: Path) -> None:
+def test_read_pieces_gives_the_weights_back(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=(3, 3, 4, 8)).astype(np.float32), np.array([1e6, 1e-6], np.float32), np.float32(7)]
     weights = [np.asarray(value) for value in weights]
     paths = write_pieces(tmp_path, weights, piece_bytes=100)
     assert len(paths) > 5
     assert all(path.stat().st_size <= 100 for path in paths[1:])
-    found = read_pieces(tmp_path)
-    assert [value.shape for value in found] == [value.shape for value in weights]
-    assert np.abs(found[0] - weights[0]).max() < 2e-3
-    assert np.array_equal(found[1], weights[1])
+    restored = read_pieces(tmp_path)
+    assert [value.shape for value in restored] == [value.shape for value in weights]
+    assert np.abs(restored[0] - weights[0]).max() < 2e-3
+    assert np.array_equal(restored[1], weights[1])
     paths[2].write_bytes(b"x" * paths[2].stat().st_size)
     with pytest.raises(IntegrityError, match="fetch them again"):
         read_pieces(tmp_path)
@@ -59,7 +59,7 @@ def _rehearse(*arguments: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-def test_the_recipe_trains_stops_resumes_and_assembles(tmp_path: Path, parts: Any) -> None:
+def test_train_all_stops_and_resumes_and_assemble_makes_keras_files(tmp_path: Path, parts: Any) -> None:
     data = tmp_path / "data.npz"
     save_dataset(data, parts)
     options = ["--data", str(data), "--size", "80", "--epochs", "12", "--batch-size", "16", "--chunk", "2"]

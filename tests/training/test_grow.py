@@ -42,43 +42,43 @@ def output(network: Any, layer: str, images: np.ndarray) -> np.ndarray:
     return np.asarray(Model(network.inputs[0], network.get_layer(layer).output)(images))
 
 
-def test_the_first_channels_compute_what_the_small_network_computes(pair: tuple[Any, Any]):
+def test_grow_keeps_what_the_first_channels_compute(pair: tuple[Any, Any]):
     small, large = pair
     growth = grow(small, large)
     images = np.random.default_rng(1).normal(size=(2, SIZE, SIZE, 3)).astype(np.float32)
     for end in ("block3b_add", "block6h_add"):
-        wanted = output(small, end, images)
+        output_small = output(small, end, images)
         # The large one goes on in the same stage; its further blocks begin as the identity.
         last = max(layer.name for layer in large.layers if layer.name[:6] == end[:6] and layer.name.endswith("_add"))
-        found = output(large, last, images)
+        output_large = output(large, last, images)
         assert last > end
-        assert found.shape[-1] > wanted.shape[-1]
-        assert np.abs(wanted).max() > 0.1
+        assert output_large.shape[-1] > output_small.shape[-1]
+        assert np.abs(output_small).max() > 0.1
         # Float32 rounding in a deep random network is relative to the largest values, which reach hundreds.
-        difference = np.abs(found[..., : wanted.shape[-1]] - wanted).max()
-        assert difference <= 1e-3 * np.abs(wanted).max()
+        difference = np.abs(output_large[..., : output_small.shape[-1]] - output_small).max()
+        assert difference <= 1e-3 * np.abs(output_small).max()
     blocks = {name: sum(layer.name.endswith("project_bn") for layer in net.layers) for name, net in enumerate(pair)}
     assert growth.identities == blocks[1] - blocks[0]
     assert growth.embedded > 100
 
 
-def test_new_channels_differ_from_image_to_image(pair: tuple[Any, Any]):
+def test_grow_adds_channels_that_differ_from_image_to_image(pair: tuple[Any, Any]):
     small, large = pair
     grow(small, large)
     images = np.random.default_rng(2).normal(size=(2, SIZE, SIZE, 3)).astype(np.float32)
-    found = output(large, "block3b_add", images)
-    new = found[..., small.get_layer("block3b_add").output.shape[-1] :]
+    output_large = output(large, "block3b_add", images)
+    new = output_large[..., small.get_layer("block3b_add").output.shape[-1] :]
     assert new.shape[-1] > 0
     assert np.abs(new[0] - new[1]).max() > 1e-3
 
 
-def test_a_larger_network_does_not_fit_into_a_smaller_one(pair: tuple[Any, Any]):
+def test_grow_refuses_a_smaller_target(pair: tuple[Any, Any]):
     small, large = pair
     with pytest.raises(ModelError, match=r"cannot hold it; give the smaller model first"):
         grow(large, small)
 
 
-def test_another_family_is_refused(pair: tuple[Any, Any], small: Any):
+def test_grow_refuses_another_family(pair: tuple[Any, Any], small: Any):
     from types import SimpleNamespace
 
     stranger = small.build(SimpleNamespace(name="stranger"), height=SIZE, width=SIZE)
@@ -86,13 +86,13 @@ def test_another_family_is_refused(pair: tuple[Any, Any], small: Any):
         grow(stranger, pair[1])
 
 
-def test_a_target_of_another_name_is_refused_before_anything_is_read(tmp_path: Path):
+def test_grow_file_refuses_another_suffix_before_anything_is_read(tmp_path: Path):
     with pytest.raises(UsageError, match=r"must end in \.keras"):
         grow_file(tmp_path / "none.keras", "EfficientNetV2M", tmp_path / "grown.h5", seed=0)
 
 
 @pytest.mark.slow
-def test_the_command_writes_a_file_that_training_can_begin_with(tmp_path: Path):
+def test_bt_train_grow_writes_a_file_to_start_from(tmp_path: Path):
     shipped = PRETRAINED / "EfficientNetV2S.keras"
     target = tmp_path / "EfficientNetV2M.keras"
     done = CliRunner().invoke(main, ["grow", str(shipped), "--into", "EfficientNetV2M", "--to", str(target)])

@@ -27,7 +27,7 @@ def test_card_answers_and_plan_are_of_the_weights_that_ship(path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_make_weights_makes_what_depends_on_a_newly_trained_model_and_nothing_else(tmp_path: Path) -> None:
+def test_make_weights_remakes_only_what_depends_on_a_newly_trained_model(tmp_path: Path) -> None:
     for folder in ("models", "runs/DenseNet121", ".venv/bin"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", tmp_path)

@@ -25,7 +25,7 @@ class _CutOffError(Exception):
 
 
 @pytest.mark.usefixtures("small_network")
-def test_stopped_in_the_middle_of_epochs_and_resumed_gives_the_same(small: ModuleType, tmp_path: Path) -> None:
+def test_train_model_resumed_in_the_middle_of_epochs_gives_the_same(small: ModuleType, tmp_path: Path) -> None:
     undisturbed = small.run(tmp_path / "a")
     for stop_at in ((1, 3), (3, 6), (4, 1)):
 
@@ -44,7 +44,7 @@ def test_stopped_in_the_middle_of_epochs_and_resumed_gives_the_same(small: Modul
 
 
 @pytest.mark.slow
-def test_killed_three_times_at_random_and_resumed_gives_the_same(tmp_path: Path) -> None:
+def test_train_model_killed_three_times_and_resumed_gives_the_same(tmp_path: Path) -> None:
     subprocess.run([sys.executable, SCRIPT, tmp_path / "a"], check=True, capture_output=True)
     moments = random.Random(20)  # noqa: S311
     for _ in range(3):

@@ -36,20 +36,20 @@ def test_audit_shortcuts_tells_a_cue_from_noise() -> None:
     generator = np.random.default_rng(1)
     labels = ["healthy"] * 200 + ["glioma"] * 100
     level = np.concatenate([generator.normal(0, 1, 200), generator.normal(9, 1, 100)])[:, None]
-    found = audit_shortcuts({"level": level, "noise": generator.normal(0, 1, (300, 1))}, labels)
-    assert [cue.name for cue in found.cues] == ["level", "noise", "all of them"]
-    level_cue, noise_cue, both = found.cues
-    assert found.healthy_chance is not None
-    assert (found.chance.count, found.healthy_chance.count, found.images) == (200, 200, 300)
+    audit = audit_shortcuts({"level": level, "noise": generator.normal(0, 1, (300, 1))}, labels)
+    assert [cue.name for cue in audit.cues] == ["level", "noise", "all of them"]
+    level_cue, noise_cue, both = audit.cues
+    assert audit.healthy_chance is not None
+    assert (audit.chance.count, audit.healthy_chance.count, audit.images) == (200, 200, 300)
     assert level_cue.classes.count >= 298
     assert both.classes.count >= 298
     assert noise_cue.classes.count < 220
 
 
 def test_audit_shortcuts_without_a_healthy_class() -> None:
-    found = audit_shortcuts({"level": np.arange(20.0)[:, None]}, ["cat"] * 10 + ["dog"] * 10)
-    assert found.healthy_chance is None
-    assert {cue.healthy for cue in found.cues} == {None}
+    audit = audit_shortcuts({"level": np.arange(20.0)[:, None]}, ["cat"] * 10 + ["dog"] * 10)
+    assert audit.healthy_chance is None
+    assert {cue.healthy for cue in audit.cues} == {None}
 
 
 @pytest.mark.parametrize("labels", [[], ["healthy"] * 9, ["healthy"] * 9 + ["glioma"] * 4])
@@ -111,13 +111,13 @@ def test_bt_data_audit_of_a_folder(collection: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not ORIGINAL_FILES.exists(), reason="the list of original files is not here")
-def test_the_size_of_the_original_files_tells_healthy_from_sick() -> None:
+def test_audit_shortcuts_of_the_real_data_finds_the_file_size() -> None:
     with ORIGINAL_FILES.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     sizes = np.array([(float(row["width"]), float(row["height"])) for row in rows])
-    found = audit_shortcuts({"width and height": sizes}, [row["label"] for row in rows])
-    cue = found.cues[0]
+    audit = audit_shortcuts({"width and height": sizes}, [row["label"] for row in rows])
+    cue = audit.cues[0]
     assert cue.healthy is not None
-    assert found.healthy_chance is not None
+    assert audit.healthy_chance is not None
     assert cue.healthy.share > 0.95
-    assert found.healthy_chance.share < 0.75
+    assert audit.healthy_chance.share < 0.75

@@ -1,4 +1,4 @@
-"""Targets of known classes and of tumours of unknown type."""
+"""Targets of known_labels classes and of tumours of unknown type."""
 
 import numpy as np
 import pytest
@@ -30,23 +30,23 @@ def test_target_rows_of_classes_sum_to_one_and_of_any_tumour_to_three() -> None:
 def test_allowed_cross_entropy_is_the_loss_of_the_sum_of_what_is_allowed() -> None:
     import keras
 
-    found = np.asarray(allowed_cross_entropy(keras)(target_rows(LABELS, 0.0), ANSWERS.astype(np.float32)))
-    wanted = -np.log([0.7, 0.3, 0.4, 1 - 0.4, 1 - 0.2])
-    assert np.allclose(found, wanted, atol=1e-6)
-    assert np.allclose(label_losses(ANSWERS, LABELS), wanted)
+    losses = np.asarray(allowed_cross_entropy(keras)(target_rows(LABELS, 0.0), ANSWERS.astype(np.float32)))
+    expected = -np.log([0.7, 0.3, 0.4, 1 - 0.4, 1 - 0.2])
+    assert np.allclose(losses, expected, atol=1e-6)
+    assert np.allclose(label_losses(ANSWERS, LABELS), expected)
 
 
 def test_allowed_cross_entropy_with_smoothing_is_that_of_keras() -> None:
     import keras
 
-    known = LABELS[:3]
-    hard = np.eye(4, dtype=np.float32)[known]
+    known_labels = LABELS[:3]
+    hard = np.eye(4, dtype=np.float32)[known_labels]
     p = ANSWERS[:3].astype(np.float32)
     theirs = np.asarray(keras.losses.CategoricalCrossentropy(label_smoothing=0.1, reduction=None)(hard, p))
-    assert np.allclose(np.asarray(allowed_cross_entropy(keras)(target_rows(known, 0.1), p)), theirs, atol=1e-5)
+    assert np.allclose(np.asarray(allowed_cross_entropy(keras)(target_rows(known_labels, 0.1), p)), theirs, atol=1e-5)
 
 
-def test_the_gradient_of_any_tumour_moves_no_tumour_against_another() -> None:
+def test_allowed_cross_entropy_of_any_tumour_moves_no_tumour_against_another() -> None:
     import keras
     import tensorflow as tf
 
@@ -63,7 +63,7 @@ def test_the_gradient_of_any_tumour_moves_no_tumour_against_another() -> None:
 def test_allowed_counts_every_tumour_as_right() -> None:
     import keras
 
-    wanted = [True, False, True, False, True]
-    assert allowed(ANSWERS, LABELS).tolist() == wanted
+    expected = [True, False, True, False, True]
+    assert allowed(ANSWERS, LABELS).tolist() == expected
     metric = allowed_accuracy(keras)(target_rows(LABELS, 0.05), ANSWERS.astype(np.float32))
-    assert np.asarray(metric).astype(bool).tolist() == wanted
+    assert np.asarray(metric).astype(bool).tolist() == expected

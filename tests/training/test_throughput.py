@@ -10,13 +10,13 @@ _RECIPE = Recipe("DenseNet121", sizes=(32,), batch_size=8)
 
 
 @pytest.mark.usefixtures("small_network")
-def test_bare_and_fed_steps_are_measured() -> None:
-    found = measure(_RECIPE, 6)
-    assert found["bare_images_per_s"] > 0
-    assert 0 < found["ratio_min"] <= found["ratio_median"]
-    assert found["augmentation_images_per_s"] > 100
+def test_measure_gives_bare_and_fed_steps() -> None:
+    figures = measure(_RECIPE, 6)
+    assert figures["bare_images_per_s"] > 0
+    assert 0 < figures["ratio_min"] <= figures["ratio_median"]
+    assert figures["augmentation_images_per_s"] > 100
 
 
-def test_the_layers_of_keras_are_measured_too() -> None:
+def test_keras_augmentation_is_measured() -> None:
     assert keras.backend.backend()
     assert keras_augmentation(_RECIPE) > 1

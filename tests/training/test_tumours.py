@@ -37,18 +37,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_read_tumours_keeps_copies_in_one_part_and_proportions_as_they_are(folder: Path) -> None:
-    found = read_tumours(folder)
-    assert len(found.unreadable) == 1
-    names = {split: set(found.parts[split].files) for split in TUMOUR_SPLITS}
+    tumours = read_tumours(folder)
+    assert len(tumours.unreadable) == 1
+    names = {split: set(tumours.parts[split].files) for split in TUMOUR_SPLITS}
     assert sum(map(len, names.values())) == 42
     for number in (3, 8):
         assert any({f"y{number}.png", f"z{number}.png"} <= part for part in names.values())
-    train_part = found.parts["tumour-train"]
+    train_part = tumours.parts["tumour-train"]
     assert (train_part.labels == ANY_TUMOUR).all()
     assert not train_part.images[:, :, :20].any(), "padded, not stretched"
     again = read_tumours(folder)
     assert [again.parts[split].files for split in TUMOUR_SPLITS] == [
-        found.parts[split].files for split in TUMOUR_SPLITS
+        tumours.parts[split].files for split in TUMOUR_SPLITS
     ]
 
 
@@ -56,8 +56,8 @@ def test_read_tumours_takes_parts_from_a_table(folder: Path, tmp_path: Path) -> 
     table = tmp_path / "parts.csv"
     names = [path.name for path in sorted(folder.rglob("*.png"))]
     table.write_text("file,part\n" + "".join(f"{name},{'dev' if 'z' in name else 'train'}\n" for name in names))
-    found = read_tumours(folder, read_parts(table))
-    assert found.parts["tumour-dev"].files == ("z3.png", "z8.png")
+    tumours = read_tumours(folder, read_parts(table))
+    assert tumours.parts["tumour-dev"].files == ("z3.png", "z8.png")
     table.write_text("file,part\ny0.png,test\n")
     with pytest.raises(UsageError, match="file,part"):
         read_parts(table)
@@ -65,28 +65,28 @@ def test_read_tumours_takes_parts_from_a_table(folder: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("case", ["no image", "one part"])
 def test_read_tumours_refuses_what_cannot_be_split(folder: Path, tmp_path: Path, case: str) -> None:
-    known: Any = None
+    listed: Any = None
     if case == "no image":
         folder = tmp_path / "empty"
         folder.mkdir()
     else:
-        known = {path.name: "tumour-train" for path in folder.rglob("*.png")}
+        listed = {path.name: "tumour-train" for path in folder.rglob("*.png")}
     with pytest.raises(UsageError):
-        read_tumours(folder, known)
+        read_tumours(folder, listed)
 
 
 @pytest.fixture
 def weak(parts: Any) -> dict[Any, Dataset]:
     """The small data set, and phantoms whose tumour is somewhere."""
-    found = dict(parts)
+    datasets = dict(parts)
     for number, split in enumerate(TUMOUR_SPLITS):
         images = phantoms(32, 48, 48, seed=40 + number)
         names = tuple(f"{split}-{index}.png" for index in range(len(images)))
-        found[split] = Dataset(images, np.full(len(images), ANY_TUMOUR, np.int64), names)
-    return found
+        datasets[split] = Dataset(images, np.full(len(images), ANY_TUMOUR, np.int64), names)
+    return datasets
 
 
-def test_tumours_survive_the_prepared_file(weak: Any, tmp_path: Path) -> None:
+def test_load_dataset_reads_saved_tumours(weak: Any, tmp_path: Path) -> None:
     path = tmp_path / "weak.npz"
     save_dataset(path, weak)
     again = load_dataset(path)
@@ -98,7 +98,7 @@ def test_tumours_survive_the_prepared_file(weak: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_network")
-def test_train_learns_that_tumours_of_unknown_type_are_not_healthy(weak: Any, tmp_path: Path) -> None:
+def test_train_model_learns_that_tumours_of_unknown_type_are_not_healthy(weak: Any, tmp_path: Path) -> None:
     recipe = Recipe(
         "DenseNet121", sizes=(32,), epochs=8, batch_size=16, seed=1, peak_learning_rate=2e-2, batchnorm_refresh=4
     )
@@ -108,7 +108,7 @@ def test_train_learns_that_tumours_of_unknown_type_are_not_healthy(weak: Any, tm
 
 
 @pytest.mark.usefixtures("small_network")
-def test_a_run_with_tumours_is_trained_and_shipped_by_commands(weak: Any, tmp_path: Path) -> None:
+def test_bt_train_trains_and_ships_with_tumours(weak: Any, tmp_path: Path) -> None:
     data, runs = tmp_path / "data.npz", tmp_path / "runs"
     save_dataset(data, weak)
     runner = CliRunner()

@@ -27,7 +27,7 @@ def models(tmp_path: Path, small_keras: Callable[..., Path]) -> list[Path]:
     return [Path(shutil.copy(small_keras(seed=seed), folder / f"m{seed}.keras")) for seed in (0, 1)]
 
 
-def test_calibrate_writes_what_the_export_of_the_same_vote_takes(
+def test_bt_train_calibrate_writes_what_the_export_of_the_same_vote_takes(
     models: list[Path], parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -38,8 +38,8 @@ def test_calibrate_writes_what_the_export_of_the_same_vote_takes(
     assert fitted is not None
     assert fitted.temperature != 1
     assert set(fitted.expected_calibration_error) == {"val", "test"}
-    wanted = {"0.5,1": fitted.temperature, "1,1": 1.0}
-    for vote, temperature in wanted.items():
+    temperatures = {"0.5,1": fitted.temperature, "1,1": 1.0}
+    for vote, temperature in temperatures.items():
         done = CliRunner().invoke(export, [*map(str, models), "--precision", "fp32", "--vote", vote])
         assert done.exit_code == 0, done.output
         assert load_bundle("bundles/fp32").temperature == temperature
@@ -56,7 +56,7 @@ def test_read_vote_calibration_refuses_another_file(tmp_path: Path, text: str) -
         read_vote_calibration(tmp_path)
 
 
-def test_a_calibration_fits_its_own_vote_only(models: list[Path], parts: Any) -> None:
+def test_vote_calibration_fits_its_own_vote_only(models: list[Path], parts: Any) -> None:
     from braintumor.training.report.vote_calibration import calibrate_vote
 
     fitted = calibrate_vote(models, [1, 3], parts).calibration
@@ -67,7 +67,7 @@ def test_a_calibration_fits_its_own_vote_only(models: list[Path], parts: Any) ->
     assert not replace(fitted, members={first: 1.0}).fits([first, second], [1, 3])
 
 
-def test_a_calibration_that_ships_is_of_the_shipped_vote() -> None:
+def test_read_vote_calibration_of_the_shipped_vote() -> None:
     models = shipped_weights()
     fitted = read_vote_calibration(models[0].parent)
     assert fitted is None or fitted.fits([sha256_of(path) for path in models], [1.0] * len(models))
