@@ -27,8 +27,9 @@ from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.document import encode, read_document
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.process import run_process
-from braintumor.bench.perf.scaling_chart import draw, require_drawing
+from braintumor.bench.perf.scaling_chart import draw
 from braintumor.bench.perf.scaling_result import Point, ScalingResult
+from braintumor.bench.report.chart import require_drawing
 from braintumor.command import EPILOG, Command, debug_option
 from braintumor.errors import BraintumorError, UsageError
 from braintumor.files import atomic_text

@@ -6,23 +6,15 @@ from typing import Any
 import numpy as np
 
 from braintumor.bench.perf.scaling_result import Point, ScalingResult
+from braintumor.bench.report.chart import chart_style, new_figure
 from braintumor.files import output_error
-from braintumor.optional import require
 
-__all__ = ["draw", "require_drawing"]
+__all__ = ["draw"]
 
 _STYLES = ("o", "s", "^", "D")
 
 
-def require_drawing() -> Any:
-    """Import matplotlib's figures; called before the measurement, so that a missing package is found first.
-
-    Raises:
-        UnavailableError: matplotlib is not installed.
-    """
-    return require("matplotlib.figure", extra="bench", purpose="drawing a chart")
-
-
+@chart_style()
 def draw(scaling: ScalingResult, path: Path) -> None:
     """Draw two panels, time and memory against the number of images; readable in black and white.
 
@@ -33,7 +25,7 @@ def draw(scaling: ScalingResult, path: Path) -> None:
         UnavailableError: matplotlib is not installed.
         OutputError: The chart cannot be written.
     """
-    figure = require_drawing().Figure(figsize=(9, 3.8), layout="constrained")
+    figure = new_figure(900, 380)
     time, memory = figure.subplots(1, 2)
     for index, threads in enumerate(scaling.threads):
         points = scaling.of_threads(threads)
@@ -56,13 +48,12 @@ def draw(scaling: ScalingResult, path: Path) -> None:
         axes.set_xticks(sorted({point.images for point in scaling.points}))
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.xaxis.set_minor_formatter("")
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend(fontsize="small", frameon=False)
+        axes.legend()
     time.yaxis.set_major_formatter("{x:,g}")
     time.yaxis.set_minor_formatter("")
     figure.suptitle(f"bt-infer with {scaling.bundle} on {_engines(scaling)}, a process a point")
     try:
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=144)
     except OSError as error:
         raise output_error(path, error) from error
 

@@ -28,7 +28,7 @@ WASH: Final = "#f4f5f7"
 ACCENT: Final = "#0b4f8a"
 """Dark blue, for the first series."""
 CONTRAST: Final = "#d55e00"
-"""Vermilion of Okabe & Ito's palette, for the second series."""
+"""Vermilion of Okabe & Ito's palette, for the second series; further ones are theirs, too."""
 
 _POINTS_PER_INCH: Final = 72
 _PNG_SCALE: Final = 2
@@ -39,6 +39,7 @@ _STYLE: Final[Mapping[str, Any]] = {
     "axes.grid": True,
     "axes.labelcolor": SOFT,
     "axes.labelsize": 11,
+    "axes.prop_cycle": f"cycler('color', {[ACCENT, CONTRAST, '#009e73', '#cc79a7']!r})",
     "axes.spines.left": False,
     "axes.spines.right": False,
     "axes.spines.top": False,
