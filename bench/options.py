@@ -124,7 +124,7 @@ def model_folders(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     """
     for folder in folders:
         if not folder.is_dir():
-            raise UsageError(f"--models {folder} is not a folder", "name the folder of the .keras files")
+            raise UsageError(f"{folder} is not a folder", "name the folder of the .keras files with `models`")
     return folders or tuple(folder for folder in (Path("models"),) if folder.is_dir())
 
 

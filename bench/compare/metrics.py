@@ -106,7 +106,7 @@ _KINDS: Final[Mapping[str, type[Document]]] = MappingProxyType(
     }
 )
 _REMEDY: Final = (
-    "name what bt-bench accuracy, latency (--json FILE) or report, or pytest --benchmark-json FILE, has written"
+    "name a JSON file of bt-bench accuracy, latency or report, of bench/perf/scaling.py or of pytest-benchmark"
 )
 
 

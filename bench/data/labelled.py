@@ -121,7 +121,10 @@ class LabelledImages:
             UsageError: There are fewer images.
         """
         if len(self) < count:
-            raise UsageError(f"{self.source} holds {len(self)} images; {count} are needed, spread over the classes")
+            raise UsageError(
+                f"{self.source} holds {len(self)} images; {count} are needed, spread over the classes",
+                "choose a smaller number, or name more images",
+            )
         rng = np.random.default_rng(_SEED)
         by_class = [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
         shuffled = [indices[rng.permutation(len(indices))].tolist() for indices in by_class]
@@ -193,7 +196,8 @@ def _list_folder(source: Path, classes: Sequence[str]) -> LabelledImages:
 def _read_archive(source: Path, split: str, classes: Sequence[str]) -> LabelledImages:
     if set(classes) != set(CLASSES):
         raise UsageError(
-            f"{source} holds {', '.join(CLASSES)}, but the classes of the bundle are {', '.join(classes)}"
+            f"{source} holds {', '.join(CLASSES)}, but the classes of the bundle are {', '.join(classes)}",
+            "name a folder with one folder a class",
         )
     try:
         # Opened here: NumPy leaves the file open when it is not an archive.

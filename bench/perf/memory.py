@@ -58,7 +58,8 @@ def measure_growth(bundle: Path, work: Path, *, small: int, large: int) -> Memor
         predictions = len(output.read_bytes().splitlines()) if run.returncode == 0 else 0
         if predictions != count:
             raise BraintumorError(
-                f"bt-infer gave {predictions} predictions for {count} images, with exit status {run.returncode}"
+                f"bt-infer gave {predictions} predictions for {count} images, with exit status {run.returncode}",
+                "run it by hand to see why",
             )
         runs.append(run)
     return MemoryGrowth(*runs)

@@ -41,7 +41,7 @@ __all__ = ["main", "measure_point", "write_images"]
 # Number of different images; the other files of a folder are hard links to them.
 _DIFFERENT: Final = 100
 _SIDE_PX: Final = 224
-_REMEDY: Final = "name another file with --json"
+_REMEDY: Final = "name another file with `output`"
 
 
 def measure_point(bundle: Path, folder: Path, *, engine: str, threads: int) -> Point:

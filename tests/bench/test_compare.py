@@ -214,7 +214,7 @@ def test_the_command_fails_beyond_the_ratio_that_is_allowed(tmp_path: Path, allo
 def test_a_missing_file_is_one_line_and_the_code_of_wrong_usage(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", str(tmp_path / "none"), str(tmp_path / "none")])
     assert done.exit_code == 2
-    assert "pytest --benchmark-json" in done.output
+    assert "pytest-benchmark" in done.output
 
 
 @pytest.mark.parametrize("limits", [{"ratio": 0.9}, {"points": -1.0}])

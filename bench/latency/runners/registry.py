@@ -66,7 +66,9 @@ def baseline_entry(name: str) -> BaselineEntry:
         UsageError: There is no such baseline.
     """
     if name not in BASELINES:
-        raise UsageError(f"no baseline is called {name!r}; must be of {', '.join(BASELINES)}")
+        raise UsageError(
+            f"no baseline is called {name!r}; must be of {', '.join(BASELINES)}", "choose other `baselines`"
+        )
     return BASELINES[name]
 
 
