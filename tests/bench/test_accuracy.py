@@ -1,4 +1,4 @@
-"""What `bt-bench accuracy` measures besides scores: Keras itself, pairs of answers, batches, runs, small changes."""
+"""Parts of `bt-bench accuracy` besides scores: Keras itself, comparisons, stability, robustness."""
 
 import dataclasses
 import shutil
@@ -34,7 +34,7 @@ ENGINE = "onnxruntime-cpu"
 
 
 def nothing(_: int) -> None:
-    """Is told how many images are done."""
+    """A callback of progress."""
 
 
 @pytest.fixture(scope="module")
@@ -50,32 +50,32 @@ def ensemble(small_bundle: Path) -> Iterator[Ensemble]:
         yield loaded
 
 
-def test_keras_answers_what_the_export_of_it_answers_whatever_its_scaling_classes_and_logits(
+def test_keras_ensemble_agrees_with_exported_bundle(
     small_bundle: Path, small_sources: tuple[Path, Path], ensemble: Ensemble, images: LabelledImages
 ) -> None:
     bundle = load_bundle(small_bundle)
     with keras_ensemble(bundle, [path.parent for path in small_sources]) as original:
-        expected, found = (predict(one, images, 16, nothing) for one in (original, ensemble))
-        told = ensemble_info(original)
-    assert np.abs(expected.members - found.members).max() < 1e-5
-    assert np.array_equal(expected.vote.argmax(axis=1), found.vote.argmax(axis=1))
-    assert (told.name, told.sha256, told.precision, told.engine.device) == ("keras", None, "fp32", "cpu")
-    assert told.engine.version.startswith("keras 3.")
-    assert told.members == ensemble_info(ensemble).members
+        expected, actual = (predict(model, images, 16, nothing) for model in (original, ensemble))
+        info = ensemble_info(original)
+    assert np.abs(expected.members - actual.members).max() < 1e-5
+    assert np.array_equal(expected.vote.argmax(axis=1), actual.vote.argmax(axis=1))
+    assert (info.name, info.sha256, info.precision, info.engine.device) == ("keras", None, "fp32", "cpu")
+    assert info.engine.version.startswith("keras 3.")
+    assert info.members == ensemble_info(ensemble).members
 
 
-def test_a_file_that_is_not_the_original_is_never_asked(small_bundle: Path, small_sources: tuple[Path, Path]) -> None:
+def test_keras_engine_refuses_file_with_another_hash(small_bundle: Path, small_sources: tuple[Path, Path]) -> None:
     member = load_bundle(small_bundle).members[0]
     with pytest.raises(IntegrityError, match="is not the file that plain was exported from"):
         KerasEngine(member, CLASSES, small_sources[1])
 
 
-def test_originals_that_are_nowhere_are_named(small_bundle: Path, tmp_path: Path) -> None:
+def test_keras_ensemble_names_missing_file(small_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"plain.*name its folder with `models`"):
         keras_ensemble(load_bundle(small_bundle), [tmp_path])
 
 
-def test_without_tensorflow_the_reference_is_unavailable_and_the_fix_is_told(
+def test_accuracy_command_without_tensorflow_exits_with_5(
     small_bundle: Path, small_sources: tuple[Path, Path], phantom_classes: Path
 ) -> None:
     code = (
@@ -89,26 +89,24 @@ def test_without_tensorflow_the_reference_is_unavailable_and_the_fix_is_told(
     assert "pip install 'braintumor[export]'" in done.stderr
 
 
-def test_answers_come_in_the_order_of_the_images_classes(ensemble: Ensemble, images: LabelledImages) -> None:
+def test_predict_follows_class_order_of_images(ensemble: Ensemble, images: LabelledImages) -> None:
     usual = predict(ensemble, images, 7, nothing)
     turned = predict(ensemble, dataclasses.replace(images, classes=CLASSES[::-1]), 40, nothing)
     assert np.abs(usual.vote[:, ::-1] - turned.vote).max() < 1e-6
 
 
-def test_a_sound_engine_depends_neither_on_the_batch_nor_on_the_run(
-    ensemble: Ensemble, images: LabelledImages
-) -> None:
+def test_stability_of_sound_engine(ensemble: Ensemble, images: LabelledImages) -> None:
     done: list[int] = []
-    found = stability(ensemble, images, done.append)
-    assert (found.labels_differing_batches, found.labels_differing_runs) == (0, 0)
-    assert found.max_abs_difference_batches is not None
-    assert found.max_abs_difference_batches < 1e-5
-    assert found.max_abs_difference_runs == 0
-    assert sum(done) == 10 * found.images == 320
+    result = stability(ensemble, images, done.append)
+    assert (result.labels_differing_batches, result.labels_differing_runs) == (0, 0)
+    assert result.max_abs_difference_batches is not None
+    assert result.max_abs_difference_batches < 1e-5
+    assert result.max_abs_difference_runs == 0
+    assert sum(done) == 10 * result.images == 320
 
 
 class Faulty:
-    """An engine that answers otherwise when a condition on the number of images and of calls holds."""
+    """An engine with wrong probabilities when a condition on the number of images and of calls holds."""
 
     def __init__(self, engine: Any, fails: Callable[[int, int], bool], at: int) -> None:
         self._engine, self._fails, self._at, self._calls = engine, fails, at, 0
@@ -120,10 +118,10 @@ class Faulty:
 
     def infer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._calls += 1
-        found: NDArray[np.float32] = self._engine.infer(pixels)
-        if self._fails(len(found), self._calls):
-            found[self._at] = np.roll(found[self._at], 1)
-        return found
+        probabilities: NDArray[np.float32] = self._engine.infer(pixels)
+        if self._fails(len(probabilities), self._calls):
+            probabilities[self._at] = np.roll(probabilities[self._at], 1)
+        return probabilities
 
     def close(self) -> None:
         self._engine.close()
@@ -138,18 +136,18 @@ class Faulty:
         (lambda _, calls: calls % 3 == 0, 0, "determinism"),
     ],
 )
-def test_an_engine_that_depends_on_them_is_found_out_and_refused(
+def test_stability_finds_engine_that_depends_on_batch_or_run(
     ensemble: Ensemble, images: LabelledImages, fails: Callable[[int, int], bool], at: int, check: str
 ) -> None:
     healthy = scores(np.eye(4, dtype=np.float32)[images.labels], images.labels, CLASSES)
     ensemble.members.engines = tuple(Faulty(engine, fails, at) for engine in ensemble.members.engines)  # type: ignore[assignment]
-    found = stability(ensemble, images, nothing)
-    verdict = decide_verdict(Evidence(CLASSES, healthy, {"plain": healthy}, found, None))
+    result = stability(ensemble, images, nothing)
+    verdict = decide_verdict(Evidence(CLASSES, healthy, {"plain": healthy}, result, None))
     assert verdict.status == "refused"
-    assert check in {one.check for one in verdict.findings if not one.passed}
+    assert check in {finding.check for finding in verdict.findings if not finding.passed}
 
 
-def test_each_perturbation_changes_an_image_a_little() -> None:
+def test_perturbations_change_images_a_little() -> None:
     (pixels,) = phantoms(1, 200, 150, seed=7)
     for name, change in PERTURBATIONS.items():
         changed = change(pixels)
@@ -163,33 +161,33 @@ def test_each_perturbation_changes_an_image_a_little() -> None:
     assert np.array_equal(PERTURBATIONS["one pixel up and left"](down)[:-2, :-2], pixels[:-2, :-2])
 
 
-def test_flips_are_those_against_the_same_ensembles_own_answers(ensemble: Ensemble, images: LabelledImages) -> None:
-    found = robustness(ensemble, images, 12, 5, nothing)
-    few = images.stratified(12)
-    before = predict(ensemble, few, 12, nothing).vote.argmax(axis=1)
+def test_robustness_counts_flips_against_own_predictions(ensemble: Ensemble, images: LabelledImages) -> None:
+    result = robustness(ensemble, images, 12, 5, nothing)
+    sample = images.stratified(12)
+    before = predict(ensemble, sample, 12, nothing).vote.argmax(axis=1)
     for name, change in PERTURBATIONS.items():
-        after = predict(ensemble, dataclasses.replace(few, change=change), 12, nothing).vote.argmax(axis=1)
-        assert found.perturbations[name].flips.count == (before != after).sum()
-        assert found.perturbations[name].correct.count == (after == few.labels).sum()
+        after = predict(ensemble, dataclasses.replace(sample, change=change), 12, nothing).vote.argmax(axis=1)
+        assert result.perturbations[name].flips.count == (before != after).sum()
+        assert result.perturbations[name].correct.count == (after == sample.labels).sum()
 
 
-def made(name: str, said: NDArray[np.float32], *members: str) -> tuple[EnsembleInfo, Predictions]:
-    """An ensemble whose members all say the same."""
+def made(name: str, vote: NDArray[np.float32], *members: str) -> tuple[EnsembleInfo, Predictions]:
+    """An ensemble whose members all have the same probabilities."""
     engine = EngineInfo("engine", "provider", "cpu", "1")
-    told = EnsembleInfo(
-        name, None, "fp32", engine, members, (1.0,) * len(members), tuple(f"of {one}" for one in members)
+    info = EnsembleInfo(
+        name, None, "fp32", engine, members, (1.0,) * len(members), tuple(f"of {member}" for member in members)
     )
-    return told, Predictions(np.stack([said] * len(members)), said, 0.1)
+    return info, Predictions(np.stack([vote] * len(members)), vote, 0.1)
 
 
-def test_a_comparison_lists_every_flip_with_both_labels_and_margins(images: LabelledImages) -> None:
+def test_compare_predictions_lists_flips_with_labels_and_margins(images: LabelledImages) -> None:
     before = np.full((40, 4), 0.1, np.float32)
     before[np.arange(40), images.labels] = 0.7
     after = before.copy()
     after[5] = [0.45, 0.25, 0.2, 0.1]
     pair = made("reference", before, "a", "b"), made("deployed", after, "b", "new")
-    found = compare_predictions(*pair, images, [4, 5])
-    (flip,) = found.flipped
+    comparison = compare_predictions(*pair, images, [4, 5])
+    (flip,) = comparison.flipped
     assert (flip.index, flip.name, flip.truth, flip.reference_label, flip.label) == (
         5,
         "5.png",
@@ -199,31 +197,35 @@ def test_a_comparison_lists_every_flip_with_both_labels_and_margins(images: Labe
     )
     assert (flip.reference_margin, flip.margin) == pytest.approx((0.6, 0.2))
     assert flip.png_base64 is not None
-    assert (found.only_reference_right, found.only_deployed_right) == (1, 0)
-    assert found.near_duplicate_free is not None
-    assert found.near_duplicate_free.pairs.images == 2
-    assert (found.missing_members, found.added_members, tuple(found.members)) == (("a",), ("new",), ("b",))
-    assert found.max_abs_difference == pytest.approx(0.45)
+    assert (comparison.only_reference_right, comparison.only_deployed_right) == (1, 0)
+    assert comparison.near_duplicate_free is not None
+    assert comparison.near_duplicate_free.pairs.images == 2
+    assert (comparison.missing_members, comparison.added_members, tuple(comparison.members)) == (
+        ("a",),
+        ("new",),
+        ("b",),
+    )
+    assert comparison.max_abs_difference == pytest.approx(0.45)
 
 
-def test_where_an_answer_is_not_finite_the_pairs_are_counted_and_the_distances_left_out() -> None:
-    said = np.full((3, 4), 0.25, np.float32)
-    said[:, 0] = 0.3
-    broken = said.copy()
+def test_paired_metrics_with_non_finite_probabilities() -> None:
+    reference = np.full((3, 4), 0.25, np.float32)
+    reference[:, 0] = 0.3
+    broken = reference.copy()
     broken[1] = np.nan
-    found = paired_metrics(said, broken, np.array([0, 0, 1]))
-    assert (found.flips.count, found.only_reference_right) == (1, 1)
-    assert found.max_abs_difference is found.kl_mean_nats is found.margin_mean is None
+    paired = paired_metrics(reference, broken, np.array([0, 0, 1]))
+    assert (paired.flips.count, paired.only_reference_right) == (1, 1)
+    assert paired.max_abs_difference is paired.kl_mean_nats is paired.margin_mean is None
 
 
-def test_the_part_that_training_has_not_seen_is_found_by_name(images: LabelledImages) -> None:
+def test_leak_free_indices_finds_images_by_name(images: LabelledImages) -> None:
     assert leak_free_indices(images) is None
-    free = min(near_duplicate_free())
-    names = (*images.names[:7], f"{Path(free).stem}.png", *images.names[8:])
+    leak_free_file = min(near_duplicate_free())
+    names = (*images.names[:7], f"{Path(leak_free_file).stem}.png", *images.names[8:])
     assert leak_free_indices(dataclasses.replace(images, names=names)) == (7,)
 
 
-def test_unlabelled_folders_and_broken_bundles_are_told_with_their_codes(
+def test_accuracy_command_exit_codes_for_bad_data_and_bundles(
     small_bundle: Path, phantom_classes: Path, tmp_path: Path
 ) -> None:
     from click.testing import CliRunner

@@ -1,4 +1,4 @@
-"""Comparing two measurements."""
+"""`compare_files` and `bt-bench compare`."""
 
 import json
 from collections.abc import Callable
@@ -84,11 +84,11 @@ def latency(tmp_path: Path) -> Latency:
             skipped=(),
             pareto=(),
         )
-        told = json.loads(json.dumps(encode(result)))
+        document = json.loads(json.dumps(encode(result)))
         if change is not None:
-            change(told)
+            change(document)
         path = tmp_path / name
-        path.write_text(json.dumps(told))
+        path.write_text(json.dumps(document))
         return path
 
     return make
@@ -98,15 +98,15 @@ def worse(old: Path, new: Path) -> list[str]:
     return [change.name for change in compare_files(old, new).worse(LIMITS)]
 
 
-def test_what_became_slower_has_a_ratio_above_one(tmp_path: Path) -> None:
-    found = compare_files(
+def test_compare_files_gives_ratios_and_names_of_missing_metrics(tmp_path: Path) -> None:
+    comparison = compare_files(
         write(tmp_path / "old", a=1.0, b=2.0, gone=1.0), write(tmp_path / "new", b=1.0, a=3.0, c=1.0)
     )
-    assert [(change.name, change.ratio) for change in found.changes] == [("a", 3.0), ("b", 0.5)]
-    assert (found.gone, found.added) == (("gone",), ("c",))
+    assert [(change.name, change.ratio) for change in comparison.changes] == [("a", 3.0), ("b", 0.5)]
+    assert (comparison.gone, comparison.added) == (("gone",), ("c",))
 
 
-def test_files_that_cannot_be_compared_are_refused(tmp_path: Path, latency: Latency) -> None:
+def test_compare_files_refuses_damaged_and_unrelated_files(tmp_path: Path, latency: Latency) -> None:
     good, other = write(tmp_path / "good", a=1.0), write(tmp_path / "other", b=1.0)
     (tmp_path / "odd").write_text("[]")
     (tmp_path / "unknown").write_text('{"schema": "braintumor.latency/99"}')
@@ -120,7 +120,7 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path: Path, latency: Late
             compare_files(good, bad)
 
 
-def test_a_file_that_is_not_there_is_never_taken_for_something_that_became_worse(tmp_path: Path) -> None:
+def test_compare_command_exit_codes_of_missing_and_damaged_files(tmp_path: Path) -> None:
     good = write(tmp_path / "good", a=1.0)
     (tmp_path / "torn").write_text("{")
     for bad, code in ((tmp_path / "missing", 2), (tmp_path / "torn", 4)):
@@ -128,10 +128,10 @@ def test_a_file_that_is_not_there_is_never_taken_for_something_that_became_worse
         assert done.exit_code == code, done.output
 
 
-def test_a_run_that_was_cut_short_passes_no_gate(latency: Latency) -> None:
+def test_compare_command_fails_on_unfinished_new_run(latency: Latency) -> None:
     whole, cut = (
         latency("old", 1.0),
-        latency("new", 1.0, change=lambda told: told.update(unfinished="before batch 64")),
+        latency("new", 1.0, change=lambda document: document.update(unfinished="before batch 64")),
     )
     for old, new, code, name in ((whole, cut, 3, "NEW"), (cut, whole, 0, "OLD")):
         done = CliRunner().invoke(main, ["compare", str(old), str(new)])
@@ -139,71 +139,71 @@ def test_a_run_that_was_cut_short_passes_no_gate(latency: Latency) -> None:
         assert f"{name} was cut short before batch 64" in done.output
 
 
-def test_runs_over_other_images_are_refused(latency: Latency) -> None:
-    old, new = latency("old", 1.0), latency("new", 1.0, change=lambda told: told["images"].update(count=702))
+def test_compare_files_refuses_other_images(latency: Latency) -> None:
+    old, new = latency("old", 1.0), latency("new", 1.0, change=lambda document: document["images"].update(count=702))
     with pytest.raises(UsageError, match="the same images"):
         compare_files(old, new)
 
 
-def test_nothing_is_worse_than_itself(latency: Latency) -> None:
+def test_worse_is_empty_for_equal_files(latency: Latency) -> None:
     assert worse(latency("old", 10.0, 11.0), latency("new", 10.0, 11.0)) == []
 
 
-def test_a_slower_run_is_worse_in_every_figure_that_it_touches(latency: Latency) -> None:
-    found = worse(latency("old", 10.0, 10.0), latency("new", 12.0, 12.0))
-    at = "fp32 on onnxruntime-cpu, batch 32"
-    assert found == [f"{at}, p50", f"{at}, p95", f"{at}, rate"]
+def test_worse_names_every_slower_metric(latency: Latency) -> None:
+    names = worse(latency("old", 10.0, 10.0), latency("new", 12.0, 12.0))
+    runner = "fp32 on onnxruntime-cpu, batch 32"
+    assert names == [f"{runner}, p50", f"{runner}, p95", f"{runner}, rate"]
 
 
-def test_accuracy_may_fall_by_so_many_points_and_no_more(latency: Latency) -> None:
+def test_worse_respects_limit_of_points(latency: Latency) -> None:
     # 3 of 703 are 0.43 points, 4 are 0.57.
     assert worse(latency("old", 1.0, correct=700), latency("three", 1.0, correct=697)) == []
-    found = worse(latency("old", 1.0, correct=700), latency("four", 1.0, correct=696))
-    assert found == ["fp32 on onnxruntime-cpu, accuracy"]
+    names = worse(latency("old", 1.0, correct=700), latency("four", 1.0, correct=696))
+    assert names == ["fp32 on onnxruntime-cpu, accuracy"]
 
 
-def test_more_memory_is_worse(latency: Latency) -> None:
-    def double(told: dict[str, Any]) -> None:
-        told["contenders"][0]["batches"][0]["peak_rss_mb"] *= 2
+def test_worse_names_more_memory(latency: Latency) -> None:
+    def double(document: dict[str, Any]) -> None:
+        document["contenders"][0]["batches"][0]["peak_rss_mb"] *= 2
 
     assert worse(latency("old", 1.0), latency("new", 1.0, change=double)) == [
         "fp32 on onnxruntime-cpu, batch 32, peak memory"
     ]
 
 
-def test_times_of_another_machine_are_shown_and_judged_only_when_told_to(latency: Latency) -> None:
+def test_compare_command_judges_times_across_machines_on_request_only(latency: Latency) -> None:
     old = latency("old", 10.0)
-    new = latency("new", 30.0, change=lambda told: told["environment"]["machine"].update(cpu="another CPU"))
+    new = latency("new", 30.0, change=lambda document: document["environment"]["machine"].update(cpu="another CPU"))
     done = CliRunner().invoke(main, ["compare", str(old), str(new)])
     assert done.exit_code == 0, done.output
     assert "the machines differ" in done.output
     assert "another CPU" in done.output
     assert "3.000 x" in done.output
-    told = CliRunner().invoke(main, ["compare", str(old), str(new), "--across-machines"])
-    assert told.exit_code == 3, told.output
+    judged = CliRunner().invoke(main, ["compare", str(old), str(new), "--across-machines"])
+    assert judged.exit_code == 3, judged.output
 
 
-def test_scaling_is_compared_point_by_point(tmp_path: Path) -> None:
+def test_compare_files_compares_scaling_point_by_point(tmp_path: Path) -> None:
     def scaling(name: str, wall_s: float) -> Path:
-        found = ScalingResult(
+        result = ScalingResult(
             environment=environment(), bundle="fp32", sha256="0" * 64, engine="onnxruntime-cpu", source="phantoms"
         )
-        for count, taken_s in ((100, 2.0), (1000, wall_s)):
-            found = found.with_point(Point.of(count, 1, taken_s, 300.0, "e"))
-        (tmp_path / name).write_text(json.dumps(encode(found)))
+        for count, point_s in ((100, 2.0), (1000, wall_s)):
+            result = result.with_point(Point.of(count, 1, point_s, 300.0, "e"))
+        (tmp_path / name).write_text(json.dumps(encode(result)))
         return tmp_path / name
 
     assert worse(scaling("old", 10.0), scaling("new", 20.0)) == [f"{KEY}, 1000 images, 1 threads, whole process"]
 
 
-def test_a_newer_library_is_named(latency: Latency) -> None:
-    new = latency("new", 1.0, change=lambda told: told["environment"]["libraries"].update(numpy="99.0"))
+def test_compare_command_names_changed_library(latency: Latency) -> None:
+    new = latency("new", 1.0, change=lambda document: document["environment"]["libraries"].update(numpy="99.0"))
     done = CliRunner().invoke(main, ["compare", str(latency("old", 1.0)), str(new)])
     assert "-> 99.0" in done.output
 
 
 @pytest.mark.parametrize(("allowed", "code"), [("2.9", 3), ("3.1", 0)])
-def test_the_command_fails_beyond_the_ratio_that_is_allowed(tmp_path: Path, allowed: str, code: int) -> None:
+def test_compare_command_fails_beyond_max_ratio(tmp_path: Path, allowed: str, code: int) -> None:
     old, new = write(tmp_path / "old", a=1.0, b=2.0), write(tmp_path / "new", a=3.0, b=2.0)
     done = CliRunner().invoke(main, ["compare", str(old), str(new), "--max-ratio", allowed])
     assert done.exit_code == code, done.output
@@ -211,13 +211,13 @@ def test_the_command_fails_beyond_the_ratio_that_is_allowed(tmp_path: Path, allo
     assert f"{code // 3} of 2 worse: beyond {allowed} x" in done.output
 
 
-def test_a_missing_file_is_one_line_and_the_code_of_wrong_usage(tmp_path: Path) -> None:
+def test_compare_command_on_missing_file_exits_with_2(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", str(tmp_path / "none"), str(tmp_path / "none")])
     assert done.exit_code == 2
     assert "pytest-benchmark" in done.output
 
 
 @pytest.mark.parametrize("limits", [{"ratio": 0.9}, {"points": -1.0}])
-def test_limits_that_nothing_could_keep_are_refused(limits: dict[str, float]) -> None:
+def test_limits_refuse_impossible_values(limits: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Limits(**limits)

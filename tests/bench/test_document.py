@@ -42,20 +42,20 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_decode_restores_encoded_result(tmp_path: Path) -> None:
     plain = json.loads(json.dumps(encode(WHOLE)))
     assert list(plain) == ["schema", "parts", "ends"]
     assert decode(plain, Whole) == WHOLE
     assert read_document(written(tmp_path, json.dumps(plain)), {SCHEMA: Whole}, REMEDY) == WHOLE
 
 
-def test_keys_of_a_newer_version_are_passed_over_and_what_has_a_default_may_lack(tmp_path: Path) -> None:
+def test_read_document_ignores_unknown_keys_and_uses_defaults(tmp_path: Path) -> None:
     text = '{"schema": "braintumor.test/1", "parts": [{"name": "a", "ratio": 1, "new": {}}], "ends": {}, "more": 1}'
     assert read_document(written(tmp_path, text), {SCHEMA: Whole}, REMEDY).parts == (Part("a", 1.0),)
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (
             {"parts": [{"name": "a", "ratio": 1}, {"name": 5, "ratio": 1}]},
@@ -68,23 +68,23 @@ def test_keys_of_a_newer_version_are_passed_over_and_what_has_a_default_may_lack
         ({"ends": {"x": [0]}}, r"'array' of length 2.* - at '\$.ends\[...\]'"),
     ],
 )
-def test_what_does_not_fit_is_told_in_one_line_with_its_place(
-    damage: dict[str, object], told: str, tmp_path: Path
+def test_read_document_names_place_of_misfit_in_one_line(
+    damage: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     file = written(tmp_path, json.dumps({**encode(WHOLE), **damage}))
-    with pytest.raises(IntegrityError, match=told) as caught:
+    with pytest.raises(IntegrityError, match=message) as caught:
         read_document(file, {SCHEMA: Whole}, REMEDY)
     assert str(file) in str(caught.value)
     assert str(caught.value).endswith(REMEDY)
     assert "\n" not in str(caught.value)
-    with pytest.raises(IntegrityError, match=told):
+    with pytest.raises(IntegrityError, match=message):
         decode({**encode(WHOLE), **damage}, Whole)
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"schema": 5}', '{"schema": "braintumor.test/1", "x": NaN}', '"\xff"']
 )
-def test_what_is_not_json_of_ours_is_refused(text: str, tmp_path: Path) -> None:
+def test_read_document_refuses_what_is_not_json(text: str, tmp_path: Path) -> None:
     (tmp_path / "file.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(IntegrityError, match=REMEDY):
         read_document(tmp_path / "file.json", {SCHEMA: Whole}, REMEDY)
@@ -92,12 +92,12 @@ def test_what_is_not_json_of_ours_is_refused(text: str, tmp_path: Path) -> None:
         read_document(tmp_path, {SCHEMA: Whole}, REMEDY)
 
 
-def test_another_schema_is_named_with_those_that_are_allowed(tmp_path: Path) -> None:
+def test_read_document_refuses_other_schema(tmp_path: Path) -> None:
     for text, named in (('{"schema": "x/1"}', "'x/1'"), ("{}", "'none'")):
         with pytest.raises(IntegrityError, match=f"is of schema {named}, not {SCHEMA}; {REMEDY}"):
             read_document(written(tmp_path, text), {SCHEMA: Whole}, REMEDY)
 
 
-def test_a_file_that_is_not_there_is_a_matter_of_usage(tmp_path: Path) -> None:
+def test_read_document_of_missing_file_is_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"missing is not there; {REMEDY}"):
         read_document(tmp_path / "missing", {SCHEMA: Whole}, REMEDY)

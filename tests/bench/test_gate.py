@@ -1,4 +1,4 @@
-"""The gate catches planted faults, each by its verdict, and lets an honest export pass. Real models, real exports."""
+"""Verdicts on planted faults and on honest exports, of real models and real exports."""
 
 import importlib.util
 import json
@@ -68,8 +68,8 @@ def originals(
 
 @pytest.fixture(scope="module")
 def images(trained: ModuleType) -> LabelledImages:
-    found: LabelledImages = trained.textured(IMAGES, seed=2)
-    return found
+    textured: LabelledImages = trained.textured(IMAGES, seed=2)
+    return textured
 
 
 @pytest.fixture(scope="module")
@@ -84,30 +84,35 @@ def honest(trained: ModuleType, originals: dict[str, Path], tmp_path_factory: py
 def verdict(images: LabelledImages, originals: dict[str, Path]) -> Callable[..., BundleEvaluation]:
     """Judges a bundle, by its originals unless another reference is given."""
 
-    def ask(bundle: Bundle, **options: Any) -> BundleEvaluation:
-        chosen = {"engine": "onnxruntime-cpu", "robustness": 0, "models": (originals["a"].parent,), "batch_size": 200}
-        return evaluate_bundles([bundle], images, AccuracyOptions(**{**chosen, **options}), Silent())[0]
+    def evaluate(bundle: Bundle, **options: Any) -> BundleEvaluation:
+        defaults = {
+            "engine": "onnxruntime-cpu",
+            "robustness": 0,
+            "models": (originals["a"].parent,),
+            "batch_size": 200,
+        }
+        return evaluate_bundles([bundle], images, AccuracyOptions(**{**defaults, **options}), Silent())[0]
 
-    return ask
+    return evaluate
 
 
-def failed(found: BundleEvaluation) -> dict[str, str]:
+def failed(evaluation: BundleEvaluation) -> dict[str, str]:
     """The findings that refused it."""
-    return {one.check: one.text for one in found.result.verdict.findings if not one.passed}
+    return {finding.check: finding.text for finding in evaluation.result.verdict.findings if not finding.passed}
 
 
-def test_an_honest_export_is_accepted_beside_keras(verdict: Callable[..., BundleEvaluation], honest: Bundle) -> None:
-    found = verdict(honest)
-    assert found.result.verdict.status == "accepted", found.result.verdict.reason
-    assert found.result.comparison is not None
-    assert found.result.comparison.flips.count == 0
-    assert found.result.comparison.max_abs_difference is not None
-    assert found.result.comparison.max_abs_difference < 1e-5
+def test_verdict_accepts_honest_export_beside_keras(verdict: Callable[..., BundleEvaluation], honest: Bundle) -> None:
+    evaluation = verdict(honest)
+    assert evaluation.result.verdict.status == "accepted", evaluation.result.verdict.reason
+    assert evaluation.result.comparison is not None
+    assert evaluation.result.comparison.flips.count == 0
+    assert evaluation.result.comparison.max_abs_difference is not None
+    assert evaluation.result.comparison.max_abs_difference < 1e-5
     # The ensemble is right often, and not always: the verdict was no matter of course.
-    assert 0.85 < found.result.scores.accuracy < 0.99
+    assert 0.85 < evaluation.result.scores.accuracy < 0.99
 
 
-def test_an_honest_half_precision_is_accepted_beside_full_precision(
+def test_verdict_accepts_honest_fp16_beside_fp32(
     trained: ModuleType,
     originals: dict[str, Path],
     honest: Bundle,
@@ -115,36 +120,36 @@ def test_an_honest_half_precision_is_accepted_beside_full_precision(
     tmp_path: Path,
 ) -> None:
     half = trained.exported(tmp_path / "fp16", originals, "fp16", b={"preprocess": "tf"})
-    found = verdict(half, reference=honest, reference_engine="onnxruntime-cpu")
-    assert found.result.verdict.status == "accepted", found.result.verdict.reason
+    evaluation = verdict(half, reference=honest, reference_engine="onnxruntime-cpu")
+    assert evaluation.result.verdict.status == "accepted", evaluation.result.verdict.reason
 
 
-def test_swapped_classes_of_all_members_are_refused_even_beside_originals_with_the_same_mistake(
+def test_verdict_refuses_swapped_classes_that_reference_has_too(
     trained: ModuleType, originals: dict[str, Path], verdict: Callable[..., BundleEvaluation], tmp_path: Path
 ) -> None:
     order = ("healthy", "glioma", "meningioma", "pituitary")
     wrong = {"classes": order}
     swapped = trained.exported(tmp_path / "swapped", originals, a=wrong, b={**wrong, "preprocess": "tf"})
-    found = verdict(swapped)
-    assert found.result.verdict.status == "refused"
-    assert found.result.comparison is not None
-    assert found.result.comparison.flips.count == 0
-    assert failed(found).keys() == {"classes"}
+    evaluation = verdict(swapped)
+    assert evaluation.result.verdict.status == "refused"
+    assert evaluation.result.comparison is not None
+    assert evaluation.result.comparison.flips.count == 0
+    assert failed(evaluation).keys() == {"classes"}
     # What the models really give: what is to be typed.
-    assert "export it again with --classes glioma,healthy,meningioma,pituitary" in failed(found)["classes"]
+    assert "export it again with --classes glioma,healthy,meningioma,pituitary" in failed(evaluation)["classes"]
 
 
-def test_swapped_classes_of_one_member_are_refused_and_the_member_is_named(
+def test_verdict_refuses_swapped_classes_of_one_member(
     trained: ModuleType, originals: dict[str, Path], verdict: Callable[..., BundleEvaluation], tmp_path: Path
 ) -> None:
     wrong = {"classes": ("glioma", "healthy", "pituitary", "meningioma")}
-    found = verdict(trained.exported(tmp_path / "swapped", originals, a=wrong, b={"preprocess": "tf"}))
-    assert found.result.verdict.status == "refused"
-    told = "a fits the truth if its outputs are taken as glioma,healthy,meningioma,pituitary"
-    assert failed(found)["classes"].startswith(told)
+    evaluation = verdict(trained.exported(tmp_path / "swapped", originals, a=wrong, b={"preprocess": "tf"}))
+    assert evaluation.result.verdict.status == "refused"
+    message = "a fits the truth if its outputs are taken as glioma,healthy,meningioma,pituitary"
+    assert failed(evaluation)["classes"].startswith(message)
 
 
-def test_a_member_exported_with_the_wrong_scaling_is_refused_beside_a_right_one(
+def test_verdict_refuses_member_with_wrong_scaling(
     trained: ModuleType,
     originals: dict[str, Path],
     honest: Bundle,
@@ -152,24 +157,24 @@ def test_a_member_exported_with_the_wrong_scaling_is_refused_beside_a_right_one(
     tmp_path: Path,
 ) -> None:
     wrong = trained.exported(tmp_path / "unscaled", originals, b={"preprocess": "none"})
-    found = verdict(wrong, reference=honest, reference_engine="onnxruntime-cpu")
-    assert found.result.verdict.status == "refused"
-    assert failed(found)["member accuracy"].startswith("b is worse than its reference")
+    evaluation = verdict(wrong, reference=honest, reference_engine="onnxruntime-cpu")
+    assert evaluation.result.verdict.status == "refused"
+    assert failed(evaluation)["member accuracy"].startswith("b is worse than its reference")
 
 
-def test_a_wrong_scaling_in_the_graph_is_refused_beside_keras(
+def test_verdict_refuses_wrong_scaling_in_graph_beside_keras(
     trained: ModuleType, honest: Bundle, verdict: Callable[..., BundleEvaluation], tmp_path: Path
 ) -> None:
     def scale(model: Any) -> None:
         (factor,) = trained.initializers(model, "in/scale")
         trained.rewrite(factor, lambda value: value * 127.5 / 255)
 
-    found = verdict(trained.tampered(honest, tmp_path / "scaled", "b", scale))
-    assert found.result.verdict.status == "refused"
-    assert {"non-inferiority", "member accuracy"} & failed(found).keys()
+    evaluation = verdict(trained.tampered(honest, tmp_path / "scaled", "b", scale))
+    assert evaluation.result.verdict.status == "refused"
+    assert {"non-inferiority", "member accuracy"} & failed(evaluation).keys()
 
 
-def test_an_overflow_of_half_precision_in_one_layer_is_refused_and_named(
+def test_verdict_refuses_fp16_overflow_in_one_layer(
     trained: ModuleType,
     originals: dict[str, Path],
     honest: Bundle,
@@ -183,17 +188,17 @@ def test_an_overflow_of_half_precision_in_one_layer_is_refused_and_named(
         with np.errstate(over="ignore"):
             trained.rewrite(kernel, lambda value: value * np.float16(6e4) * np.float16(100))
 
-    found = verdict(
+    evaluation = verdict(
         trained.tampered(half, tmp_path / "overflow", "a", overflow),
         reference=honest,
         reference_engine="onnxruntime-cpu",
     )
-    assert found.result.verdict.status == "refused"
-    assert f"a for {IMAGES} of {IMAGES} images" in failed(found)["finite"]
-    assert "non-inferiority" in failed(found)
+    assert evaluation.result.verdict.status == "refused"
+    assert f"a for {IMAGES} of {IMAGES} images" in failed(evaluation)["finite"]
+    assert "non-inferiority" in failed(evaluation)
 
 
-def test_a_missing_member_is_refused_and_named(
+def test_verdict_refuses_missing_member(
     trained: ModuleType,
     originals: dict[str, Path],
     honest: Bundle,
@@ -201,12 +206,12 @@ def test_a_missing_member_is_refused_and_named(
     tmp_path: Path,
 ) -> None:
     fewer = trained.exported(tmp_path / "fewer", {"a": originals["a"]})
-    found = verdict(fewer, reference=honest, reference_engine="onnxruntime-cpu")
-    assert found.result.verdict.status == "refused"
-    assert "the reference has b" in failed(found)["members"]
+    evaluation = verdict(fewer, reference=honest, reference_engine="onnxruntime-cpu")
+    assert evaluation.result.verdict.status == "refused"
+    assert "the reference has b" in failed(evaluation)["members"]
 
 
-def test_a_quantisation_that_flips_one_percent_of_the_images_is_refused(
+def test_verdict_refuses_quantisation_that_flips_one_percent(
     trained: ModuleType, honest: Bundle, verdict: Callable[..., BundleEvaluation], tmp_path: Path
 ) -> None:
     for bits in range(7, 2, -1):
@@ -216,49 +221,49 @@ def test_a_quantisation_that_flips_one_percent_of_the_images_is_refused(
                 step = np.abs(trained.array(kernel)).max() / levels
                 trained.rewrite(kernel, lambda value, step=step: np.rint(value / step) * step)
 
-        found = verdict(
+        evaluation = verdict(
             trained.tampered(honest, tmp_path / f"int{bits}", "a", quantise),
             reference=honest,
             reference_engine="onnxruntime-cpu",
         )
-        assert found.result.comparison is not None
-        if found.result.comparison.flips.share >= 0.01:
+        assert evaluation.result.comparison is not None
+        if evaluation.result.comparison.flips.share >= 0.01:
             break
     # No landslide: a tenth of the labels flipping would be seen without statistics.
-    assert 0.01 <= found.result.comparison.flips.share < 0.1
-    assert found.result.verdict.status == "refused"
+    assert 0.01 <= evaluation.result.comparison.flips.share < 0.1
+    assert evaluation.result.verdict.status == "refused"
     # Whether those labels turned out better or worse.
-    assert "decisions" in failed(found)
+    assert "decisions" in failed(evaluation)
 
 
-def test_too_few_images_accept_nothing_and_the_number_needed_is_told(images: LabelledImages, honest: Bundle) -> None:
+def test_verdict_on_too_few_images_names_number_needed(images: LabelledImages, honest: Bundle) -> None:
     options = AccuracyOptions(engine="onnxruntime-cpu", reference=honest, reference_engine="onnxruntime-cpu")
-    found = evaluate_bundles([honest], images.stratified(100), options, Silent())[0]
-    assert found.result.verdict.status == "refused"
-    assert "at least 539 are needed" in found.result.verdict.reason
+    evaluation = evaluate_bundles([honest], images.stratified(100), options, Silent())[0]
+    assert evaluation.result.verdict.status == "refused"
+    assert "at least 539 are needed" in evaluation.result.verdict.reason
 
 
-def test_without_a_reference_nothing_is_accepted(verdict: Callable[..., BundleEvaluation], honest: Bundle) -> None:
-    found = verdict(honest, reference="none")
-    assert found.result.verdict.status == "unjudged"
-    assert found.result.comparison is None
+def test_verdict_without_reference_is_unjudged(verdict: Callable[..., BundleEvaluation], honest: Bundle) -> None:
+    evaluation = verdict(honest, reference="none")
+    assert evaluation.result.verdict.status == "unjudged"
+    assert evaluation.result.comparison is None
 
 
-def test_early_exit_is_judged_by_the_labels_of_the_full_vote(
+def test_verdict_refuses_early_exit_that_changes_a_label(
     verdict: Callable[..., BundleEvaluation], honest: Bundle
 ) -> None:
-    found = verdict(honest, reference="none", policy="early-exit")
-    assert found.result.early_exit is not None
-    assert found.result.early_exit.labels_differing == 0
-    assert 1 < found.result.early_exit.members_run_mean < 2
-    one = found.result
+    evaluation = verdict(honest, reference="none", policy="early-exit")
+    assert evaluation.result.early_exit is not None
+    assert evaluation.result.early_exit.labels_differing == 0
+    assert 1 < evaluation.result.early_exit.members_run_mean < 2
+    result = evaluation.result
     early = EarlyExit(100, 2, 1.1, 1, 1.0, 2.0)
-    evidence = Evidence(CLASSES, one.scores, one.scores_by_member, one.stability, None, early)
+    evidence = Evidence(CLASSES, result.scores, result.scores_by_member, result.stability, None, early)
     assert decide_verdict(evidence).status == "refused"
 
 
 @pytest.mark.parametrize("points", [0.0, -1.0, 100.0])
-def test_a_margin_that_is_none_is_refused(
+def test_verdict_refuses_margin_out_of_range(
     verdict: Callable[..., BundleEvaluation], honest: Bundle, points: float
 ) -> None:
     with pytest.raises(UsageError, match="margin"):
@@ -283,7 +288,7 @@ def bench(*arguments: Any) -> Result:
     return CliRunner().invoke(main, ["accuracy", *map(str, arguments), "--engine", "onnxruntime-cpu"])
 
 
-def test_the_command_accepts_writes_the_verdict_and_bt_infer_tells_it(
+def test_accuracy_command_writes_verdict_that_bt_infer_shows(
     trained: ModuleType, originals: dict[str, Path], honest: Bundle, data: Path, tmp_path: Path
 ) -> None:
     good = trained.tampered(honest, tmp_path / "good", "a", lambda _: None)
@@ -292,10 +297,10 @@ def test_the_command_accepts_writes_the_verdict_and_bt_infer_tells_it(
     done = bench(good.folder, "--data", data, "--models", models, "--json", report, "--robustness", 8)
     assert done.exit_code == 0, done.output
     assert "ACCEPTED: 0 of 600 labels flip" in done.output
-    judged_bundle = load_bundle(good.folder)
-    assert judged_bundle.sha256 == good.sha256
-    assert judged_bundle.acceptance is not None
-    assert judged_bundle.acceptance["judged_sha256"] == good.sha256
+    accepted = load_bundle(good.folder)
+    assert accepted.sha256 == good.sha256
+    assert accepted.acceptance is not None
+    assert accepted.acceptance["judged_sha256"] == good.sha256
     scan = tmp_path / "scan.png"
     Image.fromarray(np.full((40, 40), 90, np.uint8)).save(scan)
     options = ["--bundle", str(good.folder), "--engine", "onnxruntime-cpu", str(scan)]
@@ -304,16 +309,16 @@ def test_the_command_accepts_writes_the_verdict_and_bt_infer_tells_it(
     assert "0 labels differ from keras" in table.output
     record = json.loads(CliRunner().invoke(infer, [*options, "--format", "jsonl"]).output)
     assert record["bundle"]["verdict"] == "accepted"
-    told = json.loads(report.read_text())
-    assert told["schema"] == "braintumor.accuracy/1"
-    assert told["accepted"] is True
-    (one,) = told["bundles"]
-    assert one["scores"]["correct"] == judged_bundle.acceptance["correct"]
-    assert one["robustness"]["images"] == one["reference"]["robustness"]["images"] == 8
-    assert set(one["robustness"]["perturbations"]) == set(PERTURBATIONS)
+    document = json.loads(report.read_text())
+    assert document["schema"] == "braintumor.accuracy/1"
+    assert document["accepted"] is True
+    (bundle_result,) = document["bundles"]
+    assert bundle_result["scores"]["correct"] == accepted.acceptance["correct"]
+    assert bundle_result["robustness"]["images"] == bundle_result["reference"]["robustness"]["images"] == 8
+    assert set(bundle_result["robustness"]["perturbations"]) == set(PERTURBATIONS)
 
 
-def test_a_bundle_that_was_not_verified_against_keras_is_shown_as_such_with_the_command_that_does_it(
+def test_accuracy_command_and_bt_infer_name_unverified_members(
     trained: ModuleType, honest: Bundle, data: Path, tmp_path: Path
 ) -> None:
     bundle = trained.tampered(honest, tmp_path / "light", "a", lambda _: None)
@@ -335,7 +340,7 @@ def test_a_bundle_that_was_not_verified_against_keras_is_shown_as_such_with_the_
         assert "not verified" not in plain.output
 
 
-def test_the_command_refuses_with_code_3_and_the_verdict_says_why(
+def test_accuracy_command_on_refused_bundle_exits_with_3(
     trained: ModuleType, originals: dict[str, Path], honest: Bundle, data: Path, tmp_path: Path
 ) -> None:
     fewer = trained.exported(tmp_path / "fewer", {"a": originals["a"]})
@@ -346,15 +351,15 @@ def test_the_command_refuses_with_code_3_and_the_verdict_says_why(
     assert acceptance is not None
     assert acceptance["status"] == "refused"
     assert "the reference has b," in acceptance["reason"]
-    (one,) = json.loads((tmp_path / "report.json").read_text())["bundles"]
-    flipped = one["comparison"]["flipped"]
+    (bundle_result,) = json.loads((tmp_path / "report.json").read_text())["bundles"]
+    flipped = bundle_result["comparison"]["flipped"]
     assert len(flipped) == acceptance["flips"] > 0
     assert flipped[0]["label"] != flipped[0]["reference_label"]
     assert flipped[0]["png_base64"].startswith("iVBOR")
 
 
 @pytest.mark.parametrize("options", [("--no-record",), ("--images", 40)])
-def test_without_a_record_or_with_some_of_the_images_the_bundle_is_left_as_it_is(
+def test_accuracy_command_leaves_bundle_without_record_or_on_some_images(
     honest: Bundle, data: Path, options: tuple[Any, ...]
 ) -> None:
     before = (honest.folder / MANIFEST).read_bytes()
@@ -366,7 +371,7 @@ def test_without_a_record_or_with_some_of_the_images_the_bundle_is_left_as_it_is
     assert (honest.folder / MANIFEST).read_bytes() == before
 
 
-def test_a_lost_file_of_a_member_is_one_line_and_code_4(
+def test_accuracy_command_on_missing_member_file_exits_with_4(
     trained: ModuleType, honest: Bundle, data: Path, tmp_path: Path
 ) -> None:
     broken = trained.tampered(honest, tmp_path / "broken", "a", lambda _: None)
@@ -376,13 +381,15 @@ def test_a_lost_file_of_a_member_is_one_line_and_code_4(
     assert "lacks b/model.onnx" in done.output
 
 
-def test_originals_that_are_nowhere_are_one_line_and_code_5(honest: Bundle, data: Path, tmp_path: Path) -> None:
+def test_accuracy_command_on_missing_keras_file_exits_with_5(honest: Bundle, data: Path, tmp_path: Path) -> None:
     done = bench(honest.folder, "--data", data, "--models", tmp_path)
     assert done.exit_code == 5
     assert "name its folder with --models" in done.output
 
 
-def test_too_few_images_and_no_images_are_usage(honest: Bundle, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accuracy_command_with_too_few_or_no_images_exits_with_2(
+    honest: Bundle, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("BRAINTUMOR_DATA", raising=False)
     done = bench(honest.folder, "--data", data, "--images", 601)
     assert (done.exit_code, "holds 600 images; 601 are needed" in done.output) == (2, True)

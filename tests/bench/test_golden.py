@@ -61,11 +61,11 @@ def written(
 
 @pytest.mark.parametrize("schema", ["prediction", "bundle", "accuracy", "latency", "report", "scaling"])
 def test_a_document_has_the_keys_and_types_of_its_golden_file(written: Mapping[str, Any], schema: str) -> None:
-    found = _skeleton(written[schema])
+    skeleton = _skeleton(written[schema])
     path = GOLDEN / f"{schema}.json"
     if os.environ.get("BRAINTUMOR_UPDATE_GOLDEN"):
-        path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    assert found == json.loads(path.read_bytes())
+        path.write_text(json.dumps(skeleton, indent=1, sort_keys=True) + "\n")
+    assert skeleton == json.loads(path.read_bytes())
 
 
 def _run(command: Any, *arguments: Any) -> str:

@@ -1,4 +1,4 @@
-"""The GPU suite on machines with and without one: what it plans, what it skips, what it says."""
+"""The GPU suite on machines with and without a GPU: stages, skips and reasons."""
 
 import json
 import subprocess
@@ -30,15 +30,15 @@ def all_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_suite, "COMMANDS", {"accuracy": "", "latency": ""})
 
 
-def test_what_this_version_lacks_is_skipped_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_skip_missing_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_suite, "COMMANDS", {"latency": ""})
     planned = list(stages(doctor(usable=True), tmp_path, tmp_path / "data.npz", tmp_path))
-    said = {stage.skipped for stage in planned if stage.name.startswith("accuracy onnxruntime-cuda")}
-    assert said == {"this version has no bt-bench accuracy"}
+    reasons = {stage.skipped for stage in planned if stage.name.startswith("accuracy onnxruntime-cuda")}
+    assert reasons == {"this version has no bt-bench accuracy"}
     assert not [stage for stage in planned if stage.name.startswith("latency onnxruntime-cuda") and stage.skipped]
 
 
-def test_without_a_gpu_every_stage_says_why_it_is_skipped(tmp_path: Path) -> None:
+def test_stages_without_gpu_are_skipped_with_reason(tmp_path: Path) -> None:
     planned = list(stages(doctor(usable=False), tmp_path, None, None))
     results = [run_stage(stage) for stage in planned]
     assert {result.status for result in results} == {"skipped"}
@@ -47,7 +47,7 @@ def test_without_a_gpu_every_stage_says_why_it_is_skipped(tmp_path: Path) -> Non
     assert len({stage.name for stage in planned}) == len(planned) == 1 + 3 + 2 * 3 * 4
 
 
-def test_a_gpu_engine_is_judged_and_timed_in_every_precision(tmp_path: Path) -> None:
+def test_stages_of_gpu_engine_in_every_precision(tmp_path: Path) -> None:
     data = tmp_path / "data.npz"
     planned = [stage for stage in stages(doctor(usable=True), tmp_path, data, tmp_path) if not stage.skipped]
     assert [stage.name for stage in planned] == [
@@ -61,16 +61,18 @@ def test_a_gpu_engine_is_judged_and_timed_in_every_precision(tmp_path: Path) -> 
             )
         ),
     ]
-    judged = planned[1].command
-    assert judged[judged.index("--reference-engine") + 1] == "onnxruntime-cpu"
+    command = planned[1].command
+    assert command[command.index("--reference-engine") + 1] == "onnxruntime-cpu"
 
 
-def test_decisions_on_real_images_are_not_claimed_without_them(tmp_path: Path) -> None:
-    planned = [one for one in stages(doctor(usable=True), tmp_path, None, tmp_path) if "accuracy onnx" in one.name]
+def test_stages_skip_accuracy_without_data(tmp_path: Path) -> None:
+    planned = [
+        stage for stage in stages(doctor(usable=True), tmp_path, None, tmp_path) if "accuracy onnx" in stage.name
+    ]
     assert all("--data" in stage.skipped for stage in planned)
 
 
-def test_a_stage_without_its_bundle_is_skipped(tmp_path: Path) -> None:
+def test_run_stage_skips_stage_without_bundle(tmp_path: Path) -> None:
     result = run_stage(Stage("x", (sys.executable, "-c", ""), needs=tmp_path / "fp32"))
     assert (result.status, result.reason) == ("skipped", f"there is no bundle {tmp_path / 'fp32'}")
 
@@ -83,21 +85,21 @@ def test_a_stage_without_its_bundle_is_skipped(tmp_path: Path) -> None:
         ("import time; time.sleep(60)", "failed", "stopped after 0.5 s"),
     ],
 )
-def test_a_stage_passes_fails_or_is_stopped(code: str, status: str, reason: str) -> None:
+def test_run_stage_passes_fails_or_stops(code: str, status: str, reason: str) -> None:
     result = run_stage(Stage("x", (sys.executable, "-c", code)), limit_s=0.5 if "sleep" in code else 60)
     assert (result.status, result.reason) == (status, reason)
 
 
-def test_it_runs_here_and_writes_what_it_found(tmp_path: Path) -> None:
+def test_gpu_suite_writes_summary_here(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "braintumor.bench.perf.gpu_suite", "--out", str(tmp_path / "out")]
     if json.loads(_doctor_json())["nvidia"]["gpus"]:
         pytest.skip("this machine has a GPU: make gpu")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "out" / "suite.json").read_bytes())
-    assert (found["passed"], found["failed"]) == (0, 0)
-    assert found["skipped"] == len(found["stages"]) > 20
-    assert found["machine"]["schema"] == "braintumor.doctor/1"
+    summary = json.loads((tmp_path / "out" / "suite.json").read_bytes())
+    assert (summary["passed"], summary["failed"]) == (0, 0)
+    assert summary["skipped"] == len(summary["stages"]) > 20
+    assert summary["machine"]["schema"] == "braintumor.doctor/1"
 
 
 def _doctor_json() -> str:

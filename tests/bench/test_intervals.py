@@ -20,7 +20,7 @@ from braintumor.bench.metrics.intervals import (
 from braintumor.errors import UsageError
 
 
-def test_703_of_703_means_99_48_to_100_percent_and_at_least_99_57_one_sided() -> None:
+def test_clopper_pearson_of_703_in_703() -> None:
     low, high = clopper_pearson(703, 703)
     assert (round(100 * low, 2), high) == (99.48, 1.0)
     assert round(100 * clopper_pearson_lower(703, 703), 2) == 99.57
@@ -34,19 +34,19 @@ def test_clopper_pearson_gives_published_intervals() -> None:
     assert clopper_pearson(1, 29) == pytest.approx((0.0009, 0.1776), abs=5e-5)
 
 
-def test_the_bounds_of_none_mirror_those_of_all() -> None:
+def test_clopper_pearson_bounds_of_none_mirror_those_of_all() -> None:
     assert clopper_pearson_upper(0, 703) == pytest.approx(1 - clopper_pearson_lower(703, 703))
     assert (clopper_pearson_lower(0, 5), clopper_pearson_upper(5, 5)) == (0.0, 1.0)
     assert Share.of(1, 4).share == 0.25
 
 
 @pytest.mark.parametrize(("correct", "total"), [(-1, 5), (6, 5), (0, 0)])
-def test_what_is_no_share_is_refused(correct: int, total: int) -> None:
+def test_clopper_pearson_refuses_impossible_shares(correct: int, total: int) -> None:
     with pytest.raises(UsageError, match="is not a share"):
         clopper_pearson(correct, total)
 
 
-def test_clopper_pearson_covers_at_least_as_often_as_it_says() -> None:
+def test_clopper_pearson_coverage() -> None:
     for share in (0.5, 0.9, 0.97):
         counts = np.random.default_rng(0).binomial(80, share, 4000)
         intervals = {count: clopper_pearson(int(count), 80) for count in set(counts.tolist())}
@@ -66,24 +66,24 @@ def test_clopper_pearson_covers_at_least_as_often_as_it_says() -> None:
         (150, 86, 3.7e-5),
     ],
 )
-def test_mcnemar_gives_textbook_values(only_first: int, only_second: int, expected: float) -> None:
+def test_mcnemar_p_gives_textbook_values(only_first: int, only_second: int, expected: float) -> None:
     pairs = Pairs(100, only_first, only_second, 10)
     assert mcnemar_p(pairs) == pytest.approx(expected, rel=0.02)
     assert mcnemar_p(Pairs(100, only_second, only_first, 10)) == mcnemar_p(pairs)
 
 
-def test_mcnemar_holds_for_counts_that_no_float_power_holds() -> None:
+def test_mcnemar_p_of_large_counts() -> None:
     assert mcnemar_p(Pairs(0, 2000, 2000, 0)) == 1.0
     assert 0 <= mcnemar_p(Pairs(0, 1500, 3000, 0)) < 1e-90
 
 
-def test_tango_gives_its_published_interval() -> None:
+def test_tango_interval_gives_published_interval() -> None:
     # Airway hyper-responsiveness again, Fagerland, Lydersen, Laake 2014, Statistics in Medicine 33:2850.
     low, high = tango_interval(Pairs(1, 7, 1, 12))
     assert (round(low, 3), round(high, 3)) == (-0.517, -0.026)
 
 
-def test_tango_is_sound_where_no_decision_differs() -> None:
+def test_tango_interval_without_differing_pairs() -> None:
     square = 1.959963984540054**2
     low, high = tango_interval(Pairs(700, 0, 0, 3))
     assert (low, high) == pytest.approx((-square / (703 + square), square / (703 + square)))
@@ -91,20 +91,20 @@ def test_tango_is_sound_where_no_decision_differs() -> None:
     assert tango_lower(Pairs(0, 0, 0, 703)) == pytest.approx(-(1.6448536**2) / (703 + 1.6448536**2))
 
 
-def test_more_lost_images_lower_the_bound_and_more_gained_ones_raise_it() -> None:
+def test_tango_lower_falls_with_lost_and_rises_with_gained_images() -> None:
     bounds = [tango_lower(Pairs(690 - lost, lost, 2, 11)) for lost in range(6)]
     assert bounds == sorted(bounds, reverse=True)
     assert tango_lower(Pairs(690, 2, 4, 7)) > tango_lower(Pairs(690, 2, 2, 9))
 
 
-def test_the_ends_hold_where_every_image_is_lost_or_gained() -> None:
+def test_tango_interval_where_every_image_is_lost_or_gained() -> None:
     assert tango_interval(Pairs(0, 5, 0, 0))[0] == pytest.approx(-1)
     assert tango_interval(Pairs(0, 0, 5, 0))[1] == pytest.approx(1)
     assert all(map(math.isfinite, tango_interval(Pairs(0, 1, 0, 0))))
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0.004, 0.0), (0.008, 0.003), (0.02, 0.02), (0.1, 0.05)])
-def test_the_one_sided_bound_misses_as_seldom_as_it_says(lost: float, gained: float) -> None:
+def test_tango_lower_coverage(lost: float, gained: float) -> None:
     drawn = np.random.default_rng(1).multinomial(703, [lost, gained, 1 - lost - gained], size=6000)
     bounds = {tuple(row): tango_lower(Pairs(row[2], row[0], row[1], 0)) for row in map(tuple, drawn.tolist())}
     covered = np.mean([bounds[row] <= gained - lost for row in map(tuple, drawn.tolist())])
@@ -113,14 +113,14 @@ def test_the_one_sided_bound_misses_as_seldom_as_it_says(lost: float, gained: fl
     assert 0.935 < covered < 0.985
 
 
-def test_the_bootstrap_interval_covers_as_often_as_it_says() -> None:
+def test_bootstrap_interval_coverage() -> None:
     drawn = np.random.default_rng(2).multinomial(703, [0.05, 0.03, 0.92], size=400)
     intervals = [bootstrap_interval(Pairs(row[2], row[0], row[1], 0), resamples=2000) for row in drawn.tolist()]
     covered = np.mean([low <= -0.02 <= high for low, high in intervals])
     assert 0.92 < covered < 0.98
 
 
-def test_the_bootstrap_is_the_same_each_time_and_that_of_resampled_images() -> None:
+def test_bootstrap_interval_is_deterministic_and_that_of_resampled_images() -> None:
     pairs = Pairs(60, 8, 3, 9)
     assert bootstrap_interval(pairs) == bootstrap_interval(pairs)
     per_image = np.repeat([0, -1, 1, 0], [60, 8, 3, 9])
@@ -130,13 +130,13 @@ def test_the_bootstrap_is_the_same_each_time_and_that_of_resampled_images() -> N
     assert bootstrap_interval(Pairs(9, 0, 0, 1)) == (0.0, 0.0)
 
 
-def test_so_many_images_are_needed_for_a_margin_and_one_fewer_is_too_few() -> None:
+def test_images_needed_is_the_least_number() -> None:
     count = images_needed(0.005)
     assert count == 539
     assert tango_lower(Pairs(count, 0, 0, 0)) > -0.005 > tango_lower(Pairs(count - 1, 0, 0, 0))
 
 
-def test_pairs_are_counted_image_by_image() -> None:
+def test_pairs_of_counts_image_by_image() -> None:
     first, second = np.array([True, True, False, False, True]), np.array([True, False, True, False, False])
     pairs = Pairs.of(first, second)
     assert pairs == Pairs(1, 2, 1, 1)

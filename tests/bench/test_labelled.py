@@ -39,14 +39,14 @@ def prepared(tmp_path: Path) -> Path:
     return tmp_path / "prepared.npz"
 
 
-def test_a_folder_is_read_class_by_class_whatever_its_folders_call_them(folder: Path) -> None:
-    found = read_labelled(folder)
-    assert found.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
-    assert found.names[3:6] == ("01.png", "05.png", "09.png")
-    assert np.array_equal(found.read(4), phantoms(6, 40, 48)[5])
+def test_read_labelled_lists_folder_by_class(folder: Path) -> None:
+    labelled = read_labelled(folder)
+    assert labelled.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert labelled.names[3:6] == ("01.png", "05.png", "09.png")
+    assert np.array_equal(labelled.read(4), phantoms(6, 40, 48)[5])
 
 
-def test_the_labels_follow_the_order_of_the_classes_that_are_asked_for(folder: Path, prepared: Path) -> None:
+def test_read_labelled_follows_order_of_classes(folder: Path, prepared: Path) -> None:
     classes = CLASSES[::-1]
     for source in (folder, prepared):
         usual, reverse = read_labelled(source), read_labelled(source, classes=classes)
@@ -54,33 +54,33 @@ def test_the_labels_follow_the_order_of_the_classes_that_are_asked_for(folder: P
         assert [3 - named[name] for name in reverse.names] == reverse.labels.tolist()
 
 
-def test_images_are_decoded_when_they_are_asked_for_and_not_before(folder: Path) -> None:
-    found = read_labelled(folder)
+def test_labelled_images_are_decoded_when_read(folder: Path) -> None:
+    labelled = read_labelled(folder)
     (folder / "glioma" / "00.png").write_bytes(b"no image")
-    found.read(1)
+    labelled.read(1)
     with pytest.raises(InputError, match=r"00\.png"):
-        found.read(0)
+        labelled.read(0)
 
 
-def test_batches_hold_every_image_once_in_order_in_every_geometry(folder: Path) -> None:
-    found = read_labelled(folder)
+def test_batches_hold_every_image_in_every_geometry(folder: Path) -> None:
+    labelled = read_labelled(folder)
     geometries = (Geometry(32, 32), Geometry(24, 28, "tf-bilinear"), Geometry(24, 24, crop="head"))
-    batches = list(found.batches(geometries, 5))
+    batches = list(labelled.batches(geometries, 5))
     assert [len(batch[geometries[0]]) for batch in batches] == [5, 5, 2]
     for geometry in geometries:
         joined = np.concatenate([batch[geometry] for batch in batches])
-        assert np.array_equal(joined, found.resized(geometry))
+        assert np.array_equal(joined, labelled.resized(geometry))
 
 
-def test_of_a_prepared_file_the_asked_part_is_read(prepared: Path) -> None:
+def test_read_labelled_reads_split_of_prepared_file(prepared: Path) -> None:
     for number, split in enumerate(SPLITS):
-        found = read_labelled(prepared, split)
-        assert len(found) == 4 * (number + 1)
-        assert found.names[0] == f"{split}-0.png"
-        assert np.array_equal(found.resized(Geometry(32, 32)), phantoms(len(found), 32, 32, seed=number))
+        labelled = read_labelled(prepared, split)
+        assert len(labelled) == 4 * (number + 1)
+        assert labelled.names[0] == f"{split}-0.png"
+        assert np.array_equal(labelled.resized(Geometry(32, 32)), phantoms(len(labelled), 32, 32, seed=number))
 
 
-def test_the_sha256_tells_other_pixels_and_other_labels_apart(folder: Path) -> None:
+def test_sha256_depends_on_pixels_and_labels(folder: Path) -> None:
     before = read_labelled(folder).sha256
     os.rename(folder / "glioma" / "00.png", folder / "pituitary" / "00.png")  # noqa: PTH104
     moved = read_labelled(folder).sha256
@@ -88,18 +88,18 @@ def test_the_sha256_tells_other_pixels_and_other_labels_apart(folder: Path) -> N
     assert len({before, moved, read_labelled(folder).sha256}) == 3
 
 
-def test_a_part_is_spread_evenly_over_the_classes_and_always_the_same(folder: Path) -> None:
-    found = read_labelled(folder).stratified(6)
-    assert sorted(found.labels.tolist()) == [0, 0, 1, 1, 2, 3]
-    assert found.names == read_labelled(folder).stratified(6).names
+def test_stratified_is_even_and_deterministic(folder: Path) -> None:
+    labelled = read_labelled(folder).stratified(6)
+    assert sorted(labelled.labels.tolist()) == [0, 0, 1, 1, 2, 3]
+    assert labelled.names == read_labelled(folder).stratified(6).names
 
 
-def test_fewer_images_than_asked_are_refused_with_both_numbers(folder: Path) -> None:
+def test_stratified_refuses_too_few_images(folder: Path) -> None:
     with pytest.raises(UsageError, match="12 images; 13 are needed"):
         read_labelled(folder).stratified(13)
 
 
-def test_a_missing_class_is_named(folder: Path, prepared: Path) -> None:
+def test_read_labelled_names_missing_class(folder: Path, prepared: Path) -> None:
     for path in (folder / "notumor").iterdir():
         path.unlink()
     with pytest.raises(UsageError, match="no image of healthy"):
@@ -108,7 +108,7 @@ def test_a_missing_class_is_named(folder: Path, prepared: Path) -> None:
         read_labelled(prepared, "nonsense")
 
 
-def test_a_folder_named_after_no_class_is_refused_if_it_holds_images(folder: Path) -> None:
+def test_read_labelled_refuses_images_in_unknown_folder(folder: Path) -> None:
     (folder / "notes").mkdir()
     (folder / "notes" / "read.txt").write_text("nothing to see")
     assert len(read_labelled(folder)) == 12
@@ -117,7 +117,7 @@ def test_a_folder_named_after_no_class_is_refused_if_it_holds_images(folder: Pat
         read_labelled(folder)
 
 
-def test_what_is_no_source_of_images_is_refused(tmp_path: Path, prepared: Path) -> None:
+def test_read_labelled_refuses_other_sources(tmp_path: Path, prepared: Path) -> None:
     with pytest.raises(UsageError, match="is not there"):
         read_labelled(tmp_path / "none")
     text = tmp_path / "text.npz"
@@ -131,7 +131,7 @@ def test_what_is_no_source_of_images_is_refused(tmp_path: Path, prepared: Path) 
         read_labelled(prepared, classes=("a", "b", "c", "d"))
 
 
-def test_a_prepared_file_with_pixels_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_read_labelled_refuses_other_pixels_in_prepared_file(tmp_path: Path) -> None:
     path = tmp_path / "odd.npz"
     few = {"labels": np.zeros(3, np.int64), "splits": np.array(["test"] * 3), "files": np.array(["a", "b", "c"])}
     for images in (np.zeros((3, 8, 8), np.float32), np.zeros((3, 8), np.uint8), np.zeros((2, 8, 8), np.uint8)):
@@ -140,15 +140,15 @@ def test_a_prepared_file_with_pixels_of_another_kind_is_refused(tmp_path: Path) 
             read_labelled(path)
 
 
-def test_the_study_is_known_by_file_name_in_any_format() -> None:
+def test_find_study_image_by_file_name_in_any_format() -> None:
     rows = read_manifest()
     assert len(study_images()) == len(rows) == 7023
-    found = find_study_image("TE-gltr_0000.PNG")
-    assert found is not None
-    assert (found.file, found.split, found.label) == ("Te-glTr_0000.jpg", "val", "glioma")
+    image = find_study_image("TE-gltr_0000.PNG")
+    assert image is not None
+    assert (image.file, image.split, image.label) == ("Te-glTr_0000.jpg", "val", "glioma")
     assert find_study_image("scan.png") is None
 
 
-def test_test_images_without_a_neighbour_are_those_that_training_counts() -> None:
+def test_near_duplicate_free_agrees_with_training() -> None:
     assert near_duplicate_free() == near_duplicate_free_in_training(read_manifest())
     assert len(near_duplicate_free()) == 703 - 344

@@ -1,4 +1,4 @@
-"""What only a GPU has: copies and members timed by its own clock, and the energy of an image."""
+"""Times and energy of a GPU: copies and members by its own clock, and the energy of an image."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from braintumor.errors import UnavailableError
 
 
 @pytest.mark.gpu
-def test_a_gpu_tells_copies_members_and_energy(small_bundle: Path) -> None:
+def test_measure_latency_on_gpu_times_copies_members_and_energy(small_bundle: Path) -> None:
     options = LatencyOptions(
         (small_bundle,),
         ("onnxruntime-cuda",),
@@ -20,8 +20,8 @@ def test_a_gpu_tells_copies_members_and_energy(small_bundle: Path) -> None:
         images=32,
         window=Window(min_rounds=4, max_s=2),
     )
-    (one,) = measure_latency(options, print).runners
-    for times in one.batches:
+    (runner,) = measure_latency(options, print).runners
+    for times in runner.batches:
         copied, computed = times.device.host_to_device, times.device.compute
         assert copied is not None, times.device.reason
         assert computed is not None
@@ -33,6 +33,6 @@ def test_a_gpu_tells_copies_members_and_energy(small_bundle: Path) -> None:
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a driver")
-def test_without_a_driver_the_energy_says_so() -> None:
+def test_gpu_joule_without_driver_is_unavailable() -> None:
     with pytest.raises(UnavailableError, match="NVML is not there"):
         gpu_joule(0)

@@ -1,4 +1,4 @@
-"""The process of a runner: what it prints, how it fails, where it runs."""
+"""`RunnerProcess`: output of libraries, errors, engine and memory."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,17 +58,15 @@ def ours(bundle: Path, **changed: object) -> RunnerSpec:
     return RunnerSpec(OURS, {**options, **changed}, engine="onnxruntime-cpu")
 
 
-def test_what_a_library_prints_stands_not_among_the_answers(noisy: RunnerSpec) -> None:
+def test_runner_process_keeps_output_of_libraries_apart(noisy: RunnerSpec) -> None:
     with RunnerProcess(noisy, [Path("a"), Path("b")]) as process:
-        found = process.predict([[0, 1], [1]], probabilities=True)
-        assert [len(vote) for vote in found.votes] == [2, 1]
+        result = process.predict([[0, 1], [1]], probabilities=True)
+        assert [len(vote) for vote in result.votes] == [2, 1]
         assert process.cold_start_ms > 0
 
 
 @pytest.mark.parametrize(("name", "message"), [("die", "no memory left"), ("hang", "took more than 3 s")])
-def test_a_process_that_ends_or_hangs_is_an_error_with_its_last_words(
-    noisy: RunnerSpec, name: str, message: str
-) -> None:
+def test_runner_process_that_ends_or_hangs_raises_with_its_output(noisy: RunnerSpec, name: str, message: str) -> None:
     with (
         RunnerProcess(noisy, [Path("fine"), Path(name)], limit_s=3) as process,
         pytest.raises(BraintumorError, match=message),
@@ -76,7 +74,7 @@ def test_a_process_that_ends_or_hangs_is_an_error_with_its_last_words(
         process.predict([[1]])
 
 
-def test_an_error_of_ours_comes_back_as_itself(small_bundle: Path, tmp_path: Path) -> None:
+def test_runner_process_raises_same_error_class(small_bundle: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing.png"
     with pytest.raises(InputError, match="no such file"):
         RunnerProcess(ours(small_bundle), [missing])
@@ -89,14 +87,14 @@ def scans(phantom_classes: Path) -> list[Path]:
     return sorted(phantom_classes.rglob("*.png"))
 
 
-def test_a_silent_fall_back_is_not_timed(small_bundle: Path, scans: list[Path]) -> None:
+def test_runner_process_refuses_fall_back(small_bundle: Path, scans: list[Path]) -> None:
     spec = ours(small_bundle)
     fallen = RunnerSpec(spec.target, spec.options, engine="onnxruntime-cuda")
     with pytest.raises(UnavailableError, match="onnxruntime-cuda, but runs as onnxruntime-cpu"):
         RunnerProcess(fallen, scans)
 
 
-def test_the_answers_are_those_of_bt_infer(small_bundle: Path, scans: list[Path]) -> None:
+def test_bundle_runner_agrees_with_ensemble(small_bundle: Path, scans: list[Path]) -> None:
     from braintumor.runtime.ensemble import Ensemble
 
     with RunnerProcess(ours(small_bundle), scans) as process:
@@ -107,7 +105,7 @@ def test_the_answers_are_those_of_bt_infer(small_bundle: Path, scans: list[Path]
             assert vote == pytest.approx(list(record.probabilities.values()), abs=1e-5)
 
 
-def test_its_peak_is_its_own(small_bundle: Path, scans: list[Path], noisy: RunnerSpec) -> None:
+def test_runner_process_peak_memory_is_its_own(small_bundle: Path, scans: list[Path], noisy: RunnerSpec) -> None:
     def peak(spec: RunnerSpec) -> float:
         with RunnerProcess(spec, scans) as process:
             peak_mb = process.peak_rss_mb()
@@ -135,7 +133,7 @@ class Idle:
 
 
 @pytest.mark.ratio
-def test_measuring_adds_less_than_a_hundredth_to_the_smallest_call(small_bundle: Path, scans: list[Path]) -> None:
+def test_timed_predict_overhead_is_below_a_hundredth(small_bundle: Path, scans: list[Path]) -> None:
     runner = BundleRunner(str(small_bundle), engine="onnxruntime-cpu", device=None, threads=None, policy="full")
     idle, member = Idle(), timed_engine(cast("Engine", Idle()))
     pixels = np.zeros((1, 32, 32), np.uint8)

@@ -18,7 +18,7 @@ LABELS = np.array([0, 1, 2])
 
 def measured(**changed: object) -> MeasuredEnsemble:
     """The first member is right on images 0 and 1 and unsure on 2, the second is right on 2 and surely so."""
-    told = {
+    fields = {
         "runner": "x on onnxruntime-cpu",
         "precision": "fp32",
         "engine": "onnxruntime-cpu",
@@ -31,10 +31,10 @@ def measured(**changed: object) -> MeasuredEnsemble:
         "shared_ms": 4.0,
         "batch": 2,
     }
-    return MeasuredEnsemble(**{**told, **changed})  # type: ignore[arg-type]
+    return MeasuredEnsemble(**{**fields, **changed})  # type: ignore[arg-type]
 
 
-def test_a_subset_votes_and_takes_what_its_members_do() -> None:
+def test_subset_points_give_accuracy_and_time_of_subsets() -> None:
     points = {point.members: point for point in subset_points([measured()])}
     assert {members: (point.accuracy, point.ms_per_image) for members, point in points.items()} == {
         ("a",): (pytest.approx(2 / 3), 7.0),
@@ -45,25 +45,25 @@ def test_a_subset_votes_and_takes_what_its_members_do() -> None:
     assert encode(points["a",])["members"] == ("a",)
 
 
-def test_weights_count() -> None:
+def test_subset_points_use_weights() -> None:
     points = subset_points([measured(weights={"a": 9.0, "b": 1.0})])
     assert [point.accuracy for point in points] == pytest.approx([2 / 3, 1 / 3, 2 / 3])
 
 
-def test_the_front_runs_through_all_engines() -> None:
+def test_subset_points_have_one_front_for_all_engines() -> None:
     faster = measured(runner="x on openvino-cpu", member_ms={"a": 8.0, "b": 8.0})
     points = subset_points([measured(), faster])
     assert {point.runner for point in points if point.on_front} == {"x on openvino-cpu"}
 
 
-def test_equal_points_are_both_on_the_front() -> None:
+def test_pareto_front_marks_equal_points() -> None:
     point = ParetoPoint("x", "fp32", "e", ("a",), 0.9, 10, 1.0, 1)
-    assert all(one.on_front for one in pareto_front([point, point]))
+    assert all(marked.on_front for marked in pareto_front([point, point]))
 
 
 @pytest.mark.parametrize(
     "changed", [{"weights": {"a": 1.0}}, {"labels": np.array([0])}, {"member_ms": {"a": 1.0, "c": 1.0}}]
 )
-def test_what_belongs_to_no_ensemble_is_refused(changed: dict[str, object]) -> None:
+def test_measured_ensemble_refuses_fields_that_do_not_fit(changed: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="do not belong to one ensemble"):
         measured(**changed)

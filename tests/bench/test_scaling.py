@@ -1,4 +1,4 @@
-"""Cost and memory against the number of images."""
+"""Time and memory against the number of images."""
 
 import json
 import os
@@ -22,35 +22,37 @@ from braintumor.runtime.bundle.checksum import with_checksum
 
 
 def scaling(*points: Point) -> ScalingResult:
-    found = ScalingResult(environment=environment(), bundle="fp32", sha256="0" * 64, engine="auto", source="phantoms")
+    result = ScalingResult(
+        environment=environment(), bundle="fp32", sha256="0" * 64, engine="auto", source="phantoms"
+    )
     for point in points:
-        found = found.with_point(point)
-    return found
+        result = result.with_point(point)
+    return result
 
 
-def test_a_straight_cost_is_found_as_one() -> None:
-    found = scaling(*(Point.of(count, 2, 3 + count / 20, 500.0, "e") for count in (10_000, 100, 1_000)))
-    fitted = found.lines["2"]
+def test_with_point_fits_linear_time() -> None:
+    result = scaling(*(Point.of(count, 2, 3 + count / 20, 500.0, "e") for count in (10_000, 100, 1_000)))
+    fitted = result.lines["2"]
     assert (fitted.start_s, fitted.images_per_s) == pytest.approx((3, 20))
     assert fitted.largest_departure < 1e-9
     assert fitted.memory_ratio == 1.0
-    assert [point.images for point in found.points] == [100, 1_000, 10_000]
+    assert [point.images for point in result.points] == [100, 1_000, 10_000]
 
 
-def test_a_cost_that_grows_faster_departs_from_the_line() -> None:
-    found = scaling(*(Point.of(count, 1, 3 + count**1.3 / 20, 5.0 * count, "e") for count in (100, 1_000, 10_000)))
-    assert found.lines["1"].largest_departure > 0.1
-    assert found.lines["1"].memory_ratio == 100.0
+def test_with_point_shows_departure_of_superlinear_time() -> None:
+    result = scaling(*(Point.of(count, 1, 3 + count**1.3 / 20, 5.0 * count, "e") for count in (100, 1_000, 10_000)))
+    assert result.lines["1"].largest_departure > 0.1
+    assert result.lines["1"].memory_ratio == 100.0
 
 
-def test_one_point_makes_no_line() -> None:
-    found = scaling(Point.of(100, 1, 5.0, 500.0, "e"))
-    assert found.lines == {}
+def test_line_refuses_single_point() -> None:
+    result = scaling(Point.of(100, 1, 5.0, 500.0, "e"))
+    assert result.lines == {}
     with pytest.raises(UsageError, match="do not make a line"):
-        line(found.points)
+        line(result.points)
 
 
-def test_images_are_files_of_which_some_are_links(tmp_path: Path) -> None:
+def test_write_images_links_files(tmp_path: Path) -> None:
     write_images(tmp_path / "many", 250, None)
     files = sorted((tmp_path / "many").iterdir())
     assert len(files) == 250
@@ -66,26 +68,26 @@ def run(small_bundle: Path) -> Callable[..., tuple[int, str]]:
     return invoke
 
 
-def test_it_is_measured_in_pieces_and_drawn(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+def test_scaling_script_continues_and_draws(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     output, chart = tmp_path / "scaling.json", tmp_path / "scaling.svg"
     code, text = run("--counts", "10", "--threads", "1", "--json", str(output))
     assert code == 0, text
     first = json.loads(output.read_bytes())["points"]
     code, text = run("--counts", "10,200", "--threads", "1", "--json", str(output), "--chart", str(chart))
     assert code == 0, text
-    told = json.loads(output.read_bytes())
-    assert told["schema"] == "braintumor.scaling/1"
+    document = json.loads(output.read_bytes())
+    assert document["schema"] == "braintumor.scaling/1"
     # The point that was there was not measured again.
-    assert [told["points"][0]] == first
-    assert [point["images"] for point in told["points"]] == [10, 200]
-    assert {point["ran_on"] for point in told["points"]} == {"onnxruntime-cpu"}
-    assert told["lines"]["1"]["memory_ratio"] < 1.5
+    assert [document["points"][0]] == first
+    assert [point["images"] for point in document["points"]] == [10, 200]
+    assert {point["ran_on"] for point in document["points"]} == {"onnxruntime-cpu"}
+    assert document["lines"]["1"]["memory_ratio"] < 1.5
     assert "images/s; no point departs" in text
     assert ET.parse(chart).getroot().tag.endswith("svg")  # noqa: S314 - our own file
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal that only POSIX has")
-def test_what_is_cut_short_keeps_its_points_and_leaves_nothing_running(small_bundle: Path, tmp_path: Path) -> None:
+def test_scaling_script_interrupted_keeps_points(small_bundle: Path, tmp_path: Path) -> None:
     output, work = tmp_path / "scaling.json", tmp_path / "work"
     work.mkdir()
     options = ("--engine", "onnxruntime-cpu", "--counts", "5,5000", "--threads", "1", "--json", str(output))
@@ -101,17 +103,17 @@ def test_what_is_cut_short_keeps_its_points_and_leaves_nothing_running(small_bun
         time.sleep(0.05)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    told, complaint = process.communicate(timeout=30)
-    assert process.returncode == 130, complaint
-    assert len(complaint.splitlines()) == 1
+    output_text, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert len(errors.splitlines()) == 1
     assert [point["images"] for point in json.loads(output.read_bytes())["points"]] == [5]
-    assert "5 images" in told
+    assert "5 images" in output_text
     assert not list(work.glob("tmp*"))
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert not [command for command in commands if str(work).encode() in command]
 
 
-def test_points_of_another_bundle_are_not_mixed_in(
+def test_scaling_script_refuses_file_of_other_bundle(
     run: Callable[..., tuple[int, str]], small_bundle: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "scaling.json"
@@ -131,19 +133,19 @@ def test_points_of_another_bundle_are_not_mixed_in(
         (("--data", "nowhere"), 2, "nowhere is not there"),
     ],
 )
-def test_bad_input_has_the_exit_code_of_the_contract(
+def test_scaling_script_exit_codes_of_bad_input(
     run: Callable[..., tuple[int, str]], arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    found, text = run("--counts", "5", *arguments)
-    assert (found, message in text) == (code, True), text
+    exit_code, text = run("--counts", "5", *arguments)
+    assert (exit_code, message in text) == (code, True), text
 
 
-def test_a_file_of_something_else_is_refused(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+def test_scaling_script_refuses_other_file(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     output = tmp_path / "other.json"
-    for other, told in (
+    for other, message in (
         ('{"schema": "x"}', "is of schema 'x'"),
         ('{"schema": "braintumor.scaling/1"}', "environment"),
     ):
         output.write_text(other)
         code, text = run("--json", str(output))
-        assert (code, told in text, "name another file with --json" in text) == (4, True, True), text
+        assert (code, message in text, "name another file with --json" in text) == (4, True, True), text

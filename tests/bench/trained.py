@@ -102,5 +102,5 @@ def rewrite(value: onnx.TensorProto, change: Callable[[NDArray[Any]], NDArray[An
 
 def array(value: onnx.TensorProto) -> NDArray[Any]:
     """A constant's values."""
-    found: NDArray[Any] = onnx.numpy_helper.to_array(value)
-    return found
+    values: NDArray[Any] = onnx.numpy_helper.to_array(value)
+    return values

@@ -1,4 +1,4 @@
-"""The peers: found when they are installed, and told apart from us."""
+"""The baselines and their registry."""
 
 import shutil
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from braintumor.runtime.engines.keras import KerasEngine
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 
 
-def test_a_peer_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_reason_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = {**BASELINES, "absent": BaselineEntry("x:Y", ("no_such_module",), ("no-such-distribution",))}
     monkeypatch.setattr(registry, "BASELINES", absent)
     assert "no_such_module is not installed" in missing_reason("absent")
@@ -30,12 +30,12 @@ def test_a_peer_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest
     assert missing_reason("onnxruntime") == ""
 
 
-def test_an_unknown_peer_is_refused_with_the_known_ones() -> None:
+def test_baseline_entry_refuses_unknown_name() -> None:
     with pytest.raises(UsageError, match=r"no baseline is called 'torch'; must be of keras, onnxruntime, openvino"):
         baseline_entry("torch")
 
 
-def test_sources_are_found_by_their_hash_whatever_they_are_called(
+def test_keras_sources_finds_files_by_hash(
     small_bundle: Path, small_sources: tuple[Path, Path], tmp_path: Path
 ) -> None:
     plain, foreign = small_sources
@@ -43,17 +43,17 @@ def test_sources_are_found_by_their_hash_whatever_they_are_called(
     # The name of one on the contents of the other.
     shutil.copy(plain, tmp_path / "deep" / "foreign.keras")
     shutil.copy(foreign, tmp_path / "renamed.keras")
-    found = keras_sources(load_bundle(small_bundle), [tmp_path])
-    assert found == (tmp_path / "deep" / "foreign.keras", tmp_path / "renamed.keras")
+    paths = keras_sources(load_bundle(small_bundle), [tmp_path])
+    assert paths == (tmp_path / "deep" / "foreign.keras", tmp_path / "renamed.keras")
 
 
-def test_a_source_that_is_nowhere_is_named(small_bundle: Path, tmp_path: Path) -> None:
+def test_keras_sources_names_missing_file(small_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"plain\.keras with SHA-256 [0-9a-f]{16}…, is not in .*`models`"):
         keras_sources(load_bundle(small_bundle), [tmp_path])
 
 
 @pytest.mark.parametrize("preprocess", PREPROCESSES)
-def test_peer_reference_and_export_scale_alike(
+def test_keras_runner_reference_and_export_scale_alike(
     small_keras: Callable[..., Path], tmp_path: Path, preprocess: str
 ) -> None:
     source = small_keras("outside", channels=3, scaling=False, seed=3)
@@ -71,19 +71,19 @@ def test_peer_reference_and_export_scale_alike(
         assert np.abs(engine.infer(pixels) - expected).max() < 1e-5
 
 
-def test_detect_tumor_answers_from_its_own_model_in_our_order(phantom_classes: Path) -> None:
+def test_detect_tumor_runner_gives_our_class_order(phantom_classes: Path) -> None:
     import detect_tumor
 
     scan = next(phantom_classes.rglob("*.png"))
-    peer = DetectTumorRunner(threads=None)
-    answered = peer.predict([scan])
-    assert answered.vote.sum() == pytest.approx(1, abs=1e-3)
+    runner = DetectTumorRunner(threads=None)
+    prediction = runner.predict([scan])
+    assert prediction.vote.sum() == pytest.approx(1, abs=1e-3)
     named = {"notumor": "healthy"}
     result = detect_tumor.TumorDetector().predict(scan)
-    assert CLASSES[int(answered.vote[0].argmax())] == named.get(result.predicted_class, result.predicted_class)
-    assert peer.info.engine.provider == "CPUExecutionProvider"
+    assert CLASSES[int(prediction.vote[0].argmax())] == named.get(result.predicted_class, result.predicted_class)
+    assert runner.info.engine.provider == "CPUExecutionProvider"
 
 
-def test_detect_tumor_is_skipped_where_it_cannot_be_compared() -> None:
+def test_detect_tumor_runner_refuses_threads() -> None:
     with pytest.raises(UnavailableError, match="no option for 2 threads"):
         DetectTumorRunner(threads=2)

@@ -1,4 +1,4 @@
-"""What was measured stays when a run is cut short."""
+"""`ResultFile`: a run that is cut short leaves its measurements."""
 
 import json
 import os
@@ -72,33 +72,31 @@ def cut(small_bundle: Path, phantom_classes: Path, tmp_path_factory: pytest.Temp
     return file
 
 
-def test_times_are_kept_after_every_batch_size(cut: Path) -> None:
-    told = json.loads(cut.read_bytes())
-    assert told["unfinished"] == "before batch 2"
-    (one,) = told["contenders"]
-    assert [times["batch"] for times in one["batches"]] == [1]
-    assert len(one["batches"][0]["samples_ms"]) >= 4
-    assert (one["decisions"], told["pareto"]) == (None, [])
-    assert told["inference_s"] > 0
+def test_latency_command_writes_after_every_batch_size(cut: Path) -> None:
+    document = json.loads(cut.read_bytes())
+    assert document["unfinished"] == "before batch 2"
+    (runner,) = document["contenders"]
+    assert [times["batch"] for times in runner["batches"]] == [1]
+    assert len(runner["batches"][0]["samples_ms"]) >= 4
+    assert (runner["decisions"], document["pareto"]) == (None, [])
+    assert document["inference_s"] > 0
 
 
-def test_what_was_kept_is_shown_and_called_cut_short(cut: Path, tmp_path: Path) -> None:
+def test_report_command_shows_unfinished_latency(cut: Path, tmp_path: Path) -> None:
     code, output = run("report", "--latency", cut, "--out", tmp_path)
     assert code == 0, output
     assert "Cut short before batch 2" in (tmp_path / "report.html").read_text()
     assert cut.exists()
 
 
-def test_a_process_that_is_killed_leaves_a_whole_file(
-    small_bundle: Path, phantom_classes: Path, tmp_path: Path
-) -> None:
+def test_latency_command_killed_leaves_whole_file(small_bundle: Path, phantom_classes: Path, tmp_path: Path) -> None:
     file = tmp_path / "latency.json"
     arguments = ("--seconds", 1, "--json", file)
     cut_short((*long(small_bundle, phantom_classes), *arguments), file.exists, signal.SIGKILL)
     assert json.loads(file.read_bytes())["unfinished"] == "before batch 2"
 
 
-def test_a_report_goes_on_from_the_decisions_that_were_kept(
+def test_report_command_continues_from_written_accuracy(
     small_bundle: Path, phantom_classes: Path, tmp_path: Path
 ) -> None:
     report = ("report", small_bundle, "--data", phantom_classes, "--engine", ENGINE, "--robustness", 2)
@@ -113,20 +111,20 @@ def test_a_report_goes_on_from_the_decisions_that_were_kept(
     code, output = run(*again)
     assert code in {0, 3}, output
     assert {path.name for path in tmp_path.iterdir()} == {*FILES, accuracy_file.name}
-    told = json.loads((tmp_path / "report.json").read_bytes())
-    assert told["accuracy"] == json.loads(accuracy_file.read_bytes())
-    assert told["latency"]["images"]["decided"] == 12
-    assert list(told["seconds"]) == ["latency"]
+    document = json.loads((tmp_path / "report.json").read_bytes())
+    assert document["accuracy"] == json.loads(accuracy_file.read_bytes())
+    assert document["latency"]["images"]["decided"] == 12
+    assert list(document["seconds"]) == ["latency"]
 
 
-def test_a_bundle_that_was_judged_keeps_its_verdict_when_the_next_is_interrupted(
+def test_accuracy_command_interrupted_keeps_first_bundle(
     small_bundle: Path, phantom_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, asked = accuracy.stability, []
+    real, calls = accuracy.stability, []
 
     def second_is_interrupted(*arguments: Any) -> Any:
-        asked.append(arguments)
-        if len(asked) == 2:
+        calls.append(arguments)
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return real(*arguments)
 
@@ -137,20 +135,18 @@ def test_a_bundle_that_was_judged_keeps_its_verdict_when_the_next_is_interrupted
     assert code == 130, output
     assert f"{file} holds what was measured until then" in output
     assert "beside" not in output
-    told = json.loads(file.read_bytes())
-    assert (len(told["bundles"]), told["unfinished"], told["accepted"]) == (1, "before small", False)
+    document = json.loads(file.read_bytes())
+    assert (len(document["bundles"]), document["unfinished"], document["accepted"]) == (1, "before small", False)
 
 
-def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(
-    small_bundle: Path, tmp_path: Path
-) -> None:
+def test_commands_refuse_unwritable_file_before_measuring(small_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for command in ("latency", "accuracy"):
         code, output = run(command, small_bundle, "--json", tmp_path / "file" / "x.json", "--data", tmp_path / "none")
         assert (code, "cannot be written" in output) == (2, True), output
 
 
-def test_a_pipe_takes_the_whole_result_alone(tmp_path: Path) -> None:
+def test_result_file_writes_finished_result_only_to_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     file = ResultFile(pipe)
@@ -160,7 +156,7 @@ def test_a_pipe_takes_the_whole_result_alone(tmp_path: Path) -> None:
     assert json.loads(reader.communicate(timeout=10)[0]) == {"unfinished": None}
 
 
-def test_an_earlier_file_stays_until_there_is_more(tmp_path: Path) -> None:
+def test_result_file_leaves_earlier_file_until_first_result(tmp_path: Path) -> None:
     earlier = tmp_path / "x.json"
     earlier.write_text("{}")
     ResultFile(earlier)
