@@ -106,7 +106,7 @@ margin_option = click.option(
     type=click.FloatRange(0, 100, min_open=True, max_open=True),
     default=_MARGIN_POINTS,
     show_default=True,
-    help="How much accuracy may be lost: accepted is what is shown to lose less.",
+    help="Accuracy that may be lost: accepted means less, with 95 % confidence.",
 )
 
 

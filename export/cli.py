@@ -167,7 +167,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     """Export Keras classifiers as one bundle of verified ONNX models.
 
     Without MODEL, takes ./models/*.keras, else *.h5 there, else the weights that come with the package. Each
-    model is converted, simplified, and accepted only when it answers what Keras answers.
+    model is converted, simplified, and kept only if its answers match Keras's.
     """
     if verified is not None or checked is not None:
         _revisit(verified, checked, models, images)

@@ -36,7 +36,6 @@ def resolve_preprocess(facts: KerasFacts, path: Path, requested: str) -> str:
     raise ModelError(
         f"{path} has no layer that scales its input, so its pixels were scaled outside",
         "say how with `preprocess`: unit (x/255, to 0..1), tf (to -1..1), torch (ImageNet's mean and deviation), "
-        "caffe (ImageNet's mean in grey levels, as for VGG16 and ResNet50) or none (0..255). The verification cannot "
-        "notice a wrong choice, because Keras gets the same pixels as the export; bt-bench accuracy on labelled "
-        "images can",
+        "caffe (ImageNet's mean in grey levels, as for VGG16 and ResNet50) or none (0..255). If accuracy is "
+        "far too low afterwards (see bt-bench accuracy), the scaling is wrong: try another",
     )

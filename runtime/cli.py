@@ -101,10 +101,11 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     ):
         renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
         predictions = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)
-        failed = partly = 0
+        failures, partly = [], 0
         for prediction in _with_progress(predictions, len(sources), hidden=stream.isatty()):
             renderer.write(prediction)
-            failed += prediction.status == "error"
+            if prediction.error is not None:
+                failures.append(prediction.error["message"])
             partly += (prediction.input.frames or 1) > 1
         renderer.finish()
         cautions = list(caution_lines(ensemble.bundle)) if form != "table" else []
@@ -114,8 +115,10 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
         click.echo(NOTICE, err=True)
     if partly:
         _say(f"of {partly} images with several frames only the first was read")
-    if failed:
-        _say(f"{failed} of {len(sources)} images have no answer; their records say why")
+    if failures:
+        first = "first: " if len(failures) > 1 else ""
+        answered = len(sources) - len(failures)
+        _say(f"{answered} of {len(sources)} answered; {len(failures)} failed: {first}{failures[0]}")
         sys.exit(_SOME_FAILED)
 
 

@@ -274,7 +274,9 @@ def _label_bounds(prediction: Prediction) -> tuple[float | str, float | str]:
 
 def _certainty(prediction: Prediction) -> str:
     if prediction.bounds is None or prediction.label is None:
-        return f"margin {prediction.margin:.3f}, entropy {prediction.entropy_nats:.3f} nats"
+        agreeing = sum(member.label == prediction.label for member in prediction.members)
+        lead = "" if prediction.margin is None else f"{100 * prediction.margin:.0f} points ahead; "
+        return f"{lead}{agreeing} of {len(prediction.members)} models agree"
     lower, upper = prediction.bounds[prediction.label]
     return (
         f"certain after {prediction.members_run} members, whose vote this is; all would give "
@@ -285,8 +287,8 @@ def _certainty(prediction: Prediction) -> str:
 def choice_line(choice: EngineChoice) -> str:
     """The measurement of "auto", in one line."""
     speeds = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])
-    shown = ", ".join(f"{name} {speed:.3g} images/s" for name, speed in speeds)
-    return f"engine {choice.engine} is the fastest here and is remembered for this bundle ({shown})"
+    rates = " against ".join(f"{speed:.3g}" for _, speed in speeds)
+    return f"Using {choice.engine} from now on ({rates} images/s)."
 
 
 def _path(prediction: Prediction) -> str:

@@ -12,7 +12,7 @@ __all__ = ["SCHEMA", "ImageInfo", "MemberPrediction", "Policy", "Prediction", "R
 SCHEMA: Final = "braintumor.prediction/1"
 
 Policy = Literal["full", "early-exit"]
-"""Whether all members run, or as many as it takes until no other can change the label."""
+"""All members run, or members that can no longer change the label are skipped."""
 
 
 @dataclass(frozen=True, slots=True)

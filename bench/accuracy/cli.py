@@ -61,7 +61,7 @@ _KERAS, _NONE = "keras", "none"
     help="What they are judged by: the .keras files they were made from, or another bundle.",
 )
 @click.option("--reference-engine", type=_ENGINE, default=AUTO, show_default=True, help="For a reference BUNDLE.")
-@click.option("--engine", type=_ENGINE, default=AUTO, show_default=True, help="What executes the judged bundles.")
+@click.option("--engine", type=_ENGINE, default=AUTO, show_default=True, help="Library that runs the bundles.")
 @device_option
 @threads_option
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
@@ -90,10 +90,10 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     json_file: Path | None,
     no_record: bool,
 ) -> None:
-    """Judge BUNDLE by what it decides on labelled images, beside what its originals, or another bundle, decide.
+    """Compare BUNDLE with its originals, or with another bundle, on labelled images.
 
-    Accepted is a bundle that is shown to lose less than --margin points of accuracy; the verdict is written into it.
-    Exit code 3 when one is refused.
+    Accepted means: with 95 % confidence it loses less than --margin points of accuracy. The verdict is written into
+    the bundle. Exit code 3 when one is refused.
     """
     from braintumor.bench.accuracy.options import AccuracyOptions
     from braintumor.bench.result_file import ResultFile

@@ -204,7 +204,7 @@ def _non_inferiority(vote: PairedMetrics, margin: float) -> Finding:
         return Finding(_NON_INFERIORITY, True, f"{text}, within the margin of {100 * margin:g}")
     needed = images_needed(margin)
     if vote.pairs.images < needed:
-        why = f"{vote.pairs.images} images cannot show a margin of {100 * margin:g}: at least {needed} are needed"
+        why = f"too few images: {100 * margin:g} points need at least {needed}, got {vote.pairs.images}"
     else:
         why = f"that it keeps the margin of {100 * margin:g} is not shown"
     return Finding(_NON_INFERIORITY, False, f"{text}: {why}")

@@ -45,7 +45,7 @@ def _start(runner: RunnerResult) -> str:
 def _times(times: BatchTimes) -> str:
     figures = (times.first_ms, times.p50_ms, times.p99_ms, times.max_ms, times.images_per_s)
     peak = "      -" if times.peak_rss_mb is None else f"{times.peak_rss_mb:7.0f}"
-    unstable = "" if times.stable else "  UNSTABLE: disturbed, or too short; measure again, with more --seconds"
+    unstable = "" if times.stable else "  not reliable: the computer was busy; repeat with --seconds 60"
     return f"{' '.join(f'{figure:9.2f}' for figure in figures)}  {peak}  {len(times.samples_ms):7}{unstable}"
 
 

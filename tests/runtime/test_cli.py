@@ -104,7 +104,7 @@ def test_some_failed_is_exit_code_3_and_the_rest_are_answered(single: Path, scan
     assert done.returncode == 3
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["status"] for record in records] == ["error", "ok"]
-    assert done.stderr == "1 of 2 images have no answer; their records say why\n"
+    assert done.stderr == f"1 of 2 answered; 1 failed: {records[0]['error']['message']}\n"
 
 
 def test_paths_come_from_folders_globs_and_standard_input(single: Path, scans: list[Path]) -> None:

@@ -108,7 +108,7 @@ def test_few_images_get_a_block_each_with_bars_members_and_the_notice() -> None:
     lines = rendered("table", [record(frames=3)]).splitlines()
     assert lines[0] == "scan.png  PNG 80 x 96"
     assert lines[1] == "  glioma       " + "█" * 21 + "·" * 9 + "  70.0 %"
-    assert "  label glioma, margin 0.550, entropy 0.914 nats" in lines
+    assert "  label glioma, 55 points ahead; 1 of 1 models agree" in lines
     assert "  net says glioma (70.0 %)" in lines
     assert "  only the first of 3 frames was read" in lines
     assert lines[-1] == NOTICE

@@ -51,7 +51,7 @@ class Audit:
         images: Of all splits.
         unique: How many different pixel arrays there are.
         exact_extras: Images that are a pixel-exact copy of an earlier one.
-        exact_across_classes: Groups of equal pixels under different labels.
+        exact_across_classes: Groups of identical images filed under different classes.
         test_images: Size of the test split.
         test_with_exact_copy: Test images with a pixel-exact copy in train or val.
         test_with_neighbour: By largest distance in bits: test images with a neighbour in train or val.

@@ -77,7 +77,7 @@ def _counts(audit: Audit) -> list[tuple[str, int]]:
         ("images", audit.images),
         ("different pixel arrays", audit.unique),
         ("pixel-exact copies of an earlier image", audit.exact_extras),
-        ("groups of equal pixels with different labels", audit.exact_across_classes),
+        ("identical images filed under different classes", audit.exact_across_classes),
         ("test images", audit.test_images),
         ("test images with a pixel-exact copy in train or val", audit.test_with_exact_copy),
     ]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("keras_in_process")
 def test_build_member_names_the_scalings_for_a_model_without_one(refusal: Refusal, small_keras: Keras):
     message = refusal(small_keras(scaling=False))
     assert all(f"{mode} (" in message for mode in PREPROCESSES)
-    assert "The verification cannot notice a wrong choice" in message
+    assert "the scaling is wrong: try another" in message
     assert "bt-bench accuracy" in message
 
 
