@@ -1,4 +1,4 @@
-"""How the weights come to be: data, training, evaluation, publishing.
+"""Training: from a copy of the data set to weights that ship.
 
 - `data`: from a copy of the data set to one file; augmentation, audits, predictions.
 - `fit`: from a `Recipe` to a run that survives a kill, then to a `.keras` file.

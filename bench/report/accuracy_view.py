@@ -1,4 +1,4 @@
-"""Tables and charts of the chapters on decisions, of what `bt-bench accuracy` found."""
+"""Tables and charts of the chapters on decisions, from a result of `bt-bench accuracy`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from braintumor.bench.report.naming import ensembles_by_key
 __all__ = ["AccuracyView", "accuracy_view"]
 
 Ensembles = Mapping[str, EnsembleResult]
-"""How each ensemble does, by its key."""
+"""Evaluations of ensembles, by key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AccuracyView:
-    """What templates/accuracy.html.j2 shows.
+    """Contents of templates/accuracy.html.j2.
 
     Attributes:
         intervals: Accuracy of each ensemble.

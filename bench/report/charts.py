@@ -113,7 +113,7 @@ class Point:
         kind: Decides its shape, such as "int8".
         cost: On the horizontal axis, logarithmic; above 0.
         value: On the vertical axis.
-        number: Written beside a point of the front, from 1; None for the others.
+        number: Written next to a point of the front, from 1; None for the others.
     """
 
     kind: str

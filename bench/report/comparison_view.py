@@ -1,4 +1,4 @@
-"""Tables and charts that set a bundle beside its reference: how far answers moved, each flip with its picture."""
+"""Tables and charts that compare a bundle with its reference: differences, and each flip with its picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class BundleFlips:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparisonView:
-    """What templates/comparison.html.j2 shows.
+    """Contents of templates/comparison.html.j2.
 
     Attributes:
         differences: Paired difference of accuracy of each bundle, with its interval.

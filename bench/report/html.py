@@ -65,7 +65,7 @@ def render(template: Path, **values: object) -> str:
     """Fill a template.
 
     Args:
-        template: Its file; it finds others beside it and in `TEMPLATES`.
+        template: Its file; it may use those of its folder and of `TEMPLATES`.
         values: By the names that it uses; one that it lacks raises `jinja2.UndefinedError`.
 
     Raises:

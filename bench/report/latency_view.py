@@ -1,4 +1,4 @@
-"""Tables and charts of the chapters on speed, of what `bt-bench latency` measured."""
+"""Tables and charts of the chapters on speed, from a result of `bt-bench latency`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class FrontView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LatencyView:
-    """What templates/latency.html.j2 shows.
+    """Contents of templates/latency.html.j2.
 
     Attributes:
         images: On which images, and whether the run was cut short.
@@ -142,7 +142,7 @@ def _batch(batch: int, latency: LatencyResult) -> BatchView:
     head = ("runner", "p50 ms", "p90", "p95", "p99", "max", "first call", "images/s", "calls")
     return BatchView(
         heading=_at_a_time(batch).capitalize(),
-        spreads=spread_chart(spreads, axis="milliseconds a call", alt=f"times of calls of {batch} images"),
+        spreads=spread_chart(spreads, axis="milliseconds per call", alt=f"times of calls of {batch} images"),
         times=Table(head, [_times_row(name, at) for name, at in times.items()]),
         ratios=_ratios(batch, latency),
     )
@@ -171,7 +171,7 @@ def _ratios(batch: int, latency: LatencyResult) -> Chart | None:
             median, low, high = comparison.ratio.median, comparison.ratio.low, comparison.ratio.high
             label = f"{median:.3f} [{low:.3f}, {high:.3f}]"
             rows.append(Interval(comparison.second, median, low, high, label, hollow=not comparison.stable))
-    axis, alt = f"time beside that of {baseline}", f"ratios of times at batch {batch}"
+    axis, alt = f"time relative to {baseline}", f"ratios of times at batch {batch}"
     return interval_chart(rows, axis=axis, alt=alt, threshold=1.0, log=True) if rows else None
 
 
@@ -190,7 +190,7 @@ def _stages(runners: Sequence[RunnerResult], batch: int) -> Table:
 def _energies(runners: Sequence[RunnerResult], batch: int) -> Table | None:
     joules = {runner.key: runner.at(batch).energy.joule_per_image for runner in runners}
     rows = [(key, f"{joule:.3f}") for key, joule in joules.items() if joule is not None]
-    return Table(("energy of the GPU", "J an image"), rows) if rows else None
+    return Table(("energy of the GPU", "J per image"), rows) if rows else None
 
 
 def _starts(runners: Sequence[RunnerResult]) -> Chart:
@@ -230,7 +230,7 @@ def _front(batch: int, latency: LatencyResult) -> FrontView:
     return FrontView(
         chart=pareto_chart(
             [mark(point) for point in points],
-            x_axis="milliseconds an image",
+            x_axis="milliseconds per image",
             y_axis="accuracy, %",
             alt=f"accuracy against latency at batch {batch}",
         ),
@@ -238,5 +238,5 @@ def _front(batch: int, latency: LatencyResult) -> FrontView:
             f"Every subset of every ensemble, {_at_a_time(batch)}, judged on {_evaluated_on(latency.images)}. "
             "Filled, joined and numbered: no other is as accurate and faster."
         ),
-        table=Table(("on the front", "runner", "members", "ms an image", "accuracy"), rows, text_columns=3),
+        table=Table(("on the front", "runner", "members", "ms per image", "accuracy"), rows, text_columns=3),
     )

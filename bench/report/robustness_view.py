@@ -15,7 +15,7 @@ __all__ = ["RobustnessView", "robustness_view"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RobustnessView:
-    """What templates/robustness.html.j2 shows.
+    """Contents of templates/robustness.html.j2.
 
     Attributes:
         reliability: A chart and its caption for each ensemble whose file has the bins.

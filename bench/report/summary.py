@@ -78,7 +78,7 @@ def _identity(result: BundleResult | RunnerResult) -> tuple[str | None, str]:
 
 
 def _speed(identity: tuple[str | None, str], latency: LatencyResult) -> Iterator[str]:
-    """Say how fast it is, and beside whom."""
+    """Say how fast it is, alone and compared with the baselines."""
     for runner in latency.runners:
         if _identity(runner) != identity:
             continue

@@ -125,7 +125,7 @@ class PartFiles:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """How long each part was measured, of those that were."""
+        """Seconds of each part that was measured."""
         return {part.name: part.seconds for part in self._measured}
 
     @property

@@ -26,13 +26,21 @@ from braintumor.errors import UsageError
 
 ENGINE = "onnxruntime-cpu"
 CHAPTERS = (
-    *("Leaderboard", "Healthy and sick", "By class", "Confusion", "Beside the reference", "Flips", "Calibration"),
+    *(
+        "Leaderboard",
+        "Healthy and sick",
+        "By class",
+        "Confusion",
+        "Compared with the reference",
+        "Flips",
+        "Calibration",
+    ),
     *("Robustness", "What the verdict rests on", "Speed", "Start and memory", "Accuracy against latency"),
     *("How it was measured", "Limits"),
 )
 
 Documents = tuple[dict[str, Any], dict[str, Any]]
-"""What a file of accuracy and a file of latency hold."""
+"""Contents of a file of accuracy and of a file of latency."""
 
 Damage = Callable[[dict[str, Any]], object]
 

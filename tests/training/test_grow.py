@@ -36,7 +36,7 @@ def pair() -> tuple[Any, Any]:
 
 
 def output(network: Any, layer: str, images: np.ndarray) -> np.ndarray:
-    """What that layer gives, of float32 [n, SIZE, SIZE, 3]."""
+    """Output of that layer for float32 [n, SIZE, SIZE, 3]."""
     from keras import Model
 
     return np.asarray(Model(network.inputs[0], network.get_layer(layer).output)(images))

@@ -32,7 +32,7 @@ class PairCard:
         names: Split and file of each.
         labels: One label, or two where they differ.
         distance: How alike they are.
-        picture: Both beside each other, as a data: address.
+        picture: Both side by side, as a data: address.
     """
 
     names: tuple[str, str]

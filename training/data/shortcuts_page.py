@@ -17,7 +17,7 @@ TEMPLATES: Final = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShortcutsView:
-    """What shortcuts.html.j2 shows.
+    """Contents of shortcuts.html.j2.
 
     Attributes:
         chart: Right answers by cue; healthy or not where there is such a class, else the class.

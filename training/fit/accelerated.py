@@ -166,16 +166,16 @@ class Accelerated:
         images, targets = self._inputs(data[0], index, number), data[1][index]
 
         def loss_of(values: Any) -> Any:
-            found, changed = self.model.stateless_call(values, fixed, images, training=True)
-            return self._loss(targets, found).mean(), (found, changed)
+            probabilities, changed = self.model.stateless_call(values, fixed, images, training=True)
+            return self._loss(targets, probabilities).mean(), (probabilities, changed)
 
-        (loss, (found, changed)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
+        (loss, (probabilities, changed)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
         optimizer = [rate if place == self._rate_index else item for place, item in enumerate(optimizer)]
         trainable, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
         # A short memory at first, so that the random start is forgotten.
         keep = jax.numpy.minimum(self.recipe.ema, (1.0 + number) / (10.0 + number))
         average = [keep * old + (1 - keep) * new for old, new in zip(average, trainable, strict=True)]
-        right = self._right(targets, found).mean()
+        right = self._right(targets, probabilities).mean()
         return (list(trainable), list(changed), list(optimizer), average), (loss, right)
 
     def _renewed(self, trainable: Any, fixed: Any, images: Any, index: Any, number: Any) -> Any:

@@ -41,7 +41,7 @@ class EpochRow:
 
 @dataclass(slots=True)
 class Position:
-    """How far a run has come.
+    """Position of a run in its schedule.
 
     Attributes:
         epoch: Epochs that are complete.

@@ -88,7 +88,7 @@ def degraded(jax: Any, images: Any, strength: float, key: Any) -> Any:
 
 
 def jpeg_compressed(jax: Any, images: Any, quality: Any) -> Any:
-    """What baseline JPEG makes of grey images.
+    """Compress grey images as baseline JPEG, and decode them again.
 
     Args:
         jax: The module.

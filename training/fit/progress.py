@@ -10,7 +10,7 @@ __all__ = ["Progress", "ProgressCallback", "no_progress"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands, after each step.
+    """State of a run after a step.
 
     Attributes:
         epoch: Number of the epoch under way, from 1.

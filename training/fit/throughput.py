@@ -2,7 +2,7 @@
 
     python -m braintumor.training.fit.throughput --model DenseNet121 --size 128 --steps 30
 
-Three figures, in images a second: bare steps on a batch that lies ready; the same steps fed by the training
+Three figures, in images/s: bare steps on a batch that lies ready; the same steps fed by the training
 loop's own batches (order, augmentation, transfer, learning rate, NaN check); and the augmentation alone on one
 thread. Bare and fed steps alternate in blocks, so that a noisy machine is unfair to both. With
 `--augmentation` the worker is compared with the same changes made by Keras layers.

@@ -22,7 +22,7 @@ _FLOOR = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far confidence is from accuracy.
+    """Distance of confidence from accuracy.
 
     Attributes:
         bins: Images of about the same confidence; empty bins are left out.

@@ -27,7 +27,7 @@ def leaderboard_chart(evaluations: Mapping[str, ModelEvaluation]) -> Chart:
     """Draw accuracy with its 95 % interval and loss, a row a model, on both parts of the test images.
 
     Args:
-        evaluations: By name; shown from top to bottom as they come, the study's figures beside them.
+        evaluations: By name; shown from top to bottom in this order, with the study's figures.
     """
     figure = new_figure(900, 110 + 52 * len(evaluations))
     left, right = figure.subplots(1, 2, sharey=True)

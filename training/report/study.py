@@ -9,12 +9,12 @@ __all__ = ["STUDY", "STUDY_ENSEMBLE", "STUDY_ENSEMBLE_ACCURACY", "STUDY_START", 
 
 @dataclass(frozen=True, slots=True)
 class StudyFigures:
-    """What the study published about one model.
+    """Figures that the study published about one model.
 
     Attributes:
         accuracy: On its 703 test images, 0 to 1.
         loss: Cross-entropy there, in nats.
-        remark: What it says about the training.
+        remark: Its words on the training.
     """
 
     accuracy: float

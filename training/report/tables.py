@@ -36,7 +36,7 @@ _FIGURES: Final = ("validation", "loss", "gained : lost", "p")
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """What runs.html.j2 says about the training of a model; without a command it was evaluated from a file."""
+    """Training of a model, for runs.html.j2; without a command it was evaluated from a file."""
 
     name: str
     summary: str = ""
@@ -45,7 +45,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class VotesView:
-    """What votes.html.j2 shows.
+    """Contents of votes.html.j2.
 
     Attributes:
         models: Votes of some of the models, with equal weights.
@@ -61,7 +61,7 @@ class VotesView:
 
 
 def leaderboard_table(report: Report) -> Table:
-    """List every model and the ensemble, most accurate on test first, the study's figures beside."""
+    """List every model and the ensemble, most accurate on test first, with the study's figures."""
     head = (
         "model",
         "validation",

@@ -4,7 +4,7 @@ The vote that decides most validation images right is the luckiest of hundreds, 
 figure cannot be judged by it (Cawley & Talbot 2010, JMLR 11:2079-2107), and fitted weights do worse on new data than
 equal ones unless there is much data to fit them to (Clemen 1989, International Journal of Forecasting 5:559-583;
 Smith & Wallis 2009, Oxford Bulletin of Economics and Statistics 71:331-355). So the vote begins where nothing is
-chosen, with all models and equal weights, and two questions are asked in turn:
+chosen, with all models and equal weights, and answers two questions in turn:
 
     which models?    another subset takes the place of all models when it is shown to be better
     which weights?   other weights of these models take the place of equal ones when they are shown to be better
@@ -70,7 +70,7 @@ class VoteComparison:
         loss: Cross-entropy there, in nats.
         gained: Images that it alone decides right, of the two.
         lost: Images that the other alone decides right.
-        p: Two-sided, of McNemar's exact test; 1 beside itself.
+        p: Two-sided, of McNemar's exact test; 1 when compared with itself.
         tried: Votes that were tried for the same question.
     """
 
@@ -112,8 +112,8 @@ class VoteChoice:
 
     Attributes:
         vote: The chosen one.
-        models: Each subset with equal weights, most accurate first, beside the chosen models with equal weights.
-        weights: The other weights of the chosen models that decide most images right, beside equal ones.
+        models: Each subset with equal weights, most accurate first, compared with the chosen one.
+        weights: The other weights of the chosen models that decide most images right, compared with equal ones.
     """
 
     vote: Vote
