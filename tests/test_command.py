@@ -25,7 +25,7 @@ def run(error: BaseException | None, *arguments: str) -> Any:
 
 
 @pytest.mark.parametrize("name", errors.__all__)
-def test_every_error_is_one_line_and_its_exit_code(name: str) -> None:
+def test_command_shows_every_error_in_one_line_with_its_exit_code(name: str) -> None:
     kind = getattr(errors, name)
     error = kind("first\nsecond", "GRU") if kind is UnsupportedLayerError else kind("first\nsecond")
     done = run(error)
@@ -33,7 +33,7 @@ def test_every_error_is_one_line_and_its_exit_code(name: str) -> None:
     assert (done.exit_code, done.stdout, done.stderr) == (kind.exit_code, "", f"Error: {shown}\n")
 
 
-def test_the_remedy_follows_the_message() -> None:
+def test_command_shows_the_remedy_after_the_message() -> None:
     error = UsageError("3 < 4", "use 4")
     assert (str(error), error.message, error.remedy) == ("3 < 4; use 4", "3 < 4", "use 4")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
@@ -41,7 +41,7 @@ def test_the_remedy_follows_the_message() -> None:
     assert str(pickle.loads(pickle.dumps(layer))) == str(layer)  # noqa: S301 - our own
 
 
-def test_parameters_are_shown_as_the_options_that_set_them() -> None:
+def test_command_shows_parameters_as_options() -> None:
     @click.command(cls=Command, sets={"folder": "bundle"})
     @click.option("--batch-size", "-b", type=int)
     @click.option("--limit", "limit_s", type=float)
@@ -53,7 +53,7 @@ def test_parameters_are_shown_as_the_options_that_set_them() -> None:
     assert done.stderr == "Error: --limit is short; try --batch-size 8, --bundle a b, engine x, new classes\n"
 
 
-def test_debug_adds_the_traceback_and_its_causes() -> None:
+def test_command_shows_the_traceback_with_debug() -> None:
     error = BraintumorError("outer")
     error.__cause__ = ValueError("inner")
     done = run(error, "--debug")
@@ -63,41 +63,41 @@ def test_debug_adds_the_traceback_and_its_causes() -> None:
     assert done.stderr.endswith("Error: outer\n")
 
 
-def test_an_interrupt_is_exit_code_130() -> None:
+def test_command_exits_with_130_when_interrupted() -> None:
     done = run(KeyboardInterrupt())
     assert done.exit_code == 130
     assert done.stderr.startswith("Error: interrupted")
 
 
-def test_what_is_no_error_of_ours_is_not_hidden() -> None:
+def test_command_hides_no_other_exception() -> None:
     assert isinstance(run(ZeroDivisionError("defect")).exception, ZeroDivisionError)
 
 
-def test_a_missing_optional_package_is_one_line_with_its_extra() -> None:
+def test_command_names_the_extra_of_a_missing_package() -> None:
     done = run(ModuleNotFoundError("No module named 'onnx.helper'", name="onnx.helper"))
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (5, "", 1)
     assert "'onnx'" in done.stderr
     assert "braintumor[cpu]" in done.stderr
 
 
-def test_a_missing_module_of_ours_is_not_hidden() -> None:
+def test_command_hides_no_missing_module_of_ours() -> None:
     error = ModuleNotFoundError("No module named 'braintumor.nowhere'", name="braintumor.nowhere")
     assert run(error).exception is error
 
 
-def test_all_well_is_exit_code_0() -> None:
+def test_command_exits_with_0() -> None:
     assert run(None).exit_code == 0
     assert run(None, "--debug").exit_code == 0
 
 
-def test_help_tells_the_exit_codes_and_the_notice() -> None:
+def test_command_help_has_exit_codes_and_notice() -> None:
     text = " ".join(run(None, "--help").output.split())
     assert NOTICE in text
     assert "0 success, 1 internal error, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable" in text
     assert __version__ in run(None, "--version").output
 
 
-def test_a_missing_package_comes_with_the_command_that_installs_it() -> None:
+def test_require_gives_the_command_that_installs_a_package() -> None:
     assert require("json", extra="x", purpose="testing").dumps(1) == "1"
     with pytest.raises(UnavailableError, match=r"testing needs the package 'no_such'.*pip install 'braintumor\[x\]'"):
         require("no_such", extra="x", purpose="testing")

@@ -75,9 +75,7 @@ _LINE = "Error: interrupted; files that were being written are as they were befo
 
 @pytest.mark.parametrize("seconds", [60, 0])
 @pytest.mark.parametrize("where", ["finaliser", "callback", "generator", "swallowed", "error"])
-def test_an_interrupt_that_python_loses_ends_the_command_all_the_same(
-    tmp_path: Path, where: str, seconds: int
-) -> None:
+def test_keep_interrupts_raises_a_lost_interrupt_again(tmp_path: Path, where: str, seconds: int) -> None:
     out = tmp_path / "out.txt"
     out.write_text("old", encoding="utf-8")
     command = [sys.executable, "-P", "-c", _COMMAND, where, str(out), str(seconds)]
@@ -87,7 +85,7 @@ def test_an_interrupt_that_python_loses_ends_the_command_all_the_same(
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_an_interrupt_while_options_are_read_is_told_alike(tmp_path: Path) -> None:
+def test_command_exits_with_130_when_interrupted_while_options_are_read(tmp_path: Path) -> None:
     source = _COMMAND.replace('@click.argument("where")', '@click.argument("where", callback=lambda *_: swallow())')
     source = source.replace("@click.command(", "def swallow():\n    raise_signal(SIGINT)\n\n@click.command(")
     command = [sys.executable, "-P", "-c", source, "finaliser", str(tmp_path / "x"), "0"]
@@ -96,7 +94,7 @@ def test_an_interrupt_while_options_are_read_is_told_alike(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_written_because_of_an_interrupt_is_written(tmp_path: Path) -> None:
+def test_check_interrupt_lets_a_handler_write(tmp_path: Path) -> None:
     with keep_interrupts():
         try:
             signal.raise_signal(signal.SIGINT)
@@ -108,7 +106,7 @@ def test_what_is_written_because_of_an_interrupt_is_written(tmp_path: Path) -> N
     assert (tmp_path / "kept.json").read_text(encoding="utf-8") == "until then"
 
 
-def test_a_kept_interrupt_is_forgotten_with_its_block() -> None:
+def test_keep_interrupts_forgets_at_the_end_of_the_block() -> None:
     before = sys.unraisablehook
     with keep_interrupts(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
@@ -118,7 +116,7 @@ def test_a_kept_interrupt_is_forgotten_with_its_block() -> None:
     check_interrupt()
 
 
-def test_a_handler_of_the_embedding_program_is_left_alone() -> None:
+def test_keep_interrupts_leaves_a_foreign_handler() -> None:
     seen: list[int] = []
 
     def own(number: int, _frame: object) -> None:
@@ -135,7 +133,7 @@ def test_a_handler_of_the_embedding_program_is_left_alone() -> None:
     assert not interrupted()
 
 
-def test_a_module_that_is_interrupted_while_it_loads_is_not_called_missing(
+def test_import_without_telemetry_raises_an_interrupt_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As pybind11 reports whatever is raised while a module is made.

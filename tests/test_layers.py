@@ -58,13 +58,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copied_tree(tmp_path_factory.mktemp("tree"))
 
 
-def test_every_import_contract_is_kept(tree: Path) -> None:
+def test_import_contracts_are_kept(tree: Path) -> None:
     done = lint_imports(tree)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
 
 
-def test_every_planted_import_breaks_its_contract(tmp_path: Path) -> None:
+def test_import_contracts_break_for_every_planted_import(tmp_path: Path) -> None:
     tree = copied_tree(tmp_path)
     for file, (source, _) in PLANTED.items():
         (tree / "braintumor" / file).write_text(source + "\n", encoding="utf-8")
@@ -92,7 +92,7 @@ def sections(report: str) -> dict[str, str]:
     return contracts
 
 
-def test_the_drawing_of_the_rooms_is_current(tree: Path, tmp_path: Path) -> None:
+def test_rooms_svg_is_current(tree: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "rooms.svg"
     subprocess.run([sys.executable, ROOT / "docs" / "scripts" / "rooms.py", tree, drawn], check=True)
     current = (ROOT / "docs" / "rooms.svg").read_bytes()
@@ -100,7 +100,7 @@ def test_the_drawing_of_the_rooms_is_current(tree: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("folder", ["bench/perf", "training"])
-def test_no_module_beside_a_script_hides_one_of_python(folder: str) -> None:
+def test_scripts_hide_no_module_of_python(folder: str) -> None:
     # `python bench/perf/memory.py` looks into its own folder first: a module html.py there is everybody's html.
     names = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
     assert not names & sys.stdlib_module_names

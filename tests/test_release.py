@@ -33,13 +33,13 @@ def packed(path: Path, names: list[str], *, mtime: int, mode: int, owner: str) -
 
 
 def test_repack_gives_the_same_bytes_for_the_same_files(release: ModuleType, tmp_path: Path) -> None:
-    one = packed(tmp_path / "one.tar.gz", ["p/a.py", "p/b.py"], mtime=1_700_000_000, mode=0o644, owner="root")
-    two = packed(tmp_path / "two.tar.gz", ["p/b.py", "p/a.py"], mtime=1_800_000_000, mode=0o600, owner="me")
-    assert one.read_bytes() != two.read_bytes()
-    release.repack(one, 1_750_000_000)
-    release.repack(two, 1_750_000_000)
-    assert one.read_bytes() == two.read_bytes()
-    with tarfile.open(one) as archive:
+    first = packed(tmp_path / "first.tar.gz", ["p/a.py", "p/b.py"], mtime=1_700_000_000, mode=0o644, owner="root")
+    second = packed(tmp_path / "second.tar.gz", ["p/b.py", "p/a.py"], mtime=1_800_000_000, mode=0o600, owner="me")
+    assert first.read_bytes() != second.read_bytes()
+    release.repack(first, 1_750_000_000)
+    release.repack(second, 1_750_000_000)
+    assert first.read_bytes() == second.read_bytes()
+    with tarfile.open(first) as archive:
         assert [member.name for member in archive] == ["p/a.py", "p/b.py"]
         assert {member.mtime for member in archive} == {1_750_000_000}
         content = archive.extractfile("p/b.py")
@@ -48,11 +48,11 @@ def test_repack_gives_the_same_bytes_for_the_same_files(release: ModuleType, tmp
 
 
 def test_repack_keeps_what_differs(release: ModuleType, tmp_path: Path) -> None:
-    one = packed(tmp_path / "one.tar.gz", ["p/a.py"], mtime=1, mode=0o644, owner="me")
-    two = packed(tmp_path / "two.tar.gz", ["p/a.py"], mtime=1, mode=0o755, owner="me")
-    release.repack(one, 1)
-    release.repack(two, 1)
-    assert one.read_bytes() != two.read_bytes()
+    first = packed(tmp_path / "first.tar.gz", ["p/a.py"], mtime=1, mode=0o644, owner="me")
+    second = packed(tmp_path / "second.tar.gz", ["p/a.py"], mtime=1, mode=0o755, owner="me")
+    release.repack(first, 1)
+    release.repack(second, 1)
+    assert first.read_bytes() != second.read_bytes()
 
 
 def test_write_sums_lists_every_file(release: ModuleType, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_write_sums_lists_every_file(release: ModuleType, tmp_path: Path) -> Non
     assert lines[1].split("  ")[0] == hashlib.sha256(b"wheel").hexdigest()
 
 
-def test_ci_calls_targets_that_the_makefile_has() -> None:
+def test_ci_calls_existing_make_targets() -> None:
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     commands = [line.partition("run: make ")[2] for line in workflow.splitlines() if "run: make " in line]
@@ -74,5 +74,5 @@ def test_ci_calls_targets_that_the_makefile_has() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.name)
-def test_every_file_of_the_forge_is_yaml(path: Path) -> None:
+def test_forge_files_are_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)

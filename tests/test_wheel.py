@@ -49,14 +49,14 @@ def contents(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if not name.endswith("/")}
 
 
-def test_it_installs_one_top_level_package(wheel: Path) -> None:
+def test_wheel_installs_one_top_level_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith("top_level.txt")]
         assert archive.read(name).decode().split() == ["braintumor"]
     assert {name.split("/")[0].split("-")[0] for name in contents(wheel)} == {"braintumor"}
 
 
-def test_it_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_every_file_and_nothing_else(wheel: Path) -> None:
     expected = set()
     for folder in ("braintumor", "bench", "export", "models", "runtime", "training"):
         prefix = "braintumor" if folder == "braintumor" else f"braintumor/{folder}"
@@ -64,12 +64,12 @@ def test_it_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> Non
             inside = path.relative_to(ROOT / folder).as_posix()
             if path.is_file() and "__pycache__" not in path.parts:
                 expected.add(f"{prefix}/{inside}")
-    found = {name for name in contents(wheel) if ".dist-info/" not in name}
-    assert found == expected
-    assert "braintumor/py.typed" in found
+    files = {name for name in contents(wheel) if ".dist-info/" not in name}
+    assert files == expected
+    assert "braintumor/py.typed" in files
 
 
-def test_every_package_folder_is_listed_in_setup_cfg(configuration: configparser.ConfigParser) -> None:
+def test_setup_cfg_lists_every_package_folder(configuration: configparser.ConfigParser) -> None:
     packages = set(lines(configuration["options"]["packages"]))
     on_disk = {
         path.parent.relative_to(ROOT).as_posix().replace("/", ".")
@@ -84,7 +84,7 @@ def test_every_package_folder_is_listed_in_setup_cfg(configuration: configparser
     assert all((ROOT / folder / "__init__.py").is_file() for folder in mapped.values())
 
 
-def test_its_metadata_names_the_extras_the_commands_and_the_licence(
+def test_wheel_metadata_has_extras_commands_and_licence(
     wheel: Path, configuration: configparser.ConfigParser
 ) -> None:
     with zipfile.ZipFile(wheel) as archive:
@@ -100,7 +100,7 @@ def test_its_metadata_names_the_extras_the_commands_and_the_licence(
     assert any(name.endswith("LICENSE") for name in contents(wheel))
 
 
-def test_it_works_from_where_it_was_installed(wheel: Path, tmp_path: Path) -> None:
+def test_wheel_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
     subprocess.run([*command, str(wheel)], check=True, capture_output=True)

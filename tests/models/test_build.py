@@ -35,7 +35,7 @@ def multiply_accumulates(model: Any) -> int:
     "name",
     [name if name == "DenseNet121" else pytest.param(name, marks=pytest.mark.slow) for name in CATALOG],
 )
-def test_the_catalog_says_what_keras_builds(name: str):
+def test_catalog_matches_what_keras_builds(name: str):
     import keras
 
     spec = model_spec(name)
@@ -46,7 +46,7 @@ def test_the_catalog_says_what_keras_builds(name: str):
     assert (model.input_shape, model.output_shape) == ((None, spec.height, spec.width, 1), (None, 4))
 
 
-def test_the_catalog_is_complete_and_cannot_be_changed():
+def test_catalog_is_complete_and_read_only():
     assert set(CATALOG) == {"EfficientNetV2M", "DenseNet121", "InceptionResNetV2", "EfficientNetV2S"}
     assert all(CATALOG[name].name == name for name in CATALOG)
     assert all(spec.preprocess in PREPROCESSES for spec in CATALOG.values())
@@ -57,7 +57,7 @@ def test_the_catalog_is_complete_and_cannot_be_changed():
         DENSENET.height = 1  # type: ignore[misc]
 
 
-def test_an_unknown_backbone_is_answered_with_those_that_are_known():
+def test_model_spec_refuses_an_unknown_backbone():
     with pytest.raises(UsageError, match=r"'ResNet50'; the catalog has EfficientNetV2M, DenseNet121"):
         model_spec("ResNet50")
 
@@ -75,7 +75,7 @@ def test_an_unknown_backbone_is_answered_with_those_that_are_known():
         ({"dropout": float("nan")}, "dropout.*got nan"),
     ],
 )
-def test_options_out_of_range_are_refused_before_anything_is_built(options: dict[str, Any], words: str):
+def test_build_classifier_refuses_options_out_of_range(options: dict[str, Any], words: str):
     with pytest.raises(UsageError, match=words):
         build_classifier(DENSENET, weights=None, **options)
 
@@ -91,19 +91,19 @@ def grey() -> Any:
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 40, 1)).astype(np.float32)
 
 
-def test_a_grey_classifier_gives_probabilities(grey: Any):
+def test_build_classifier_gives_probabilities_for_grey(grey: Any):
     answers = np.asarray(grey(IMAGES))
     assert (answers.shape, answers.dtype) == ((3, 4), np.float32)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
 
 
-def test_a_colour_classifier_of_the_same_weights_says_the_same_of_grey_pixels(grey: Any):
+def test_build_classifier_in_colour_equals_grey_for_grey_pixels(grey: Any):
     colour = build_classifier(DENSENET, height=32, width=40, channels=3, weights=None)
     colour.set_weights(grey.get_weights())
     np.testing.assert_allclose(np.asarray(colour(np.repeat(IMAGES, 3, axis=-1))), np.asarray(grey(IMAGES)), atol=1e-6)
 
 
-def test_weights_of_a_file_are_loaded(grey: Any, tmp_path: Path):
+def test_build_classifier_loads_weights_of_a_file(grey: Any, tmp_path: Path):
     path = tmp_path / "mine.weights.h5"
     grey.save_weights(path)
     again = build_classifier(DENSENET, height=32, width=40, weights=path)
@@ -111,7 +111,7 @@ def test_weights_of_a_file_are_loaded(grey: Any, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["gone.weights.h5", "text.weights.h5", "text.txt"])
-def test_weights_that_cannot_be_read_are_refused_in_words(tmp_path: Path, name: str):
+def test_build_classifier_refuses_unreadable_weights(tmp_path: Path, name: str):
     if name.startswith("text"):
         (tmp_path / name).write_text("no weights")
     with pytest.raises(UsageError, match=f"{name} holds no weights of this DenseNet121"):
@@ -119,7 +119,7 @@ def test_weights_that_cannot_be_read_are_refused_in_words(tmp_path: Path, name: 
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
-def test_weights_of_another_network_are_refused_in_words(tmp_path: Path):
+def test_build_classifier_refuses_weights_of_another_network(tmp_path: Path):
     import keras
 
     path = tmp_path / "other.weights.h5"
@@ -129,20 +129,20 @@ def test_weights_of_another_network_are_refused_in_words(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["DenseNet121", "InceptionResNetV2"])
-def test_pixels_are_scaled_inside_as_the_imagenet_weights_expect(name: str, scaled_pixels: Callable[[Any], Any]):
+def test_build_classifier_scales_as_the_imagenet_weights_expect(name: str, scaled_pixels: Callable[[Any], Any]):
     spec = model_spec(name)
     levels = np.linspace(0, 255, 75 * 75, dtype=np.float32).reshape(1, 75, 75, 1)
-    found = scaled_pixels(build_classifier(spec, height=75, width=75, weights=None))(levels)
+    pixels = scaled_pixels(build_classifier(spec, height=75, width=75, weights=None))(levels)
     colour = np.repeat(levels, 3, axis=-1)
     expected = colour / 127.5 - 1 if spec.preprocess == "tf" else (colour / 255 - IMAGENET_MEAN) / IMAGENET_STD
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(pixels, expected, atol=1e-5)
 
 
-def test_a_backbone_that_expects_0_to_1_gets_it(scaled_pixels: Callable[[Any], Any]):
+def test_build_classifier_scales_to_0_and_1(scaled_pixels: Callable[[Any], Any]):
     spec = dataclasses.replace(DENSENET, preprocess="unit")
     levels = np.linspace(0, 255, 32 * 32, dtype=np.float32).reshape(1, 32, 32, 1)
-    found = scaled_pixels(build_classifier(spec, height=32, width=32, weights=None))(levels)
-    np.testing.assert_allclose(found, np.repeat(levels, 3, axis=-1) / 255, atol=1e-6)
+    pixels = scaled_pixels(build_classifier(spec, height=32, width=32, weights=None))(levels)
+    np.testing.assert_allclose(pixels, np.repeat(levels, 3, axis=-1) / 255, atol=1e-6)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def scaled_pixels() -> Callable[[Any], Any]:
     return lambda model: keras.Model(model.input, model.get_layer("scale").output)
 
 
-def test_imagenet_weights_that_cannot_be_fetched_are_said(monkeypatch: pytest.MonkeyPatch):
+def test_build_classifier_refuses_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch):
     import keras
 
     def offline(**_: Any) -> None:

@@ -22,15 +22,15 @@ from braintumor.models.labels import CLASSES, canonical_label, class_permutation
         ("metastasis", "metastasis"),
     ],
 )
-def test_names_that_others_use_are_known(name: str, label: str):
+def test_canonical_label_knows_other_names(name: str, label: str):
     assert canonical_label(name) == label
 
 
-def test_a_canonical_label_stays_what_it_is():
+def test_canonical_label_keeps_canonical_names():
     assert tuple(map(canonical_label, CLASSES)) == CLASSES
 
 
-def test_an_order_is_read_with_aliases_and_blanks():
+def test_parse_classes_takes_aliases_and_blanks():
     assert parse_classes("Pituitary, no tumor ,glioma_tumor,meningioma") == (
         "pituitary",
         "healthy",
@@ -40,29 +40,29 @@ def test_an_order_is_read_with_aliases_and_blanks():
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "message"),
     [
         ("", "0 different names of 0"),
         ("glioma", "1 different names of 1"),
         ("glioma,no,normal", "2 different names of 3"),
     ],
 )
-def test_fewer_than_two_or_equal_names_are_refused(text: str, found: str):
-    with pytest.raises(UsageError, match=found):
+def test_parse_classes_refuses_fewer_than_two_or_equal_names(text: str, message: str):
+    with pytest.raises(UsageError, match=message):
         parse_classes(text)
 
 
-def test_a_name_that_would_command_the_terminal_is_refused():
+def test_parse_classes_refuses_a_name_that_commands_the_terminal():
     with pytest.raises(UsageError, match="is not printable"):
         parse_classes("healthy,a\x1b[2J", new=True)
 
 
-def test_any_number_of_names_from_two_up_is_an_order():
+def test_parse_classes_takes_two_or_more_names():
     assert parse_classes("no_tumor,Glioma") == ("healthy", "glioma")
     assert parse_classes("a,b,c,d,e,glioma", new=True) == ("a", "b", "c", "d", "e", "glioma")
 
 
-def test_the_order_of_the_public_folders_goes_by_a_name():
+def test_parse_classes_knows_the_order_of_the_public_folders():
     # As flow_from_directory and image_dataset_from_directory number them: sorted.
     folders = sorted(["pituitary", "notumor", "glioma", "meningioma"])
     assert parse_classes("kaggle") == tuple(map(canonical_label, folders))
@@ -78,7 +78,7 @@ def test_the_order_of_the_public_folders_goes_by_a_name():
         ("metastasis", "metastasis is not a known class"),
     ],
 )
-def test_an_unknown_name_is_questioned(name: str, words: str):
+def test_parse_classes_suggests_a_known_name(name: str, words: str):
     text = f"glioma,{name},a,healthy"
     with pytest.raises(UsageError) as refused:
         parse_classes(text)
@@ -89,17 +89,17 @@ def test_an_unknown_name_is_questioned(name: str, words: str):
 
 
 @given(st.permutations(CLASSES), st.permutations(CLASSES))
-def test_the_permutation_brings_every_output_to_its_own_name(source: list[str], target: list[str]):
+def test_class_permutation_brings_outputs_to_their_names(source: list[str], target: list[str]):
     permutation = class_permutation(source, target)
     assert [source[index] for index in permutation] == target
 
 
 @given(st.permutations(CLASSES), st.permutations(CLASSES))
-def test_the_way_back_undoes_the_permutation(source: list[str], target: list[str]):
+def test_class_permutation_is_undone_by_its_inverse(source: list[str], target: list[str]):
     there, back = class_permutation(source, target), class_permutation(target, source)
     assert [there[index] for index in back] == list(range(len(CLASSES)))
 
 
-def test_members_that_know_other_classes_cannot_share_a_bundle():
+def test_class_permutation_refuses_other_classes():
     with pytest.raises(UsageError, match=r"a,b,c,d .* glioma,healthy"):
         class_permutation(("a", "b", "c", "d"), CLASSES)

@@ -19,14 +19,14 @@ def preparers() -> list[threading.Thread]:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 40), st.integers(1, 9), st.integers(1, 4), st.integers(1, 3))
-def test_groups_hold_all_sources_in_their_order(count: int, size: int, threads: int, ahead: int) -> None:
+def test_prepared_groups_keep_the_order_of_all_sources(count: int, size: int, threads: int, ahead: int) -> None:
     groups = list(prepared_groups(range(count), lambda n: -n, group_size=size, threads=threads, ahead=ahead))
     assert [value for group in groups for value in group] == [-n for n in range(count)]
     assert all(len(group) == size for group in groups[:-1])
     assert all(groups)
 
 
-def test_order_holds_when_the_first_takes_longest() -> None:
+def test_prepared_groups_keep_the_order_when_the_first_takes_longest() -> None:
     def slow_first(number: int) -> int:
         time.sleep(0.05 if number == 0 else 0)
         return number
@@ -35,7 +35,7 @@ def test_order_holds_when_the_first_takes_longest() -> None:
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
-def test_no_more_than_the_groups_ahead_are_taken_from_an_endless_source(ahead: int) -> None:
+def test_prepared_groups_read_no_further_than_the_groups_ahead(ahead: int) -> None:
     taken = []
 
     def endless() -> Iterator[int]:
@@ -51,7 +51,7 @@ def test_no_more_than_the_groups_ahead_are_taken_from_an_endless_source(ahead: i
     groups.close()  # type: ignore[attr-defined]
 
 
-def test_the_next_group_is_prepared_while_the_present_one_is_used() -> None:
+def test_prepared_groups_prepare_the_next_group_meanwhile() -> None:
     prepared = threading.Event()
 
     def prepare(number: int) -> int:
@@ -64,7 +64,7 @@ def test_the_next_group_is_prepared_while_the_present_one_is_used() -> None:
     assert prepared.wait(10)
 
 
-def test_an_exception_comes_at_its_turn_and_ends_the_threads() -> None:
+def test_prepared_groups_raise_at_the_turn_of_a_source_and_end_the_threads() -> None:
     def prepare(number: int) -> int:
         if number == 7:
             raise ValueError("seven")
@@ -77,7 +77,7 @@ def test_an_exception_comes_at_its_turn_and_ends_the_threads() -> None:
     assert preparers() == []
 
 
-def test_an_exception_of_the_source_ends_the_threads() -> None:
+def test_prepared_groups_end_the_threads_when_the_sources_raise() -> None:
     def broken() -> Iterator[int]:
         yield from range(5)
         raise OSError("gone")
@@ -87,7 +87,7 @@ def test_an_exception_of_the_source_ends_the_threads() -> None:
     assert preparers() == []
 
 
-def test_closing_early_stops_the_threads_and_what_has_not_begun() -> None:
+def test_prepared_groups_stop_when_closed_early() -> None:
     begun: list[Any] = []
     groups = prepared_groups(range(1000), lambda n: begun.append(n) or time.sleep(0.01), group_size=50, threads=2)
     next(groups)
@@ -96,7 +96,7 @@ def test_closing_early_stops_the_threads_and_what_has_not_begun() -> None:
     assert len(begun) < 100
 
 
-def test_what_came_before_an_exception_of_the_source_is_handed_on() -> None:
+def test_prepared_groups_yield_what_came_before_an_exception_of_the_sources() -> None:
     def broken() -> Iterator[int]:
         yield from range(5)
         raise OSError("gone")

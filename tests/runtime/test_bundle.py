@@ -64,7 +64,7 @@ def lacking(field: str, *, of_member: bool = False) -> Change:
     return lambda manifest: (manifest["members"][0] if of_member else manifest).pop(field)
 
 
-def test_a_bundle_says_what_was_exported(single: Path) -> None:
+def test_load_bundle_gives_what_was_exported(single: Path) -> None:
     bundle = load_bundle(single)
     assert (bundle.name, bundle.precision, len(bundle.members)) == ("single", "fp32", 1)
     assert re.fullmatch(r"[0-9a-f]{64}", bundle.sha256)
@@ -74,7 +74,7 @@ def test_a_bundle_says_what_was_exported(single: Path) -> None:
     assert only.details["parity"]["by_batch"]
 
 
-def test_members_keep_their_order_weights_and_sizes(three: Path) -> None:
+def test_load_bundle_keeps_order_weights_and_sizes_of_members(three: Path) -> None:
     members = load_bundle(three).members
     assert [(m.name, m.weight, m.height, m.width) for m in members] == [
         ("a", 1.0, 32, 32),
@@ -83,23 +83,23 @@ def test_members_keep_their_order_weights_and_sizes(three: Path) -> None:
     ]
 
 
-def test_a_moved_bundle_is_the_same_bundle(single: Path, copied: Path, tmp_path: Path) -> None:
+def test_load_bundle_gives_a_moved_bundle_the_same_identity(single: Path, copied: Path, tmp_path: Path) -> None:
     moved = Path(shutil.move(copied, tmp_path / "elsewhere bündel"))
     assert load_bundle(moved).sha256 == load_bundle(single).sha256
 
 
-def test_a_relative_folder_is_remembered_as_absolute(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_bundle_makes_the_folder_absolute(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(copied.parent)
     assert load_bundle(copied.name).members[0].path == copied / MODEL
 
 
-def test_members_of_two_precisions_are_called_mixed(handmade: Any, graph: Any) -> None:
+def test_bundle_precision_is_mixed_for_two_precisions(handmade: Any, graph: Any) -> None:
     bundle = handmade(graph(), graph())
     rewritten(bundle, member(precision="fp16"))
     assert load_bundle(bundle).precision == "mixed"
 
 
-def test_fields_of_a_newer_writer_are_carried_along(copied: Path) -> None:
+def test_load_bundle_keeps_fields_of_a_newer_writer(copied: Path) -> None:
     def extend(manifest: dict[str, Any]) -> None:
         manifest["new"] = {"deep": [1, None]}
         manifest["members"][0]["new"] = "x"
@@ -165,7 +165,7 @@ def test_fields_of_a_newer_writer_are_carried_along(copied: Path) -> None:
         ),
     ],
 )
-def test_what_the_manifest_gets_wrong_is_named(copied: Path, change: Change, words: list[str]) -> None:
+def test_load_bundle_names_each_fault_of_the_manifest(copied: Path, change: Change, words: list[str]) -> None:
     message = refusal(rewritten(copied, change))
     for word in words:
         assert word in message
@@ -175,7 +175,7 @@ def test_what_the_manifest_gets_wrong_is_named(copied: Path, change: Change, wor
     ("old", "new"),
     [("pituitary", "pituitery"), ('"weight": 1.0', '"weight": 2.0'), ('"single"', '"double"'), ("fp32", "fp16")],
 )
-def test_one_change_in_the_manifest_is_found(copied: Path, old: str, new: str) -> None:
+def test_load_bundle_refuses_one_change_in_the_manifest(copied: Path, old: str, new: str) -> None:
     text = (copied / MANIFEST).read_text()
     assert old in text
     (copied / MANIFEST).write_text(text.replace(old, new, 1))
@@ -183,7 +183,7 @@ def test_one_change_in_the_manifest_is_found(copied: Path, old: str, new: str) -
     assert "does not match its own checksum" in message
 
 
-def test_another_layout_of_the_same_manifest_and_one_without_a_checksum_are_read(copied: Path) -> None:
+def test_load_bundle_reads_another_layout_and_no_checksum(copied: Path) -> None:
     manifest = json.loads((copied / MANIFEST).read_bytes())
     (copied / MANIFEST).write_text(json.dumps(manifest, indent=4, sort_keys=True))
     assert load_bundle(copied).name == "single"
@@ -205,30 +205,30 @@ def test_another_layout_of_the_same_manifest_and_one_without_a_checksum_are_read
     ],
     ids=["empty", "cut", "binary", "zip", "nested-lists", "nested-objects", "huge-number"],
 )
-def test_a_manifest_that_is_not_json_is_refused(copied: Path, raw: bytes) -> None:
+def test_load_bundle_refuses_a_manifest_that_is_not_json(copied: Path, raw: bytes) -> None:
     (copied / MANIFEST).write_bytes(raw)
     assert "is not JSON" in refusal(copied)
 
 
 @pytest.mark.parametrize("raw", [b"[]", b"null", b'"braintumor.bundle/1"'])
-def test_json_that_is_no_object_is_of_no_schema(copied: Path, raw: bytes) -> None:
+def test_load_bundle_refuses_json_that_is_not_an_object(copied: Path, raw: bytes) -> None:
     (copied / MANIFEST).write_bytes(raw)
     assert "schema None" in refusal(copied)
 
 
-def test_a_huge_manifest_is_not_read(copied: Path) -> None:
+def test_load_bundle_refuses_a_huge_manifest(copied: Path) -> None:
     with (copied / MANIFEST).open("r+b") as stream:
         stream.truncate(1 << 33)  # sparse
     assert re.search(r"8589934592 bytes; must be <= \d+", refusal(copied))
 
 
-def test_a_missing_member_file_is_named(copied: Path) -> None:
+def test_load_bundle_refuses_missing_file(copied: Path) -> None:
     (copied / MODEL).unlink()
     assert f"lacks {MODEL}" in refusal(copied)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "a/weights.bin", ".hidden", "deep/er/x"])
-def test_a_file_that_is_not_listed_is_named(copied: Path, name: str) -> None:
+def test_load_bundle_refuses_unlisted_file(copied: Path, name: str) -> None:
     (copied / name).parent.mkdir(parents=True, exist_ok=True)
     (copied / name).touch()
     message = refusal(copied)
@@ -237,20 +237,20 @@ def test_a_file_that_is_not_listed_is_named(copied: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1000, -1])
-def test_one_flipped_bit_is_found(copied: Path, at: int) -> None:
+def test_load_bundle_refuses_one_flipped_bit(copied: Path, at: int) -> None:
     raw = bytearray((copied / MODEL).read_bytes())
     raw[at] ^= 1
     (copied / MODEL).write_bytes(raw)
     assert "SHA-256" in refusal(copied)
 
 
-def test_a_file_that_was_cut_is_found(copied: Path) -> None:
+def test_load_bundle_refuses_a_cut_file(copied: Path) -> None:
     raw = (copied / MODEL).read_bytes()
     (copied / MODEL).write_bytes(raw[:-1])
     assert f"{len(raw) - 1} bytes" in refusal(copied)
 
 
-def test_the_hash_is_checked_before_anything_is_parsed(copied: Path) -> None:
+def test_load_bundle_checks_the_hash_before_parsing(copied: Path) -> None:
     size = (copied / MODEL).stat().st_size
     (copied / MODEL).write_bytes(b"\xff" * size)
     message = refusal(copied)
@@ -259,13 +259,13 @@ def test_the_hash_is_checked_before_anything_is_parsed(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff" * 100, b"\x3a\x05\x0a\x03\x2a\x01\xff", b"GIF89a not a model"])
-def test_garbage_under_a_fitting_hash_is_refused(copied: Path, raw: bytes) -> None:
+def test_load_bundle_refuses_garbage_under_a_matching_hash(copied: Path, raw: bytes) -> None:
     (copied / MODEL).write_bytes(raw)
     assert "not a readable ONNX file" in refusal(forged(copied))
 
 
 @pytest.mark.parametrize("what", [MANIFEST, MODEL, "a"])
-def test_links_are_refused(copied: Path, tmp_path: Path, what: str) -> None:
+def test_load_bundle_refuses_links(copied: Path, tmp_path: Path, what: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.move(copied / what, elsewhere)
     (copied / what).symlink_to(elsewhere)
@@ -274,21 +274,21 @@ def test_links_are_refused(copied: Path, tmp_path: Path, what: str) -> None:
     assert "copy the bundle" in message
 
 
-def test_the_bundle_folder_itself_may_be_reached_through_a_link(copied: Path, tmp_path: Path) -> None:
+def test_load_bundle_takes_a_link_to_the_folder(copied: Path, tmp_path: Path) -> None:
     (tmp_path / "latest").symlink_to(copied)
     assert load_bundle(tmp_path / "latest").name == "single"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 @pytest.mark.parametrize("what", ["pipe", MODEL, MANIFEST])
-def test_a_pipe_is_refused_without_waiting(copied: Path, what: str) -> None:
+def test_load_bundle_refuses_a_pipe_without_waiting(copied: Path, what: str) -> None:
     (copied / what).unlink(missing_ok=True)
     os.mkfifo(copied / what)
     refusal(copied)
 
 
 @pytest.mark.parametrize("what", ["missing", "file", "empty"])
-def test_what_is_no_bundle_comes_with_the_command_that_makes_one(tmp_path: Path, what: str) -> None:
+def test_choose_bundle_gives_the_command_that_makes_one(tmp_path: Path, what: str) -> None:
     place = tmp_path / what
     if what == "file":
         place.touch()
@@ -350,13 +350,13 @@ def hidden(model: onnx.ModelProto, where: str) -> None:
 @pytest.mark.parametrize(
     "where", ["initializer", "constant", "list", "if", "loop", "graphs", "function", "sparse", "training"]
 )
-def test_weights_in_other_files_are_found_wherever_they_hide(handmade: Any, graph: Any, where: str) -> None:
+def test_load_bundle_refuses_external_data_wherever_it_hides(handmade: Any, graph: Any, where: str) -> None:
     model = graph()
     hidden(model, where)
     assert "external data" in refusal(handmade(model))
 
 
-def test_what_onnx_itself_saves_beside_a_model_is_refused(copied: Path, tmp_path: Path) -> None:
+def test_load_bundle_refuses_external_data_written_by_onnx(copied: Path, tmp_path: Path) -> None:
     model = onnx.load(str(copied / MODEL))
     beside = tmp_path / "saved" / "model.onnx"
     beside.parent.mkdir()
@@ -366,12 +366,12 @@ def test_what_onnx_itself_saves_beside_a_model_is_refused(copied: Path, tmp_path
     assert "external data" in refusal(forged(copied))
 
 
-def test_a_real_export_keeps_no_weights_elsewhere(three: Path, half: Path) -> None:
+def test_has_external_data_is_false_for_a_real_export(three: Path, half: Path) -> None:
     assert len(load_bundle(three).members) == 3
     assert load_bundle(half).precision == "fp16"
 
 
-def test_a_bundle_that_a_killed_export_left_aside_is_pointed_at(copied: Path) -> None:
+def test_load_bundle_points_at_a_bundle_that_a_killed_export_left(copied: Path) -> None:
     # The state between the two renames by which an export replaces a bundle.
     aside = copied.with_name(f".{copied.name}-old-x1y2z3") / "bundle"
     aside.parent.mkdir()

@@ -24,16 +24,16 @@ VERDICT = {
 }
 
 
-def judged(folder: Path, **changes: Any) -> None:
+def accept(folder: Path, **changes: Any) -> None:
     write_acceptance(folder / MANIFEST, load_bundle(folder).details, VERDICT | changes)
 
 
-def test_a_bundle_keeps_its_identity_when_it_is_judged_and_judged_again(copied: Path) -> None:
+def test_write_acceptance_keeps_the_identity(copied: Path) -> None:
     before = load_bundle(copied)
     assert before.acceptance is None
-    judged(copied)
+    accept(copied)
     first = load_bundle(copied)
-    judged(copied, status="refused")
+    accept(copied, status="refused")
     second = load_bundle(copied)
     assert before.sha256 == first.sha256 == second.sha256
     assert first.acceptance is not None
@@ -42,11 +42,11 @@ def test_a_bundle_keeps_its_identity_when_it_is_judged_and_judged_again(copied: 
     assert first.acceptance["judged_sha256"] == before.sha256
 
 
-def test_a_verdict_copied_from_another_bundle_is_refused(copied: Path, half: Path, tmp_path: Path) -> None:
+def test_load_bundle_refuses_a_verdict_on_another_bundle(copied: Path, half: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(half, other)
-    judged(copied)
-    judged(other)
+    accept(copied)
+    accept(other)
     manifest = json.loads((copied / MANIFEST).read_text())
     manifest["acceptance"] = json.loads((other / MANIFEST).read_text())["acceptance"]
     (copied / MANIFEST).write_text(json.dumps(manifest))
@@ -54,8 +54,8 @@ def test_a_verdict_copied_from_another_bundle_is_refused(copied: Path, half: Pat
         load_bundle(copied)
 
 
-def test_a_bundle_that_was_changed_after_it_was_judged_is_refused(copied: Path) -> None:
-    judged(copied)
+def test_load_bundle_refuses_a_change_after_the_verdict(copied: Path) -> None:
+    accept(copied)
     manifest = json.loads((copied / MANIFEST).read_text())
     manifest["members"][0]["weight"] = 5.0
     # With a checksum that fits, as a forger would write it.
@@ -77,8 +77,8 @@ def test_a_bundle_that_was_changed_after_it_was_judged_is_refused(copied: Path) 
         {"schema": "braintumor.acceptance/9"},
     ],
 )
-def test_a_verdict_that_is_none_is_refused(copied: Path, changes: dict[str, Any]) -> None:
-    judged(copied)
+def test_load_bundle_refuses_a_malformed_verdict(copied: Path, changes: dict[str, Any]) -> None:
+    accept(copied)
     manifest = json.loads((copied / MANIFEST).read_text())
     manifest["acceptance"] |= changes
     (copied / MANIFEST).write_text(json.dumps(manifest))
@@ -86,14 +86,14 @@ def test_a_verdict_that_is_none_is_refused(copied: Path, changes: dict[str, Any]
         load_bundle(copied)
 
 
-def test_a_verdict_that_cannot_be_written_leaves_the_bundle_as_it_is(copied: Path) -> None:
+def test_write_acceptance_leaves_the_bundle_when_it_fails(copied: Path) -> None:
     details = load_bundle(copied).details
     with pytest.raises(OutputError):
         write_acceptance(copied / "nowhere" / MANIFEST, details, VERDICT)
     assert load_bundle(copied).acceptance is None
 
 
-def test_the_line_says_what_was_found_and_why_a_bundle_was_refused() -> None:
+def test_verdict_line_has_the_figures_and_the_reason() -> None:
     assert verdict_line(VERDICT) == (
         "verdict accepted on onnxruntime-cpu: 98.15 % of 703 images right, 0 labels differ from keras"
     )

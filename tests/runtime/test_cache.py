@@ -35,7 +35,7 @@ def builder(built: list[Path], content: str = "content") -> Callable[[Path], Non
     return build
 
 
-def test_an_entry_is_built_once(own: Path) -> None:
+def test_build_fills_an_entry_once(own: Path) -> None:
     built: list[Path] = []
     first = CACHE.build("k" * 40, builder(built))
     assert (first / "file").read_text() == "content"
@@ -44,7 +44,7 @@ def test_an_entry_is_built_once(own: Path) -> None:
     assert [path.name for path in (own / "kind").iterdir()] == ["k" * 40]
 
 
-def test_keys_and_kinds_are_kept_apart(own: Path) -> None:
+def test_build_separates_keys_and_kinds(own: Path) -> None:
     built: list[Path] = []
     assert len({Cache(kind).build(key, builder(built)) for kind in ("x", "y") for key in ("a" * 40, "b" * 40)}) == 4
     assert len(built) == 4
@@ -64,7 +64,7 @@ def test_keys_and_kinds_are_kept_apart(own: Path) -> None:
     ],
     ids=["changed", "file-gone", "list-gone", "list-cut", "list-empty", "list-other", "list-nested"],
 )
-def test_a_damaged_entry_is_rebuilt(own: Path, damage: Callable[[Path], object]) -> None:
+def test_build_replaces_a_damaged_entry(own: Path, damage: Callable[[Path], object]) -> None:
     built: list[Path] = []
     entry = CACHE.build("key", builder(built))
     damage(entry)
@@ -76,7 +76,7 @@ def test_a_damaged_entry_is_rebuilt(own: Path, damage: Callable[[Path], object])
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_build_that_fails_leaves_nothing(own: Path, error: type[BaseException]) -> None:
+def test_build_leaves_nothing_when_it_fails(own: Path, error: type[BaseException]) -> None:
     def build(folder: Path) -> None:
         (folder / "half").touch()
         raise error
@@ -86,7 +86,7 @@ def test_a_build_that_fails_leaves_nothing(own: Path, error: type[BaseException]
     assert list((own / "kind").iterdir()) == []
 
 
-def test_a_build_that_was_overtaken_uses_the_other_ones_entry(own: Path) -> None:
+def test_build_uses_the_entry_of_a_faster_process(own: Path) -> None:
     def build(folder: Path) -> None:
         CACHE.build("key", builder([], "theirs"))
         (folder / "file").write_text("ours")
@@ -110,7 +110,7 @@ print(CACHE.build("key", build).joinpath("file").read_text())
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_two_processes_that_build_the_same_both_succeed(own: Path, tmp_path: Path, damaged: bool) -> None:
+def test_build_succeeds_in_two_processes_at_once(own: Path, tmp_path: Path, damaged: bool) -> None:
     if damaged:
         (CACHE.build("key", builder([])) / "file").write_text("damage")
     (tmp_path / "meeting").mkdir()
@@ -120,7 +120,7 @@ def test_two_processes_that_build_the_same_both_succeed(own: Path, tmp_path: Pat
     assert [path.name for path in (own / "kind").iterdir()] == ["key"]
 
 
-def test_what_a_killed_build_left_behind_goes_after_a_day(own: Path) -> None:
+def test_build_removes_remains_older_than_a_day(own: Path) -> None:
     old, new = own / "kind" / ".abandoned", own / "kind" / ".being-built"
     for folder in (old, new):
         folder.mkdir(parents=True)
@@ -149,7 +149,7 @@ def half_built(own: Path) -> list[str]:
 @pytest.mark.parametrize(
     "sweeping", [lambda: CACHE.build(secrets.token_hex(4), builder([])), sweep_cache], ids=["build", "start"]
 )
-def test_what_a_build_leaves_goes_when_its_process_is_gone_and_not_before(
+def test_sweep_cache_and_build_remove_remains_of_ended_processes_only(
     own: Path, sweeping: Callable[[], object]
 ) -> None:
     with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True) as process:
@@ -166,7 +166,7 @@ def test_what_a_build_leaves_goes_when_its_process_is_gone_and_not_before(
 
 
 @posix
-def test_nobody_else_may_read_or_write_there(own: Path) -> None:
+def test_build_makes_the_cache_private(own: Path) -> None:
     (own / "kind").mkdir(parents=True, mode=0o777)
     CACHE.build("key", builder([]))
     assert stat.S_IMODE((own / "kind").stat().st_mode) == 0o700
@@ -174,14 +174,14 @@ def test_nobody_else_may_read_or_write_there(own: Path) -> None:
 
 
 @root
-def test_what_another_user_owns_is_refused_even_when_its_hashes_fit(own: Path) -> None:
+def test_build_refuses_a_cache_of_another_user(own: Path) -> None:
     CACHE.build("key", builder([]))
     os.chown(own / "kind", 12345, -1)
     with pytest.raises(OutputError, match=f"belongs to user id 12345.*{CACHE_VARIABLE}=DIR"):
         CACHE.build("key", builder([]))
 
 
-def test_a_cache_that_cannot_be_written_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_raises_output_error_where_it_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match=f"cannot be written.*{CACHE_VARIABLE}=DIR"):
@@ -190,7 +190,7 @@ def test_a_cache_that_cannot_be_written_is_an_output_error(tmp_path: Path, monke
 
 @posix
 @pytest.mark.usefixtures("own")
-def test_a_disk_that_fills_up_during_a_build_is_an_output_error() -> None:
+def test_build_raises_output_error_when_the_disk_fills_up() -> None:
     def build(folder: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", folder)
 
@@ -198,7 +198,7 @@ def test_a_disk_that_fills_up_during_a_build_is_an_output_error() -> None:
         CACHE.build("key", build)
 
 
-def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_needs_a_home_or_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (CACHE_VARIABLE, "HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without a name
@@ -207,7 +207,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
 
 
 @posix
-def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_is_that_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CACHE_VARIABLE)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
@@ -219,6 +219,6 @@ def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch: pytest.Monkey
     assert cache_folder() == Path("/home/me/Library/Caches/braintumor")
 
 
-def test_a_key_depends_on_all_its_parts_and_not_on_their_order() -> None:
+def test_content_key_depends_on_all_parts_and_not_on_their_order() -> None:
     assert content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
     assert len({content_key({"a": 1}), content_key({"a": 2}), content_key({"b": 1}), content_key({})}) == 4

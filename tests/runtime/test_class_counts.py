@@ -52,7 +52,7 @@ def bundle_of(
 @pytest.mark.parametrize("classes", LEVELS)
 @pytest.mark.parametrize("engine", ["onnxruntime-cpu", "openvino-cpu"])
 @pytest.mark.parametrize("policy", ["full", "early-exit"])
-def test_images_are_answered(
+def test_predict_many_answers_any_number_of_classes(
     bundle_of: Callable[[int], Path], grey_level_images: Callable[..., Path], classes: int, engine: str, policy: str
 ) -> None:
     images = grey_level_images(NAMES[:classes], levels=LEVELS[classes])
@@ -68,7 +68,7 @@ def test_images_are_answered(
 
 
 @pytest.mark.parametrize("classes", LEVELS)
-def test_every_format_prints_every_class(
+def test_infer_prints_every_class_in_every_format(
     bundle_of: Callable[[int], Path], grey_level_images: Callable[..., Path], classes: int
 ) -> None:
     images = str(grey_level_images(NAMES[:classes], levels=LEVELS[classes]))
@@ -87,7 +87,7 @@ def test_every_format_prints_every_class(
     assert {len(line) for line in lines[: 3 * classes]} == {len(head)}
 
 
-def test_one_sigmoid_unit_answers_for_two_classes(
+def test_predict_gives_two_classes_for_one_sigmoid_unit(
     small_keras: Callable[..., Path], phantom_files: Callable[..., list[Path]], tmp_path: Path
 ) -> None:
     import keras
@@ -106,9 +106,7 @@ def test_one_sigmoid_unit_answers_for_two_classes(
     np.testing.assert_allclose([record.probabilities["tumor"] for record in records], expected, atol=1e-5)
 
 
-def test_a_member_of_another_class_count_than_its_bundle_is_refused(
-    bundle_of: Callable[[int], Path], tmp_path: Path
-) -> None:
+def test_load_refuses_a_member_of_another_class_count(bundle_of: Callable[[int], Path], tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle_of(5), tmp_path / "forged"))
     manifest = copy / "bundle.json"
     details = json.loads(manifest.read_text())

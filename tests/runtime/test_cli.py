@@ -46,7 +46,7 @@ def chosen(three: Path, single: Path, scans: list[Path]) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_a_pipe_gets_json_lines(three: Path, scans: list[Path]) -> None:
+def test_infer_writes_json_lines_to_a_pipe(three: Path, scans: list[Path]) -> None:
     done = infer(*scans, "--bundle", three)
     assert (done.returncode, done.stderr) == (0, "")
     records = [json.loads(line) for line in done.stdout.splitlines()]
@@ -54,7 +54,7 @@ def test_a_pipe_gets_json_lines(three: Path, scans: list[Path]) -> None:
     assert {record["status"] for record in records} == {"ok"}
 
 
-def test_the_formats_agree(single: Path, scans: list[Path]) -> None:
+def test_infer_formats_agree(single: Path, scans: list[Path]) -> None:
     out = {
         form: infer(*scans[:5], "--bundle", single, "--format", form).stdout
         for form in ("json", "jsonl", "csv", "table")
@@ -74,7 +74,7 @@ def test_the_formats_agree(single: Path, scans: list[Path]) -> None:
     assert "\x1b" not in out["table"]
 
 
-def test_an_ascii_terminal_gets_ascii(single: Path, scans: list[Path]) -> None:
+def test_infer_writes_ascii_to_an_ascii_terminal(single: Path, scans: list[Path]) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     for images in (scans[:1], scans):
         done = infer(*images, "--bundle", single, "--format", "table", env=environment)
@@ -84,7 +84,7 @@ def test_an_ascii_terminal_gets_ascii(single: Path, scans: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "csv", "txt"])
-def test_an_output_file_is_written_whole_in_the_format_of_its_name(
+def test_infer_writes_the_output_in_the_format_of_its_name(
     single: Path, scans: list[Path], tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"answers.{suffix}"
@@ -99,7 +99,7 @@ def test_an_output_file_is_written_whole_in_the_format_of_its_name(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_some_failed_is_exit_code_3_and_the_rest_are_answered(single: Path, scans: list[Path]) -> None:
+def test_infer_exits_with_3_when_some_images_fail(single: Path, scans: list[Path]) -> None:
     done = infer("gone.png", scans[0], "--bundle", single)
     assert done.returncode == 3
     records = [json.loads(line) for line in done.stdout.splitlines()]
@@ -107,7 +107,7 @@ def test_some_failed_is_exit_code_3_and_the_rest_are_answered(single: Path, scan
     assert done.stderr == f"1 of 2 answered; 1 failed: {records[0]['error']['message']}\n"
 
 
-def test_paths_come_from_folders_globs_and_standard_input(single: Path, scans: list[Path]) -> None:
+def test_infer_takes_folders_globs_and_standard_input(single: Path, scans: list[Path]) -> None:
     folder = scans[0].parent
     listed = "\r\n".join(str(path) for path in scans) + "\r\n\r\n"
     outs = [
@@ -119,7 +119,7 @@ def test_paths_come_from_folders_globs_and_standard_input(single: Path, scans: l
         assert [json.loads(line)["input"]["path"] for line in out.splitlines()] == [str(path) for path in scans]
 
 
-def test_odd_names_are_answered(single: Path, scans: list[Path], tmp_path: Path) -> None:
+def test_infer_takes_unusual_file_names(single: Path, scans: list[Path], tmp_path: Path) -> None:
     content = scans[0].read_bytes()
     for name in ("-dash.png", "a b.png", "Käse 脑.png"):
         (tmp_path / name).write_bytes(content)
@@ -131,7 +131,7 @@ def test_odd_names_are_answered(single: Path, scans: list[Path], tmp_path: Path)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table"])
-def test_names_that_are_no_text_are_answered(single: Path, scans: list[Path], tmp_path: Path, form: str) -> None:
+def test_infer_takes_file_names_that_are_not_text(single: Path, scans: list[Path], tmp_path: Path, form: str) -> None:
     name = b"caf\xe9.png"
     (tmp_path / os.fsdecode(name)).write_bytes(scans[0].read_bytes())
     for arguments, stdin in (((name,), None), (("-",), name + b"\n")):
@@ -142,7 +142,7 @@ def test_names_that_are_no_text_are_answered(single: Path, scans: list[Path], tm
         assert b"\\udce9" in done.stdout  # type: ignore[operator]
 
 
-def test_usage_errors_are_exit_code_2(single: Path, tmp_path: Path, scans: list[Path]) -> None:
+def test_infer_exits_with_2_for_usage_errors(single: Path, tmp_path: Path, scans: list[Path]) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no image" in refused(infer(tmp_path / "empty", "--bundle", single), 2)
     assert "no bundle" in refused(infer(scans[0], "--no-starter", cwd=tmp_path), 2)
@@ -155,7 +155,7 @@ def test_usage_errors_are_exit_code_2(single: Path, tmp_path: Path, scans: list[
         assert "Error" in done.stderr
 
 
-def test_an_output_never_replaces_an_image_or_a_part_of_the_bundle(
+def test_infer_refuses_an_output_over_an_image_or_in_the_bundle(
     copied: Path, scans: list[Path], tmp_path: Path
 ) -> None:
     scan, other = tmp_path / "scan.png", tmp_path / "other.png"
@@ -177,16 +177,14 @@ def test_an_output_never_replaces_an_image_or_a_part_of_the_bundle(
     assert infer(scan, "--bundle", copied).returncode == 0
 
 
-def test_a_bundle_that_is_not_there_is_a_usage_error_and_a_folder_of_bundles_names_them(
-    copied: Path, scans: list[Path], tmp_path: Path
-) -> None:
+def test_infer_exits_with_2_without_the_bundle(copied: Path, scans: list[Path], tmp_path: Path) -> None:
     assert "bt-export" in refused(infer(scans[0], "--bundle", tmp_path / "nowhere"), 2)
     told = refused(infer(scans[0], "--bundle", copied.parent), 2)
     assert f"--bundle {copied.parent / copied.name}" in told
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell with pipes")
-def test_a_reader_that_has_seen_enough_ends_it_quietly(single: Path, scans: list[Path]) -> None:
+def test_infer_ends_quietly_when_the_pipe_is_closed(single: Path, scans: list[Path]) -> None:
     images = scans[:2] * 2000
     command = [*RUN, "-", "--bundle", str(single), "--batch-size", "1"]
     with subprocess.Popen(
@@ -203,13 +201,13 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(single: Path, scans: list
     assert running.returncode == 141
 
 
-def test_a_damaged_bundle_is_exit_code_4(copied: Path, scans: list[Path]) -> None:
+def test_infer_exits_with_4_for_a_damaged_bundle(copied: Path, scans: list[Path]) -> None:
     (copied / "a" / "model.onnx").write_bytes(b"damage")
     assert "bytes; its bundle.json says" in refused(infer(scans[0], "--bundle", copied), 4)
 
 
 @pytest.mark.usefixtures("own_cache_of_the_test")
-def test_a_missing_engine_is_exit_code_5(single: Path, scans: list[Path]) -> None:
+def test_infer_exits_with_5_for_a_missing_engine(single: Path, scans: list[Path]) -> None:
     without = "import sys; sys.modules['onnxruntime'] = sys.modules['openvino'] = None"
     code = f"{without}; from braintumor.runtime.cli import main; main()"
     command = [sys.executable, "-c", code, str(scans[0]), "--bundle", str(single)]
@@ -217,7 +215,7 @@ def test_a_missing_engine_is_exit_code_5(single: Path, scans: list[Path]) -> Non
     assert "pip install 'braintumor[cpu]'" in refused(done, 5)
 
 
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+def test_infer_shows_a_traceback_with_debug(tmp_path: Path) -> None:
     done = infer("x.png", "--bundle", tmp_path, "--debug")
     assert done.returncode == 4
     assert "Traceback (most recent call last)" in done.stderr
@@ -227,9 +225,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table"])
-def test_a_full_disk_on_standard_output_is_one_line_and_exit_code_2(
-    single: Path, scans: list[Path], form: str
-) -> None:
+def test_infer_exits_with_2_when_standard_output_is_full(single: Path, scans: list[Path], form: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = infer(
             scans[0],
@@ -243,7 +239,7 @@ def test_a_full_disk_on_standard_output_is_one_line_and_exit_code_2(
 
 
 @posix
-def test_a_named_pipe_is_written_and_not_replaced(single: Path, scans: list[Path], tmp_path: Path) -> None:
+def test_infer_writes_into_a_named_pipe(single: Path, scans: list[Path], tmp_path: Path) -> None:
     # As /dev/null and /dev/stdout, which a test that fails must not replace.
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -258,7 +254,7 @@ def test_a_named_pipe_is_written_and_not_replaced(single: Path, scans: list[Path
 
 
 @posix
-def test_a_reader_that_leaves_early_is_no_error(single: Path, scans: list[Path]) -> None:
+def test_infer_takes_a_closed_named_pipe_for_no_error(single: Path, scans: list[Path]) -> None:
     listed = "\n".join(str(path) for path in scans * 100)
     with subprocess.Popen(
         [*RUN, "-", "--bundle", str(single), "--batch-size", "1"],
@@ -285,7 +281,7 @@ def test_a_reader_that_leaves_early_is_no_error(single: Path, scans: list[Path])
         (signal.SIGTERM, 143, ""),
     ],
 )
-def test_who_ends_it_leaves_the_old_output(
+def test_infer_leaves_the_old_output_when_it_is_ended(
     number: signal.Signals, code: int, told: str, single: Path, scans: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "answers.jsonl"
@@ -340,7 +336,7 @@ def at_terminal(*arguments: object, stream: str) -> tuple[str, str]:
 
 
 @posix
-def test_a_person_at_a_terminal_gets_a_table(single: Path, scans: list[Path]) -> None:
+def test_infer_writes_a_table_to_a_terminal(single: Path, scans: list[Path]) -> None:
     shown, errors = at_terminal(*scans, "--bundle", single, stream="stdout")
     assert shown.splitlines()[0].split()[:3] == ["image", "label", "vote"]
     assert NOTICE in shown
@@ -348,7 +344,7 @@ def test_a_person_at_a_terminal_gets_a_table(single: Path, scans: list[Path]) ->
 
 
 @posix
-def test_progress_is_shown_on_a_terminals_standard_error_only(single: Path, scans: list[Path]) -> None:
+def test_infer_shows_progress_only_on_a_terminals_standard_error(single: Path, scans: list[Path]) -> None:
     shown, out = at_terminal(*scans, "--bundle", single, stream="stderr")
     assert "12/12" in shown
     assert NOTICE in shown
@@ -357,7 +353,7 @@ def test_progress_is_shown_on_a_terminals_standard_error_only(single: Path, scan
     assert few.strip() == NOTICE
 
 
-def test_help_and_version_start_nothing_heavy() -> None:
+def test_infer_help_and_version_import_nothing_heavy() -> None:
     code = (
         "import sys\nfrom braintumor.runtime.cli import infer\n"
         "try:\n    infer([sys.argv[1]])\nexcept SystemExit as end:\n    assert end.code == 0\n"
@@ -370,7 +366,7 @@ def test_help_and_version_start_nothing_heavy() -> None:
             assert word in " ".join(done.stdout.split())
 
 
-def test_a_prediction_imports_no_training_library(single: Path, scans: list[Path]) -> None:
+def test_infer_imports_no_training_library(single: Path, scans: list[Path]) -> None:
     code = (
         "import sys, braintumor\nwith braintumor.Ensemble.load(sys.argv[1]) as ensemble:\n"
         "    assert ensemble.predict(sys.argv[2]).status == 'ok'\n"
@@ -381,7 +377,7 @@ def test_a_prediction_imports_no_training_library(single: Path, scans: list[Path
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_installed_command_is_this_program() -> None:
+def test_infer_is_the_installed_command() -> None:
     script = Path(sys.executable).with_name("bt-infer.exe" if sys.platform == "win32" else "bt-infer")
     done = subprocess.run([str(script), "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, f"braintumor, version {__version__}")

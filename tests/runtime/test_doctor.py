@@ -72,7 +72,7 @@ def plant_distribution(folder: Path, name: str, version: str) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
 
 
-def test_the_probe_model_is_what_its_docstring_says() -> None:
+def test_probe_model_is_what_its_docstring_says() -> None:
     weights = np.arange(32, dtype=np.float32).reshape(8, 4) / 1024
     nodes = [
         helper.make_node("Cast", ["image"], ["grey"], to=TensorProto.FLOAT),
@@ -92,7 +92,7 @@ def test_the_probe_model_is_what_its_docstring_says() -> None:
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime-cpu", "openvino-cpu"])
-def test_an_engine_that_answers_is_usable_and_says_what_it_runs_on(engine: str) -> None:
+def test_engine_finding_is_usable_with_what_it_runs_on(engine: str) -> None:
     pytest.importorskip(engine.removesuffix("-cpu"))
     outcome = probe("engine", engine, limit_s=LIMIT_S)
     assert outcome.ok, outcome
@@ -102,7 +102,7 @@ def test_an_engine_that_answers_is_usable_and_says_what_it_runs_on(engine: str) 
     assert finding.runs_on["version"].startswith(engine.removesuffix("-cpu"))
 
 
-def test_a_library_that_answers_wrongly_is_not_usable(plant: Callable[[str, str], Path]) -> None:
+def test_probe_fails_for_a_library_with_wrong_answers(plant: Callable[[str, str], Path]) -> None:
     # A whole onnxruntime, but for its answers.
     plant(
         "wrong",
@@ -119,13 +119,13 @@ def test_a_library_that_answers_wrongly_is_not_usable(plant: Callable[[str, str]
     assert re.search(r"its answer is off by 0\.\d+", outcome.reason)
 
 
-def test_nothing_that_was_tried_out_stays_in_the_cache(own_cache_of_the_test: Path) -> None:
+def test_probe_leaves_nothing_in_the_cache(own_cache_of_the_test: Path) -> None:
     assert probe("engine", "onnxruntime-cpu", limit_s=LIMIT_S).ok
     assert not own_cache_of_the_test.exists()
 
 
 @posix
-def test_an_abort_and_a_hang_are_findings(plant: Callable[[str, str], Path]) -> None:
+def test_probe_survives_an_abort_and_a_hang(plant: Callable[[str, str], Path]) -> None:
     plant("aborting", ABORTS)
     plant("hanging", HANGS)
     aborted = probe("library", "aborting", "x", limit_s=LIMIT_S)
@@ -135,13 +135,13 @@ def test_an_abort_and_a_hang_are_findings(plant: Callable[[str, str], Path]) -> 
     assert (hung.error, hung.reason) == ("hang", "it gave no answer within 2 s")
 
 
-def test_a_library_that_ends_the_process_is_a_finding(plant: Callable[[str, str], Path]) -> None:
+def test_probe_survives_a_library_that_exits(plant: Callable[[str, str], Path]) -> None:
     plant("ending", "import sys\nsys.exit(7)")
     assert "exit code 7" in probe("library", "ending", "x", limit_s=LIMIT_S).reason
 
 
 @posix
-def test_a_machine_of_ruins_gets_a_reason_and_a_remedy_for_each(plant: Callable[[str, str], Path]) -> None:
+def test_doctor_gives_reason_and_remedy_for_every_broken_library(plant: Callable[[str, str], Path]) -> None:
     """Two onnxruntime packages of which a ruin is left, TensorRT without libraries, an abort, and a hang."""
     folder = plant("onnxruntime", "")
     plant_distribution(folder, "onnxruntime", "1.32.0")
@@ -167,7 +167,7 @@ def test_a_machine_of_ruins_gets_a_reason_and_a_remedy_for_each(plant: Callable[
     assert all(engine["reason"] and engine["remedy"] and not engine["usable"] for engine in report["engines"])
 
 
-def test_a_ruin_without_its_main_class_is_named(plant: Callable[[str, str], Path]) -> None:
+def test_library_finding_names_the_missing_class(plant: Callable[[str, str], Path]) -> None:
     plant("onnxruntime", "")
     outcome = probe("library", "onnxruntime", "InferenceSession", limit_s=LIMIT_S)
     finding = library_finding("onnxruntime", {"onnxruntime": "1.32.0"}, outcome, Nvidia())
@@ -176,7 +176,7 @@ def test_a_ruin_without_its_main_class_is_named(plant: Callable[[str, str], Path
     assert finding.remedy == "pip uninstall -y onnxruntime && pip install 'braintumor[cpu]'"
 
 
-def test_the_real_machine_as_tables_and_as_json_agree() -> None:
+def test_doctor_tables_and_json_agree() -> None:
     as_json, as_tables = doctor("--json"), doctor()
     report = json.loads(as_json.stdout)
     usable = [engine["name"] for engine in report["engines"] if engine["usable"]]
@@ -208,7 +208,7 @@ def test_the_light_dependencies_are_enough(tmp_path: Path) -> None:
     assert remedies["openvino-cpu"] == "pip install 'braintumor[openvino]'"
 
 
-def test_a_bundle_is_found_and_a_damaged_one_is_explained(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_finds_the_bundle_or_its_damage(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRAINTUMOR_BUNDLE", str(copied))
     whole = probe("bundle", limit_s=LIMIT_S)
     assert (whole.facts["members"], whole.facts["precision"]) == (["a"], "fp32")
@@ -226,7 +226,7 @@ def test_a_bundle_is_found_and_a_damaged_one_is_explained(copied: Path, monkeypa
         ("tensorrt", {"tensorrt-cu12": "10.13.0"}, OLD_DRIVER, "", ""),
     ],
 )
-def test_a_whole_library_is_held_against_the_gpu(
+def test_library_finding_compares_a_library_with_the_gpu(
     name: str, present: Mapping[str, str], cards: Nvidia, reason: str, remedy: str
 ) -> None:
     finding = library_finding(name, present, LOADED, cards)
@@ -256,7 +256,7 @@ def test_a_whole_library_is_held_against_the_gpu(
         ("", Nvidia(note="on the bus", driverless=True), "on the bus", "install NVIDIA's driver"),
     ],
 )
-def test_the_deepest_cause_of_a_dead_gpu_engine_is_named(log: str, cards: Nvidia, reason: str, remedy: str) -> None:
+def test_engine_finding_names_the_deepest_cause(log: str, cards: Nvidia, reason: str, remedy: str) -> None:
     outcome = Outcome(ok=False, reason="ONNX Runtime fell back", error="UnavailableError", log=log)
     library = LibraryFinding("onnxruntime", {"onnxruntime-gpu": "1.31.0"}, loads=True)
     finding = engine_finding("onnxruntime-cuda", outcome, library, cards)
@@ -285,7 +285,7 @@ def test_the_deepest_cause_of_a_dead_gpu_engine_is_named(log: str, cards: Nvidia
         (True, "it is not installed", "it is not installed", "pip install it"),
     ],
 )
-def test_openvino_is_reinstalled_for_no_gpu_and_for_no_driver(
+def test_engine_finding_never_reinstalls_openvino_for_a_missing_gpu(
     intel: bool | None, library: str, reason: str, remedy: str
 ) -> None:
     pytest.importorskip("openvino")
@@ -304,7 +304,7 @@ def test_openvino_is_reinstalled_for_no_gpu_and_for_no_driver(
     ("cards", "remedy"),
     [(Nvidia(), ""), (Nvidia(driverless=True), "pip install"), (A4000, "pip install")],
 )
-def test_a_library_for_gpus_is_recommended_where_there_is_one(cards: Nvidia, remedy: str) -> None:
+def test_library_finding_recommends_gpu_libraries_with_a_gpu_only(cards: Nvidia, remedy: str) -> None:
     missing = Outcome(ok=False, reason="No module named 'tensorrt'", error="ModuleNotFoundError", missing="tensorrt")
     finding = library_finding("tensorrt", {}, missing, cards)
     assert (finding.reason, finding.remedy[:11]) == ("it is not installed", remedy)
@@ -312,7 +312,9 @@ def test_a_library_for_gpus_is_recommended_where_there_is_one(cards: Nvidia, rem
 
 @posix
 @pytest.mark.parametrize("knows_compute_capability", [True, False])
-def test_nvidia_smi_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows_compute_capability: bool) -> None:
+def test_read_nvidia_reads_nvidia_smi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows_compute_capability: bool
+) -> None:
     refuse = "exit 0" if knows_compute_capability else "echo 'Field \"compute_cap\" is not a valid field'; exit 2"
     row = "NVIDIA RTX A4000, 580.65.06, 16376"
     (tmp_path / "nvidia-smi").write_text(
@@ -324,48 +326,48 @@ def test_nvidia_smi_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kno
     )
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    found = read_nvidia()
-    assert found.cuda == "13.0"
-    (gpu,) = found.gpus
+    machine = read_nvidia()
+    assert machine.cuda == "13.0"
+    (gpu,) = machine.gpus
     assert (gpu.name, gpu.driver, gpu.memory_mb) == ("NVIDIA RTX A4000", "580.65.06", pytest.approx(17171.5, abs=1))
     assert gpu.compute_capability == ("8.6" if knows_compute_capability else None)
 
 
 @posix
-def test_a_driver_that_does_not_answer_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_nvidia_quotes_a_failing_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = "NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver."
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho '{words}'\nexit 9\n", encoding="utf-8")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    found = read_nvidia()
-    assert found.gpus == ()
-    assert words in found.note
+    machine = read_nvidia()
+    assert machine.gpus == ()
+    assert words in machine.note
 
 
-def test_damaged_metadata_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_survives_damaged_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tensorrt_cu13-11.4.0.dist-info").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     assert installed(LIBRARIES["tensorrt"]) == {"tensorrt-cu13": "unknown"}
 
 
-def test_versions_and_extras_are_those_of_setup_cfg() -> None:
+def test_libraries_have_the_versions_and_extras_of_setup_cfg() -> None:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     extras: Mapping[str, Any] = parser["options.extras_require"]
     for library in LIBRARIES.values():
-        wanted = extras[library.extra]
-        assert any(f"{name}>={library.minimum}\n" in f"{wanted}\n" for name in library.distributions), library
+        requirements = extras[library.extra]
+        assert any(f"{name}>={library.minimum}\n" in f"{requirements}\n" for name in library.distributions), library
         assert library.extra_for(gpu=True) in extras
 
 
-def test_every_engine_stands_on_a_library_of_the_table_and_the_doctor_looks_at_it() -> None:
+def test_engine_libraries_cover_the_registry() -> None:
     assert {entry.library for entry in ENGINES.values()} <= set(ENGINE_LIBRARIES)
     assert list(ENGINE_LIBRARIES) == ["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "cuda", "cuda-core"]
 
 
 @pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
 @pytest.mark.parametrize("lacking", [None, "own", "cuda", "cuda-core"])
-def test_an_engine_of_tensorrt_s_names_whichever_library_is_amiss(engine: str, lacking: str | None) -> None:
+def test_engine_finding_of_tensorrt_names_the_missing_library(engine: str, lacking: str | None) -> None:
     own = ENGINES[engine].library
     amiss = own if lacking == "own" else lacking
     libraries = {
@@ -378,7 +380,7 @@ def test_an_engine_of_tensorrt_s_names_whichever_library_is_amiss(engine: str, l
     assert finding.remedy
 
 
-def test_tensorrt_for_rtx_on_a_gpu_that_it_does_not_build_for_names_an_engine_that_does() -> None:
+def test_engine_finding_of_tensorrt_for_rtx_names_another_engine() -> None:
     library = library_finding("tensorrt-rtx", {"tensorrt-rtx-cu13": "1.7.1"}, LOADED, H200)
     outcome = Outcome(ok=False, reason="does not build for SM90", error="UnavailableError")
     finding = engine_finding("tensorrt-rtx", outcome, library, H200)
@@ -386,7 +388,7 @@ def test_tensorrt_for_rtx_on_a_gpu_that_it_does_not_build_for_names_an_engine_th
     assert finding.remedy == "use `engine='tensorrt'` or `engine='onnxruntime-cuda'`"
 
 
-def test_help_loads_no_numpy() -> None:
+def test_doctor_help_loads_no_numpy() -> None:
     code = "import sys; from braintumor.runtime.doctor.cli import doctor; doctor(['--help'], standalone_mode=False)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", f"{code}; sys.exit('numpy' in sys.modules)"], capture_output=True, check=False

@@ -44,16 +44,16 @@ def every_split(shares: NDArray[np.float32]) -> Any:
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_an_early_label_is_that_of_the_full_vote(data: st.DataObject) -> None:
+def test_leaders_give_the_label_of_the_full_vote(data: st.DataObject) -> None:
     given_weights = data.draw(weights)
     rows = data.draw(softmaxes(len(given_weights)))
     shares = vote_shares(given_weights)
     full = soft_vote(rows, given_weights)
     for ran in every_split(shares):
         others = [index for index in range(len(shares)) if index not in ran]
-        found = leaders(rows[list(ran)], shares[list(ran)], shares[others])
-        certain = found != UNDECIDED
-        assert (found[certain] == full.argmax(axis=1)[certain]).all()
+        labels = leaders(rows[list(ran)], shares[list(ran)], shares[others])
+        certain = labels != UNDECIDED
+        assert (labels[certain] == full.argmax(axis=1)[certain]).all()
         ordered = np.sort(full, axis=1)
         assert (ordered[certain, -1] > ordered[certain, -2]).all(), "called certain, and tied"
 
@@ -61,9 +61,7 @@ def test_an_early_label_is_that_of_the_full_vote(data: st.DataObject) -> None:
 @settings(max_examples=300, deadline=None)
 @given(weights, st.integers(0, 2**32 - 1), st.integers(-40, 40))
 @example([1.0, 1.0, 1.0], 0, 0)
-def test_the_worst_that_the_others_can_do_never_turns_an_early_label(
-    given_weights: list[float], seed: int, ulps: int
-) -> None:
+def test_leaders_hold_against_the_worst_of_the_others(given_weights: list[float], seed: int, ulps: int) -> None:
     """One member's lead is set to the brink of what the others can turn, and they do their worst."""
     shares = vote_shares(given_weights)
     split = 1 + seed % len(shares)
@@ -76,14 +74,14 @@ def test_the_worst_that_the_others_can_do_never_turns_an_early_label(
     rows = np.zeros((len(shares), 1, CLASSES), np.float32)
     rows[:split, 0, :2] = leading, np.float32(1) - leading
     rows[split:, 0, 1] = np.nextafter(np.float32(1), np.float32(2))
-    found = leaders(rows[:split], shares[:split], shares[split:])[0]
+    label = leaders(rows[:split], shares[:split], shares[split:])[0]
     vote = soft_vote(rows, given_weights)[0]
-    if found != UNDECIDED:
-        assert found == vote.argmax()
-        assert vote[found] > np.delete(vote, found).max()
+    if label != UNDECIDED:
+        assert label == vote.argmax()
+        assert vote[label] > np.delete(vote, label).max()
 
 
-def test_the_rule_does_decide() -> None:
+def test_leaders_decide_sure_images() -> None:
     sure = np.array([[[0.99, 0.01, 0, 0]]] * 2, np.float32)
     thirds = vote_shares([1, 1, 1])
     assert leaders(sure, thirds[:2], thirds[2:]).tolist() == [0]
@@ -92,34 +90,34 @@ def test_the_rule_does_decide() -> None:
     assert leaders(sure[:1], heavy[:1], heavy[1:]).tolist() == [0]
 
 
-def test_two_equal_members_never_decide_early() -> None:
+def test_leaders_never_decide_after_one_of_two_equal_members() -> None:
     shares = vote_shares([1, 1])
     certain = np.eye(4, dtype=np.float32)[np.newaxis]
     assert (leaders(certain, shares[:1], shares[1:]) == UNDECIDED).all()
 
 
-def test_a_lead_of_exactly_the_rest_is_not_enough() -> None:
+def test_leaders_need_more_than_the_shares_to_come() -> None:
     rows = np.array([[[1, 0, 0, 0]], [[0, 1, 0, 0]]], np.float32)
     shares = vote_shares([2, 1, 1])
     assert leaders(rows[:1], shares[:1], shares[1:]).tolist() == [UNDECIDED]
     assert soft_vote(np.concatenate([rows, rows[1:]]), [2, 1, 1])[0, :2].tolist() == [0.5, 0.5]
 
 
-@pytest.mark.parametrize("odd", [np.nan, np.inf, -1e-3, 1.5])
-def test_what_is_no_probability_decides_nothing(odd: float) -> None:
-    rows = np.array([[[odd, 0, 0, 0], [1, 0, 0, 0]]], np.float32)
+@pytest.mark.parametrize("invalid", [np.nan, np.inf, -1e-3, 1.5])
+def test_leaders_ignore_values_that_are_not_probabilities(invalid: float) -> None:
+    rows = np.array([[[invalid, 0, 0, 0], [1, 0, 0, 0]]], np.float32)
     shares = vote_shares([9, 1])
     assert leaders(rows, shares[:1], shares[1:]).tolist() == [UNDECIDED, 0]
 
 
-def test_all_members_leave_only_ties_open() -> None:
+def test_leaders_of_all_members_leave_only_ties_open() -> None:
     rows = np.array([[[0.5, 0.5, 0, 0], [0.6, 0.4, 0, 0]]], np.float32)
     assert leaders(rows, vote_shares([1]), vote_shares([1])[1:]).tolist() == [UNDECIDED, 0]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_the_full_vote_lies_within_the_bounds(data: st.DataObject) -> None:
+def test_bounds_hold_the_full_vote(data: st.DataObject) -> None:
     given_weights = data.draw(weights)
     rows = data.draw(softmaxes(len(given_weights)))
     shares = vote_shares(given_weights)
@@ -145,16 +143,18 @@ def test_the_full_vote_lies_within_the_bounds(data: st.DataObject) -> None:
         ([1.0], [7], (0,)),
     ],
 )
-def test_the_cheapest_majority_runs_first(shares: list[float], costs: list[float], order: tuple[int, ...]) -> None:
+def test_running_order_begins_with_the_cheapest_majority(
+    shares: list[float], costs: list[float], order: tuple[int, ...]
+) -> None:
     assert running_order(shares, costs) == order
 
 
-def test_many_members_are_ordered_by_share_for_cost() -> None:
+def test_running_order_of_many_members_is_by_share_for_cost() -> None:
     assert running_order([1 / 20] * 20, list(range(20, 0, -1))) == tuple(range(19, -1, -1))
 
 
 @given(weights, st.integers(0, 999))
-def test_every_member_has_its_place(given_weights: list[float], seed: int) -> None:
+def test_running_order_holds_every_member(given_weights: list[float], seed: int) -> None:
     costs = np.random.default_rng(seed).uniform(0.1, 9, len(given_weights)).tolist()
     order = running_order(vote_shares(given_weights).tolist(), costs)
     assert sorted(order) == list(range(len(given_weights)))

@@ -38,13 +38,13 @@ def votes(records: list[Prediction]) -> NDArray[np.float64]:
     return np.array([list(record.probabilities.values()) for record in records])
 
 
-def test_the_package_offers_it_at_the_top() -> None:
+def test_braintumor_exports_ensemble() -> None:
     assert braintumor.Ensemble is Ensemble
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = braintumor.Nothing
 
 
-def test_a_path_its_bytes_and_its_pixels_get_the_same_answer(ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predict_is_the_same_for_path_bytes_and_pixels(ensemble: Ensemble, scans: list[Path]) -> None:
     with Image.open(scans[0]) as image:
         pixels = np.asarray(image)
     sources: list[Any] = [scans[0], str(scans[0]), scans[0].read_bytes(), pixels, np.dstack([pixels] * 3)]
@@ -55,7 +55,7 @@ def test_a_path_its_bytes_and_its_pixels_get_the_same_answer(ensemble: Ensemble,
     assert answers[0].input.sha256 == answers[2].input.sha256 != answers[3].input.sha256
 
 
-def test_a_record_is_whole(ensemble: Ensemble, scans: list[Path], three: Path) -> None:
+def test_predict_fills_every_field(ensemble: Ensemble, scans: list[Path], three: Path) -> None:
     record = ensemble.predict(scans[0])
     data = json.loads(record.to_json())
     assert list(data) == [
@@ -105,15 +105,13 @@ def test_a_record_is_whole(ensemble: Ensemble, scans: list[Path], three: Path) -
     assert data["timing_ms"]["batch"] == 1
 
 
-def test_members_answer_for_themselves_and_the_weights_decide_the_vote(
-    ensemble: Ensemble, exported: Callable[..., Path], scans: list[Path]
-) -> None:
+def test_predict_votes_by_the_weights(ensemble: Ensemble, exported: Callable[..., Path], scans: list[Path]) -> None:
     record = ensemble.predict(scans[1])
     assert [answer.name for answer in record.members] == ["a", "b", "c"]
     alone = []
     for answer in record.members:
-        with Ensemble.load(exported(f"only-{answer.name}", "fp32", {answer.name: 1.0}), threads=1) as one:
-            own = one.predict(scans[1])
+        with Ensemble.load(exported(f"only-{answer.name}", "fp32", {answer.name: 1.0}), threads=1) as ensemble_of_one:
+            own = ensemble_of_one.predict(scans[1])
         assert votes([own])[0] == pytest.approx(list(answer.probabilities.values()), abs=1e-6)
         assert own.label == answer.label
         alone.append(votes([own])[0])
@@ -121,7 +119,7 @@ def test_members_answer_for_themselves_and_the_weights_decide_the_vote(
     assert votes([record])[0] == pytest.approx(np.average(alone, axis=0, weights=[1, 2, 3]), abs=1e-6)
 
 
-def test_every_batch_size_gives_the_same_answers(ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predict_many_is_the_same_for_every_batch_size(ensemble: Ensemble, scans: list[Path]) -> None:
     sources = scans * 3
     reference = [ensemble.predict(path) for path in sources]
     assert len({record.label for record in reference}) > 1
@@ -133,16 +131,16 @@ def test_every_batch_size_gives_the_same_answers(ensemble: Ensemble, scans: list
         assert records[0].timing_ms["batch"] == min(batch_size, len(sources))
 
 
-def test_fp16_decides_as_fp32(half: Path, single: Path, scans: list[Path]) -> None:
+def test_predict_of_fp16_decides_as_fp32(half: Path, single: Path, scans: list[Path]) -> None:
     with Ensemble.load(half) as small, Ensemble.load(single) as full:
-        halves, fulls = (list(one.predict_many(scans)) for one in (small, full))
+        halves, fulls = (list(ensemble.predict_many(scans)) for ensemble in (small, full))
     assert halves[0].bundle["precision"] == "fp16"
     assert [record.label for record in halves] == [record.label for record in fulls]
     assert 0 < np.abs(votes(halves) - votes(fulls)).max() <= 5e-3
 
 
 @pytest.mark.parametrize("bad", [{0}, {11}, {0, 11}, {3, 4}, {0, 1, 2, 3}, {4, 5, 6, 7}, set(range(12))])
-def test_bad_files_get_error_records_at_their_place(
+def test_predict_many_gives_error_records_for_bad_files(
     ensemble: Ensemble, scans: list[Path], tmp_path: Path, bad: set[int]
 ) -> None:
     sources = [tmp_path / f"gone{i}.png" if i in bad else path for i, path in enumerate(scans)]
@@ -166,13 +164,13 @@ def test_predict_raises_for_an_image_that_cannot_be_read(ensemble: Ensemble, tmp
             ensemble.predict(source)  # type: ignore[arg-type]
 
 
-def test_bad_bytes_and_arrays_among_many_get_error_records(ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predict_many_gives_error_records_for_bad_bytes_and_arrays(ensemble: Ensemble, scans: list[Path]) -> None:
     records = list(ensemble.predict_many([b"", scans[0], np.zeros((2, 2), np.float64)]))  # type: ignore[list-item]
     assert [record.status for record in records] == ["error", "ok", "error"]
     assert records[0].input.path is None
 
 
-def test_an_endless_source_is_answered_as_it_comes(ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predict_many_answers_an_endless_source(ensemble: Ensemble, scans: list[Path]) -> None:
     records = ensemble.predict_many(itertools.cycle(scans), batch_size=2)
     taken = list(itertools.islice(records, 30))
     assert [record.input.path for record in taken[12:24]] == [str(path) for path in scans]
@@ -181,7 +179,7 @@ def test_an_endless_source_is_answered_as_it_comes(ensemble: Ensemble, scans: li
     assert ensemble.predict(scans[0]).status == "ok"
 
 
-def test_no_images_give_no_records(ensemble: Ensemble) -> None:
+def test_predict_many_of_nothing_is_empty(ensemble: Ensemble) -> None:
     assert list(ensemble.predict_many([])) == []
 
 
@@ -189,43 +187,41 @@ def test_no_images_give_no_records(ensemble: Ensemble) -> None:
     "options",
     [{"batch_size": 0}, {"batch_size": -3}, {"decode_threads": 0}, {"batch_size": 2.5}, {"batch_size": "8"}],
 )
-def test_what_is_no_number_of_one_or_more_is_refused_at_the_call(ensemble: Ensemble, options: dict[str, Any]) -> None:
+def test_predict_many_refuses_counts_below_1_at_the_call(ensemble: Ensemble, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="must be a whole number >= 1"):
         ensemble.predict_many([], **options)
 
 
 @pytest.mark.parametrize("threads", [0, -3, "two", 1.5])
-def test_what_is_no_number_of_threads_is_refused(single: Path, threads: Any) -> None:
+def test_load_refuses_invalid_threads(single: Path, threads: Any) -> None:
     with pytest.raises(UsageError, match="must be a whole number >= 1"):
         Ensemble.load(single, threads=threads)
 
 
-def test_more_threads_than_the_machine_has_are_not_started() -> None:
+def test_limit_threads_caps_at_the_cpus() -> None:
     assert limit_threads("threads", 100_000) == (os.cpu_count() or 1)
     assert limit_threads("threads", 1) == 1
     assert limit_threads("threads", None) is None
 
 
 @pytest.mark.parametrize("sources", ["scan.png", b"bytes", Path("scan.png"), 7])
-def test_one_image_where_many_are_taken_is_refused_at_the_call(ensemble: Ensemble, sources: Any) -> None:
+def test_predict_many_refuses_a_single_image_at_the_call(ensemble: Ensemble, sources: Any) -> None:
     with pytest.raises(UsageError, match=r"write \[image\], or use predict"):
         ensemble.predict_many(sources)
 
 
-def test_a_source_of_another_kind_is_an_error_record_and_the_rest_go_on(
-    ensemble: Ensemble, scans: list[Path]
-) -> None:
+def test_predict_many_gives_error_records_for_other_kinds(ensemble: Ensemble, scans: list[Path]) -> None:
     with Image.open(scans[0]) as image:
         records = list(ensemble.predict_many([scans[0], None, image, 7, bytearray(scans[0].read_bytes())]))  # type: ignore[list-item]
     assert [record.status for record in records] == ["ok", "error", "error", "error", "ok"]
-    told = [record.error["message"] for record in records if record.error]
-    assert "builtins.NoneType" in told[0]
-    assert "np.asarray(image.convert('L'))" in told[1]
+    messages = [record.error["message"] for record in records if record.error]
+    assert "builtins.NoneType" in messages[0]
+    assert "np.asarray(image.convert('L'))" in messages[1]
     assert records[4].probabilities == records[0].probabilities
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime-cpu", "openvino-cpu"])
-def test_threads_that_share_one_get_the_answers_that_one_gets(engine: str, three: Path, scans: list[Path]) -> None:
+def test_predict_is_the_same_in_threads_that_share_an_ensemble(engine: str, three: Path, scans: list[Path]) -> None:
     if engine == "openvino-cpu":
         pytest.importorskip("openvino")
     with Ensemble.load(three, engine=engine) as shared, ThreadPoolExecutor(4) as pool:
@@ -235,7 +231,7 @@ def test_threads_that_share_one_get_the_answers_that_one_gets(engine: str, three
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_fork_is_told_to_load_its_own(ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predict_refuses_in_a_fork(ensemble: Ensemble, scans: list[Path]) -> None:
     messages = multiprocessing.get_context("fork").SimpleQueue()
 
     def use() -> None:
@@ -254,22 +250,22 @@ def test_a_fork_is_told_to_load_its_own(ensemble: Ensemble, scans: list[Path]) -
     assert "with Ensemble.load" in messages.get()
 
 
-def test_a_changed_record_changes_no_other(ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predictions_share_no_state(ensemble: Ensemble, scans: list[Path]) -> None:
     first = ensemble.predict(scans[0])
     first.bundle["name"] = first.engine["name"] = "changed"  # type: ignore[index]
     second = ensemble.predict(scans[0])
     assert "changed" not in {second.bundle["name"], second.engine["name"]}
 
 
-def test_an_answer_that_is_not_finite_is_an_error_record(
+def test_predict_gives_an_error_for_non_finite_probabilities(
     handmade: Callable[..., Path],
     graph: Callable[..., onnx.ModelProto],
     black_png: Path,
     scans: list[Path],
 ) -> None:
-    with Ensemble.load(handmade(graph(), graph())) as odd:
-        records = list(odd.predict_many([scans[0], black_png, scans[1]]))
-        assert odd.predict(black_png).status == "error"
+    with Ensemble.load(handmade(graph(), graph())) as non_finite:
+        records = list(non_finite.predict_many([scans[0], black_png, scans[1]]))
+        assert non_finite.predict(black_png).status == "error"
     assert [record.status for record in records] == ["ok", "error", "ok"]
     assert records[1].error is not None
     assert "m0, m1 gave no finite probabilities" in records[1].error["message"]
@@ -277,12 +273,12 @@ def test_an_answer_that_is_not_finite_is_an_error_record(
     json.loads(records[1].to_json(), parse_constant=pytest.fail)
 
 
-def test_a_path_that_is_no_text_survives_in_json(ensemble: Ensemble) -> None:
+def test_to_json_keeps_a_path_that_is_not_text(ensemble: Ensemble) -> None:
     (record,) = ensemble.predict_many(["caf\udce9.png"])
     assert json.loads(record.to_json().encode())["input"]["path"] == "caf\udce9.png"
 
 
-def test_an_unknown_engine_is_a_usage_error(single: Path) -> None:
+def test_load_refuses_an_unknown_engine(single: Path) -> None:
     with pytest.raises(UsageError, match="'nope'"):
         Ensemble.load(single, engine="nope")
 
@@ -292,7 +288,7 @@ def without_cuda() -> bool:
     return "CUDAExecutionProvider" not in ort.get_available_providers()
 
 
-def test_a_wanted_gpu_that_is_not_there_is_never_replaced_by_the_cpu(single: Path) -> None:
+def test_load_never_replaces_a_missing_gpu_by_the_cpu(single: Path) -> None:
     if not without_cuda():
         pytest.skip("onnxruntime-gpu is installed here")
     for options in ({"engine": "onnxruntime-cuda"}, {"device": "cuda:0"}, {"device": "cuda"}):
@@ -301,7 +297,7 @@ def test_a_wanted_gpu_that_is_not_there_is_never_replaced_by_the_cpu(single: Pat
         assert caught.value.exit_code == 5
 
 
-def test_auto_takes_the_cpu_where_there_is_nothing_better_and_says_so(single: Path, scans: list[Path]) -> None:
+def test_load_with_auto_takes_the_cpu_without_a_gpu(single: Path, scans: list[Path]) -> None:
     if not without_cuda():
         pytest.skip("onnxruntime-gpu is installed here")
     with Ensemble.load(single) as loaded:
@@ -309,24 +305,24 @@ def test_auto_takes_the_cpu_where_there_is_nothing_better_and_says_so(single: Pa
 
 
 @pytest.mark.parametrize("device", ["gpu:", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda:1:2", "cpu:0", "", "CUDA"])
-def test_an_unknown_device_is_a_usage_error(single: Path, device: str) -> None:
+def test_load_refuses_an_unknown_device(single: Path, device: str) -> None:
     with pytest.raises(UsageError, match=r"no device is called.*allowed are cpu, cuda, cuda:0"):
         Ensemble.load(single, device=device)
 
 
-def test_the_cpu_may_be_asked_for_by_name(single: Path, scans: list[Path]) -> None:
+def test_load_takes_the_device_cpu(single: Path, scans: list[Path]) -> None:
     with Ensemble.load(single, device="cpu") as loaded:
         assert loaded.predict(scans[0]).engine["device"] == "cpu"
     with pytest.raises(UsageError, match="runs on cpu, got device cuda"):
         Ensemble.load(single, engine="onnxruntime-cpu", device="cuda:1")
 
 
-def test_a_verified_bundle_may_be_passed_on(single: Path, scans: list[Path]) -> None:
+def test_load_takes_a_loaded_bundle(single: Path, scans: list[Path]) -> None:
     with Ensemble.load(load_bundle(single)) as loaded:
         assert loaded.predict(scans[0]).bundle["name"] == "single"
 
 
-def test_a_member_that_does_not_load_is_an_integrity_error(
+def test_load_raises_integrity_error_for_a_member_that_does_not_load(
     handmade: Callable[..., Path], graph: Callable[..., onnx.ModelProto]
 ) -> None:
     broken = graph()
@@ -335,7 +331,7 @@ def test_a_member_that_does_not_load_is_an_integrity_error(
         Ensemble.load(handmade(graph(), broken))
 
 
-def test_closing_twice_is_allowed_and_asking_afterwards_says_what_to_do(single: Path, scans: list[Path]) -> None:
+def test_close_works_twice_and_predict_refuses_afterwards(single: Path, scans: list[Path]) -> None:
     loaded = Ensemble.load(single)
     loaded.close()
     loaded.close()
@@ -343,23 +339,23 @@ def test_closing_twice_is_allowed_and_asking_afterwards_says_what_to_do(single: 
         loaded.predict(scans[0])
 
 
-def test_two_ensembles_work_in_two_threads(three: Path, ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predict_works_in_two_ensembles_at_once(three: Path, ensemble: Ensemble, scans: list[Path]) -> None:
     expected = [record.label for record in ensemble.predict_many(scans)]
-    found: dict[int, list[str | None]] = {}
+    labels: dict[int, list[str | None]] = {}
 
     def work(number: int) -> None:
         with Ensemble.load(three, threads=1) as own:
-            found[number] = [record.label for record in own.predict_many(scans * 3, batch_size=5)]
+            labels[number] = [record.label for record in own.predict_many(scans * 3, batch_size=5)]
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {0: expected * 3, 1: expected * 3}
+    assert labels == {0: expected * 3, 1: expected * 3}
 
 
-def test_members_are_given_exactly_the_pixels_of_the_one_decoder(ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predict_gives_members_the_pixels_of_read_grey(ensemble: Ensemble, scans: list[Path]) -> None:
     grey = read_grey(scans[2]).pixels
     pixels = {geometry: apply_geometry(grey, geometry)[np.newaxis] for geometry in ensemble.geometries}
     members = ensemble.probabilities(pixels)

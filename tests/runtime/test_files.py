@@ -19,13 +19,13 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+def test_sha256_of_is_the_hash_of_the_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000  # more than one chunk
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
-def test_the_file_appears_when_the_block_has_ended(tmp_path: Path) -> None:
+def test_atomic_text_writes_at_the_end_of_the_block(tmp_path: Path) -> None:
     path = tmp_path / "répönse.txt"
     with atomic_text(path) as stream:
         stream.write("é\r\n\n")
@@ -35,7 +35,7 @@ def test_the_file_appears_when_the_block_has_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, OSError])
-def test_the_old_content_survives_any_exception(tmp_path: Path, error: type[BaseException]) -> None:
+def test_atomic_text_keeps_the_old_content_on_any_exception(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "answers.json"
     path.write_text("old")
     expected = OutputError if error is OSError else error
@@ -51,7 +51,7 @@ def test_the_old_content_survives_any_exception(tmp_path: Path, error: type[Base
     assert names(tmp_path) == {path.name}
 
 
-def test_the_old_content_survives_a_full_disk(tiny_disk: Path) -> None:
+def test_atomic_text_keeps_the_old_content_on_a_full_disk(tiny_disk: Path) -> None:
     path = tiny_disk / "answers.json"
     path.write_text("old")
 
@@ -65,12 +65,12 @@ def test_the_old_content_survives_a_full_disk(tiny_disk: Path) -> None:
     assert names(tiny_disk) == {path.name}
 
 
-def test_a_missing_folder_is_an_output_error(tmp_path: Path) -> None:
+def test_atomic_text_raises_output_error_for_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file or directory"), atomic_text(tmp_path / "no" / "x"):
         pytest.fail("the block must not run")
 
 
-def test_the_longest_name_that_the_disk_takes_can_be_written(tmp_path: Path) -> None:
+def test_atomic_text_writes_the_longest_name(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 255)
     with atomic_text(path) as stream:
         stream.write("x")
@@ -78,7 +78,7 @@ def test_the_longest_name_that_the_disk_takes_can_be_written(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
-def test_a_private_file_stays_private(tmp_path: Path) -> None:
+def test_atomic_text_keeps_permissions(tmp_path: Path) -> None:
     path = tmp_path / "answers.json"
     path.touch(mode=0o600)
     with atomic_text(path) as stream:
@@ -86,7 +86,7 @@ def test_a_private_file_stays_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:
+def test_atomic_text_replaces_the_target_of_a_link(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("old")
     link.symlink_to(target)
@@ -97,7 +97,7 @@ def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_what_cannot_be_replaced_is_written_directly(tmp_path: Path) -> None:
+def test_atomic_text_writes_directly_into_devices_and_pipes(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen([sys.executable, "-c", READ, str(pipe)], stdout=subprocess.PIPE, text=True) as reader:

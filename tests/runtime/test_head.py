@@ -20,15 +20,15 @@ def _ellipse(height: int, width: int) -> np.ndarray:
 def test_crop_to_head_does_not_depend_on_the_border(above: int, left: int, below: int, right: int) -> None:
     head = _ellipse(120, 100)
     framed = np.pad(head, ((above, below), (left, right)))
-    found = crop_to_head(framed)
-    assert np.array_equal(found, crop_to_head(head))
-    assert found.shape[0] == found.shape[1]
-    assert abs(found.shape[0] - 120) <= 6
+    cropped = crop_to_head(framed)
+    assert np.array_equal(cropped, crop_to_head(head))
+    assert cropped.shape[0] == cropped.shape[1]
+    assert abs(cropped.shape[0] - 120) <= 6
 
 
 def test_crop_to_head_keeps_the_proportions() -> None:
-    found = crop_to_head(np.pad(_ellipse(120, 60), 30))
-    bright = found > 0
+    cropped = crop_to_head(np.pad(_ellipse(120, 60), 30))
+    bright = cropped > 0
     assert 1.8 < np.flatnonzero(bright.any(axis=1)).size / np.flatnonzero(bright.any(axis=0)).size < 2.2
 
 
@@ -48,12 +48,12 @@ def test_crop_to_head_of_a_constant_image_only_pads(level: int) -> None:
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
 def test_crop_to_head_gives_a_square(height: int, width: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
-    found = crop_to_head(image)
-    assert found.dtype == np.uint8
-    assert found.shape[0] == found.shape[1] >= 1
+    cropped = crop_to_head(image)
+    assert cropped.dtype == np.uint8
+    assert cropped.shape[0] == cropped.shape[1] >= 1
 
 
-def test_fitted_crops_before_it_resizes() -> None:
+def test_apply_geometry_crops_before_it_resizes() -> None:
     image = np.pad(phantoms(1, 90, 90)[0], ((10, 30), (0, 0)))
     assert np.array_equal(apply_geometry(image, Geometry(32, 32)), resize(image, 32, 32))
     assert np.array_equal(apply_geometry(image, Geometry(32, 32, crop="head")), resize(crop_to_head(image), 32, 32))

@@ -30,7 +30,7 @@ def answers(member: Member) -> Any:
         return engine.infer(IMAGES)
 
 
-def test_it_answers_with_softmax_and_says_what_it_runs_on(member: Member) -> None:
+def test_infer_gives_softmax(member: Member) -> None:
     with OnnxRuntimeCpuEngine(member) as engine:
         probabilities = engine.infer(IMAGES)
         assert engine.info.name == "onnxruntime-cpu"
@@ -42,9 +42,7 @@ def test_it_answers_with_softmax_and_says_what_it_runs_on(member: Member) -> Non
     assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-6
 
 
-def test_the_second_start_uses_the_optimised_graph_and_answers_the_same(
-    member: Member, own_cache_of_the_test: Path
-) -> None:
+def test_second_engine_loads_the_cached_graph(member: Member, own_cache_of_the_test: Path) -> None:
     first = answers(member)
     (graph,) = optimised(own_cache_of_the_test)
     written = graph.stat().st_mtime_ns
@@ -54,7 +52,7 @@ def test_the_second_start_uses_the_optimised_graph_and_answers_the_same(
     assert np.array_equal(first, second)
 
 
-def test_a_damaged_optimised_graph_is_made_again(member: Member, own_cache_of_the_test: Path) -> None:
+def test_engine_rebuilds_a_damaged_graph(member: Member, own_cache_of_the_test: Path) -> None:
     first = answers(member)
     (graph,) = optimised(own_cache_of_the_test)
     good = graph.stat().st_size
@@ -64,13 +62,13 @@ def test_a_damaged_optimised_graph_is_made_again(member: Member, own_cache_of_th
     assert graph.stat().st_size == good
 
 
-def test_another_members_graph_is_never_taken(three: Path, own_cache_of_the_test: Path) -> None:
-    for one in load_bundle(three).members:
-        OnnxRuntimeCpuEngine(one).close()
+def test_engine_takes_no_graph_of_another_member(three: Path, own_cache_of_the_test: Path) -> None:
+    for member in load_bundle(three).members:
+        OnnxRuntimeCpuEngine(member).close()
     assert len(optimised(own_cache_of_the_test)) == 3
 
 
-def test_it_answers_without_a_cache(member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_works_without_a_cache(member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = answers(member)
     (tmp_path / "file").touch()
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
@@ -78,7 +76,7 @@ def test_it_answers_without_a_cache(member: Member, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="giving files away needs root")
-def test_it_ignores_a_cache_of_another_user(member: Member, own_cache_of_the_test: Path) -> None:
+def test_engine_ignores_a_cache_of_another_user(member: Member, own_cache_of_the_test: Path) -> None:
     expected = answers(member)
     (graph,) = optimised(own_cache_of_the_test)
     graph.write_bytes(b"theirs")
@@ -87,7 +85,7 @@ def test_it_ignores_a_cache_of_another_user(member: Member, own_cache_of_the_tes
     assert graph.read_bytes() == b"theirs"
 
 
-def test_it_answers_when_the_caches_disk_is_full(
+def test_engine_works_when_the_disk_of_the_cache_is_full(
     member: Member, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = answers(member)
@@ -96,13 +94,13 @@ def test_it_answers_when_the_caches_disk_is_full(
     assert np.array_equal(answers(member), expected)
 
 
-def test_closing_twice_is_allowed(member: Member) -> None:
+def test_close_works_twice(member: Member) -> None:
     engine = OnnxRuntimeCpuEngine(member)
     engine.close()
     engine.close()
 
 
-def test_cuda_is_unavailable_in_the_cpu_package_and_says_what_to_install(member: Member) -> None:
+def test_cuda_engine_refuses_the_cpu_package(member: Member) -> None:
     ort = pytest.importorskip("onnxruntime")
     if OnnxRuntimeCudaEngine.provider in ort.get_available_providers():
         pytest.skip("onnxruntime-gpu is installed here")
@@ -138,17 +136,17 @@ def falling_back(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return sessions
 
 
-def test_falling_back_to_the_cpu_is_an_error_and_leaves_no_cpu_graph_for_cuda(
+def test_cuda_engine_refuses_a_fall_back_to_the_cpu(
     member: Member, own_cache_of_the_test: Path, falling_back: list[Any]
 ) -> None:
     with pytest.raises(UnavailableError, match=r"to CPUExecutionProvider.*nvidia-smi.*onnxruntime-cpu"):
         OnnxRuntimeCudaEngine(member, device=1)
-    wanted = {"device_id": 1, "use_tf32": 0, "enable_cuda_graph": 1}
-    assert falling_back[0][1] == [("CUDAExecutionProvider", wanted)]
+    options = {"device_id": 1, "use_tf32": 0, "enable_cuda_graph": 1}
+    assert falling_back[0][1] == [("CUDAExecutionProvider", options)]
     assert optimised(own_cache_of_the_test) == []
 
 
-def test_a_network_that_cannot_be_captured_runs_without_a_cuda_graph(
+def test_cuda_engine_runs_without_a_graph_where_none_can_be_captured(
     member: Member, falling_back: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import onnxruntime
@@ -177,20 +175,20 @@ def test_a_network_that_cannot_be_captured_runs_without_a_cuda_graph(
     assert "enable_cuda_graph" not in falling_back[-1][1][0][1]
 
 
-def test_half_an_installation_is_unavailable_and_not_a_crash(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_refuses_a_broken_installation(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is left when one of onnxruntime and onnxruntime-gpu was removed: a folder without contents.
     monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
     with pytest.raises(UnavailableError, match="installation is broken; pip uninstall onnxruntime onnxruntime-gpu"):
         OnnxRuntimeCpuEngine(member)
 
 
-def test_a_missing_package_comes_with_its_command(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_gives_the_command_for_a_missing_package(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UnavailableError, match=r"pip install 'braintumor\[cpu\]'"):
         OnnxRuntimeCpuEngine(member)
 
 
-def test_what_parses_but_is_no_model_is_an_integrity_error(handmade: Any) -> None:
+def test_engine_refuses_bytes_that_are_not_a_model(handmade: Any) -> None:
     model = onnx.ModelProto(ir_version=9, producer_name="x").SerializeToString()
     with pytest.raises(IntegrityError, match=r"does not load in onnxruntime.*export the bundle again"):
         OnnxRuntimeCpuEngine(load_bundle(handmade(model)).members[0])
@@ -215,7 +213,7 @@ def second_output(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("change", [renamed_output, three_classes, float_input, second_output])
-def test_a_graph_that_is_no_member_is_an_integrity_error(
+def test_engine_refuses_a_graph_that_is_not_a_member(
     handmade: Any, graph: Callable[..., onnx.ModelProto], change: Callable[[onnx.ModelProto], None]
 ) -> None:
     model = graph()
@@ -224,7 +222,7 @@ def test_a_graph_that_is_no_member_is_an_integrity_error(
         OnnxRuntimeCpuEngine(load_bundle(handmade(model)).members[0])
 
 
-def test_a_graph_of_another_size_than_the_manifest_says_is_an_integrity_error(handmade: Any, graph: Any) -> None:
+def test_engine_refuses_a_graph_of_another_size(handmade: Any, graph: Any) -> None:
     with pytest.raises(IntegrityError, match=r"takes .*24.*not one image of uint8 \[batch, 16, 16\]"):
         OnnxRuntimeCpuEngine(load_bundle(handmade(graph(height=24))).members[0])
 
@@ -241,6 +239,6 @@ def failing(handmade: Any, graph: Any) -> Iterator[OnnxRuntimeCpuEngine]:
         yield engine
 
 
-def test_a_failure_while_running_is_an_error_of_ours(failing: OnnxRuntimeCpuEngine) -> None:
+def test_infer_raises_our_error_when_it_fails(failing: OnnxRuntimeCpuEngine) -> None:
     with pytest.raises(UnavailableError, match=r"onnxruntime-cpu failed on 3 images.*smaller `batch_size`"):
         failing.infer(np.zeros((3, 16, 16), np.uint8))

@@ -45,9 +45,7 @@ def plain(session: Counting, images: np.ndarray) -> np.ndarray:
     return session._session.run([OUTPUT], {INPUT: images})[0]  # type: ignore[no-any-return]
 
 
-def test_every_batch_size_answers_as_plainly_and_each_of_the_first_has_its_graph(
-    session: Counting, member: Member
-) -> None:
+def test_bound_runs_equal_plain_runs_at_every_batch_size(session: Counting, member: Member) -> None:
     bound = BoundRuns(ort, session, "cpu", 0)
     sizes = [1, 7, 1, 32, 7, 3, 5, 6, 1]
     for count in sizes:
@@ -57,23 +55,23 @@ def test_every_batch_size_answers_as_plainly_and_each_of_the_first_has_its_graph
     assert len(set(sizes)) > MAX_BOUND
 
 
-def test_an_answer_is_not_changed_by_the_next(session: Counting, member: Member) -> None:
+def test_bound_runs_return_copies(session: Counting, member: Member) -> None:
     bound = BoundRuns(ort, session, "cpu", 0)
     first, second = phantoms(2, member.height, member.width, seed=1)[:, np.newaxis]
-    kept = bound.run(first)
-    before = kept.copy()
+    probabilities = bound.run(first)
+    before = probabilities.copy()
     bound.run(second)
-    np.testing.assert_array_equal(kept, before)
+    np.testing.assert_array_equal(probabilities, before)
 
 
-def test_images_need_not_lie_together_in_memory(session: Counting, member: Member) -> None:
+def test_bound_runs_take_images_that_are_not_contiguous(session: Counting, member: Member) -> None:
     images = phantoms(6, member.height, member.width, seed=2)
     np.testing.assert_array_equal(BoundRuns(ort, session, "cpu", 0).run(images[::2]), plain(session, images[::2]))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("count", [1, 8, 32])
-def test_a_captured_graph_answers_as_the_cpu_does(three: Path, count: int, gpu_engine: Callable[..., Any]) -> None:
+def test_bound_runs_on_a_gpu_equal_the_cpu(three: Path, count: int, gpu_engine: Callable[..., Any]) -> None:
     for member, engine in gpu_engine("onnxruntime-cuda", three):
         cpu = ort.InferenceSession(str(member.path), providers=["CPUExecutionProvider"])
         for seed in range(3):

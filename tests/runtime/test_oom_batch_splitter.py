@@ -47,7 +47,7 @@ def batch(count: int) -> Images:
         (1, 3, [3, 2, 1, 1, 1]),
     ],
 )
-def test_every_image_is_answered_at_its_place(room: int, count: int, seen: Sequence[int]) -> None:
+def test_infer_keeps_every_image_at_its_place(room: int, count: int, seen: Sequence[int]) -> None:
     members = Room(room)
     answers = OomBatchSplitter().infer(members, batch(count))
     assert members.seen == seen
@@ -56,7 +56,7 @@ def test_every_image_is_answered_at_its_place(room: int, count: int, seen: Seque
     np.testing.assert_array_equal(answers.probabilities[1, :, 0], np.arange(count) + 100)
 
 
-def test_what_fitted_is_remembered_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_infer_remembers_the_size_that_fitted(caplog: pytest.LogCaptureFixture) -> None:
     splitter, members = OomBatchSplitter(), Room(4)
     with caplog.at_level(logging.WARNING, "braintumor"):
         splitter.infer(members, batch(8))
@@ -67,7 +67,7 @@ def test_what_fitted_is_remembered_and_said_once(caplog: pytest.LogCaptureFixtur
     ]
 
 
-def test_when_one_image_does_not_fit_that_is_an_error() -> None:
+def test_infer_raises_when_one_image_does_not_fit() -> None:
     with pytest.raises(OutOfMemoryError, match="1 images do not fit"):
         OomBatchSplitter().infer(Room(0), batch(4))
 
@@ -88,7 +88,7 @@ print(*labels)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
-def test_a_real_engine_that_runs_out_of_memory_answers_in_parts(single: Path, tmp_path: Path) -> None:
+def test_predict_many_splits_batches_of_a_real_engine(single: Path, tmp_path: Path) -> None:
     images = np.repeat(phantoms(16, 64, 64, seed=9), 256, axis=0)
     np.save(tmp_path / "images.npy", images)
     arguments = [str(single), str(tmp_path / "images.npy"), str(120_000_000)]

@@ -34,7 +34,7 @@ def answers(member: Member, count: int = 5) -> Any:
 
 
 @pytest.mark.parametrize("count", [1, 7, 32])
-def test_it_answers_what_onnx_runtime_answers(three: Path, count: int) -> None:
+def test_infer_equals_onnx_runtime(three: Path, count: int) -> None:
     for member in load_bundle(three).members:
         images = phantoms(count, member.height, member.width, seed=3)
         with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
@@ -42,14 +42,14 @@ def test_it_answers_what_onnx_runtime_answers(three: Path, count: int) -> None:
         assert difference <= 1e-5
 
 
-def test_half_precision_weights_are_computed_in_float32(half: Path) -> None:
+def test_engine_computes_fp16_weights_in_float32(half: Path) -> None:
     member = load_bundle(half).members[0]
     images = phantoms(7, member.height, member.width, seed=3)
     with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
         assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 5e-3
 
 
-def test_openvino_computes_bf16_natively_where_the_cpu_has_it(brain_float: Path) -> None:
+def test_engine_computes_bf16_natively_where_the_cpu_has_it(brain_float: Path) -> None:
     member = load_bundle(brain_float).members[0]
     images = phantoms(7, member.height, member.width, seed=3)
     with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
@@ -63,7 +63,7 @@ def test_openvino_computes_bf16_natively_where_the_cpu_has_it(brain_float: Path)
 
 
 @pytest.mark.parametrize(("rest", "native"), [("bf16", True), ("fp32", False)])
-def test_openvino_computes_the_float_part_of_int8_as_exported(member: Member, rest: str, *, native: bool) -> None:
+def test_engine_computes_the_float_part_of_int8_as_exported(member: Member, rest: str, *, native: bool) -> None:
     int8 = dataclasses.replace(member, precision="int8", details={"quantisation": {"rest": rest}})
     assert int8.float_precision == rest
     with OpenVinoCpuEngine(int8) as engine:
@@ -76,7 +76,7 @@ class _Boastful(OpenVinoCpuEngine):
     natively: ClassVar = {"bf16": ("FP32", "f64")}
 
 
-def test_openvino_computes_in_float32_where_a_reported_precision_does_not_compile(brain_float: Path) -> None:
+def test_engine_computes_in_float32_where_a_precision_does_not_compile(brain_float: Path) -> None:
     member = load_bundle(brain_float).members[0]
     images = phantoms(7, member.height, member.width, seed=3)
     with OnnxRuntimeCpuEngine(member) as expected, _Boastful(member) as engine:
@@ -84,7 +84,7 @@ def test_openvino_computes_in_float32_where_a_reported_precision_does_not_compil
         assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 1e-5
 
 
-def test_it_says_what_it_runs_on(single: Path) -> None:
+def test_engine_info_is_read_back(single: Path) -> None:
     with Ensemble.load(single, engine="openvino-cpu") as ensemble:
         record = ensemble.predict(phantoms(1, 64, 64)[0])
     assert record.engine["name"] == "openvino-cpu"
@@ -94,7 +94,7 @@ def test_it_says_what_it_runs_on(single: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="signal stacks are looked at on Linux")
-def test_it_leaves_the_stack_for_signals_as_it_was(member: Member) -> None:
+def test_engine_leaves_the_signal_stack(member: Member) -> None:
     before = signal_stack()
     with OpenVinoCpuEngine(member) as engine:
         engine.infer(phantoms(32, member.height, member.width))
@@ -102,18 +102,16 @@ def test_it_leaves_the_stack_for_signals_as_it_was(member: Member) -> None:
     assert signal_stack() == before
 
 
-def test_one_batch_does_not_change_the_answers_to_the_one_before(member: Member) -> None:
+def test_infer_returns_copies(member: Member) -> None:
     first, second = phantoms(2, member.height, member.width)[:, np.newaxis]
     with OpenVinoCpuEngine(member) as engine:
-        kept = engine.infer(first)
-        before = kept.copy()
+        probabilities = engine.infer(first)
+        before = probabilities.copy()
         assert not np.array_equal(engine.infer(second), before)
-        assert np.array_equal(kept, before)
+        assert np.array_equal(probabilities, before)
 
 
-def test_the_second_start_takes_the_compiled_model_from_the_cache(
-    member: Member, own_cache_of_the_test: Path
-) -> None:
+def test_second_engine_loads_the_compiled_model(member: Member, own_cache_of_the_test: Path) -> None:
     first = answers(member)
     (blob,) = blobs(own_cache_of_the_test)
     written = blob.stat().st_mtime_ns
@@ -121,7 +119,7 @@ def test_the_second_start_takes_the_compiled_model_from_the_cache(
     assert blob.stat().st_mtime_ns == written
 
 
-def test_a_damaged_compiled_model_is_made_again(member: Member, own_cache_of_the_test: Path) -> None:
+def test_engine_rebuilds_a_damaged_compiled_model(member: Member, own_cache_of_the_test: Path) -> None:
     first = answers(member)
     (blob,) = blobs(own_cache_of_the_test)
     blob.write_bytes(b"damage")
@@ -129,33 +127,31 @@ def test_a_damaged_compiled_model_is_made_again(member: Member, own_cache_of_the
     assert blob.read_bytes() != b"damage"
 
 
-def test_it_answers_without_a_cache(member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_works_without_a_cache(member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = answers(member)
     (tmp_path / "file").touch()
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     assert np.array_equal(answers(member), expected)
 
 
-def test_what_is_no_model_is_an_integrity_error(handmade: Any) -> None:
+def test_engine_refuses_a_file_that_is_not_a_model(handmade: Any) -> None:
     model = onnx.ModelProto(ir_version=9, producer_name="x").SerializeToString()
     with pytest.raises(IntegrityError, match=r"export the bundle again|does not load in openvino"):
         OpenVinoCpuEngine(load_bundle(handmade(model)).members[0])
 
 
-def test_a_graph_of_another_size_than_the_manifest_says_is_an_integrity_error(
-    handmade: Any, graph: Callable[..., onnx.ModelProto]
-) -> None:
+def test_engine_refuses_a_graph_of_another_size(handmade: Any, graph: Callable[..., onnx.ModelProto]) -> None:
     with pytest.raises(IntegrityError, match=r"takes .*24.*not one image of uint8 \[batch, 16, 16\]"):
         OpenVinoCpuEngine(load_bundle(handmade(graph(height=24))).members[0])
 
 
-def test_a_missing_package_comes_with_its_command(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_gives_the_command_for_a_missing_package(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UnavailableError, match=r"pip install 'braintumor\[openvino\]'"):
         OpenVinoCpuEngine(member)
 
 
-def test_a_large_batch_goes_through_several_requests_in_order(member: Member) -> None:
+def test_infer_splits_a_large_batch_in_order(member: Member) -> None:
     images = phantoms(37, member.height, member.width, seed=6)
     with OpenVinoCpuEngine(member) as engine:
         one_by_one = np.concatenate([engine.infer(image[np.newaxis]) for image in images])
@@ -163,7 +159,7 @@ def test_a_large_batch_goes_through_several_requests_in_order(member: Member) ->
     assert np.abs(together - one_by_one).max() <= 1e-5
 
 
-def test_an_intel_gpu_that_is_not_there_is_no_cpu(single: Path) -> None:
+def test_gpu_engine_refuses_a_missing_gpu(single: Path) -> None:
     openvino = pytest.importorskip("openvino")
     if any(name.startswith("GPU") for name in openvino.Core().available_devices):
         pytest.skip("this machine has one")

@@ -59,7 +59,7 @@ def read(model: onnx.ModelProto) -> Any:
 
 @pytest.mark.parametrize("branches", [2, 3])
 @pytest.mark.parametrize("relu", [True, False])
-def test_a_convolution_behind_a_concat_reads_what_was_quantised(branches: int, relu: bool) -> None:
+def test_fuse_quantisation_corrects_a_convolution_behind_a_concat(branches: int, relu: bool) -> None:
     made = insert_qdq(joined(branches=branches, relu=relu), {"joined": 2.0, "x": 4.0})
     expected = as_written(made)
     model = read(made)
@@ -68,7 +68,7 @@ def test_a_convolution_behind_a_concat_reads_what_was_quantised(branches: int, r
     assert np.abs(on_openvino(model) - expected).max() <= step
 
 
-def test_no_chain_is_left(joined_int8: onnx.ModelProto) -> None:
+def test_fuse_quantisation_leaves_no_chain(joined_int8: onnx.ModelProto) -> None:
     model = read(joined_int8)
     before = Counter(node.get_type_name() for node in model.get_ops())
     made = fuse_quantisation(openvino, model)
@@ -78,7 +78,7 @@ def test_no_chain_is_left(joined_int8: onnx.ModelProto) -> None:
     assert after["Subtract"] == before["Subtract"] - made
 
 
-def test_a_float_model_is_left_as_it_is() -> None:
+def test_fuse_quantisation_leaves_a_float_model() -> None:
     model = read(joined(branches=2, relu=True))
     before = [node.friendly_name for node in model.get_ordered_ops()]
     assert fuse_quantisation(openvino, model) == 0
@@ -86,7 +86,7 @@ def test_a_float_model_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("what", ["zero point", "scales"])
-def test_what_is_not_symmetric_with_one_scale_is_left_as_it_is(joined_int8: onnx.ModelProto, what: str) -> None:
+def test_fuse_quantisation_leaves_asymmetric_chains(joined_int8: onnx.ModelProto, what: str) -> None:
     for tensor in joined_int8.graph.initializer:
         if what == "zero point" and tensor.name == "joined:zero":
             tensor.CopyFrom(numpy_helper.from_array(np.array(3, np.int8), tensor.name))

@@ -18,7 +18,7 @@ ROWS = np.array([[0.7, 0.1, 0.1, 0.1], [0.26, 0.25, 0.25, 0.24]], np.float32)
 PROBE = Probe(np.zeros((2, 4, 4), np.uint8), ROWS)
 
 
-def test_every_exported_member_has_one_that_its_file_answers(three: Path) -> None:
+def test_probe_of_every_exported_member_matches_its_file(three: Path) -> None:
     bundle = load_bundle(three)
     assert len(probes_of(bundle)) == len(bundle.members)
     for member in bundle.members:
@@ -29,7 +29,7 @@ def test_every_exported_member_has_one_that_its_file_answers(three: Path) -> Non
             assert probe_mismatch(engine.infer(probe.images), probe, member.precision) == ""
 
 
-def test_what_rounding_may_move_is_no_departure() -> None:
+def test_probe_mismatch_allows_rounding() -> None:
     assert probe_mismatch(ROWS + np.float32(5e-5), PROBE, "fp32") == ""
     # The second image's lead is smaller than what fp16 is allowed: its label may move.
     close = ROWS.copy()
@@ -38,12 +38,12 @@ def test_what_rounding_may_move_is_no_departure() -> None:
     assert "off; at fp32" in probe_mismatch(close, PROBE, "fp32")
 
 
-@pytest.mark.parametrize("odd", [np.nan, np.inf])
-def test_what_is_no_number_departs(odd: float) -> None:
-    assert "off" in probe_mismatch(np.full_like(ROWS, odd), PROBE, "int8")
+@pytest.mark.parametrize("invalid", [np.nan, np.inf])
+def test_probe_mismatch_finds_nan(invalid: float) -> None:
+    assert "off" in probe_mismatch(np.full_like(ROWS, invalid), PROBE, "int8")
 
 
-def test_another_label_where_the_lead_was_clear_departs() -> None:
+def test_probe_mismatch_finds_another_label() -> None:
     turned = ROWS.copy()
     turned[0] = [0.38, 0.42, 0.1, 0.1]
     assert probe_mismatch(turned, PROBE, "int8") == "it gives 1 of 2 probe images another label"
@@ -65,7 +65,7 @@ def test_another_label_where_the_lead_was_clear_departs() -> None:
         ({"size_bytes": None}, "'size_bytes' is NoneType"),
     ],
 )
-def test_a_probe_that_is_not_what_it_says_is_refused(copied: Path, change: dict[str, Any], words: str) -> None:
+def test_load_bundle_refuses_a_wrong_probe(copied: Path, change: dict[str, Any], words: str) -> None:
     manifest = json.loads((copied / MANIFEST).read_bytes())
     manifest["members"][0]["probe"].update(change)
     (copied / MANIFEST).write_text(json.dumps(with_checksum(manifest)))
@@ -73,7 +73,7 @@ def test_a_probe_that_is_not_what_it_says_is_refused(copied: Path, change: dict[
         load_bundle(copied)
 
 
-def test_a_bundle_of_an_older_version_has_none(handmade: Callable[..., Path], graph: Callable[..., Any]) -> None:
+def test_probes_of_an_older_bundle_are_empty(handmade: Callable[..., Path], graph: Callable[..., Any]) -> None:
     bundle = load_bundle(handmade(graph()))
     assert probe_of(bundle.members[0]) is None
     assert probes_of(bundle) == ()

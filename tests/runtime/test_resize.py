@@ -38,26 +38,26 @@ def test_grey_from_array_takes_grey_and_colour() -> None:
     ],
     ids=["uint16", "float", "1-D", "leading axis", "RGBA", "empty", "list"],
 )
-def test_grey_from_array_refuses_the_rest(array: Any) -> None:
+def test_grey_from_array_refuses_other_arrays(array: Any) -> None:
     with pytest.raises(InputError, match=r"uint8 \[H, W\]"):
         grey_from_array(array)
 
 
 @pytest.mark.parametrize("method", RESIZES)
-def test_an_image_that_has_the_size_is_returned_unchanged(method: Resize) -> None:
+def test_resize_returns_an_image_of_that_size_unchanged(method: Resize) -> None:
     assert resize(LEVELS, 24, 20, method) is LEVELS
 
 
 @pytest.mark.parametrize("method", [None, "bilinear", "bicubic", "nearest"])
-def test_a_method_of_pillow_is_that_of_load_img(method: Resize | None, tmp_path: Path) -> None:
+def test_resize_by_pillow_equals_load_img(method: Resize | None, tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")
     GREY.save(tmp_path / "grey.png")
     for height, width in ((11, 9), (50, 61), (24, 7)):
         shown = keras.utils.load_img(
             tmp_path / "grey.png", "grayscale", target_size=(height, width), interpolation=method or "bilinear"
         )
-        found = resize(LEVELS, height, width, *([method] if method else []))
-        assert np.array_equal(found, np.asarray(shown))
+        resized = resize(LEVELS, height, width, *([method] if method else []))
+        assert np.array_equal(resized, np.asarray(shown))
 
 
 SIZES = [
@@ -70,37 +70,39 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("old", "new"), SIZES)
-def test_tf_bilinear_is_tensorflows_own(old: tuple[int, int], new: tuple[int, int]) -> None:
+def test_resize_by_tf_bilinear_equals_tensorflow(old: tuple[int, int], new: tuple[int, int]) -> None:
     tensorflow = pytest.importorskip("tensorflow")
     pixels = np.random.default_rng(1).integers(0, 256, old, dtype=np.uint8)
     tensor = tensorflow.image.resize(pixels[..., None], new, method="bilinear", antialias=False)
     exact = tensor.numpy()[..., 0]
-    found = resize(pixels, new[0], new[1], "tf-bilinear")
-    assert found.dtype == np.uint8
-    assert np.abs(found - exact).max() <= 0.5 + 1e-3
-    assert np.array_equal(found, np.rint(exact).astype(np.uint8))
+    resized = resize(pixels, new[0], new[1], "tf-bilinear")
+    assert resized.dtype == np.uint8
+    assert np.abs(resized - exact).max() <= 0.5 + 1e-3
+    assert np.array_equal(resized, np.rint(exact).astype(np.uint8))
 
 
 @pytest.mark.parametrize(("old", "new"), SIZES)
-def test_nearest_is_tensorflows_but_for_centres_on_an_edge(old: tuple[int, int], new: tuple[int, int]) -> None:
+def test_resize_by_nearest_equals_tensorflow_but_for_centres_on_an_edge(
+    old: tuple[int, int], new: tuple[int, int]
+) -> None:
     tensorflow = pytest.importorskip("tensorflow")
     pixels = np.random.default_rng(1).integers(0, 256, old, dtype=np.uint8)
     expected = tensorflow.image.resize(pixels[..., None], new, method="nearest").numpy()[..., 0]
     # (2 i + 1) old / (2 new) is whole where the centre of pixel i lies between two pixels.
     rows, columns = (
-        (2 * np.arange(wanted) + 1) * size % (2 * wanted) != 0 for size, wanted in zip(old, new, strict=True)
+        (2 * np.arange(new_size) + 1) * size % (2 * new_size) != 0 for size, new_size in zip(old, new, strict=True)
     )
     assert np.array_equal(resize(pixels, *new, "nearest")[rows][:, columns], expected[rows][:, columns])
     assert rows.sum() > 0.8 * len(rows)
 
 
-def test_the_methods_differ_where_they_should() -> None:
+def test_resize_methods_differ() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 64))
     assert np.ptp(resize(stripes, 30, 30, "antialias").astype(int)) < 80
     assert np.ptp(resize(stripes, 30, 30, "tf-bilinear").astype(int)) > 200
 
 
-def test_resize_refuses_what_it_does_not_know() -> None:
+def test_resize_refuses_unknown_methods_and_sizes() -> None:
     with pytest.raises(UsageError, match="antialias, tf-bilinear, nearest"):
         resize(LEVELS, 8, 8, "lanczos")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="at least 1 pixel"):

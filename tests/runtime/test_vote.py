@@ -22,7 +22,7 @@ def softmax_rows(seed: int, members: int, batch: int) -> NDArray[np.float32]:
 
 
 @given(weights, st.integers(0, 999), st.integers(1, 9))
-def test_the_vote_is_the_weighted_mean(given_weights: list[float], seed: int, batch: int) -> None:
+def test_soft_vote_is_the_weighted_mean(given_weights: list[float], seed: int, batch: int) -> None:
     rows = softmax_rows(seed, len(given_weights), batch)
     vote = soft_vote(rows, given_weights)
     assert vote.dtype == np.float32
@@ -33,24 +33,24 @@ def test_the_vote_is_the_weighted_mean(given_weights: list[float], seed: int, ba
 
 
 @given(weights, st.floats(1e-3, 1e3))
-def test_only_the_ratio_of_the_weights_counts(given_weights: list[float], scale: float) -> None:
+def test_soft_vote_depends_on_the_ratio_of_the_weights(given_weights: list[float], scale: float) -> None:
     rows = softmax_rows(1, len(given_weights), 3)
     scaled = soft_vote(rows, [scale * weight for weight in given_weights])
     assert np.allclose(soft_vote(rows, given_weights), scaled, atol=1e-6)
 
 
 @pytest.mark.parametrize("extreme", [[1e308, 1e308], [1e-300, 1e-300], [1e39, 1e39]])
-def test_extreme_weights_are_still_weights(extreme: list[Any]) -> None:
+def test_soft_vote_takes_extreme_weights(extreme: list[Any]) -> None:
     rows = softmax_rows(2, 2, 3)
     assert np.allclose(soft_vote(rows, extreme), rows.mean(axis=0), atol=1e-6)
 
 
-def test_one_member_votes_for_itself() -> None:
+def test_soft_vote_of_one_member_is_its_answer() -> None:
     rows = softmax_rows(3, 1, 5)
     assert np.array_equal(soft_vote(rows, [7.0]), rows[0])
 
 
-def test_weights_decide_between_members() -> None:
+def test_soft_vote_follows_the_weights() -> None:
     rows = np.array([[[1, 0, 0, 0]], [[0, 1, 0, 0]]], np.float32)
     assert soft_vote(rows, [1, 3]).tolist() == [[0.25, 0.75, 0.0, 0.0]]
 
@@ -66,7 +66,7 @@ def test_margin_and_entropy_stay_within_their_bounds(seed: int) -> None:
     assert 0 <= entropy_nats(row) <= math.log(4) + 1e-6
 
 
-def test_certainty_and_its_opposite() -> None:
+def test_margin_and_entropy_of_certain_and_uniform_votes() -> None:
     certain, even = np.array([0, 1, 0, 0], np.float32), np.full(4, 0.25, np.float32)
     assert (margin(certain), entropy_nats(certain)) == (1.0, 0.0)
     assert (margin(even), entropy_nats(even)) == (0.0, pytest.approx(math.log(4)))

@@ -28,7 +28,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @given(LOGITS, TEMPERATURES)
-def test_verdicts_keep_every_label_at_any_temperature(logits: np.ndarray, temperature: float) -> None:
+def test_vote_results_keep_every_label_at_any_temperature(logits: np.ndarray, temperature: float) -> None:
     answers = MemberPredictions(_softmax(logits), np.ones((3, 5), np.bool_))
     plain = list(vote_results(answers, [1, 2, 1]))
     warm = list(vote_results(answers, [1, 2, 1], temperature))
@@ -38,7 +38,7 @@ def test_verdicts_keep_every_label_at_any_temperature(logits: np.ndarray, temper
         assert result.vote[result.label] == result.vote.max()
 
 
-def test_tempered_is_the_softmax_of_the_divided_logarithms() -> None:
+def test_apply_temperature_is_the_softmax_of_divided_logarithms() -> None:
     vote = _softmax(np.random.default_rng(0).normal(0, 3, (20, 4)))
     assert apply_temperature(vote, 1.0) is vote
     assert np.allclose(apply_temperature(vote, 0.5), _softmax(np.log(vote) / 0.5), atol=1e-6)
@@ -58,14 +58,12 @@ def test_tempered_bounds_hold_the_tempered_full_vote(logits: np.ndarray, tempera
             assert low - 1e-4 <= value <= high + 1e-4
 
 
-def test_tempered_bounds_of_a_decided_vote_are_no_wider_than_0_to_1() -> None:
+def test_tempered_bounds_stay_within_0_and_1() -> None:
     low, high = tempered_bounds(np.array([[0.0, 0.5, 0.0, 0.1]]), np.array([[0.4, 0.9, 0.4, 0.5]]), 0.05)
     assert ((low >= 0) & (high <= 1) & (low <= high)).all()
 
 
-def test_an_ensemble_answers_at_the_temperature_of_its_bundle(
-    three: Path, phantom_files: Callable[..., list[Path]]
-) -> None:
+def test_predict_applies_the_temperature_of_the_bundle(three: Path, phantom_files: Callable[..., list[Path]]) -> None:
     plain = load_bundle(three)
     details = MappingProxyType({**plain.details, "calibration": {"temperature": 0.5}})
     scans = phantom_files(6, 40, 40, seed=2)

@@ -66,10 +66,10 @@ def test_an_int32_dequantise_is_refused_by_the_name_of_its_node(rtx: Library, sm
     model = small_member(nodes, {"b": np.zeros(16, np.int32), "s": np.float32(1)})
     with pytest.raises(UnavailableError) as caught:
         build_plan(rtx, model, AMPERE)
-    said = str(caught.value)
-    assert "node bias-dq (DequantizeLinear): input has type Int32 but must have type" in said
+    message = str(caught.value)
+    assert "node bias-dq (DequantizeLinear): input has type Int32 but must have type" in message
     # Neither the places in the library's source nor what follows from there being no GPU.
-    assert not any(word in said for word in ("/_src", "Error Code", "cudaError", "\n"))
+    assert not any(word in message for word in ("/_src", "Error Code", "cudaError", "\n"))
 
 
 def test_an_unknown_operator_is_refused_by_the_name_of_its_node(rtx: Library, small_member: Make) -> None:
@@ -106,7 +106,7 @@ def test_what_is_no_onnx_is_an_integrity_error(rtx: Library, tmp_path: Path, con
 
 
 @pytest.mark.parametrize(
-    ("options", "on", "error", "said"),
+    ("options", "on", "error", "message"),
     [
         (BuildOptions(capabilities=("SM90",)), None, UsageError, "does not build for SM90; it builds for .*SM120"),
         (BuildOptions(), H200, UnavailableError, "does not build for SM90.*'tensorrt'.*'onnxruntime-cuda'"),
@@ -116,23 +116,23 @@ def test_what_is_no_onnx_is_an_integrity_error(rtx: Library, tmp_path: Path, con
     ],
 )
 def test_what_the_library_does_not_have_is_said(
-    rtx: Library, small_member: Make, options: BuildOptions, on: Gpu | None, error: type[Exception], said: str
+    rtx: Library, small_member: Make, options: BuildOptions, on: Gpu | None, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         build_plan(rtx, small_member(), options, on=on)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"capabilities": ("8.6",)}, "write SM86 for 8.6"),
         ({"capabilities": ("SM86", "SM86")}, "is listed twice"),
         ({"hardware_compatibility": "all"}, r"allowed are none, same, ampere\+"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        BuildOptions(**given)
+def test_options_that_mean_nothing_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        BuildOptions(**options)
 
 
 def test_a_missing_library_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_a_missing_library_comes_with_its_command(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         (
             "raise ImportError('libnvinfer.so.11: cannot open shared object file')",
@@ -154,12 +154,12 @@ def test_a_missing_library_comes_with_its_command(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_half_installed_libraries_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
 ) -> None:
     (tmp_path / "tensorrt.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    with pytest.raises(UnavailableError, match=said):
+    with pytest.raises(UnavailableError, match=message):
         load_library("tensorrt")
     sys.modules.pop("tensorrt", None)
 

@@ -141,15 +141,15 @@ def test_float32_is_computed_in_float32_and_nothing_else_is_switched(
     assert (plan.facts.gpu, plan.facts.driver) == (H200.name, H200.driver)
 
 
-@pytest.mark.parametrize(("flag", "wanted"), [(None, 0), (1, 2)])
+@pytest.mark.parametrize(("flag", "expected"), [(None, 0), (1, 2)])
 def test_networks_are_strongly_typed_with_the_flag_and_without(
-    trt: TensorRt, build: Callable[..., Plan], flag: int | None, wanted: int
+    trt: TensorRt, build: Callable[..., Plan], flag: int | None, expected: int
 ) -> None:
     """TensorRT 10 needs the flag; 11 types every network strongly."""
     names = {} if flag is None else {"STRONGLY_TYPED": flag}
     trt.NetworkDefinitionCreationFlag = SimpleNamespace(**names)
     build()
-    assert trt.network_flags == [wanted]
+    assert trt.network_flags == [expected]
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,11 @@ class Machine:
 
 @pytest.fixture
 def machine(rtx: Library, fake_buffers: Any, fake_context: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    found = Machine(fake_buffers, fake_context)
+    machine = Machine(fake_buffers, fake_context)
     monkeypatch.setattr(tensorrt, "find_gpu", lambda index, **_: replace(A4000, index=index))
     monkeypatch.setattr(tensorrt, "load_library", lambda _: rtx)
-    monkeypatch.setattr(tensorrt, "load_plan", found.load)
-    monkeypatch.setattr(tensorrt, "PinnedCudaBuffers", found.buffers)
+    monkeypatch.setattr(tensorrt, "load_plan", machine.load)
+    monkeypatch.setattr(tensorrt, "PinnedCudaBuffers", machine.buffers)
     runs = tensorrt.PlanRunner
 
     def bound(context: Any, buffers: Any, *rest: Any) -> Any:
@@ -78,7 +78,7 @@ def machine(rtx: Library, fake_buffers: Any, fake_context: Any, monkeypatch: pyt
         return runs(context, buffers, *rest)
 
     monkeypatch.setattr(tensorrt, "PlanRunner", bound)
-    return found
+    return machine
 
 
 @pytest.mark.parametrize("count", [1, 7, 32, 45])
@@ -104,12 +104,12 @@ def test_an_ensemble_starts_all_members_before_it_waits_for_the_first(
         for index, buffers in enumerate(machine.lanes):
             monkeypatch.setattr(buffers, "upload", _noted(order, f"start {index}", buffers.upload))
             monkeypatch.setattr(buffers, "wait", _noted(order, f"wait {index}", buffers.wait))
-        wanted = [record.probabilities for record in expected.predict_many(images)]
-        found = [record.probabilities for record in it.predict_many(images)]
+        plain = [record.probabilities for record in expected.predict_many(images)]
+        predicted = [record.probabilities for record in it.predict_many(images)]
         assert [step for step in order if "start" in step][:3] == ["start 0", "start 1", "start 2"]
         assert order.index("wait 0") > order.index("start 2")
-        assert [max(row, key=row.__getitem__) for row in found if row] == [
-            max(row, key=row.__getitem__) for row in wanted if row
+        assert [max(row, key=row.__getitem__) for row in predicted if row] == [
+            max(row, key=row.__getitem__) for row in plain if row
         ]
         assert it.engine.name == "tensorrt-rtx"
         assert it.engine.provider == "TensorRT for RTX on NVIDIA RTX A4000"
@@ -135,8 +135,8 @@ def test_a_gpu_that_is_too_small_gets_a_plan_for_fewer_images_and_says_so(
         assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 1e-6
     assert [facts.profile.largest for facts in machine.loaded] == [32, 16, 8]
     assert machine.lanes[0].images.shape[0] == 8
-    said = [record.getMessage() for record in caplog.records if "going on" in record.getMessage()]
-    assert said == [
+    messages = [record.getMessage() for record in caplog.records if "going on" in record.getMessage()]
+    assert messages == [
         f"{a} images do not fit; going on with a plan for {b} images at a time" for a, b in ((32, 16), (16, 8))
     ]
 
@@ -154,7 +154,9 @@ def test_a_plan_that_does_not_load_is_built_again_once(
     machine.refuses = 1
     with TensorRtRtxEngine(member) as engine:
         assert engine.infer(phantoms(1, member.height, member.width)).shape == (1, 4)
-    assert any("its plan does not load (it was built for other GPUs)" in one.getMessage() for one in caplog.records)
+    assert any(
+        "its plan does not load (it was built for other GPUs)" in record.getMessage() for record in caplog.records
+    )
     machine.refuses = 2
     with pytest.raises(IntegrityError, match="other GPUs"):
         TensorRtRtxEngine(member)

@@ -30,7 +30,7 @@ def request_(rtx: Library, member: Member) -> PlanRequest:
     return PlanRequest(member, rtx, A4000, BatchProfile(1, 4, 8))
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
@@ -43,7 +43,7 @@ def test_a_plan_is_built_once_and_the_first_time_says_so(
 ) -> None:
     first = plan_for(request_)
     assert first[1].compute_capabilities == ("SM86",)
-    (line,) = said(caplog)
+    (line,) = messages(caplog)
     assert line.startswith("a: building its plan for NVIDIA RTX A4000, once: with TensorRT for RTX")
     assert "does not do" not in line
     (path,) = plans_in(own_cache_of_the_test)
@@ -73,7 +73,7 @@ def test_on_another_machine_it_is_built_again_and_the_line_says_why(
     plan_for(request_)
     caplog.clear()
     plan_for(replace(request_, gpu=replace(A4000, **changed)))
-    (line,) = said(caplog)
+    (line,) = messages(caplog)
     assert f"the one that is here does not do: {why}" in line
 
 
@@ -84,7 +84,7 @@ def test_other_batch_sizes_another_version_or_precision_get_a_plan_of_their_own(
         replace(request_, member=replace(request_.member, precision="fp16")),
         replace(request_, member=replace(request_.member, sha256="0" * 64)),
     )
-    assert len({request_.key, *(one.key for one in other)}) == 5
+    assert len({request_.key, *(request.key for request in other)}) == 5
     assert replace(request_, gpu=replace(A4000, index=1)).key == request_.key
 
 
@@ -100,7 +100,7 @@ def test_a_damaged_plan_is_built_again(
     assert len(plan) == facts.plan_bytes > 1000
     assert len(caplog.records) == 1
     if damaged == "model.plan":
-        assert "it is damaged" in said(caplog)[0]
+        assert "it is damaged" in messages(caplog)[0]
 
 
 def test_a_plan_that_does_not_load_is_built_again_and_the_line_says_why(
@@ -110,7 +110,7 @@ def test_a_plan_that_does_not_load_is_built_again_and_the_line_says_why(
     written = plans_in(own_cache_of_the_test)[0].stat().st_mtime_ns
     caplog.clear()
     rebuilt_plan(request_, IntegrityError("it was built for other GPUs"))
-    assert said(caplog)[0] == "a: its plan does not load (it was built for other GPUs); building it again"
+    assert messages(caplog)[0] == "a: its plan does not load (it was built for other GPUs); building it again"
     assert plans_in(own_cache_of_the_test)[0].stat().st_mtime_ns > written
 
 
@@ -158,23 +158,23 @@ def test_a_plan_that_others_may_have_written_is_not_loaded(
 ) -> None:
     (ahead if open_to_all else ahead / "a.plan").chmod(0o777)
     assert plan_for(request_)[1].profile == request_.profile
-    assert "others may write" in said(caplog)[0]
+    assert "others may write" in messages(caplog)[0]
 
 
 def test_a_plan_that_was_built_ahead_and_does_not_fit_is_left_with_its_reason(
     request_: PlanRequest, ahead: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan_for(replace(request_, gpu=replace(A4000, capability="SM120")))
-    assert "no plan in " in said(caplog)[0]
-    assert "it is for SM86, SM89, and this GPU is SM120" in said(caplog)[0]
+    assert "no plan in " in messages(caplog)[0]
+    assert "it is for SM86, SM89, and this GPU is SM120" in messages(caplog)[0]
     caplog.clear()
     (ahead / "a.plan").write_bytes(b"foreign")
     plan_for(request_)
-    assert "has SHA-256" in said(caplog)[0]
+    assert "has SHA-256" in messages(caplog)[0]
     caplog.clear()
     sidecar_of(ahead / "a.plan").write_text("{}")
     plan_for(request_)
-    assert "sidecar of a plan, cannot be read" in said(caplog)[0]
+    assert "sidecar of a plan, cannot be read" in messages(caplog)[0]
 
 
 def test_plans_of_other_models_are_passed_over(
@@ -183,5 +183,5 @@ def test_plans_of_other_models_are_passed_over(
     other = load_bundle(three).members[1]
     with caplog.at_level(logging.WARNING, "braintumor"):
         plan_for(PlanRequest(other, rtx, A4000, BatchProfile(1, 2, 2)))
-    assert f"no plan in {ahead} serves (none is of this model for tensorrt-rtx)" in said(caplog)[0]
+    assert f"no plan in {ahead} serves (none is of this model for tensorrt-rtx)" in messages(caplog)[0]
     shutil.rmtree(ahead)

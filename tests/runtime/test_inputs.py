@@ -22,20 +22,20 @@ def touch(*names: str) -> None:
         Path(name).touch()
 
 
-def test_files_are_kept_as_typed_even_when_missing(here: Path) -> None:
+def test_expand_keeps_files_as_typed(here: Path) -> None:
     touch("b.png", "a.txt")
     typed = ["b.png", "./a.txt", "gone.png", str(here / "b.png"), "b.png"]
     assert expand(typed, []) == typed
 
 
 @pytest.mark.usefixtures("here")
-def test_a_folder_is_searched_to_the_bottom_for_images_of_any_case() -> None:
+def test_expand_searches_folders_for_images_of_any_case() -> None:
     touch("f/b.PNG", "f/a.jpg", "f/x/y/c.Tiff", "f/notes.txt", "f/x/d.png.bak", "f/ü b.bmp", "f/e.JPEG")
     expected = ["f/a.jpg", "f/b.PNG", "f/e.JPEG", "f/x/y/c.Tiff", "f/ü b.bmp"]
     assert expand(["f"], []) == [name.replace("/", os.sep) for name in expected]
 
 
-def test_a_folder_without_images_is_a_usage_error_that_says_what_was_looked_for(here: Path) -> None:
+def test_expand_refuses_a_folder_without_images(here: Path) -> None:
     touch("f/notes.txt")
     with pytest.raises(UsageError, match=r"f holds no image; looked for .*\.png"):
         expand(["f"], [])
@@ -43,7 +43,7 @@ def test_a_folder_without_images_is_a_usage_error_that_says_what_was_looked_for(
 
 
 @pytest.mark.usefixtures("here")
-def test_globs_are_expanded_where_the_shell_has_not() -> None:
+def test_expand_expands_globs() -> None:
     touch("s/2.png", "s/1.png", "s/t/3.png", "s/4.jpg")
     assert expand(["s/*.png"], []) == ["s/1.png", "s/2.png"]
     assert expand(["s/**/*.png"], []) == ["s/1.png", "s/2.png", "s/t/3.png"]
@@ -53,47 +53,47 @@ def test_globs_are_expanded_where_the_shell_has_not() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_file_whose_name_looks_like_a_glob_is_that_file() -> None:
+def test_expand_takes_a_file_whose_name_looks_like_a_glob() -> None:
     touch("scan[1].png", "scan1.png")
     assert expand(["scan[1].png"], []) == ["scan[1].png"]
 
 
-def test_standard_input_lists_paths_with_any_line_ends() -> None:
+def test_expand_reads_a_list_with_any_line_ends() -> None:
     lines = ["\ufeffa b.png\r\n", "\n", "  \n", "ü.png\n", "caf\udce9.png\n", "last.png"]
     assert expand(["x", "-", "y"], lines) == ["x", "a b.png", "ü.png", "caf\udce9.png", "last.png", "y"]
 
 
 @pytest.mark.parametrize("lines", [[], ["\n", " \r\n"]])
-def test_an_empty_list_is_a_usage_error(lines: list[str]) -> None:
+def test_expand_refuses_an_empty_list(lines: list[str]) -> None:
     with pytest.raises(UsageError, match="standard input holds no path"):
         expand(["-"], lines)
 
 
 @pytest.mark.usefixtures("here")
-def test_hidden_files_in_a_folder_are_no_scans() -> None:
+def test_expand_skips_hidden_files() -> None:
     touch("f/scan.png")
     touch("f/._scan.png")
     assert expand(["f"], []) == [str(Path("f") / "scan.png")]
 
 
 @pytest.mark.usefixtures("here")
-def test_an_empty_argument_is_not_the_working_directory() -> None:
+def test_expand_refuses_an_empty_argument() -> None:
     touch("private.png")
     with pytest.raises(UsageError, match="a path is empty"):
         expand([""], [])
 
 
-def test_a_name_that_no_disk_takes_is_left_to_its_record() -> None:
+def test_expand_keeps_a_name_that_no_disk_takes() -> None:
     assert expand(["n" * 5000], []) == ["n" * 5000]
     assert expand(["a\0b"], []) == ["a\0b"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
-def test_names_that_are_no_text_are_kept(here: Path) -> None:
+def test_expand_keeps_names_that_are_not_text(here: Path) -> None:
     (here / "f").mkdir()
     Path(os.fsdecode(bytes(here) + b"/f/caf\xe9.png")).touch()
-    (found,) = expand(["f"], [])
-    assert os.fsencode(found) == b"f/caf\xe9.png"
+    (path,) = expand(["f"], [])
+    assert os.fsencode(path) == b"f/caf\xe9.png"
 
 
 def bundle(name: str, at_ns: int) -> Path:
@@ -103,7 +103,7 @@ def bundle(name: str, at_ns: int) -> Path:
 
 
 @pytest.mark.usefixtures("here")
-def test_the_bundle_is_the_option_then_the_variable_then_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choose_bundle_takes_option_then_variable_then_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle("old", 10**18)
     newest = bundle("new", 2 * 10**18)
     bundle(".being-written", 3 * 10**18)
@@ -128,7 +128,7 @@ def test_the_bundle_is_the_option_then_the_variable_then_the_newest(monkeypatch:
         ("net.keras", r"is a Keras model; .*bt-export net.keras$"),
     ],
 )
-def test_a_path_that_is_not_a_bundle_is_answered_with_one_that_is(named: str, advice: str) -> None:
+def test_choose_bundle_names_the_right_folder(named: str, advice: str) -> None:
     bundle("one", 10**18)
     bundle("two", 10**18)
     touch("bundles/one/net/model.onnx", "net.keras")
@@ -137,43 +137,43 @@ def test_a_path_that_is_not_a_bundle_is_answered_with_one_that_is(named: str, ad
 
 
 @pytest.mark.usefixtures("here")
-def test_no_bundle_at_all_comes_with_the_commands_that_help() -> None:
+def test_choose_bundle_refuses_without_any_bundle() -> None:
     with pytest.raises(UsageError, match=rf"bt-export.*`bundle` or \${BUNDLE_VARIABLE}"):
         choose_bundle(None)
 
 
 @pytest.mark.usefixtures("here")
-def test_what_is_left_out_of_a_folder_is_told() -> None:
+def test_expand_notes_files_that_are_left_out() -> None:
     touch("f/a.png", "f/1.dcm", "f/x/2.dcm", "f/x/3.DCM", "f/notes.txt", "f/README", "f/.hidden.png")
-    told: list[str] = []
-    assert expand(["f"], [], told.append) == [str(Path("f") / "a.png")]
-    assert told == ["f: 5 other files are left out (3 .dcm, 1 .txt, 1 without ending)"]
-    told.clear()
+    notes: list[str] = []
+    assert expand(["f"], [], notes.append) == [str(Path("f") / "a.png")]
+    assert notes == ["f: 5 other files are left out (3 .dcm, 1 .txt, 1 without ending)"]
+    notes.clear()
     touch("g/a.png")
-    expand(["g", "f/a.png"], [], told.append)
-    assert told == []
+    expand(["g", "f/a.png"], [], notes.append)
+    assert notes == []
 
 
-def test_a_folder_of_another_kind_of_images_says_what_to_do_with_them(here: Path) -> None:
+def test_expand_gives_a_remedy_for_other_kinds_of_images(here: Path) -> None:
     touch("f/notes.txt")
     (here / "f" / "1.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
     with pytest.raises(UsageError, match=r"f holds no image; .*1\.dcm is a DICOM file; export the slice"):
         expand(["f"], [])
 
 
-def test_linked_folders_are_searched_and_loops_end(here: Path) -> None:
+def test_expand_follows_links_and_ends_loops(here: Path) -> None:
     touch("real/a.png", "real/x/b.png", "f/own.png")
     try:
         (here / "f" / "linked").symlink_to(here / "real", target_is_directory=True)
         (here / "real" / "x" / "loop").symlink_to(here / "real", target_is_directory=True)
     except OSError:
         pytest.skip("this system lets us make no links")
-    found = [Path(path).as_posix() for path in expand(["f"], [])]
-    assert found == ["f/linked/a.png", "f/linked/x/b.png", "f/own.png"]
-    found = [Path(path).as_posix() for path in expand(["f/**/*.png"], [])]
-    assert found == ["f/linked/a.png", "f/linked/x/b.png", "f/own.png"]
+    paths = [Path(path).as_posix() for path in expand(["f"], [])]
+    assert paths == ["f/linked/a.png", "f/linked/x/b.png", "f/own.png"]
+    paths = [Path(path).as_posix() for path in expand(["f/**/*.png"], [])]
+    assert paths == ["f/linked/a.png", "f/linked/x/b.png", "f/own.png"]
 
 
-def test_a_list_separated_by_nul_says_how_to_make_one_of_lines() -> None:
+def test_expand_refuses_a_list_separated_by_nul() -> None:
     with pytest.raises(UsageError, match="NUL"):
         expand(["-"], ["a.png\0b.png\0"])

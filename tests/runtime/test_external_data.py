@@ -14,11 +14,11 @@ from braintumor.runtime.bundle.external_data import has_external_data
 
 def answer(raw: bytes) -> bool | None:
     try:
-        found = has_external_data(memoryview(raw))
+        external = has_external_data(memoryview(raw))
     except ValueError:
         return None
-    assert isinstance(found, bool)
-    return found
+    assert isinstance(external, bool)
+    return external
 
 
 def varint(value: int) -> bytes:
@@ -34,7 +34,7 @@ def field(number: int, content: bytes) -> bytes:
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_give_an_answer_or_a_value_error(raw: bytes) -> None:
+def test_has_external_data_takes_any_bytes(raw: bytes) -> None:
     answer(raw)
 
 
@@ -49,12 +49,12 @@ nested = st.recursive(
 
 
 @given(nested, st.integers(0, 40))
-def test_nested_messages_give_an_answer_or_a_value_error(raw: bytes, cut: int) -> None:
+def test_has_external_data_takes_nested_messages(raw: bytes, cut: int) -> None:
     answer(field(7, raw))
     answer(field(7, raw)[:-cut])
 
 
-def test_every_cut_of_a_real_model_gives_an_answer_or_a_value_error(graph: Any) -> None:
+def test_has_external_data_takes_every_cut_of_a_model(graph: Any) -> None:
     raw = graph().SerializeToString()
     assert answer(raw) is False
     for end in range(len(raw)):
@@ -62,7 +62,7 @@ def test_every_cut_of_a_real_model_gives_an_answer_or_a_value_error(graph: Any) 
 
 
 @given(st.data())
-def test_what_onnx_reads_as_external_is_found(graph: Any, data: st.DataObject) -> None:
+def test_has_external_data_finds_what_onnx_reads_as_external(graph: Any, data: st.DataObject) -> None:
     model = graph()
     tensors = [helper.make_tensor(f"t{i}", TensorProto.FLOAT, [1], [0.0]) for i in range(4)]
     chosen = data.draw(st.sets(st.integers(0, 3)))
@@ -72,7 +72,7 @@ def test_what_onnx_reads_as_external_is_found(graph: Any, data: st.DataObject) -
     assert answer(model.SerializeToString()) is bool(chosen)
 
 
-def test_nesting_without_end_is_a_value_error() -> None:
+def test_has_external_data_refuses_endless_nesting() -> None:
     graph = b""
     for _ in range(1000):
         graph = field(1, field(5, field(6, graph)))
@@ -80,12 +80,12 @@ def test_nesting_without_end_is_a_value_error() -> None:
         has_external_data(memoryview(field(7, graph)))
 
 
-def test_numbers_longer_than_a_varint_are_a_value_error() -> None:
+def test_has_external_data_refuses_long_numbers() -> None:
     with pytest.raises(ValueError, match="varint"):
         has_external_data(memoryview(b"\xff" * 11))
 
 
-def test_a_big_tensor_is_stepped_over_and_not_copied() -> None:
+def test_has_external_data_copies_no_tensor() -> None:
     weights = onnx.TensorProto(name="w", data_type=TensorProto.UINT8, dims=[200_000_000])
     head = field(7, b"")[:1]
     tensor = weights.SerializeToString() + varint(9 << 3 | 2) + varint(200_000_000)

@@ -116,17 +116,17 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def chosen(bundle: Path) -> tuple[str, list[EngineChoice]]:
-    told: list[EngineChoice] = []
-    with Ensemble.load(bundle, told=told.append) as ensemble:
-        return ensemble.engine.name, told
+    choices: list[EngineChoice] = []
+    with Ensemble.load(bundle, told=choices.append) as ensemble:
+        return ensemble.engine.name, choices
 
 
-def test_the_fastest_is_taken_and_the_measurement_is_told_once(three: Path, install: Install) -> None:
+def test_load_takes_the_fastest_engine_and_reports_the_measurement_once(three: Path, install: Install) -> None:
     loaded = install("slow", "right")
-    name, told = chosen(three)
+    name, choices = chosen(three)
     assert name == "right"
-    assert [choice.engine for choice in told] == ["right"]
-    assert told[0].images_per_s["right"] > 1.5 * told[0].images_per_s["slow"]
+    assert [choice.engine for choice in choices] == ["right"]
+    assert choices[0].images_per_s["right"] > 1.5 * choices[0].images_per_s["slow"]
     assert loaded == ["slow"] * 3 + ["right"] * 3
     loaded.clear()
     assert chosen(three) == ("right", [])
@@ -142,7 +142,7 @@ def test_the_fastest_is_taken_and_the_measurement_is_told_once(three: Path, inst
         ("failing", "out of memory"),
     ],
 )
-def test_an_engine_that_cannot_be_trusted_is_dropped(single: Path, install: Install, bad: str, why: str) -> None:
+def test_load_drops_an_engine_with_wrong_answers(single: Path, install: Install, bad: str, why: str) -> None:
     install(bad, "slow", "right")
     name, (choice,) = chosen(single)
     assert name == "right"
@@ -151,7 +151,7 @@ def test_an_engine_that_cannot_be_trusted_is_dropped(single: Path, install: Inst
     assert re.search(why, reason)
 
 
-def test_a_single_usable_engine_is_not_measured_and_is_remembered(single: Path, install: Install) -> None:
+def test_load_remembers_a_single_usable_engine_unmeasured(single: Path, install: Install) -> None:
     loaded = install("gone", "right")
     assert chosen(single) == ("right", [])
     loaded.clear()
@@ -159,7 +159,7 @@ def test_a_single_usable_engine_is_not_measured_and_is_remembered(single: Path, 
     assert loaded == ["right"]
 
 
-def test_without_a_usable_engine_every_reason_is_given(single: Path, install: Install) -> None:
+def test_load_gives_every_reason_without_a_usable_engine(single: Path, install: Install) -> None:
     install("gone", "wrong")
     with pytest.raises(
         UnavailableError, match=r"gone: the device is gone; wrong: wrong does not answer as the bundle"
@@ -170,7 +170,7 @@ def test_without_a_usable_engine_every_reason_is_given(single: Path, install: In
         chosen(single)
 
 
-def test_an_engine_that_is_gone_is_chosen_anew(single: Path, install: Install, monkeypatch: Any) -> None:
+def test_load_chooses_again_when_the_engine_is_gone(single: Path, install: Install, monkeypatch: Any) -> None:
     install("slow", "right")
     assert chosen(single)[0] == "right"
     monkeypatch.setitem(ENGINES, "right", Gone)
@@ -178,36 +178,36 @@ def test_an_engine_that_is_gone_is_chosen_anew(single: Path, install: Install, m
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"engine": 7}'])
-def test_a_damaged_memory_is_measured_again(
+def test_load_measures_again_when_the_cache_is_damaged(
     single: Path, install: Install, own_cache_of_the_test: Path, damage: bytes
 ) -> None:
     install("slow", "right")
     chosen(single)
-    (found,) = own_cache_of_the_test.glob("engine-choice/*/found.json")
-    found.write_bytes(damage)
-    name, told = chosen(single)
-    assert (name, len(told)) == ("right", 1)
-    assert json.loads(found.read_bytes())["engine"] == "right"
+    (cached,) = own_cache_of_the_test.glob("engine-choice/*/found.json")
+    cached.write_bytes(damage)
+    name, choices = chosen(single)
+    assert (name, len(choices)) == ("right", 1)
+    assert json.loads(cached.read_bytes())["engine"] == "right"
 
 
-def test_without_a_cache_it_is_measured_every_time(
+def test_load_measures_every_time_without_a_cache(
     single: Path, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("slow", "right")
     (tmp_path / "file").touch()
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     for _ in range(2):
-        name, told = chosen(single)
-        assert (name, len(told)) == ("right", 1)
+        name, choices = chosen(single)
+        assert (name, len(choices)) == ("right", 1)
 
 
 @pytest.mark.parametrize("change", ["threads", "bundle", "libraries"])
-def test_what_may_change_the_choice_is_measured_again(
+def test_load_measures_again_after_a_change(
     single: Path, half: Path, install: Install, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     install("slow", "right")
     chosen(single)
-    told: list[EngineChoice] = []
+    choices: list[EngineChoice] = []
     if change == "libraries":
         newer = "9.9"
         monkeypatch.setattr(
@@ -215,13 +215,11 @@ def test_what_may_change_the_choice_is_measured_again(
             lambda names: {"libraries": dict.fromkeys(names, newer), "gpus": []},
         )
     options: Any = {"threads": 1} if change == "threads" else {}
-    Ensemble.load(half if change == "bundle" else single, told=told.append, **options).close()
-    assert len(told) == 1
+    Ensemble.load(half if change == "bundle" else single, told=choices.append, **options).close()
+    assert len(choices) == 1
 
 
-def test_a_bundle_without_a_probe_takes_the_first_that_is_usable(
-    single: Path, tmp_path: Path, install: Install
-) -> None:
+def test_load_takes_the_first_usable_engine_without_a_probe(single: Path, tmp_path: Path, install: Install) -> None:
     old = Path(shutil.copytree(single, tmp_path / "old"))
     manifest = json.loads((old / "bundle.json").read_bytes())
     for member in manifest["members"]:
@@ -231,7 +229,7 @@ def test_a_bundle_without_a_probe_takes_the_first_that_is_usable(
     assert chosen(old) == ("slow", [])
 
 
-def test_a_named_engine_is_neither_measured_nor_replaced(single: Path, install: Install) -> None:
+def test_load_takes_a_named_engine_unmeasured(single: Path, install: Install) -> None:
     loaded = install("slow", "right", "gone")
     with Ensemble.load(single, engine="slow") as ensemble:
         assert ensemble.engine.name == "slow"
@@ -241,7 +239,7 @@ def test_a_named_engine_is_neither_measured_nor_replaced(single: Path, install: 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs two engines")
-def test_once_chosen_no_other_library_is_imported(three: Path) -> None:
+def test_load_imports_only_the_chosen_library(three: Path) -> None:
     code = (
         "import sys, braintumor\n"
         "with braintumor.Ensemble.load(sys.argv[1]) as ensemble: print(ensemble.engine.name)\n"

@@ -47,8 +47,8 @@ def rendered(form: str, records: Sequence[Prediction], *, encoding: str = "utf-8
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, newline="")
     renderer = RENDERERS[form](stream, BUNDLE, len(records))
-    for one in records:
-        renderer.write(one)
+    for record in records:
+        renderer.write(record)
     renderer.finish()
     stream.flush()
     return raw.getvalue().decode(encoding)
@@ -59,7 +59,7 @@ def early(path: str) -> Prediction:
     return replace(record(path), policy="early-exit", members_run=2, bounds=bounds, margin=None, entropy_nats=None)
 
 
-def test_an_early_label_is_shown_with_what_is_certain_of_it() -> None:
+def test_table_and_csv_show_the_bounds_of_an_early_label() -> None:
     block = rendered("table", [early("scan.png")])
     assert "label glioma, certain after 2 members, whose vote this is; all would give 60.0 to 90.0 %" in block
     lines = rendered("table", [early(f"{number}.png") for number in range(5)]).splitlines()
@@ -72,15 +72,15 @@ def test_an_early_label_is_shown_with_what_is_certain_of_it() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
 @pytest.mark.parametrize("form", ["json", "jsonl"])
-def test_json_parses_back_with_every_name_in_every_encoding(form: str, encoding: str) -> None:
+def test_json_parses_back_in_every_encoding(form: str, encoding: str) -> None:
     text = rendered(form, [record(name) for name in ODD_NAMES] + [record(failed=True)], encoding=encoding)
-    found = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines()]
-    assert [one["input"]["path"] for one in found] == [*ODD_NAMES, "scan.png"]
-    assert found[0]["probabilities"] == dict(zip(CLASSES, SHARES, strict=True))
-    assert found[-1]["error"]["message"] == "damaged"
+    predictions = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines()]
+    assert [prediction["input"]["path"] for prediction in predictions] == [*ODD_NAMES, "scan.png"]
+    assert predictions[0]["probabilities"] == dict(zip(CLASSES, SHARES, strict=True))
+    assert predictions[-1]["error"]["message"] == "damaged"
 
 
-def test_no_records_are_an_empty_array_and_no_lines() -> None:
+def test_json_of_nothing_is_an_empty_array_or_no_lines() -> None:
     assert json.loads(rendered("json", [])) == []
     assert rendered("jsonl", []) == ""
 
@@ -98,13 +98,13 @@ def test_csv_parses_back_with_every_name() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_csv_escapes_what_the_encoding_lacks(encoding: str) -> None:
+def test_csv_escapes_characters_that_the_encoding_lacks(encoding: str) -> None:
     text = rendered("csv", [record(name) for name in ODD_NAMES], encoding=encoding)
     assert len(list(csv.reader(io.StringIO(text, newline="")))) == len(ODD_NAMES) + 1
     assert "\\u8111" in text
 
 
-def test_few_images_get_a_block_each_with_bars_members_and_the_notice() -> None:
+def test_table_of_few_images_has_a_block_each() -> None:
     lines = rendered("table", [record(frames=3)]).splitlines()
     assert lines[0] == "scan.png  PNG 80 x 96"
     assert lines[1] == "  glioma       " + "█" * 21 + "·" * 9 + "  70.0 %"
@@ -115,7 +115,7 @@ def test_few_images_get_a_block_each_with_bars_members_and_the_notice() -> None:
     assert "bundle demo (mixed, abababababab) on e (onnxruntime 1)" in lines[-2]
 
 
-def test_many_images_get_a_line_each_under_one_head() -> None:
+def test_table_of_many_images_has_a_line_each() -> None:
     lines = rendered("table", [record("x" * 99)] * 5 + [record(failed=True)]).splitlines()
     assert lines[0].split() == ["image", "label", "vote", *CLASSES]
     assert lines[1].startswith("…" + "x" * 35 + "  glioma")
@@ -125,14 +125,14 @@ def test_many_images_get_a_line_each_under_one_head() -> None:
     assert lines[-1] == NOTICE
 
 
-def test_of_many_frames_it_is_told_that_one_was_read() -> None:
+def test_table_notes_that_one_of_many_frames_was_read() -> None:
     row = rendered("table", [record(frames=3)] * 5).splitlines()[1]
     assert row.endswith("  first of 3 frames")
     assert next(csv.DictReader(io.StringIO(rendered("csv", [record(frames=3)]))))["frames"] == "3"
 
 
 @pytest.mark.parametrize("count", [1, 7])
-def test_the_table_falls_back_to_ascii(count: int) -> None:
+def test_table_falls_back_to_ascii(count: int) -> None:
     text = rendered("table", [record(name) for name in ODD_NAMES[:count]], encoding="ascii")
     assert "#" in text
     assert "%" in text
@@ -140,7 +140,7 @@ def test_the_table_falls_back_to_ascii(count: int) -> None:
         assert "..." + "x" * 33 in text
 
 
-def test_the_table_shows_odd_names_without_obeying_them() -> None:
+def test_table_escapes_names_that_command_the_terminal() -> None:
     text = rendered("table", [record(name) for name in ODD_NAMES])
     assert "\x1b" not in text
     assert "two\\nlines.png" in text
@@ -150,7 +150,7 @@ def test_the_table_shows_odd_names_without_obeying_them() -> None:
 
 
 @pytest.mark.parametrize("form", RENDERERS)
-def test_a_stream_that_cannot_take_more_is_an_output_error(form: str) -> None:
+def test_write_raises_output_error_for_a_full_stream(form: str) -> None:
     class Full(io.StringIO):
         def write(self, _text: str) -> int:
             raise OSError(28, "No space left on device")
@@ -160,7 +160,7 @@ def test_a_stream_that_cannot_take_more_is_an_output_error(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", RENDERERS)
-def test_a_reader_that_has_left_is_not_reported(form: str) -> None:
+def test_write_lets_a_broken_pipe_through(form: str) -> None:
     class Closed(io.StringIO):
         def write(self, _text: str) -> int:
             raise BrokenPipeError

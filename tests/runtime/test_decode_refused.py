@@ -51,7 +51,7 @@ def png_header(width: int, height: int) -> bytes:
     return png_of(header, b"IDAT" + zlib.compress(b"\0"), b"IEND")
 
 
-def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
+def test_read_grey_refuses_files_that_cannot_be_opened(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "none.png")
     assert "a folder" in refusal(tmp_path)
     (tmp_path / "empty.png").touch()
@@ -61,7 +61,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     assert "\\n" in refusal(tmp_path / "two\nlines.png")
 
 
-def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_grey_refuses_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "scan.png"
     path.write_bytes(encoded(GREY, "PNG"))
 
@@ -75,12 +75,12 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+def test_read_grey_refuses_a_pipe_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     assert "not a regular file" in refusal(tmp_path / "pipe.png")
 
 
-def test_a_file_over_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_grey_refuses_a_file_over_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "scan.png"
     path.write_bytes(encoded(GREY, "PNG"))
     monkeypatch.setattr(image, "MAX_FILE_BYTES", 100)
@@ -110,13 +110,13 @@ def nifti(magic: bytes, at: int) -> bytes:
         (b"hello", "not an image"),
     ],
 )
-def test_other_formats_are_named_with_a_remedy(data: bytes, word: str) -> None:
+def test_read_grey_names_other_formats_with_a_remedy(data: bytes, word: str) -> None:
     message = refusal(data)
     assert word in message
     assert "PNG, JPEG, TIFF and BMP" in message
 
 
-def test_a_real_gif_is_refused_whatever_it_is_called(tmp_path: Path) -> None:
+def test_read_grey_refuses_a_gif_whatever_its_name(tmp_path: Path) -> None:
     path = tmp_path / "scan.png"
     GREY.save(path, "GIF")
     assert "a GIF" in refusal(path)
@@ -124,45 +124,45 @@ def test_a_real_gif_is_refused_whatever_it_is_called(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
-def test_every_truncation_is_refused(kind: str, compression: str | None) -> None:
+def test_read_grey_refuses_every_truncation(kind: str, compression: str | None) -> None:
     if compression and kind != "TIFF":
         return
     data = encoded(GREY, kind, **({"compression": compression} if compression else {}))
     for end in range(1, len(data) - 2, 7):
         try:
-            found = read_grey(data[:end])
+            result = read_grey(data[:end])
         except InputError:
             continue
         # What is cut off may lie behind the last pixel, such as a PNG's closing checksum.
         assert kind != "JPEG"
-        assert np.array_equal(found.pixels, LEVELS)
+        assert np.array_equal(result.pixels, LEVELS)
 
 
-def test_a_damaged_png_is_caught_by_its_checksums() -> None:
+def test_read_grey_checks_the_checksums_of_a_png() -> None:
     data = bytearray(encoded(GREY, "PNG", compress_level=0))
     data[data.index(b"IDAT") + 30] ^= 1
     assert "damaged" in refusal(bytes(data))
 
 
-def test_a_process_that_invents_missing_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_grey_refuses_when_pillow_invents_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     assert "LOAD_TRUNCATED_IMAGES = False" in refusal(encoded(GREY, "PNG"))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_not_a_number_is_refused(value: float) -> None:
+def test_read_grey_refuses_nan(value: float) -> None:
     values = WIDE.astype(np.float32)
     values[3, 3] = value
     assert "NaN or infinity" in refusal(encoded(Image.fromarray(values), "TIFF"))
 
 
-def test_sixteen_bit_colour_is_refused() -> None:
+def test_read_grey_refuses_sixteen_bit_colour() -> None:
     row = b"\0" + bytes(6 * 2)
     header = b"IHDR" + struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
     assert "16-bit colour" in refusal(png_of(header, b"IDAT" + zlib.compress(row), b"IEND"))
 
 
-def test_warnings_of_pillow_come_out_as_input_errors_when_they_are_errors() -> None:
+def test_read_grey_turns_warnings_that_are_errors_into_input_errors() -> None:
     exif = Image.Exif()
     exif[270] = "a description that is long enough to lie outside its entry"
     data = encoded(GREY, "TIFF", exif=exif)
@@ -189,17 +189,17 @@ def bomb(kind: str, width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size", [(10_000, 9_000), (20_000, 20_000)], ids=["Pillow warns", "Pillow raises"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
-def test_bombs_are_refused_before_decoding(kind: str, size: tuple[int, int]) -> None:
+def test_read_grey_refuses_bombs_before_decoding(kind: str, size: tuple[int, int]) -> None:
     message = refusal(bomb(kind, *size))
     assert f"{size[0] * size[1]:,} pixels" in message
     assert f"the limit is {image.MAX_PIXELS:,}" in message
 
 
-def test_the_limit_is_pillows_warning_level() -> None:
+def test_max_pixels_is_the_warning_level_of_pillow() -> None:
     assert image.MAX_PIXELS == Image.MAX_IMAGE_PIXELS
 
 
-def test_bombs_and_scans_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_grey_works_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     scan, bombs = encoded(GREY, "PNG"), [bomb(kind, 10_000, 9_000) for kind in ("PNG", "JPEG", "TIFF", "BMP")]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # an application may have switched Pillow's check off
     filters, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
@@ -222,15 +222,15 @@ def seeds() -> list[bytes]:
     exif[274], exif[271] = 6, "maker"
     wide = Image.fromarray(WIDE)
     pictures = [GREY, COLOUR, COLOUR.quantize(16), GREY.convert("1")]
-    found = [encoded(picture, kind) for picture in pictures for kind in ("PNG", "TIFF", "BMP")]
-    found += [encoded(wide, kind, exif=exif) for kind in ("PNG", "TIFF")]
-    found += [encoded(picture, "JPEG", exif=exif) for picture in (GREY, COLOUR, COLOUR.convert("CMYK"))]
-    found += [
+    files = [encoded(picture, kind) for picture in pictures for kind in ("PNG", "TIFF", "BMP")]
+    files += [encoded(wide, kind, exif=exif) for kind in ("PNG", "TIFF")]
+    files += [encoded(picture, "JPEG", exif=exif) for picture in (GREY, COLOUR, COLOUR.convert("CMYK"))]
+    files += [
         encoded(GREY, "JPEG", progressive=True),
         encoded(GREY, "PNG", save_all=True, append_images=[GREY]),
     ]
-    found += [encoded(COLOUR, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")]
-    return [*found, encoded(COLOUR.convert("RGBA"), "TIFF"), encoded(wide.convert("F"), "TIFF")]
+    files += [encoded(COLOUR, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")]
+    return [*files, encoded(COLOUR.convert("RGBA"), "TIFF"), encoded(wide.convert("F"), "TIFF")]
 
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -240,7 +240,7 @@ def seeds() -> list[bytes]:
     cut=st.none() | st.integers(0, 900),
     strict=st.booleans(),
 )
-def test_any_damage_decodes_or_is_an_input_error(
+def test_read_grey_decodes_or_refuses_any_damage(
     which: int, flips: list[tuple[int, int]], cut: int | None, *, strict: bool
 ) -> None:
     data = bytearray(seeds()[which % len(seeds())])
@@ -248,12 +248,12 @@ def test_any_damage_decodes_or_is_an_input_error(
         data[at % len(data)] ^= bits
     with warnings.catch_warnings():
         warnings.simplefilter("error" if strict else "ignore")
-        found: GreyImage | str
+        result: GreyImage | str
         try:
-            found = read_grey(bytes(data[:cut]))
+            result = read_grey(bytes(data[:cut]))
         except InputError as error:
-            found = str(error)
-    if isinstance(found, str):
-        assert "\n" not in found
+            result = str(error)
+    if isinstance(result, str):
+        assert "\n" not in result
     else:
-        assert (str(found.pixels.dtype), found.pixels.ndim) == ("uint8", 2)
+        assert (str(result.pixels.dtype), result.pixels.ndim) == ("uint8", 2)

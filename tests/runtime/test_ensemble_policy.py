@@ -30,33 +30,39 @@ def bundle(handmade: Callable[..., Path], graph: Callable[..., Any]) -> Path:
     return handmade(graph(), graph(), graph())
 
 
-def test_sure_images_take_two_of_three_members_and_torn_ones_all(bundle: Path) -> None:
+def test_early_exit_runs_two_of_three_members_on_sure_images(bundle: Path) -> None:
     images = flat(SURE, OPEN, SURE, OPEN, SURE)
     early, full = (answered(bundle, images, policy) for policy in ("early-exit", "full"))
     assert [record.members_run for record in early] == [2, 3, 2, 3, 2]
     assert [record.members_run for record in full] == [3] * 5
     assert [record.label for record in early] == [record.label for record in full]
-    for one, whole in zip(early, full, strict=True):
-        assert (one.policy, whole.policy) == ("early-exit", "full")
+    for prediction, whole in zip(early, full, strict=True):
+        assert (prediction.policy, whole.policy) == ("early-exit", "full")
         assert whole.bounds is None
-        if one.members_run == 3:
-            assert (one.bounds, one.probabilities, one.margin) == (None, whole.probabilities, whole.margin)
+        if prediction.members_run == 3:
+            assert (prediction.bounds, prediction.probabilities, prediction.margin) == (
+                None,
+                whole.probabilities,
+                whole.margin,
+            )
         else:
-            assert one.margin is None
-            assert one.entropy_nats is None
-            assert one.bounds is not None
-            for name, (low, high) in one.bounds.items():
+            assert prediction.margin is None
+            assert prediction.entropy_nats is None
+            assert prediction.bounds is not None
+            for name, (low, high) in prediction.bounds.items():
                 assert low - 1e-6 <= whole.probabilities[name] <= high + 1e-6
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
-def test_the_label_is_that_of_the_full_vote_in_every_batch(three: Path, batch_size: int) -> None:
+def test_early_exit_gives_the_label_of_the_full_vote(three: Path, batch_size: int) -> None:
     images = list(phantoms(12, 64, 64, seed=4))
     early = answered(three, images, "early-exit", batch_size=batch_size)
-    assert [one.label for one in early] == [one.label for one in answered(three, images, "full")]
+    assert [prediction.label for prediction in early] == [
+        prediction.label for prediction in answered(three, images, "full")
+    ]
 
 
-def test_a_batch_that_is_decided_leaves_the_last_member_alone(bundle: Path) -> None:
+def test_early_exit_runs_no_member_on_a_decided_batch(bundle: Path) -> None:
     with Ensemble.load(bundle, engine="onnxruntime-cpu", policy="early-exit") as ensemble:
         batch = np.stack(flat(SURE, SURE))
         predictions = ensemble.member_predictions(dict.fromkeys(ensemble.geometries, batch))
@@ -64,12 +70,12 @@ def test_a_batch_that_is_decided_leaves_the_last_member_alone(bundle: Path) -> N
     assert (predictions.probabilities[~predictions.ran] == 0).all()
 
 
-def test_an_answer_that_is_no_number_is_no_label(bundle: Path) -> None:
+def test_early_exit_gives_no_label_for_nan(bundle: Path) -> None:
     bad, good = answered(bundle, flat(NOT_A_NUMBER, SURE), "early-exit")
     assert (bad.status, bad.label) == ("error", None)
     assert (good.status, good.members_run) == ("ok", 2)
 
 
-def test_another_policy_is_a_usage_error(bundle: Path) -> None:
+def test_load_refuses_an_unknown_policy(bundle: Path) -> None:
     with pytest.raises(UsageError, match="'half'; allowed are full, early-exit"):
         Ensemble.load(bundle, policy="half")  # type: ignore[arg-type]
