@@ -44,7 +44,7 @@ data_option = click.option(
     "--data",
     metavar="DIR|NPZ",
     type=PATH,
-    help="Images by class: a folder, or the test part of what bt-data prepare wrote.  "
+    help="Images by class: a folder, or the test part of a file of bt-data prepare.  "
     f"[default: ${_DATA_VARIABLE}; latency times phantoms without]",
 )
 models_option = click.option(
@@ -52,9 +52,9 @@ models_option = click.option(
     metavar="DIR",
     type=PATH,
     multiple=True,
-    help="Where the .keras files are, known by their hash.  [default: ./models, and what ships with the package]",
+    help="Folders of the .keras files, found by their hash.  [default: ./models, and the models of the package]",
 )
-device_option = click.option("--device", metavar="cuda:N", help="Which GPU, for an engine that uses one.")
+device_option = click.option("--device", metavar="cuda:N", help="GPU of an engine that uses one.")
 threads_option = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads of each.  [default: the engine's choice]"
 )
@@ -63,7 +63,7 @@ policy_option = click.option(
     type=click.Choice(("full", "early-exit")),
     default="full",
     show_default=True,
-    help="early-exit leaves out members that cannot change the label; accuracy asks both ways and compares.",
+    help="early-exit leaves out members that cannot change the label; accuracy runs both and compares.",
 )
 engines_option = click.option(
     "--engine",
@@ -72,7 +72,7 @@ engines_option = click.option(
     type=CommaSeparated(str),
     default=AUTO,
     show_default=True,
-    help=f"All are timed, a report judges on the first: {AUTO}, all (that are usable), or of: {', '.join(ENGINES)}.",
+    help=f"Engines to time, a report judges on the first: {AUTO}, all (usable), or of: {', '.join(ENGINES)}.",
 )
 baseline_option = click.option(
     "--baseline",
@@ -90,7 +90,7 @@ batches_option = click.option(
     type=CommaSeparated(int),
     default="1,8,32",
     show_default=True,
-    help="Images at a time.",
+    help="Batch sizes.",
 )
 robustness_option = click.option(
     "--robustness",
@@ -98,7 +98,7 @@ robustness_option = click.option(
     type=click.IntRange(0),
     default=100,
     show_default=True,
-    help="So many images are asked about again, slightly changed.",
+    help="Number of images that are run again, slightly changed.",
 )
 margin_option = click.option(
     "--margin",

@@ -51,20 +51,20 @@ _KERAS, _NONE = "keras", "none"
     "count",
     metavar="N",
     type=click.IntRange(4),
-    help="So many of them, evenly by class; the verdict is not written then.  [default: all]",
+    help="Number of images, evenly by class; the verdict is then not written.  [default: all]",
 )
 @click.option(
     "--reference",
     metavar="keras|none|BUNDLE",
     default=_KERAS,
     show_default=True,
-    help="What they are judged by: the .keras files they were made from, or another bundle.",
+    help="Reference: the .keras files that the bundles were exported from, or another bundle.",
 )
 @click.option("--reference-engine", type=_ENGINE, default=AUTO, show_default=True, help="For a reference BUNDLE.")
 @click.option("--engine", type=_ENGINE, default=AUTO, show_default=True, help="Library that runs the bundles.")
 @device_option
 @threads_option
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images in a batch.")
 @models_option
 @margin_option
 @robustness_option

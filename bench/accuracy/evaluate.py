@@ -70,7 +70,7 @@ def evaluate_bundles(
     images: LabelledImages,
     options: AccuracyOptions,
     progress: Progress,
-    told: ChoiceCallback | None = None,
+    on_choice: ChoiceCallback | None = None,
     on_result: Callable[[Sequence[BundleEvaluation]], object] | None = None,
 ) -> list[BundleEvaluation]:
     """Evaluate bundles one after the other; a reference that several share is evaluated once.
@@ -80,7 +80,7 @@ def evaluate_bundles(
         images: Labelled images of the bundles' classes, in any order.
         options: Engine, reference, margin and so on.
         progress: Is called as images are done.
-        told: Is called when "auto" had to time the engines.
+        on_choice: Is called when "auto" had to time the engines.
         on_result: Is called with all evaluations so far, after each bundle.
 
     Raises:
@@ -93,11 +93,11 @@ def evaluate_bundles(
             options.reference, options.reference_engine, options.models, options.threads, options.policy == "full"
         ),
         lambda ensemble: _evaluate_ensemble(ensemble, images, options, progress),
-        told,
+        on_choice,
     )
     evaluations: list[BundleEvaluation] = []
     for bundle in bundles:
-        evaluations.append(_evaluate_bundle(bundle, images, options, progress, references, told))
+        evaluations.append(_evaluate_bundle(bundle, images, options, progress, references, on_choice))
         if on_result is not None:
             on_result(evaluations)
     return evaluations
@@ -109,10 +109,10 @@ def _evaluate_bundle(
     options: AccuracyOptions,
     progress: Progress,
     references: References[EnsembleEvaluation],
-    told: ChoiceCallback | None,
+    on_choice: ChoiceCallback | None,
 ) -> BundleEvaluation:
     with Ensemble.load(
-        bundle, engine=options.engine, device=options.device, threads=options.threads, told=told
+        bundle, engine=options.engine, device=options.device, threads=options.threads, told=on_choice
     ) as ensemble:
         # Not earlier: engines that "auto" times must have the machine to themselves.
         references.begin(bundle)

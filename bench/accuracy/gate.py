@@ -27,7 +27,7 @@ from braintumor.errors import UsageError
 __all__ = ["DEFAULT_MARGIN_POINTS", "EarlyExit", "Evidence", "Verdict", "decide_verdict"]
 
 DEFAULT_MARGIN_POINTS: Final = 0.5
-"""How much accuracy may be lost, in points."""
+"""Accuracy that may be lost, in percentage points."""
 
 Status = Literal["accepted", "refused", "unjudged"]
 

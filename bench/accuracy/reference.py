@@ -47,16 +47,16 @@ class References(Generic[Evaluation]):
         self,
         options: ReferenceOptions,
         evaluate: Callable[[Ensemble], Evaluation],
-        told: ChoiceCallback | None = None,
+        on_choice: ChoiceCallback | None = None,
     ) -> None:
         """Load nothing yet.
 
         Args:
             options: The reference.
             evaluate: Evaluates a loaded reference.
-            told: Is called when "auto" had to time the engines.
+            on_choice: Is called when "auto" had to time the engines.
         """
-        self._options, self._evaluate, self._told = options, evaluate, told
+        self._options, self._evaluate, self._on_choice = options, evaluate, on_choice
         self._evaluations: dict[object, Evaluation] = {}
         self._loading: Future[Ensemble] | None = None
 
@@ -90,7 +90,9 @@ class References(Generic[Evaluation]):
     def _loaded(self, bundle: Bundle) -> Ensemble:
         options = self._options
         if isinstance(options.reference, Bundle):
-            return Ensemble.load(options.reference, engine=options.engine, threads=options.threads, told=self._told)
+            return Ensemble.load(
+                options.reference, engine=options.engine, threads=options.threads, told=self._on_choice
+            )
         if self._loading is None:
             return keras_ensemble(bundle, options.models)
         loading, self._loading = self._loading, None

@@ -60,8 +60,8 @@ def _lines(comparison: "Comparison", limits: "Limits") -> "Iterator[str]":
         if unfinished:
             yield f"{name} was cut short {unfinished}: only what it holds is compared; measure again to have the rest"
     if comparison.machines:
-        judged = "judged all the same" if comparison.times_count else "not judged (--across-machines does)"
-        yield f"the machines differ: {comparison.machines}: times, rates and memory are {judged}"
+        note = "judged all the same" if comparison.times_count else "not judged (--across-machines does)"
+        yield f"the machines differ: {comparison.machines}: times, rates and memory are {note}"
     if comparison.libraries:
         yield "versions: " + ", ".join(f"{name} {a} -> {b}" for name, (a, b) in comparison.libraries.items())
     width = max(len(change.name) for change in comparison.changes)
@@ -78,7 +78,7 @@ def _lines(comparison: "Comparison", limits: "Limits") -> "Iterator[str]":
 
 
 def _badness(change: "Change") -> float:
-    """How much worse it became, as a ratio."""
+    """The ratio by which it became worse."""
     if change.ratio is None or change.ratio <= 0:
         return float(change.old != change.new)
     return 1 / change.ratio if change.quantity.more_is_better else change.ratio

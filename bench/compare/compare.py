@@ -13,7 +13,7 @@ _ACCEPTED = "accepted"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much worse a metric may become.
+    """Limits of what a metric may lose.
 
     Attributes:
         ratio: For times, rates and memory: worse over better, at least 1.

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +23,9 @@ from braintumor.bench.options import (
 )
 from braintumor.command import EPILOG, Command, debug_option
 
+if TYPE_CHECKING:
+    from braintumor.runtime.prediction import Policy
+
 __all__ = ["latency"]
 
 
@@ -32,13 +35,13 @@ __all__ = ["latency"]
 @batches_option
 @baseline_option
 @data_option
-@click.option("--images", type=click.IntRange(1), help="How many of them.  [default: 64, or as many as there are]")
+@click.option("--images", type=click.IntRange(1), help="Number of images.  [default: 64, or all if there are fewer]")
 @models_option
 @device_option
 @policy_option
 @threads_option
 @click.option(
-    "--cold-starts", type=click.IntRange(1), default=1, show_default=True, help="Processes started of each."
+    "--cold-starts", type=click.IntRange(1), default=1, show_default=True, help="Processes started of each runner."
 )
 @click.option("--rounds", type=click.IntRange(4), default=10, show_default=True, help="At least, of each batch size.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="At most.")
@@ -51,12 +54,28 @@ __all__ = ["latency"]
 )
 @click.option("--json", "output", metavar="FILE", type=PATH, help="Write everything there, raw samples included.")
 @debug_option
-def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | None, **settings: Any) -> None:
+def latency(  # noqa: PLR0913 - one parameter for each option of the command
+    *,
+    bundles: tuple[Path, ...],
+    engines: tuple[str, ...],
+    batches: tuple[int, ...],
+    baselines: tuple[str, ...],
+    data: Path | None,
+    images: int | None,
+    models: tuple[Path, ...],
+    device: str | None,
+    policy: "Policy",
+    threads: int | None,
+    cold_starts: int,
+    rounds: int,
+    seconds: float,
+    tolerance: float,
+    output: Path | None,
+) -> None:
     """Time bundles on their engines, and baselines, on the same images in one run.
 
     Every runner has a process of its own; they take turns until the times are stable. Whole calls are timed, from
-    the files to the votes. Exit code 5 when an engine that was named cannot be used, or would run
-    elsewhere.
+    the files to the votes. Exit code 5 when an engine that was named cannot be used, or would run elsewhere.
     """
     from braintumor.bench.latency.measure import measure_latency
     from braintumor.bench.latency.options import LatencyOptions
@@ -64,8 +83,21 @@ def latency(*, rounds: int, seconds: float, tolerance: float, output: Path | Non
     from braintumor.bench.metrics.stability import Window
     from braintumor.bench.result_file import ResultFile
 
-    settings |= {"data": data_source(settings["data"]), "models": model_folders(settings["models"])}
-    options = LatencyOptions(**settings, window=Window(rounds, seconds, tolerance), command=typed_command())
+    options = LatencyOptions(
+        bundles=bundles,
+        engines=engines,
+        baselines=baselines,
+        batches=batches,
+        data=data_source(data),
+        images=images,
+        models=model_folders(models),
+        device=device,
+        threads=threads,
+        policy=policy,
+        cold_starts=cold_starts,
+        window=Window(rounds, seconds, tolerance),
+        command=typed_command(),
+    )
     file = ResultFile(output)
     with file.note_on_interrupt():
         result = measure_latency(

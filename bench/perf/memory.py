@@ -32,7 +32,7 @@ class MemoryGrowth:
 
     @property
     def growth_mb(self) -> float:
-        """How much more the large folder took at its peak, in 1e6 bytes."""
+        """Peak of the large folder minus that of the small one, in 1e6 bytes."""
         return self.large.peak_rss_mb - self.small.peak_rss_mb
 
 

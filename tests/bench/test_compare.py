@@ -179,8 +179,8 @@ def test_compare_command_judges_times_across_machines_on_request_only(latency: L
     assert "the machines differ" in done.output
     assert "another CPU" in done.output
     assert "3.000 x" in done.output
-    judged = CliRunner().invoke(main, ["compare", str(old), str(new), "--across-machines"])
-    assert judged.exit_code == 3, judged.output
+    across = CliRunner().invoke(main, ["compare", str(old), str(new), "--across-machines"])
+    assert across.exit_code == 3, across.output
 
 
 def test_compare_files_compares_scaling_point_by_point(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class RunnerInfo:
 
 @dataclass(frozen=True, slots=True)
 class RunnerSpec:
-    """How to create a runner in its process.
+    """Instructions for a process to create a runner.
 
     Attributes:
         target: "module:callable"; the callable takes the options by name and returns a `Runner`.

@@ -1,4 +1,4 @@
-"""ONNX Runtime used plainly: a session with default options for each ONNX file, run in turn, averaged."""
+"""ONNX Runtime used plainly: a session with default options for each ONNX file, one after the other, averaged."""
 
 from typing import Any
 
