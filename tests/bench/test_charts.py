@@ -83,7 +83,7 @@ def test_svg_of_the_same_chart_is_the_same(charts: Mapping[str, Chart]) -> None:
 
 def test_names_within_svgs_are_not_shared_by_two_charts(svgs: Mapping[str, ET.Element]) -> None:
     names = [{element.attrib["id"] for element in root.iter() if "id" in element.attrib} for root in svgs.values()]
-    assert all(not one & other for one, other in itertools.combinations(names, 2))
+    assert all(not first & second for first, second in itertools.combinations(names, 2))
 
 
 def test_texts_lie_inside_the_frame(svgs: Mapping[str, ET.Element]) -> None:

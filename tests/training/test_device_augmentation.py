@@ -39,7 +39,7 @@ def test_augmented_turns_and_mirrors(images: np.ndarray) -> None:
     mirrored = [np.array_equal(new, old[:, ::-1]) for new, old in zip(changed, images, strict=True)]
     same = [np.array_equal(new, old) for new, old in zip(changed, images, strict=True)]
     assert 4 < sum(mirrored) < 20
-    assert all(one or other for one, other in zip(mirrored, same, strict=True))
+    assert all(is_mirrored or is_same for is_mirrored, is_same in zip(mirrored, same, strict=True))
 
 
 @pytest.mark.parametrize("quality", [25, 50, 75, 95])

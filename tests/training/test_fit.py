@@ -70,7 +70,7 @@ def test_refreshed_changes_the_statistics_and_no_other_weight(parts: Any, ema: f
     before = [np.array(item) for item in learner.model.get_weights()]
     after = refreshed(learner, recipe, parts["train"])
     names = [item.path for item in learner.model.weights]
-    changed = {name for name, one, other in zip(names, before, after, strict=True) if not np.array_equal(one, other)}
+    changed = {name for name, old, new in zip(names, before, after, strict=True) if not np.array_equal(old, new)}
     assert changed == {name for name in names if "moving" in name}
 
 
@@ -245,12 +245,12 @@ def test_finalize_run_loses_no_weights_on_a_full_disk(
     assert finalize_run(QUICK, parts, folder).stat().st_size > 0
 
 
-@pytest.mark.parametrize(("text", "said"), [('{"recipe": ', "is damaged"), ("{}", "does not say recipe, command")])
-def test_read_record_refuses_a_damaged_file(tmp_path: Path, parts: Any, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), [('{"recipe": ', "is damaged"), ("{}", "does not say recipe, command")])
+def test_read_record_refuses_a_damaged_file(tmp_path: Path, parts: Any, text: str, message: str) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(IntegrityError, match=rf"run\.json {said}.*`restart`"):
+    with pytest.raises(IntegrityError, match=rf"run\.json {message}.*`restart`"):
         _run(QUICK, parts, tmp_path)
-    with pytest.raises(IntegrityError, match=rf"run\.json {said}"):
+    with pytest.raises(IntegrityError, match=rf"run\.json {message}"):
         read_run(tmp_path)
 
 

@@ -40,7 +40,7 @@ def test_train_model_resumed_in_the_middle_of_epochs_gives_the_same(small: Modul
     first, second = (RunFolder(tmp_path / name).load_best() for name in "ab")
     assert first is not None
     assert second is not None
-    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    assert all(np.array_equal(weight, again) for weight, again in zip(first, second, strict=True))
 
 
 @pytest.mark.slow
