@@ -1,8 +1,8 @@
 """A whole export, stage by stage: open the models, plan the quantisation, make the members, write the bundle."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -32,6 +32,8 @@ __all__ = [
     "VerificationImages",
     "default_models",
     "export_bundle",
+    "export_models",
+    "open_models",
     "verification_images",
 ]
 
@@ -73,33 +75,50 @@ def export_bundle(options: ExportOptions, reporter: ExportReporter | None = None
         UsageError: The members do not know the same classes.
         OutputError: The bundle cannot be written.
     """
-    reporter = reporter or _SilentReporter()
+    with open_models(options) as models:
+        return export_models(models, options, reporter)
+
+
+@contextmanager
+def open_models(options: ExportOptions) -> Iterator[list[ModelStages]]:
+    """The first stage of an export: every model file, checked and hashed, with one class order for all.
+
+    A misspelt third name is refused here, before minutes of work on the other two.
+
+    Raises:
+        As `export_bundle`.
+    """
     sweep_cache()
     check_destination(options.folder)
-    opened = _open_models(options)
-    classes = _bundle_classes(opened)
+
+    def opened(member: MemberOptions) -> OpenedModel:
+        return _limit(options, member)(lambda: open_model(member))
+
+    files = [opened(member) for member in options.members]
+    classes = _bundle_classes(files)
     with networks_folder() as folder:
-        models = [ModelStages(model, classes, options.images, folder) for model in opened]
-        members = _export_members(models, options, reporter)
+        yield [ModelStages(file, classes, options.images, folder) for file in files]
+
+
+def export_models(
+    models: Sequence[ModelStages], options: ExportOptions, reporter: ExportReporter | None = None
+) -> Bundle:
+    """The further stages of an export: plans, members, the bundle.
+
+    Raises:
+        As `export_bundle`.
+    """
+    members = _export_members(models, options, reporter or _SilentReporter())
     return write_bundle(
         options.folder,
         name=options.name,
-        classes=classes,
+        classes=models[0].classes,
         members=[member.entry for member in members],
         files={member.entry["name"]: member.model for member in members},
         probes={member.entry["name"]: member.probe for member in members},
         command=options.command,
         temperature=_temperature(options, members),
     )
-
-
-def _open_models(options: ExportOptions) -> list[OpenedModel]:
-    """Every model file, checked and hashed: a misspelt third name is refused before minutes of work on the others."""
-
-    def opened(member: MemberOptions) -> OpenedModel:
-        return _limit(options, member)(lambda: open_model(member))
-
-    return [opened(member) for member in options.members]
 
 
 def _bundle_classes(models: Sequence[OpenedModel]) -> tuple[str, ...]:

@@ -6,16 +6,17 @@ than at FP32. So the smallest model is timed at both; where int8 gains, each of 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from braintumor.errors import ModelError, ParityError, UsageError
 from braintumor.export.int8.mixed import Candidate, PrecisionChoice, choose_precisions
 from braintumor.export.int8.plan_source import plans_for
 from braintumor.export.member import ExportedMember, export_member
 from braintumor.export.options import ExportOptions, MemberOptions, QuantisationOptions, Target
-from braintumor.export.pipeline import export_bundle
-from braintumor.export.stages import ModelStages, networks_folder, open_model
+from braintumor.export.pipeline import export_models, open_models
+from braintumor.export.stages import ModelStages
 from braintumor.export.verify.compare import MIN_IMAGES
 from braintumor.export.verify.reference import VerificationImages
 from braintumor.models.labels import CLASSES
@@ -43,37 +44,36 @@ def export_starter(folder: Path, models: Sequence[Path], progress: ProgressCallb
         As `export_bundle`.
     """
     members = tuple(MemberOptions(path, path.stem, 1.0, CLASSES) for path in models)
-    images = VerificationImages((), MIN_IMAGES)
+    options = ExportOptions(members, "fp32", folder, folder.name, VerificationImages((), MIN_IMAGES), "bt-infer")
     steps = _Steps(progress, len(members))
-    precision: Literal["mixed", "fp32"] = "mixed" if _int8_gains(members, images, steps) else "fp32"
-    options = ExportOptions(members, precision, folder, folder.name, images, "bt-infer")
-    return export_bundle(options, steps)
+    with open_models(options) as opened:
+        if _int8_gains(opened, steps):
+            options = replace(options, precision="mixed")
+        return export_models(opened, options, steps)
 
 
-def _int8_gains(members: Sequence[MemberOptions], images: VerificationImages, steps: "_Steps") -> bool:
+def _int8_gains(models: Sequence[ModelStages], steps: "_Steps") -> bool:
     """Whether int8 is faster on this CPU, measured on one member."""
     if _has_gpu_engine():
         steps.note("fp32, because a GPU computes here")
         return False
-    member = next((member for member in members if member.name == _MEASURED), members[0])
+    model = next((model for model in models if model.options.name == _MEASURED), models[0])
     try:
-        choice = _measure(member, images, steps)
+        choice = _measure(model, steps)
     except (ModelError, ParityError, UsageError) as error:
         # An answer at FP32 is better than none.
         steps.note(f"fp32, as int8 cannot be made: {error}")
         return False
-    steps.note(f"{'int8 where it is faster' if choice.int8 else 'fp32'}: for {member.name} {choice.reason}")
+    steps.note(f"{'int8 where it is faster' if choice.int8 else 'fp32'}: for {model.options.name} {choice.reason}")
     return choice.int8
 
 
-def _measure(member: MemberOptions, images: VerificationImages, steps: "_Steps") -> PrecisionChoice:
-    with networks_folder() as folder:
-        model = ModelStages(open_model(member), CLASSES, images, folder)
-        (plan,) = plans_for([model], QuantisationOptions(), steps.step)
-        exported = []
-        for target in (Target("int8", plan), Target("fp32")):
-            steps.step(f"{member.name}: exporting at {target.precision}")
-            exported.append(export_member(model, target))
+def _measure(model: ModelStages, steps: "_Steps") -> PrecisionChoice:
+    (plan,) = plans_for([model], QuantisationOptions(), steps.step)
+    exported = []
+    for target in (Target("int8", plan), Target("fp32")):
+        steps.step(f"{model.options.name}: exporting at {target.precision}")
+        exported.append(export_member(model, target))
     (choice,) = choose_precisions([Candidate(*exported)], steps.step, candidates(AUTO, "cpu"))
     return choice
 
