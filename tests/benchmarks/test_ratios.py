@@ -45,25 +45,25 @@ def group(ensemble: Ensemble, scans: list[Path]) -> list[PreparedImage]:
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core decodes one image at a time")
-def test_two_threads_decode_faster_than_one(in_turns: InTurns, scans: list[Path]) -> None:
-    with ThreadPoolExecutor(2) as two, ThreadPoolExecutor(1) as one:
+def test_read_grey_in_two_threads_is_faster_than_in_one(in_turns: InTurns, scans: list[Path]) -> None:
+    with ThreadPoolExecutor(2) as two_threads, ThreadPoolExecutor(1) as one_thread:
         ratio = in_turns(
-            lambda: list(one.map(read_grey, scans[:8])),
-            lambda: list(two.map(read_grey, scans[:8])),
+            lambda: list(one_thread.map(read_grey, scans[:8])),
+            lambda: list(two_threads.map(read_grey, scans[:8])),
         )
     print(f"two threads take {ratio.median:.3f} of one")
     assert ratio.median < 0.75
 
 
-def test_a_batch_costs_little_more_than_decoding_its_images(
+def test_prepared_groups_cost_little_more_than_decoding(
     in_turns: InTurns, ensemble: Ensemble, scans: list[Path]
 ) -> None:
     geometries = set(ensemble.geometries)
 
     def assemble() -> None:
-        for found in prepared_groups(scans, lambda p: prepare_image(p, geometries), group_size=BATCH, threads=1):
+        for group in prepared_groups(scans, lambda p: prepare_image(p, geometries), group_size=BATCH, threads=1):
             for geometry in geometries:
-                np.stack([image.pixels[geometry] for image in found])
+                np.stack([image.pixels[geometry] for image in group])
 
     ratio = in_turns(lambda: [prepare_image(path, geometries) for path in scans], assemble)
     print(f"assembling takes {ratio.median:.3f} of decoding alone")
@@ -71,7 +71,7 @@ def test_a_batch_costs_little_more_than_decoding_its_images(
 
 
 @pytest.mark.parametrize("batch", [1, BATCH])
-def test_our_engine_costs_what_a_plain_session_costs(
+def test_engine_infer_costs_what_a_plain_session_costs(
     in_turns: InTurns, bundle: Path, images: np.ndarray, batch: int
 ) -> None:
     loaded = load_bundle(bundle)
@@ -82,22 +82,22 @@ def test_our_engine_costs_what_a_plain_session_costs(
     plain = onnxruntime.InferenceSession(loaded.members[0].path, options, providers=["CPUExecutionProvider"])
     with load_members(loaded, "onnxruntime-cpu", device=0, threads=None) as members:
         engine = members.engines[0]
-        given = images[:batch]
-        assert engine.infer(given) == pytest.approx(plain.run(None, {"image": given})[0], abs=1e-6)
-        ratio = in_turns(lambda: plain.run(None, {"image": given}), lambda: engine.infer(given))
+        pixels = images[:batch]
+        assert engine.infer(pixels) == pytest.approx(plain.run(None, {"image": pixels})[0], abs=1e-6)
+        ratio = in_turns(lambda: plain.run(None, {"image": pixels}), lambda: engine.infer(pixels))
     print(f"our engine takes {ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] of a plain session")
     assert ratio.low < 1.05
 
 
-def test_the_vote_is_nothing_beside_the_members(in_turns: InTurns, ensemble: Ensemble, images: np.ndarray) -> None:
-    given = dict.fromkeys(ensemble.geometries, images)
-    answers = ensemble.probabilities(given)
-    ratio = in_turns(lambda: ensemble.probabilities(given), lambda: soft_vote(answers, (1.0, 2.0)))
+def test_soft_vote_costs_little_beside_the_members(in_turns: InTurns, ensemble: Ensemble, images: np.ndarray) -> None:
+    inputs = dict.fromkeys(ensemble.geometries, images)
+    probabilities = ensemble.probabilities(inputs)
+    ratio = in_turns(lambda: ensemble.probabilities(inputs), lambda: soft_vote(probabilities, (1.0, 2.0)))
     print(f"the vote takes {ratio.median:.2%} of the members' work")
     assert ratio.median < 0.02
 
 
-def test_verifying_a_bundle_costs_little_more_than_hashing_its_bytes(in_turns: InTurns, bundle: Path) -> None:
+def test_load_bundle_costs_little_more_than_hashing(in_turns: InTurns, bundle: Path) -> None:
     files = [bundle / name for name in listed_files(load_bundle(bundle).details)]
 
     def hash_them() -> None:
@@ -110,7 +110,7 @@ def test_verifying_a_bundle_costs_little_more_than_hashing_its_bytes(in_turns: I
     assert ratio.median < 1.15
 
 
-def test_records_cost_little_beside_decoding_their_images(
+def test_predictions_and_json_cost_little_beside_decoding_and_members(
     in_turns: InTurns, ensemble: Ensemble, scans: list[Path], group: list[PreparedImage]
 ) -> None:
     stacked = {g: np.stack([image.pixels[g] for image in group]) for g in set(ensemble.geometries)}
@@ -131,40 +131,42 @@ def test_records_cost_little_beside_decoding_their_images(
     assert ratio.median < 1.1
 
 
-def test_json_of_a_record_costs_what_its_data_cost(in_turns: InTurns, ensemble: Ensemble, scans: list[Path]) -> None:
+def test_to_json_costs_what_json_of_its_data_costs(in_turns: InTurns, ensemble: Ensemble, scans: list[Path]) -> None:
     record = ensemble.predict(scans[0])
-    told = record.to_dict()
+    data = record.to_dict()
     ratio = in_turns(
-        lambda: [json.dumps(told, allow_nan=False) for _ in range(200)],
+        lambda: [json.dumps(data, allow_nan=False) for _ in range(200)],
         lambda: [record.to_json() for _ in range(200)],
     )
     print(f"a record's JSON takes {ratio.median:.3f} of that of its data")
     assert ratio.median < 2
 
 
-def test_decoding_hides_behind_the_members(in_turns: InTurns, ensemble: Ensemble, scans: list[Path]) -> None:
+def test_predict_many_is_faster_than_decoding_first(in_turns: InTurns, ensemble: Ensemble, scans: list[Path]) -> None:
     """Answering as a stream beats decoding everything first, then answering."""
-    many = scans * 4
+    paths = scans * 4
     geometries = set(ensemble.geometries)
 
     def one_after_the_other() -> None:
-        for start in range(0, len(many), BATCH):
-            ensemble._predict_batch([prepare_image(path, geometries) for path in many[start : start + BATCH]])
+        for start in range(0, len(paths), BATCH):
+            ensemble._predict_batch([prepare_image(path, geometries) for path in paths[start : start + BATCH]])
 
-    ratio = in_turns(one_after_the_other, lambda: list(ensemble.predict_many(many, batch_size=BATCH)))
+    ratio = in_turns(one_after_the_other, lambda: list(ensemble.predict_many(paths, batch_size=BATCH)))
     print(f"streaming takes {ratio.median:.3f} of decoding first")
     assert ratio.median < 0.95
 
 
-def test_the_same_work_in_turns_has_a_ratio_of_one(in_turns: InTurns, ensemble: Ensemble, images: np.ndarray) -> None:
-    given = dict.fromkeys(ensemble.geometries, images)
-    ratio = in_turns(lambda: ensemble.probabilities(given), lambda: ensemble.probabilities(given))
+def test_in_turns_of_the_same_work_has_a_ratio_of_1(
+    in_turns: InTurns, ensemble: Ensemble, images: np.ndarray
+) -> None:
+    inputs = dict.fromkeys(ensemble.geometries, images)
+    ratio = in_turns(lambda: ensemble.probabilities(inputs), lambda: ensemble.probabilities(inputs))
     print(f"A/A: {ratio.median:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]")
     assert 0.97 < ratio.median < 1.03
 
 
-def test_the_timer_adds_less_than_a_hundredth_to_the_quickest_call(bundle: Path, images: np.ndarray) -> None:
+def test_timer_overhead_is_below_a_hundredth_of_the_quickest_call(bundle: Path, images: np.ndarray) -> None:
     with load_members(load_bundle(bundle), "onnxruntime-cpu", device=0, threads=1) as members:
-        taken = statistics.median(timed_ms(lambda: members.engines[0].infer(images[:1])) for _ in range(50))
-    print(f"the timer adds {timer_overhead_ms() / taken:.3%}")
-    assert timer_overhead_ms() < 0.01 * taken
+        call_ms = statistics.median(timed_ms(lambda: members.engines[0].infer(images[:1])) for _ in range(50))
+    print(f"the timer adds {timer_overhead_ms() / call_ms:.3%}")
+    assert timer_overhead_ms() < 0.01 * call_ms
