@@ -34,7 +34,7 @@ _REMEDY: Final = f"choose another folder: export {CACHE_VARIABLE}=DIR"
 
 
 def cache_folder() -> Path:
-    """Where derived files go: $BRAINTUMOR_CACHE, or the platform's place for a user's caches.
+    """The folder of derived files: $BRAINTUMOR_CACHE, or the platform's place for a user's caches.
 
     Without platformdirs, which no dependency of `bt-infer` brings: it would be one more package for three places.
 
@@ -85,7 +85,7 @@ class Cache:
 
     @property
     def folder(self) -> Path:
-        """Where the entries are; it need not exist.
+        """The folder of the entries; it need not exist.
 
         Raises:
             OutputError: The user has no home folder.
@@ -153,7 +153,7 @@ class Cache:
             shutil.rmtree(self.folder / key, ignore_errors=True)
 
     def get_bytes(self, key: str) -> bytes:
-        """What `put_bytes` stored; empty when there is nothing, or no usable cache."""
+        """The bytes that `put_bytes` stored; empty when there is nothing, or no usable cache."""
         try:
             entry = self.get(key)
             return b"" if entry is None else (entry / _BYTES).read_bytes()

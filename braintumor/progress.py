@@ -23,7 +23,7 @@ class Step:
         job: The job of all steps, with about how long it takes; shown once.
         title: Of the step.
         number: Of the step, from 1.
-        total: How many steps the job has.
+        total: Number of steps of the job.
     """
 
     job: str

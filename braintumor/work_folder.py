@@ -23,7 +23,7 @@ def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
     however it ends, and `sweep` knows by that what nobody fills any more.
 
     Args:
-        parent: Where it lies.
+        parent: Its parent folder.
         prefix: Of its name.
 
     Raises:
@@ -47,7 +47,7 @@ def sweep(parent: Path, prefix: str, unlocked_after_s: float | None = None) -> N
     """Remove work folders that nobody fills any more; one that cannot be removed stays.
 
     Args:
-        parent: Where they lie.
+        parent: Their parent folder.
         prefix: Of their names.
         unlocked_after_s: Remove those without a lock file, too, when they are older than this, in seconds.
     """

@@ -91,8 +91,9 @@ def _load_weights(model: Any, spec: ModelSpec, path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UsageError(
-            f"{path} holds no weights of this {spec.name} ({reason}); give a file of model.save_weights"
-            "('x.weights.h5') from a model of the same size and channels, or no weights at all"
+            f"{path} holds no weights of this {spec.name} ({reason})",
+            "give a file of model.save_weights"
+            "('x.weights.h5') from a model of the same size and channels, or no weights at all",
         ) from error
 
 
@@ -130,6 +131,7 @@ def _backbone(keras: Any, spec: ModelSpec, x: Any, weights: str | None) -> Any:
         if weights is None:
             raise
         raise UnavailableError(
-            f"the {weights} weights of {spec.name} cannot be had ({' '.join(str(error).split())[:300]}); they need a "
-            "network once: copy ~/.keras/models from a machine that has them, or start without (weights=None)"
+            f"the {weights} weights of {spec.name} cannot be fetched ({' '.join(str(error).split())[:300]})",
+            "they need a network once: copy ~/.keras/models from a machine that has them, or start without "
+            "(`weights=None`)",
         ) from error

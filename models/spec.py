@@ -34,7 +34,7 @@ class ModelSpec:
         preprocess: The scaling that the ImageNet weights expect.
         parameters: Number of weights with a grey input and a head of four classes.
         gmacs: Multiply-accumulates of one image at height x width, in 1e9 (convolutions and dense layers).
-        paper: Where the architecture was published.
+        paper: The publication of the architecture.
     """
 
     name: str

@@ -35,7 +35,7 @@ class VoteCalibration:
     Attributes:
         members: SHA-256 of each `.keras` file → its weight in the vote.
         temperature: The divisor of the vote's logarithms.
-        validation_images: How many images it was fitted on.
+        validation_images: Number of images that it was fitted on.
         expected_calibration_error: Part of the data → the error before and after, 0..1.
     """
 

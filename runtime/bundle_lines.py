@@ -22,7 +22,7 @@ def verdict_line(acceptance: Mapping[str, Any]) -> str:
 
 
 def caution_lines(bundle: Bundle) -> Iterator[str]:
-    """What its export did not check: parity with Keras, and class orders that nobody stated."""
+    """Checks that its export left out: parity with Keras, and class orders that nobody stated."""
     if bundle.unverified:
         yield (
             f"not verified against Keras: {', '.join(bundle.unverified)}; where Keras is installed, "

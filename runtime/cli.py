@@ -156,8 +156,8 @@ def _default_format(output: Path | None) -> str:
     if suffix in _TEXT:
         return "jsonl"
     raise UsageError(
-        f"--output {output}: no format is called {suffix!r}; allowed are {', '.join(_FORMATS)}: name the file so, or "
-        "say which with --format"
+        f"--output {output}: no format is called {suffix!r}; allowed are {', '.join(_FORMATS)}",
+        "name the file so, or give --format",
     )
 
 
@@ -168,15 +168,15 @@ def _refuse_overwriting(output: Path, sources: Sequence[str], bundle: Path | Non
     target = output.resolve()
     if bundle is not None and target.is_relative_to(bundle.resolve()):
         raise UsageError(
-            f"--output {output} lies in the bundle {bundle}, which nothing may be added to; name another place"
+            f"--output {output} lies in the bundle {bundle}, to which nothing may be added", "name another place"
         )
     if not target.is_file():
         return
     with contextlib.suppress(OSError), target.open("rb") as stream:
         if kind := image_format(stream.read(HEAD_BYTES)):
-            raise UsageError(f"--output {output} is a {kind} image, which would be lost; name another file")
+            raise UsageError(f"--output {output} is a {kind} image, which would be lost", "name another file")
     if any(os.path.exists(source) and os.path.samefile(source, target) for source in sources):  # noqa: PTH110, PTH121 - a Path raises where a name is too long
-        raise UsageError(f"--output {output} is one of the inputs, which would be lost; name another file")
+        raise UsageError(f"--output {output} is one of the inputs, which would be lost", "name another file")
 
 
 @contextlib.contextmanager
@@ -188,7 +188,7 @@ def _open_output(output: Path | None) -> Iterator[TextIO]:
     from braintumor.files import atomic_text
 
     if output.is_dir():
-        raise UsageError(f"--output {output} is a folder; name a file")
+        raise UsageError(f"--output {output} is a folder", "name a file")
     with atomic_text(output) as stream:
         yield stream
 

@@ -53,7 +53,7 @@ class Ensemble(Closing):
         """Take over loaded members.
 
         Args:
-            bundle: Where they come from.
+            bundle: Of the members.
             members: Closed with the ensemble.
             order: In which they run until the label is certain; None to run all at once.
         """
@@ -213,7 +213,7 @@ class Ensemble(Closing):
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
-        """What is done to an image for each member, in the bundle's order."""
+        """The crop and resize of an image for each member, in the bundle's order."""
         return self._members.geometries
 
     def close(self) -> None:

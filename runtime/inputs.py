@@ -15,7 +15,7 @@ from braintumor.runtime.image.formats import HEAD_BYTES, looks_like
 __all__ = ["BUNDLES", "BUNDLE_VARIABLE", "choose_bundle", "expand", "find_bundle", "no_bundle"]
 
 BUNDLES = Path("bundles")
-"""Where `bt-export` puts bundles and `bt-infer` looks for them, in the working directory."""
+"""The folder of bundles in the working directory: `bt-export` writes there, `bt-infer` looks there."""
 
 BUNDLE_VARIABLE = "BRAINTUMOR_BUNDLE"
 

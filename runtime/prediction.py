@@ -26,8 +26,8 @@ class ImageInfo:
         width: In pixels, after EXIF orientation.
         height: In pixels, after EXIF orientation.
         bits: Bits a channel in the file.
-        frame: Which frame was read, from 0.
-        frames: How many the file has.
+        frame: The frame that was read, from 0.
+        frames: Frames in the file.
     """
 
     path: str | None = None
@@ -71,7 +71,7 @@ class Prediction:
         margin: Lead of the label over the runner-up, 0..1; None where not all members ran.
         entropy_nats: Shannon entropy of the vote, 0 (certain) .. ln(classes); None where not all members ran.
         policy: "full": all members ran. "early-exit": as many as the label needed.
-        members_run: How many ran on this image.
+        members_run: Number of members that ran on this image.
         bounds: Class → lowest and highest probability that the full vote may give it; None where all members ran,
             and `probabilities` is the full vote.
         members: The predictions of the members that ran, in the bundle's order.

@@ -40,13 +40,13 @@ class Member:
         weight: Its weight in the vote, greater than 0.
         height: Input height in pixels.
         width: Input width in pixels.
-        resize: How images are brought to that size; see `braintumor.runtime.image.resize`.
+        resize: The method by which images get that size; see `braintumor.runtime.image.resize`.
         precision: "fp32", "fp16", "bf16" or "int8".
         path: The ONNX file, absolute.
         sha256: Of that file.
         details: Its whole entry in `bundle.json`: source, tools, parity figures, …
         probe: The images of `braintumor.runtime.bundle.probe`, absolute; None in a bundle without.
-        class_count: How many probabilities it gives for an image.
+        class_count: Probabilities for an image.
         crop: The crop before an image is resized, of `CROPS`.
     """
 
@@ -83,7 +83,7 @@ class Bundle:
 
     Attributes:
         name: Given at export.
-        folder: Where it lies, absolute.
+        folder: Its path, absolute.
         sha256: Of `bundle.json` without a verdict, and so of everything that answers.
         classes: Names of the outputs, in order.
         members: In the order of the export.
@@ -177,7 +177,7 @@ def member_of(entry: Mapping[str, Any], path: Path, sha256: str, probe: Path | N
         path: The ONNX file, absolute.
         sha256: Of that file.
         probe: The probe's images, absolute; None where there are none.
-        class_count: How many probabilities it gives for an image.
+        class_count: Probabilities for an image.
     """
     return Member(
         name=entry["name"],

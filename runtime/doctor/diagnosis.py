@@ -1,4 +1,4 @@
-"""What this machine can run, and how to fix what it cannot. A value; `render` prints it.
+"""A diagnosis of this machine: the engines that it runs, and remedies for the others; `render` prints it.
 
 An engine is usable when it answered: the registry's own engine, in a child process, on a member of 422 bytes.
 """
@@ -216,7 +216,7 @@ def engine_finding(
 
 
 def _cause(device: str, outcome: Outcome, library: LibraryFinding | None, gpus: _Gpus) -> tuple[str, str]:
-    """Why an engine does not answer, and the remedy."""
+    """The reason why an engine does not answer, and the remedy."""
     if absent := _absent(device, gpus):
         return absent
     if library is None:
@@ -236,7 +236,7 @@ def _absent(device: str, gpus: _Gpus) -> tuple[str, str] | None:
 
 
 def _failure(device: str, outcome: Outcome, library: LibraryFinding) -> tuple[str, str]:
-    """Why an engine does not answer although its library and its device are there, and the remedy."""
+    """The reason why an engine with its library and its device does not answer, and the remedy."""
     known = LIBRARIES[library.name]
     extra = known.extra_for(gpu=device == "cuda")
     if outcome.error == DeviceError.__name__:

@@ -104,7 +104,7 @@ def _why_not(library: Library, present: Mapping[str, str], outcome: Outcome) -> 
 
 
 def _gpu_problem(library: Library, present: Mapping[str, str], nvidia: Nvidia) -> tuple[str, str]:
-    """Why a whole library does not run on this machine's GPU, and the remedy; two empty texts where it does."""
+    """The reason why a whole library does not run on this GPU, and the remedy; two empty texts where it does."""
     if not nvidia.gpus:
         return "", ""
     required, served = _cuda_major(present), _numbers(nvidia.cuda or "")

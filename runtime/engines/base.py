@@ -38,7 +38,7 @@ class EngineInfo:
 
     Attributes:
         name: The registry's name, such as "onnxruntime-cpu".
-        provider: What executes, in the library's own words, such as "CPUExecutionProvider".
+        provider: The executing part, in the library's own words, such as "CPUExecutionProvider".
         device: "cpu", "cuda:0", …
         version: The library and its version, such as "onnxruntime 1.32.0".
     """

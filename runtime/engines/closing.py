@@ -1,4 +1,4 @@
-"""What holds memory or a device, and gives it back at the end of a `with` block."""
+"""A base class of objects that hold memory or a device, and free it at the end of a `with` block."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -12,7 +12,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held. May be called twice."""
+        """Free what is held. May be called twice."""
 
     def __enter__(self) -> Self:
         """Use it in a `with` block."""

@@ -16,7 +16,7 @@ __all__ = ["AUTO", "ENGINES", "EngineEntry", "candidates", "engine_factory", "no
 
 
 class EngineEntry(NamedTuple):
-    """Where an engine is, and on what it runs.
+    """The class of an engine, its device and its library.
 
     Attributes:
         target: "module:class" of its factory.

@@ -27,7 +27,7 @@ def prepared_groups(
         sources: Any number; read lazily. Their exceptions are raised when all groups before are handed on.
         prepare: Called in a thread, once a source. Its exceptions are raised here, at the source's turn.
         group_size: Sources in a group; the last group may be smaller.
-        threads: How many prepare at the same time.
+        threads: That prepare at the same time.
         ahead: Groups that are prepared beyond the present one.
     """
     groups = _grouped(sources, group_size)

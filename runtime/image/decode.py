@@ -99,7 +99,7 @@ class GreyImage:
     format: str
     """One of `FORMATS`, by the file's content."""
     frames: int
-    """How many frames or pages the file holds; frame 0 was read."""
+    """The number of frames or pages in the file; frame 0 was read."""
     bits: int
     """Bits per channel in the file (of the palette index for palette images): 1 … 64."""
     sha256: str
@@ -114,19 +114,19 @@ def read_grey(source: str | os.PathLike[str] | bytes) -> GreyImage:
 
     Raises:
         InputError: the file is missing, empty, a folder, too large, truncated, damaged or of another format.
-            The message is one line that names the file, what was found and what to do.
+            The message is one line with the file and the problem; the remedy says how to fix it.
     """
     name, data = _bytes_of(source)
     kind = _identify(name, data)
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         problem = "this process told Pillow to fill in the missing part of truncated images"
-        _refuse(name, problem, "Set PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False")
+        _refuse(name, problem, "set PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False")
     try:
         pixels, frames, bits = _decode(kind, data)
     except InputError as error:
-        raise InputError(f"{name}: {error}.") from None
+        raise InputError(f"{name}: {error.message}", error.remedy) from None
     except _DAMAGE as error:
-        _refuse(name, f"damaged or unsupported {kind} ({_one_line(error)})", "Copy or export it again", error)
+        _refuse(name, f"damaged or unsupported {kind} ({_one_line(error)})", "copy or export it again", error)
     return GreyImage(pixels, kind, frames, bits, hashlib.sha256(data).hexdigest())
 
 
@@ -142,7 +142,7 @@ def grey_from_array(array: NDArray[Any]) -> Pixels:
     Raises:
         InputError: another type, dtype or shape, or no pixels.
     """
-    allowed = "Pass a NumPy array, uint8 [H, W] grey or [H, W, 3] RGB; scale wider data to 0..255 first"
+    allowed = "pass a NumPy array, uint8 [H, W] grey or [H, W, 3] RGB; scale wider data to 0..255 first"
     if not isinstance(array, np.ndarray):
         _refuse("array", f"found a {type(array).__name__}", allowed)
     grey, colour = 2, 3
@@ -154,7 +154,7 @@ def grey_from_array(array: NDArray[Any]) -> Pixels:
 
 
 def _refuse(name: str, problem: str, remedy: str, cause: BaseException | None = None) -> NoReturn:
-    raise InputError(f"{name}: {problem}. {remedy}.") from cause
+    raise InputError(f"{name}: {problem}", remedy) from cause
 
 
 def _one_line(error: BaseException) -> str:
@@ -174,34 +174,34 @@ def _bytes_of(source: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
             return name, file.readall()
     except FileNotFoundError as error:
-        _refuse(name, "no such file", "Check the path", error)
+        _refuse(name, "no such file", "check the path", error)
     except PermissionError as error:
-        _refuse(name, "no permission to read it", "Ask its owner for permission, or copy it", error)
+        _refuse(name, "no permission to read it", "ask its owner for permission, or copy it", error)
     except (OSError, ValueError) as error:  # ValueError: a name that no file system takes, as one with NUL
         reason = error.strerror if isinstance(error, OSError) and error.strerror else _one_line(error)
-        _refuse(name, f"cannot be read ({reason})", "Check the path and the disk", error)
+        _refuse(name, f"cannot be read ({reason})", "check the path and the disk", error)
 
 
 def _check_kind_of_file(name: str, status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
-        _refuse(name, "a folder", "Pass the image files in it")
+        _refuse(name, "a folder", "pass the image files in it")
     if not stat.S_ISREG(status.st_mode):
-        _refuse(name, "not a regular file", "Copy the image into a file first")
+        _refuse(name, "not a regular file", "copy the image into a file first")
     if status.st_size > MAX_FILE_BYTES:
         size = f"{status.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
-        _refuse(name, size, "Export the slice alone as PNG or TIFF")
+        _refuse(name, size, "export the slice alone as PNG or TIFF")
 
 
 def _identify(name: str, data: bytes) -> str:
     if not data:
-        _refuse(name, "an empty file", "Copy or export it again")
+        _refuse(name, "an empty file", "copy or export it again")
     head = data[:HEAD_BYTES]
     kind = image_format(head)
     if kind is not None:
         return kind
     problem, remedy = looks_like(head) or ("not an image that is known here", "save it as PNG")
-    readable = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]} are read"
-    _refuse(name, problem, f"Only {readable}: {remedy}")
+    readable = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]}"
+    _refuse(name, f"{problem}; only {readable} are read", remedy)
 
 
 def _open(kind: str, data: bytes) -> ImageFile.ImageFile:
@@ -234,7 +234,7 @@ def _decode(kind: str, data: bytes) -> tuple[Pixels, int, int]:
         width, height = image.size
         if width * height > MAX_PIXELS:
             size = f"{width} x {height} = {width * height:,} pixels, the limit is {MAX_PIXELS:,}"
-            raise InputError(f"{size}. Export the slice alone, or shrink it")
+            raise InputError(size, "export the slice alone, or shrink it")
         frames = int(getattr(image, "n_frames", 1))
         tags = _tiff_tags(image)
         bits = _bits(kind, data, tags)

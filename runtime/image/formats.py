@@ -11,7 +11,7 @@ FORMATS: tuple[str, ...] = ("PNG", "JPEG", "TIFF", "BMP")
 """The formats that are decoded: every further decoder is more code that meets foreign bytes."""
 
 HEAD_BYTES = 512
-"""How much of a file `image_format` and `looks_like` look at, in bytes."""
+"""The part of a file that `image_format` and `looks_like` read, in bytes."""
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),

@@ -40,7 +40,7 @@ def grey_of(image: Image.Image, bits: int, tags: Mapping[int, Any]) -> Pixels:
     if image.mode in _WIDE_MODES:
         return _stretched(np.asarray(image), tags)
     if bits > _BYTE_BITS:
-        raise InputError(f"{bits}-bit colour or transparency. Save it as 16-bit grey or as 8-bit colour")
+        raise InputError(f"{bits}-bit colour or transparency", "save it as 16-bit grey or as 8-bit colour")
     if image.has_transparency_data and image.mode != "La":  # "La" is stored multiplied by alpha
         return _over_black(image.convert("RGBA"))
     return np.asarray(_luma(image))
@@ -101,7 +101,7 @@ def _stretched(values: NDArray[Any], tags: Mapping[int, Any]) -> Pixels:
     if values.dtype == np.int32 and unsigned:
         values = values.view(np.uint32)  # Pillow has no unsigned 32-bit mode: right bits, wrong sign
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise InputError("NaN or infinity among its pixels. Replace them before saving")
+        raise InputError("NaN or infinity among its pixels", "replace them before saving")
     low, high = values.min().item(), values.max().item()
     if low == high:
         return np.zeros(values.shape, np.uint8)

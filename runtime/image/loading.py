@@ -28,7 +28,7 @@ class PreparedImage:
         image: Path, hash, format and size.
         decode_ms: Time of decoding and resizing.
         pixels: Geometry → uint8 [height, width].
-        error: Why it cannot be read.
+        error: Of an image that cannot be read.
     """
 
     image: ImageInfo

@@ -57,9 +57,9 @@ def resize(pixels: Pixels, height: int, width: int, method: Resize = "antialias"
         UsageError: an unknown method, or a size that is not positive.
     """
     if method not in RESIZES:
-        raise UsageError(f"resize {method!r}: unknown method. Allowed are {', '.join(RESIZES)}.")
+        raise UsageError(f"resize {method!r}: unknown method; allowed are {', '.join(RESIZES)}")
     if height < 1 or width < 1:
-        raise UsageError(f"resize to {height} x {width}: both sides must be at least 1 pixel.")
+        raise UsageError(f"resize to {height} x {width}: both sides must be at least 1 pixel")
     if pixels.shape == (height, width):
         return pixels
     if method == "tf-bilinear":

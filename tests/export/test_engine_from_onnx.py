@@ -139,7 +139,7 @@ def _bundle_of(tmp_path: Path, *models: onnx.ModelProto) -> Path:
     [
         (("--capability", "SM90"), 2, "does not build for SM90; it builds for"),
         (("--capability", "8.6"), 2, "write SM86 for 8.6"),
-        (("--batch", "8,1"), 2, "write 1,8,32"),
+        (("--batch", "8,1"), 2, "as in 1,8,32"),
         (("--capability", "SM86", "--version-compatible"), 2, "no version or hardware compatibility"),
     ],
 )

@@ -160,7 +160,7 @@ def test_build_classifier_refuses_weights_that_cannot_be_fetched(monkeypatch: py
 
     monkeypatch.setattr(keras.applications, "DenseNet121", offline)
     with pytest.raises(
-        UnavailableError, match=r"imagenet weights of DenseNet121 cannot be had \(URL fetch.*~/\.keras"
+        UnavailableError, match=r"imagenet weights of DenseNet121 cannot be fetched \(URL fetch.*~/\.keras"
     ):
         build_classifier(DENSENET)
     with pytest.raises(Exception, match="URL fetch") as raised:

@@ -37,7 +37,7 @@ def refusal(source: str | Path | bytes) -> str:
         read_grey(source)
     message = str(caught.value)
     assert "\n" not in message
-    assert message.endswith(".")
+    assert caught.value.remedy
     return message
 
 

@@ -76,7 +76,7 @@ class PinnedCudaBuffers(Closing):
             largest: Images in the largest batch.
             height: Of an image, in pixels.
             width: Of an image, in pixels.
-            classes: How many probabilities an image gets.
+            classes: Probabilities for an image.
             extra: Of this package, that installs cuda-core.
 
         Raises:

@@ -55,8 +55,8 @@ def load_plan(library: Library, member: Member, plan: bytes, facts: PlanFacts, c
 
     Args:
         library: Loaded.
-        member: That the plan was built from.
-        plan: That its sidecar's hash vouches for.
+        member: From which the plan was built.
+        plan: Its bytes, hash-checked.
         facts: Of its sidecar.
         compiled: The kernels that `LoadedPlan.compiled` gave at an earlier time.
 

@@ -101,7 +101,7 @@ def rebuilt_plan(request: PlanRequest, error: BraintumorError) -> tuple[bytes, P
 
 
 def differences(facts: PlanFacts, request: PlanRequest) -> list[str]:
-    """Why a plan of the same model does not fit a machine; empty when it does.
+    """Reasons why a plan of the same model does not fit a machine; empty when it does.
 
     Args:
         facts: Of the plan.
@@ -155,7 +155,7 @@ def _build(request: PlanRequest) -> Plan:
 
 
 def _why_again(request: PlanRequest) -> str:
-    """What is wrong with the plans that were built for this model before; "" when there are none."""
+    """The faults of the plans that were built for this model before; "" when there are none."""
     others = [facts for facts in _known(_PLANS.folder) if _same_model(facts, request)]
     reasons = [differences(facts, request) for facts in others]
     if not reasons:
@@ -210,7 +210,7 @@ def _listed(root: Path) -> Iterable[Path]:
 
 
 def _others_may_write(plan: Path) -> list[str]:
-    """Who besides the user could have put native code there; the system tells it on POSIX only."""
+    """Faults in the permissions, by which others could have put native code there; empty on Windows."""
     if sys.platform == "win32":
         return []
     problems = []

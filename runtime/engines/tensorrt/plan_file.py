@@ -79,7 +79,7 @@ class PlanFacts:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "PlanFacts":
-        """What `to_dict` gave.
+        """The facts from `to_dict`.
 
         Raises:
             ValueError: It is of another schema, or lacks something. (KeyError and TypeError, too.)

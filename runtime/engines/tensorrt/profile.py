@@ -21,7 +21,7 @@ class BatchProfile:
         """Refuse sizes out of order (UsageError)."""
         if not 1 <= self.smallest <= self.best <= self.largest:
             raise UsageError(
-                f"batch profile {self}: three sizes in ascending order from 1 on are allowed; write 1,8,32, say"
+                f"batch profile {self}: must be three sizes >= 1 in ascending order", "write them as in 1,8,32"
             )
 
     @classmethod
@@ -30,7 +30,8 @@ class BatchProfile:
         sizes = [size.strip() for size in text.split(",")]
         if len(sizes) != len(fields(cls)) or not all(size.isascii() and size.isdigit() for size in sizes):
             raise UsageError(
-                f"batch profile {text!r}: three whole numbers, smallest,best,largest, are allowed; write 1,8,32, say"
+                f"batch profile {text!r}: must be three whole numbers, smallest,best,largest",
+                "write them as in 1,8,32",
             )
         return cls(*(int(size) for size in sizes))
 
@@ -58,7 +59,7 @@ class Chunk:
 
     Attributes:
         start: The first one's index in its batch.
-        count: How many.
+        count: Of images.
         batch_size: With which the plan runs them, `count` or a little more.
     """
 
