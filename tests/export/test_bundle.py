@@ -245,8 +245,8 @@ def test_write_bundle_follows_the_umask(write: Write, place: Path, mask: int):
     finally:
         os.umask(before)
     for path in [place / "one", *(place / "one").rglob("*")]:
-        wanted = 0o777 if path.is_dir() else 0o666
-        assert stat.S_IMODE(path.stat().st_mode) == wanted & ~mask, path
+        mode = 0o777 if path.is_dir() else 0o666
+        assert stat.S_IMODE(path.stat().st_mode) == mode & ~mask, path
 
 
 @posix_only

@@ -35,12 +35,12 @@ def folder(tmp_path: Path) -> Folder:
 
 def test_calibration_set_spreads_images_evenly_and_always_the_same(folder: Folder) -> None:
     source = folder(80)
-    found = calibration_set(source, count=300)
-    assert Counter(found.labels.tolist()) == dict.fromkeys(range(4), 75)
+    calibration = calibration_set(source, count=300)
+    assert Counter(calibration.labels.tolist()) == dict.fromkeys(range(4), 75)
     again = calibration_set(source, count=300)
-    assert again.names == found.names
-    assert again.sha256 == found.sha256
-    assert calibration_set(source, count=304).sha256 != found.sha256
+    assert again.names == calibration.names
+    assert again.sha256 == calibration.sha256
+    assert calibration_set(source, count=304).sha256 != calibration.sha256
 
 
 @pytest.mark.parametrize("count", [0, MIN_COUNT - 1, MAX_COUNT + 1])

@@ -70,7 +70,7 @@ def test_bt_engine_builds_for_the_usual_cards_without_a_gpu(bundle: Bundle, tmp_
     if not no_gpu():
         pytest.skip("this machine has a GPU")
     built = list(build_engines(bundle, EngineOptions("tensorrt-rtx", tmp_path / "plans")))
-    assert {one.facts.compute_capabilities for one in built} == {PORTABLE}
+    assert {engine.facts.compute_capabilities for engine in built} == {PORTABLE}
 
 
 def test_bt_engine_names_lint_findings_before_anything_is_built(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def _bundle_of(tmp_path: Path, *models: onnx.ModelProto) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("--capability", "SM90"), 2, "does not build for SM90; it builds for"),
         (("--capability", "8.6"), 2, "write SM86 for 8.6"),
@@ -144,11 +144,11 @@ def _bundle_of(tmp_path: Path, *models: onnx.ModelProto) -> Path:
     ],
 )
 def test_bt_engine_refuses_in_one_line_and_leaves_no_plan(
-    bundle: Bundle, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+    bundle: Bundle, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     result = run(bundle.folder, *arguments, "--out", tmp_path / "plans")
     assert (result.exit_code, len(result.output.splitlines())) == (code, 1)
-    assert said in result.output
+    assert message in result.output
     assert not list(tmp_path.rglob("*.plan"))
 
 

@@ -82,15 +82,15 @@ def test_plans_for_saves_a_plan_that_makes_the_same_model_without_images(
     model = tmp_path / "small.keras"
     model.write_bytes(small_keras().read_bytes())
     searched = QuantisationOptions(*folders, count=300, limits=GENEROUS, save_plans=tmp_path)
-    told: list[str] = []
-    (plan,) = plans_for([stages_of(model)], searched, told.append)
+    steps: list[str] = []
+    (plan,) = plans_for([stages_of(model)], searched, steps.append)
     assert read_plan(tmp_path / f"small{PLAN_SUFFIX}").sha256 == plan.sha256
     assert plan.findings["calibration"]["images"] == 300
     assert plan.findings["validation"]["images"] == 48
-    assert any("ranges of activations on 300 training images" in step for step in told)
-    (found,) = plans_for([stages_of(model)], QuantisationOptions(), told.append)
+    assert any("ranges of activations on 300 training images" in step for step in steps)
+    (beside,) = plans_for([stages_of(model)], QuantisationOptions(), steps.append)
     exported = onnx.load(str(export_member(stages_of(model), Target("fp32")).model))
-    made = [insert_qdq(exported, each.thresholds, each.float_nodes).SerializeToString() for each in (plan, found)]
+    made = [insert_qdq(exported, each.thresholds, each.float_nodes).SerializeToString() for each in (plan, beside)]
     assert made[0] == made[1]
 
 
@@ -135,9 +135,9 @@ def test_export_bundle_refuses_a_plan_for_another_structure_before_it_builds(
     for name, plan in plans.items():
         write_plan(plan, tmp_path / f"{name}{PLAN_SUFFIX}")
     monkeypatch.setenv("BRAINTUMOR_CACHE", str(tmp_path / "cache"))
-    asked = ExportOptions(tuple(members), "int8", tmp_path / "bundle", "m", IMAGES, "by a test")
+    export_options = ExportOptions(tuple(members), "int8", tmp_path / "bundle", "m", IMAGES, "by a test")
     with pytest.raises(ModelError, match=rf"bad\.keras .*the layer '{nodes[4][0]}' stands where"):
-        export_bundle(asked)
+        export_bundle(export_options)
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"network-structure", "networks"}
     assert not list((tmp_path / "cache" / "networks").iterdir())
     assert not (tmp_path / "bundle").exists()
@@ -197,8 +197,8 @@ def test_export_bundle_records_the_choice_of_mixed(small_keras: Keras, stages_of
         model.write_bytes(small_keras(seed=5).read_bytes())
         write_plan(plan_for(stages_of(model), keep), tmp_path / f"{name}{PLAN_SUFFIX}")
         members.append(options(model, name))
-    asked = ExportOptions(tuple(members), "mixed", tmp_path / "bundle", "m", IMAGES, "by a test")
-    bundle = export_bundle(asked)
+    export_options = ExportOptions(tuple(members), "mixed", tmp_path / "bundle", "m", IMAGES, "by a test")
+    bundle = export_bundle(export_options)
     first, second = load_bundle(bundle.folder).members
     assert first.precision == ("int8" if first.details["mixed"]["int8"] else "fp32")
     assert (second.precision, second.details["mixed"]["int8"]) == ("fp32", False)

@@ -37,8 +37,8 @@ def test_lint_accepts_a_symmetric_int8_model(make_graph: Make):
     ],
 )
 def test_lint_names_the_node_of_a_planted_fault(make_graph: Make, fault: dict[str, object], node: str, problem: str):
-    found = lint(quantising(make_graph, **fault))
-    assert any(finding.node == node and problem in finding.problem for finding in found), found
+    findings = lint(quantising(make_graph, **fault))
+    assert any(finding.node == node and problem in finding.problem for finding in findings), findings
 
 
 def test_lint_finds_an_int32_bias(make_graph: Make):

@@ -52,11 +52,11 @@ def test_insert_qdq_quantises_input_and_weight_of_every_weighted_node(
 
 def test_insert_qdq_answers_nearly_as_fp32(model: onnx.ModelProto, thresholds: dict[str, float]):
     reference = answers(model.SerializeToString(), IMAGES)
-    found = answers(insert_qdq(model, thresholds).SerializeToString(), IMAGES)
-    assert 0 < np.abs(found - reference).max() < 0.1
+    quantised = answers(insert_qdq(model, thresholds).SerializeToString(), IMAGES)
+    assert 0 < np.abs(quantised - reference).max() < 0.1
     clear = np.sort(reference, axis=1)[:, -1] - np.sort(reference, axis=1)[:, -2] > 0.2
     assert clear.sum() > 10
-    assert (found.argmax(axis=1) == reference.argmax(axis=1))[clear].all()
+    assert (quantised.argmax(axis=1) == reference.argmax(axis=1))[clear].all()
 
 
 def test_insert_qdq_with_all_nodes_in_float_changes_nothing(model: onnx.ModelProto, thresholds: dict[str, float]):
@@ -96,12 +96,12 @@ def test_insert_qdq_rounds_a_weight_by_half_a_step_at_most(values: list[float], 
 
 
 def test_activation_thresholds_clip_outliers_except_by_minmax(model: onnx.ModelProto):
-    found = activation_thresholds(model, IMAGES)
-    assert set(found) == set(METHODS)
-    for name, largest in found["minmax"].items():
-        assert 0 < found["percentile"][name] <= largest * 1.0001
-        assert 0 < found["entropy"][name] <= largest * 1.0001
-    assert any(found["percentile"][name] < largest * 0.999 for name, largest in found["minmax"].items())
+    by_method = activation_thresholds(model, IMAGES)
+    assert set(by_method) == set(METHODS)
+    for name, largest in by_method["minmax"].items():
+        assert 0 < by_method["percentile"][name] <= largest * 1.0001
+        assert 0 < by_method["entropy"][name] <= largest * 1.0001
+    assert any(by_method["percentile"][name] < largest * 0.999 for name, largest in by_method["minmax"].items())
 
 
 def test_activation_thresholds_by_entropy_ignore_a_lone_outlier():

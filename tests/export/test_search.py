@@ -83,11 +83,11 @@ def test_search_plans_keeps_the_vote_within_the_limits(subjects: list[Subject], 
     applied = [
         insert_qdq(model, plan.thresholds, plan.float_nodes) for model, plan in zip(models, plans, strict=True)
     ]
-    found = quantization_quality(vote(subjects, applied), vote(subjects, models), labels)
-    assert found.flips == 0
-    assert found.expected_flips <= 0.001
+    quality = quantization_quality(vote(subjects, applied), vote(subjects, models), labels)
+    assert quality.flips == 0
+    assert quality.expected_flips <= 0.001
     assert plans[0].findings["vote"]["flips"] == 0
-    assert plans[0].findings["vote"]["expected_flips"] == pytest.approx(found.expected_flips, abs=1e-6)
+    assert plans[0].findings["vote"]["expected_flips"] == pytest.approx(quality.expected_flips, abs=1e-6)
 
 
 def test_search_plans_leaves_no_more_in_float_than_needed(subjects: list[Subject], labels: Any) -> None:
@@ -144,8 +144,8 @@ def test_search_plans_evaluates_nothing_twice_after_a_kill(
 
 
 def test_search_plans_reports_every_evaluation(subjects: list[Subject], labels: Any) -> None:
-    told: list[str] = []
-    searched(subjects, labels, GENEROUS, told.append)
+    steps: list[str] = []
+    searched(subjects, labels, GENEROUS, steps.append)
     expected = ("m0: ranges of activations", "m1: int8 by entropy", "m0: int8 in stem alone", "m1: FP32", "80 images")
     for words in expected:
-        assert any(words in step for step in told)
+        assert any(words in step for step in steps)

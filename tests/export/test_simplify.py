@@ -278,10 +278,10 @@ def test_fuse_batch_norm_keeps_a_constant_that_two_nodes_read(make_graph: Make, 
     assert kinds(after) == {"BatchNormalization": 1, "Mul": 1}
 
 
-def core_of(path: Path, folder: Path) -> onnx.ModelProto:
+def backbone_of(path: Path, folder: Path) -> onnx.ModelProto:
     """What tf2onnx makes of a model, in this process."""
     worker.main("convert", folder, {"model": str(path), "size": None})
-    return onnx.load(folder / worker.CORE)
+    return onnx.load(folder / worker.BACKBONE)
 
 
 def keras_answers(path: Path, images: Any) -> Any:
@@ -294,13 +294,13 @@ def keras_answers(path: Path, images: Any) -> Any:
 def test_simplified_small_network_has_fewer_nodes_and_equal_answers(
     small_keras: Callable[..., Path], tmp_path: Path, run_graph: Run
 ):
-    before = core_of(small_keras(), tmp_path)
+    before = backbone_of(small_keras(), tmp_path)
     pixels = RNG.uniform(0, 255, (5, 1, 32, 32)).astype(np.float32)
     (expected,) = run_graph(before, pixels)
     nodes = len(before.graph.node)
     after = simplified(before)
-    (found,) = run_graph(after, pixels)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    (outputs,) = run_graph(after, pixels)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
     assert len(after.graph.node) < nodes
     assert kinds(after)["Transpose"] == 0
 
@@ -323,15 +323,15 @@ def test_simplified_efficientnet_has_no_transpose_and_equal_answers(tmp_path: Pa
     model(phantoms(16, 64, 64)[..., np.newaxis].astype(np.float32), training=True)
     path = tmp_path / "EfficientNetV2S.keras"
     model.save(path)
-    before = core_of(path, tmp_path)
+    before = backbone_of(path, tmp_path)
     images = phantoms(8, 64, 64)[:, np.newaxis].astype(np.float32)
     reference = keras_answers(path, np.moveaxis(images, 1, -1))
     nodes, transposes = len(before.graph.node), kinds(before)["Transpose"]
     assert transposes >= 30
     after = simplified(before)
-    (found,) = run_graph(after, images)
-    np.testing.assert_allclose(found, reference, atol=1e-5)
-    assert np.ptp(found, axis=0).max() > 1e-4
+    (outputs,) = run_graph(after, images)
+    np.testing.assert_allclose(outputs, reference, atol=1e-5)
+    assert np.ptp(outputs, axis=0).max() > 1e-4
     assert kinds(after)["Transpose"] == 0
     assert kinds(after)["BatchNormalization"] == 0
     assert len(after.graph.node) < nodes

@@ -95,9 +95,9 @@ def deep(template: Path, path: Path, count: int) -> Path:
     """A Sequential of so many layers, made of a saved one whose first layer is repeated."""
     with zipfile.ZipFile(template) as source, zipfile.ZipFile(path, "w") as target:
         config = json.loads(source.read("config.json"))
-        given, first, *rest = config["config"]["layers"]
+        input_layer, first, *rest = config["config"]["layers"]
         repeated = [{**first, "config": {**first["config"], "name": f"scale{index}"}} for index in range(count)]
-        config["config"]["layers"] = [given, *repeated, *rest]
+        config["config"]["layers"] = [input_layer, *repeated, *rest]
         target.writestr("config.json", json.dumps(config))
         for name in ("metadata.json", "model.weights.h5"):
             target.writestr(name, source.read(name))

@@ -65,8 +65,8 @@ def refusal(path: Path, reference: Any, precision: Any = "fp32") -> str:
 
 def test_verify_accepts_a_correct_export_at_every_batch_size(export: Export, reference: Any):
     figures = verify(export(*flat_network()), ReferenceAnswers(IMAGES, reference, "real", KERAS), "fp32").to_dict()
-    asked = {int(size): at["images"] for size, at in figures["by_batch"].items()}
-    assert asked == {1: 8, 7: 14, 32: MIN_IMAGES}
+    counts = {int(size): at["images"] for size, at in figures["by_batch"].items()}
+    assert counts == {1: 8, 7: 14, 32: MIN_IMAGES}
     assert (figures["images"], figures["tolerance"]) == ("real", TOLERANCES["fp32"])
     for at in figures["by_batch"].values():
         assert at["flips"] == 0
@@ -124,8 +124,8 @@ def test_verify_refuses_a_graph_that_differs_at_one_batch_size(export: Export, r
     ]
     constants |= {"size": np.array([at], np.int64), "fault": np.array([0, 0, 0, 0.2], np.float32)}
     message = refusal(export(nodes, constants), reference)
-    found = dict(re.findall(r"batch (\d+): max \|Δp\| ([^,]+),", message))
-    assert {int(size) for size, difference in found.items() if float(difference) > 1e-3} == {at}
+    differences = dict(re.findall(r"batch (\d+): max \|Δp\| ([^,]+),", message))
+    assert {int(size) for size, difference in differences.items() if float(difference) > 1e-3} == {at}
     assert float(re.findall(r"between batch sizes ([^)]+)\)", message)[0]) > 1e-3
 
 

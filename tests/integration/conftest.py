@@ -21,35 +21,35 @@ def required(name: str, extra: str = "") -> Iterator[str]:
     for line in distribution(name).requires or ():
         requirement, _, marker = line.partition(";")
         if "extra ==" not in marker or (extra and f"extra == '{extra}'" in marker.replace('"', "'")):
-            found = _NAME.match(requirement)
-            assert found
-            yield found[0]
+            match = _NAME.match(requirement)
+            assert match
+            yield match[0]
 
 
 def closure(names: Iterator[str]) -> dict[str, Distribution]:
     """Distributions and all that they require, as far as it is installed."""
-    found: dict[str, Distribution] = {}
+    distributions: dict[str, Distribution] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in found:
+        if key in distributions:
             continue
         try:
-            found[key] = distribution(name)
+            distributions[key] = distribution(name)
         except PackageNotFoundError:
             # For another system or Python.
             continue
         waiting += required(name)
-    return found
+    return distributions
 
 
 def link_packages(folder: Path, extra: str) -> None:
     """Fill a folder with links to this package's sources and to what it needs with one extra."""
-    for found in closure(required("braintumor", extra)).values():
-        tops = {Path(file).parts[0] for file in found.files or ()} - {"..", "__pycache__"}
+    for package in closure(required("braintumor", extra)).values():
+        tops = {Path(file).parts[0] for file in package.files or ()} - {"..", "__pycache__"}
         for top in tops:
-            target = Path(str(found.locate_file(top)))
+            target = Path(str(package.locate_file(top)))
             if target.exists():
                 (folder / top).symlink_to(target)
     setup = configparser.ConfigParser()
@@ -58,9 +58,9 @@ def link_packages(folder: Path, extra: str) -> None:
     for path in (ROOT / "braintumor").iterdir():
         (folder / "braintumor" / path.name).symlink_to(path)
     for line in setup["options"]["package_dir"].split("\n"):
-        package, _, place = line.partition(" = ")
-        if place.split("/")[0] != "braintumor" and package.count(".") == 1:
-            (folder / "braintumor" / package.partition(".")[2]).symlink_to(ROOT / place)
+        module, _, place = line.partition(" = ")
+        if place.split("/")[0] != "braintumor" and module.count(".") == 1:
+            (folder / "braintumor" / module.partition(".")[2]).symlink_to(ROOT / place)
 
 
 @pytest.fixture(scope="session")

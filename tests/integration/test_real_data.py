@@ -32,9 +32,9 @@ np.save(sys.argv[2], np.mean(answers, axis=0))
 
 @pytest.fixture(scope="module")
 def files(test_split: Path) -> list[Path]:
-    found = sorted(test_split.rglob("*.jpg"))
-    assert {name: sum(path.parent.name == name for path in found) for name in CLASSES} == SUPPORTS
-    return found
+    paths = sorted(test_split.rglob("*.jpg"))
+    assert {name: sum(path.parent.name == name for path in paths) for name in CLASSES} == SUPPORTS
+    return paths
 
 
 @pytest.fixture(scope="module")

@@ -141,9 +141,9 @@ def test_bt_doctor_tells_that_the_first_bt_infer_will_export(light: Path, tmp_pa
             text=True,
             check=False,
         )
-        found = json.loads(done.stdout)["bundle"]
-        assert not found["found"]
-        return str(found["reason"])
+        bundle = json.loads(done.stdout)["bundle"]
+        assert not bundle["found"]
+        return str(bundle["reason"])
 
     assert "the first bt-infer exports the models that come with the package" in reason()
     assert "bt-export" in reason(BRAINTUMOR_STARTER="0")

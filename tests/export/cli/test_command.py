@@ -51,8 +51,8 @@ def test_bt_export_names_a_bundle_that_it_replaces(small_keras: Keras):
 
 
 def test_bt_export_explains_scaling_inside(small_keras: Keras):
-    told = "scaled inside, by layer 'rescaling': pixels go in as 0..255; if they were x/255 in training as well, give"
-    assert re.search(told.replace("rescaling", r"rescaling\w*"), run(small_keras(), "--precision", "fp32").stderr)
+    line = "scaled inside, by layer 'rescaling': pixels go in as 0..255; if they were x/255 in training as well, give"
+    assert re.search(line.replace("rescaling", r"rescaling\w*"), run(small_keras(), "--precision", "fp32").stderr)
     assert "scaled inside" not in run(small_keras(), "--precision", "fp32", "--preprocess", "unit").stderr
     assert load_bundle("bundles/fp32").members[0].details["source"].get("scaled_by") is None
 

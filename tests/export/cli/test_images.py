@@ -56,9 +56,9 @@ def test_bt_export_refuses_too_few_images(small_keras: Keras, tmp_path: Path):
 
 def test_default_models_are_those_of_the_package():
     try:
-        found = default_models()
+        paths = default_models()
     except UsageError as error:
         assert "name one: bt-export MODEL.keras" in str(error)  # noqa: PT017 - a checkout without weights says so
     else:
-        assert {path.stem for path in found} <= set(ENSEMBLE)
-        assert all(path.is_file() and path.suffix == ".keras" and path.parent.name == "pretrained" for path in found)
+        assert {path.stem for path in paths} <= set(ENSEMBLE)
+        assert all(path.is_file() and path.suffix == ".keras" and path.parent.name == "pretrained" for path in paths)

@@ -72,9 +72,9 @@ def test_bt_export_brings_members_to_one_class_order(small_keras: Keras):
         if path == other:
             answers = np.asarray(keras.ops.softmax(answers))
         with OnnxRuntimeCpuEngine(member) as engine:
-            found = engine.infer(images)
+            probabilities = engine.infer(images)
         for index, name in enumerate(bundle.classes):
-            np.testing.assert_allclose(found[:, index], answers[:, names.index(name)], atol=1e-5)
+            np.testing.assert_allclose(probabilities[:, index], answers[:, names.index(name)], atol=1e-5)
 
 
 def test_bt_export_marks_an_assumed_class_order(grey_level_keras: Keras, grey_level_images: Callable[..., Path]):
@@ -89,17 +89,17 @@ def test_bt_export_marks_an_assumed_class_order(grey_level_keras: Keras, grey_le
     assert load_bundle("stated").members[0].details["source"]["classes_stated"] is True
 
     images = grey_level_images(("glioma", "meningioma", "notumor", "pituitary"))
-    told = "grey: class order assumed, not stated: glioma, healthy, meningioma, pituitary"
+    warning = "grey: class order assumed, not stated: glioma, healthy, meningioma, pituitary"
     for name, right in (("assumed", False), ("stated", True)):
         command = (str(images), "--bundle", name, "--engine", "onnxruntime-cpu", "--format")
         (line, *_) = CliRunner().invoke(infer, [*command, "jsonl"]).stdout.splitlines()
         assert json.loads(line)["bundle"].get("class_order") == (None if right else "assumed")
         answered = CliRunner().invoke(infer, [*command, "csv"])
         rows = list(csv.DictReader(answered.stdout.splitlines()))
-        assert (told in answered.stderr) is not right
+        assert (warning in answered.stderr) is not right
         wrong = [row for row in rows if row["label"] != canonical_label(Path(row["path"]).parent.name)]
         assert (len(rows), not wrong) == (12, right)
-        assert (told in CliRunner().invoke(infer, [*command, "table"]).stdout) is not right
+        assert (warning in CliRunner().invoke(infer, [*command, "table"]).stdout) is not right
 
 
 def test_bt_export_knows_the_class_order_of_own_models(tmp_path: Path):
@@ -135,18 +135,18 @@ def test_bt_export_takes_the_crop_of_the_file_or_the_option(small_keras: Keras, 
     shutil.copy(small_keras(), cropped)
     with zipfile.ZipFile(cropped, "a") as archive:
         write_settings(archive, "head")
-    for option, wanted in (([], ["head", "none"]), (["--crop", "none", "--crop", "head"], ["none", "head"])):
+    for option, expected in (([], ["head", "none"]), (["--crop", "none", "--crop", "head"], ["none", "head"])):
         result = run(cropped, small_keras(), "--precision", "fp32", *option)
         assert result.exit_code == 0, result.output
         members = load_bundle("bundles/fp32").members
-        assert [member.crop for member in members] == wanted
-        assert [member.geometry.crop for member in members] == wanted
+        assert [member.crop for member in members] == expected
+        assert [member.geometry.crop for member in members] == expected
     with Ensemble.load("bundles/fp32", engine="onnxruntime-cpu") as ensemble:
         head = np.pad(phantoms(1, 80, 80)[0], 30)
-        found = ensemble.predict(head)
+        prediction = ensemble.predict(head)
         alone = ensemble.predict(crop_to_head(head))
     same, other = (
-        [np.array(list(record.members[number].probabilities.values())) for record in (found, alone)]
+        [np.array(list(record.members[number].probabilities.values())) for record in (prediction, alone)]
         for number in (1, 0)
     )
     assert np.allclose(*same)

@@ -33,12 +33,12 @@ def keras2_model(model: Any) -> dict[str, Any]:
     """The config of a Functional or Sequential model in the form of Keras 2."""
     config = model.get_config()
     layers = [_layer(model, item) for item in config["layers"]]
-    found = {"name": model.name, "layers": layers}
+    old_config = {"name": model.name, "layers": layers}
     if type(model).__name__ == "Functional":
-        found |= {
+        old_config |= {
             key: [_place(model, item) for item in _listed(config[key])] for key in ("input_layers", "output_layers")
         }
-    return {"class_name": type(model).__name__, "config": found}
+    return {"class_name": type(model).__name__, "config": old_config}
 
 
 def _layer(model: Any, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,10 +52,10 @@ def _layer(model: Any, item: Mapping[str, Any]) -> dict[str, Any]:
     name = config["name"]
     if item["class_name"] in {"Functional", "Sequential"}:
         config = keras2_model(model.get_layer(name))["config"]
-    found = {"class_name": item["class_name"], "config": config}
+    layer = {"class_name": item["class_name"], "config": config}
     if "inbound_nodes" in item:
-        found |= {"name": name, "inbound_nodes": [_node(model, node) for node in item["inbound_nodes"]]}
-    return found
+        layer |= {"name": name, "inbound_nodes": [_node(model, node) for node in item["inbound_nodes"]]}
+    return layer
 
 
 def _node(model: Any, node: Mapping[str, Any]) -> list[Any]:

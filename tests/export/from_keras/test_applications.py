@@ -95,7 +95,7 @@ def test_write_network_answers_as_keras_for_every_family(written: Callable[..., 
         if size == max(SIZES[0], SMALLEST.get(family, 0)):
             # In double precision a large map takes minutes; rounding is that of the small one.
             truth = _in_double(keras, model, images)
-            ours_off, rounding = (float(np.abs(one - truth).max()) for one in (ours, theirs))
+            ours_off, rounding = (float(np.abs(result - truth).max()) for result in (ours, theirs))
             row += f" {ours_off:.1e} | {rounding:.1e} |"
             assert ours_off <= max(_TOLERANCE, _FACTOR * rounding), (family, size)
         else:

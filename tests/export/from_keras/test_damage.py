@@ -24,36 +24,36 @@ def outcome(path: Path) -> str:
     try:
         write_network(open_archive(path))
     except BraintumorError as error:
-        found = str(error)
+        message = str(error)
     else:
-        found = ""
-    assert "\n" not in found
-    return found
+        message = ""
+    assert "\n" not in message
+    return message
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
     """A copy with one fault: bits, bytes, blocks, numbers, or its end cut off."""
-    found = bytearray(content)
+    changed = bytearray(content)
     kind = rng.choice(["bit", "byte", "ones", "zeros", "cut", "doubled", "left out", "number"])
-    at = rng.randrange(len(found))
+    at = rng.randrange(len(changed))
     length = rng.choice([1, 8, 64, 512])
     if kind == "bit":
-        found[at] ^= 1 << rng.randrange(8)
+        changed[at] ^= 1 << rng.randrange(8)
     elif kind == "byte":
-        found[at] = rng.randrange(256)
+        changed[at] = rng.randrange(256)
     elif kind in {"ones", "zeros"}:
-        found[at : at + length] = (b"\xff" if kind == "ones" else b"\0") * len(found[at : at + length])
+        changed[at : at + length] = (b"\xff" if kind == "ones" else b"\0") * len(changed[at : at + length])
     elif kind == "cut":
-        del found[max(at, 8) :]
+        del changed[max(at, 8) :]
     elif kind == "doubled":
-        found[at:at] = found[at : at + length]
+        changed[at:at] = changed[at : at + length]
     elif kind == "left out":
-        del found[at : at + length]
+        del changed[at : at + length]
     else:
-        digits = [index for index, value in enumerate(found) if value in b"0123456789"]
+        digits = [index for index, value in enumerate(changed) if value in b"0123456789"]
         at = rng.choice(digits)
-        found[at : at + 1] = rng.choice([b"-1", b"99999999999", b"null", b"[]", b"{}", b"1e400", b'"x"'])
-    return bytes(found)
+        changed[at : at + 1] = rng.choice([b"-1", b"99999999999", b"null", b"[]", b"{}", b"1e400", b'"x"'])
+    return bytes(changed)
 
 
 def with_member(path: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
@@ -73,24 +73,24 @@ def test_write_network_answers_or_refuses_damaged_json(
     # The weights are whole.
     monkeypatch.setattr(weights, "require_readable", lambda *_: None)
     rng = random.Random(seed)  # noqa: S311 - a repeatable choice of faults
-    found = [
+    outcomes = [
         outcome(with_member(tmp_path / "x.keras", name, lambda content: damaged(content, rng))) for _ in range(60)
     ]
-    assert len(set(found)) > 5
+    assert len(set(outcomes)) > 5
 
 
 def hdf5_outcomes(folder: Path, seed: int, count: int) -> list[str]:
     rng = random.Random(seed)  # noqa: S311 - a repeatable choice of faults
     whole = (DATA / "keras2.h5").read_bytes()
-    found = []
+    outcomes = []
     for index in range(count):
         path = folder / f"{index}.h5"
         if index % 2:
             path.write_bytes(damaged(whole, rng))
         else:
             path = with_member(path.with_suffix(".keras"), "model.weights.h5", lambda content: damaged(content, rng))
-        found.append(outcome(path))
-    return found
+        outcomes.append(outcome(path))
+    return outcomes
 
 
 def test_write_network_answers_or_refuses_damaged_hdf5(tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ BORDERS: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
 @pytest.mark.parametrize("border", BORDERS)
 def test_write_network_refuses_links_and_external_storage(tmp_path: Path, border: str) -> None:
     change, words = BORDERS[border]
-    found = outcome(planted(tmp_path, change))
-    assert words in found
-    assert bool(words) == bool(found)
+    message = outcome(planted(tmp_path, change))
+    assert words in message
+    assert bool(words) == bool(message)
 
 
 def test_write_network_refuses_weights_that_unpack_too_far(tmp_path: Path) -> None:

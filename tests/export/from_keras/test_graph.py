@@ -259,14 +259,14 @@ def doubled(depth: int) -> dict[str, Any]:
     model: dict[str, Any] = {"class_name": "Flatten", "config": {}}
     for level in range(depth):
         shape = {"name": f"i{level}", "batch_shape": [None, 8]}
-        given = {"class_name": "InputLayer", "name": f"i{level}", "config": shape, "inbound_nodes": []}
+        input_layer = {"class_name": "InputLayer", "name": f"i{level}", "config": shape, "inbound_nodes": []}
         inner = {**model, "name": "inner", "config": {**model["config"], "name": "inner"}}
         inner["inbound_nodes"] = [
             {"args": [history(f"i{level}", 0)], "kwargs": {}},
             {"args": [history("inner", 0)], "kwargs": {}},
         ]
         ends = {"input_layers": [f"i{level}", 0, 0], "output_layers": ["inner", 2 if level else 1, 0]}
-        model = {"class_name": "Functional", "config": {"name": f"m{level}", "layers": [given, inner], **ends}}
+        model = {"class_name": "Functional", "config": {"name": f"m{level}", "layers": [input_layer, inner], **ends}}
     return model
 
 

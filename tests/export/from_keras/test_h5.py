@@ -201,8 +201,8 @@ def test_write_network_reads_the_input_of_an_early_sequential(tmp_path: Path):
 
     def age(file: h5py.File) -> None:
         config = json.loads(file.attrs["model_config"])
-        given, first, *rest = config["config"]["layers"]
-        first["config"]["batch_input_shape"] = given["config"]["batch_input_shape"]
+        input_layer, first, *rest = config["config"]["layers"]
+        first["config"]["batch_input_shape"] = input_layer["config"]["batch_input_shape"]
         file.attrs["model_config"] = json.dumps(config | {"config": [first, *rest]})
         del file.attrs["keras_version"]
 

@@ -61,17 +61,17 @@ def test_fold_scales_takes_a_batch_norm_into_a_convolution(simplified: Simplifie
 
 
 def test_fold_scales_rounds_once(simplified: Simplified):
-    wanted: dict[str, Any] = {}
+    expected: dict[str, Any] = {}
 
     def build(layers: Any, x: Any) -> Any:
         conv, norm = layers.Conv2D(5, 3, name="conv"), layers.BatchNormalization(name="norm")
-        wanted.update(conv=conv, norm=norm)
+        expected.update(conv=conv, norm=norm)
         return norm(conv(x))
 
     model = simplified(build)
-    kernel, bias = (np.asarray(weight, np.float64) for weight in wanted["conv"].get_weights())
-    gamma, beta, mean, variance = (np.asarray(weight, np.float64) for weight in wanted["norm"].get_weights())
-    scale = gamma / np.sqrt(variance + wanted["norm"].epsilon)
+    kernel, bias = (np.asarray(weight, np.float64) for weight in expected["conv"].get_weights())
+    gamma, beta, mean, variance = (np.asarray(weight, np.float64) for weight in expected["norm"].get_weights())
+    scale = gamma / np.sqrt(variance + expected["norm"].epsilon)
     folded = constants(model)
     np.testing.assert_array_equal(folded["conv/kernel"], (kernel * scale).astype(np.float32).transpose(3, 2, 0, 1))
     np.testing.assert_array_equal(folded["conv/bias"], (bias * scale + (beta - mean * scale)).astype(np.float32))
@@ -124,10 +124,10 @@ def test_plain_batch_norms_keeps_one_node_before_a_relu(simplified: Simplified):
 
     model = simplified(build)
     assert kinds(model)["BatchNormalization"] == kinds(model)["Relu"] == 1
-    given = constants(model)
-    assert not given["norm/mean"].any()
-    assert (given["norm/variance"] == 1).all()
-    assert not {"norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance"} & set(given)
+    arrays = constants(model)
+    assert not arrays["norm/mean"].any()
+    assert (arrays["norm/variance"] == 1).all()
+    assert not {"norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance"} & set(arrays)
 
 
 def test_plain_batch_norms_takes_a_variance_beyond_half_precision(
@@ -138,8 +138,8 @@ def test_plain_batch_norms_takes_a_variance_beyond_half_precision(
     x = keras.layers.GlobalAveragePooling2D()(norm(image))
     model = keras.Model(image, keras.layers.Dense(4)(x))
     norm.set_weights([np.full(3, 300.0), np.zeros(3), np.full(3, 127.0), np.full(3, 1e6)])
-    given = constants(same_answers(model).model)
-    assert max(np.abs(value).max() for name, value in given.items() if "batch_norm" in name) < 65504
+    arrays = constants(same_answers(model).model)
+    assert max(np.abs(value).max() for name, value in arrays.items() if "batch_norm" in name) < 65504
 
 
 def test_fold_padding_takes_zeros_into_a_convolution(simplified: Simplified):

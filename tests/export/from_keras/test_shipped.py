@@ -58,10 +58,10 @@ print(json.dumps([hashlib.sha256(converted.model.SerializeToString()).hexdigest(
 
 
 def test_write_network_gives_the_same_bytes_under_every_hash_seed(small_keras: Callable[..., Path]):
-    found = [in_process(small_keras(), seed) for seed in ("0", "1", "4242")]
+    results = [in_process(small_keras(), seed) for seed in ("0", "1", "4242")]
     here = write_network(open_archive(small_keras())).model.SerializeToString()
-    assert {digest for digest, _ in found} == {hashlib.sha256(here).hexdigest()}
-    assert not any(loaded for _, loaded in found), "libraries that an export without Keras does not need"
+    assert {digest for digest, _ in results} == {hashlib.sha256(here).hexdigest()}
+    assert not any(loaded for _, loaded in results), "libraries that an export without Keras does not need"
 
 
 def in_process(path: Path, seed: str) -> Any:

@@ -47,10 +47,10 @@ def test_build_member_takes_one_unit_for_the_second_of_two_classes(
     path = save(tmp_path, lambda x: tail(scaled(x), units=1, activation=activation))
     facts = export(path, classes=("healthy", "glioma"), order=order)
     assert facts["softmax_added"] is (activation is None)
-    found = np.asarray(keras.saving.load_model(path)(facts["reference"].images[..., np.newaxis].astype(np.float32)))
+    outputs = np.asarray(keras.saving.load_model(path)(facts["reference"].images[..., np.newaxis].astype(np.float32)))
     if activation is None:
-        found = 1 / (1 + np.exp(-found))
-    np.testing.assert_allclose(facts["reference"].probabilities[:, order.index("glioma")], found[:, 0], atol=1e-6)
+        outputs = 1 / (1 + np.exp(-outputs))
+    np.testing.assert_allclose(facts["reference"].probabilities[:, order.index("glioma")], outputs[:, 0], atol=1e-6)
     np.testing.assert_allclose(facts["reference"].probabilities.sum(axis=1), 1, atol=1e-6)
 
 
@@ -117,8 +117,8 @@ def test_build_member_adds_no_softmax_to_probabilities_behind_layers_that_pass_o
     layers = keras.layers
 
     def head(x: Any) -> Any:
-        found = layers.Softmax()(tail(scaled(x), activation=None)) if apart else tail(scaled(x))
-        return layers.Activation("linear", dtype="float32")(found)
+        probabilities = layers.Softmax()(tail(scaled(x), activation=None)) if apart else tail(scaled(x))
+        return layers.Activation("linear", dtype="float32")(probabilities)
 
     assert not export(save(tmp_path, head))["softmax_added"]
 

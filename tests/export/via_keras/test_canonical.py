@@ -38,19 +38,19 @@ def scrambled(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     """The same network with other names, its constants in another order."""
     rng = random.Random(seed)  # noqa: S311 - a repeatable order
     kept = {item.name for item in (*model.graph.input, *model.graph.output)}
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    for node in found.graph.node:
+    shuffled = onnx.ModelProto()
+    shuffled.CopyFrom(model)
+    for node in shuffled.graph.node:
         node.name = f"{rng.random()}"
         node.input[:] = [name if name in kept else f"{name}__{seed}" for name in node.input]
         node.output[:] = [name if name in kept else f"{name}__{seed}" for name in node.output]
-    for tensor in found.graph.initializer:
+    for tensor in shuffled.graph.initializer:
         tensor.name = f"{tensor.name}__{seed}"
-    constants = list(found.graph.initializer)
+    constants = list(shuffled.graph.initializer)
     rng.shuffle(constants)
-    del found.graph.initializer[:]
-    found.graph.initializer.extend(constants)
-    return found
+    del shuffled.graph.initializer[:]
+    shuffled.graph.initializer.extend(constants)
+    return shuffled
 
 
 def test_canonical_ignores_names_and_order(network: onnx.ModelProto):
@@ -65,8 +65,8 @@ def test_canonical_computes_the_same_with_fewer_nodes(network: onnx.ModelProto, 
     onnx.checker.check_model(form, full_check=True)
     assert [node.name for node in form.graph.node] == ["conv_1", "add_1", "mul_1", "relu_1"]
     assert [tensor.name for tensor in form.graph.initializer] == ["conv_1/1", "mul_1/1"]
-    for one, other in zip(before, run_graph(form, image), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for expected, other in zip(before, run_graph(form, image), strict=True):
+        np.testing.assert_array_equal(expected, other)
 
 
 def test_canonical_differs_for_another_value_or_operator(network: onnx.ModelProto):
@@ -100,11 +100,11 @@ def test_read_network_gives_the_same_bytes_in_any_process(tmp_path: Path):
         layers.GlobalAveragePooling1D()(layers.GRU(8, unroll=True, return_sequences=True)(x))
     )
     keras.Model(image, layers.Dense(4, activation="softmax")(x)).save(tmp_path / "model.keras")
-    found = set()
+    digests = set()
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "BRAINTUMOR_CACHE": str(tmp_path / seed)}
         command = [sys.executable, "-c", CONVERT, str(tmp_path / "model.keras")]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=400)
         assert done.returncode == 0, done.stderr
-        found.add(done.stdout)
-    assert len(found) == 1
+        digests.add(done.stdout)
+    assert len(digests) == 1

@@ -102,9 +102,9 @@ def test_worker_ends_with_a_parent_that_is_killed(small_keras: Keras, tmp_path: 
 def wait_for_child(pid: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if found:
-            return int(found[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if children:
+            return int(children[0])
         time.sleep(0.05)
     raise AssertionError("no worker was started")
 
