@@ -4,6 +4,7 @@ Not an engine of the registry: it needs the file that a member was exported from
 TensorFlow, which `bt-infer` never loads. `bt-bench accuracy` judges bundles by it.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +50,8 @@ class KerasEngine(Closing):
         if sha256_of(model) != source["sha256"]:
             raise IntegrityError(
                 f"{model} is not the file that {member.name} was exported from (SHA-256 {source['sha256'][:16]}…)",
-                "name the folder of that file with `models`, or export the bundle again",
+                "name the folder of that file with `models`, or export this one: "
+                f"bt-export {shlex.quote(str(model))}",
             )
         purpose = "comparing with Keras (a bundle can be the `reference`, too)"
         # Keras without TensorFlow ends in a traceback of its own: TensorFlow is imported first.

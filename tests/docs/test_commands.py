@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-from .conftest import PAGES, Block, blocks
+from .pages import PAGES, Block, blocks
 
 # Programs of others that the pages may use.
 OTHERS = frozenset({"cp", "eval", "find", "git", "python", "python3", "source"})

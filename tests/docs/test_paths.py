@@ -8,7 +8,7 @@ import pytest
 import braintumor
 from tests.support.paths import ROOT
 
-from .conftest import PAGES
+from .pages import PAGES
 
 FOLDERS = "bench|braintumor|docs|examples|export|models|notebooks|runtime|tests|training"
 NAMED = re.compile(rf"`((?:{FOLDERS})/[\w/.]+)`")

@@ -27,6 +27,8 @@ from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 from braintumor.runtime.ensemble import Ensemble
 
+from .fakes import FakeContext, FakeCudaBuffers
+
 pytestmark = pytest.mark.usefixtures("own_cache_of_the_test")
 
 A4000 = Gpu("NVIDIA RTX A4000", "580.65.06", "SM86")
@@ -35,14 +37,13 @@ A4000 = Gpu("NVIDIA RTX A4000", "580.65.06", "SM86")
 class Machine:
     """A GPU whose kernels ONNX Runtime computes, which holds so many images, and what was loaded on it."""
 
-    def __init__(self, fake_buffers: Any, fake_context: Any) -> None:
+    def __init__(self) -> None:
         self.lanes: list[Any] = []
         self.loaded: list[PlanFacts] = []
         self.holds = 10_000
         self.refuses = 0
         self.compiled = b""
         self.given: list[bytes] = []
-        self._lane, self._context = fake_buffers, fake_context
 
     def load(self, library: Library, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes = b"") -> Any:
         assert (library.name, len(plan)) == ("tensorrt-rtx", facts.plan_bytes)
@@ -52,21 +53,21 @@ class Machine:
             raise IntegrityError("it was built for other GPUs")
         session = ort.InferenceSession(member.path, providers=["CPUExecutionProvider"])
         self.loaded.append(facts)
-        context = self._context(None, lambda images: session.run(None, {"image": images})[0])
+        context = FakeContext(None, lambda images: session.run(None, {"image": images})[0])
         return LoadedPlan(context, lambda: self.compiled, TrtLog(), ())
 
     def buffers(self, gpu: Gpu, largest: int, height: int, width: int, classes: int, *, extra: str) -> Any:
         assert (gpu.capability, classes, extra) == ("SM86", 4, "rtx")
         if largest > self.holds:
             raise OutOfMemoryError(f"{largest} images do not fit")
-        buffers = self._lane(largest, height, width)
+        buffers = FakeCudaBuffers(largest, height, width)
         self.lanes.append(buffers)
         return buffers
 
 
 @pytest.fixture
-def machine(rtx: Library, fake_buffers: Any, fake_context: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    machine = Machine(fake_buffers, fake_context)
+def machine(rtx: Library, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    machine = Machine()
     monkeypatch.setattr(tensorrt, "find_gpu", lambda index, **_: replace(A4000, index=index))
     monkeypatch.setattr(tensorrt, "load_library", lambda _: rtx)
     monkeypatch.setattr(tensorrt, "load_plan", machine.load)

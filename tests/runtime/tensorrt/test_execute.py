@@ -10,6 +10,8 @@ from braintumor.errors import OutOfMemoryError, UnavailableError
 from braintumor.runtime.engines.tensorrt.execute import PlanRunner
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
+from .fakes import FakeContext, FakeCudaBuffers
+
 
 def means(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.stack([images.mean(axis=(1, 2)) + column for column in range(4)], axis=1).astype(np.float32)
@@ -20,10 +22,10 @@ def batch(count: int, start: int = 0) -> NDArray[np.uint8]:
 
 
 @pytest.fixture
-def plan(fake_buffers: Any, fake_context: Any) -> tuple[PlanRunner, Any, Any]:
+def plan() -> tuple[PlanRunner, Any, Any]:
     """A plan for 1 to 8 images, its buffers and its context."""
-    buffers = fake_buffers(8, 2, 3)
-    context = fake_context(buffers, means)
+    buffers = FakeCudaBuffers(8, 2, 3)
+    context = FakeContext(buffers, means)
     return PlanRunner(context, buffers, BatchProfile(1, 4, 8), UnavailableError), buffers, context
 
 
