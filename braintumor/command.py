@@ -45,7 +45,7 @@ _PARAMETER: Final = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
 class Command(click.Command):
-    """A click command that takes `--debug` and reports our errors as the contract says.
+    """A click command that takes `--debug` and reports our errors in one line, with their exit codes.
 
     Attributes:
         sets: Parameter of the library → the command's parameter that sets it, where the two have different names.
@@ -68,7 +68,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see `click.Command.invoke`."""
         debug = ctx.params.pop("debug", False)
-        # Pillow warns of oddities in metadata; they concern no pixel, and a table is no place for them.
+        # Pillow warns of oddities in metadata; they concern no pixel, and would break up a table.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         with _one_line_errors():
             try:

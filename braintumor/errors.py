@@ -8,7 +8,7 @@
     │   ├── UnsupportedLayerError  3  a layer that the direct writer does not know
     │   └── KerasLoadError     3  a model file that the installed Keras does not load
     ├── ParityError            3  an export does not give the answers of its original
-    ├── IntegrityError         4  a bundle, or another file of ours, is not what it says it is
+    ├── IntegrityError         4  a bundle, or another file of ours, is damaged or malformed
     └── UnavailableError       5  an engine or an optional package is not usable here
         ├── DeviceError        5  a device is not there, or its driver does not work
         └── OutOfMemoryError   5  a device's memory does not hold the batch
@@ -110,7 +110,7 @@ class ParityError(BraintumorError):
 
 
 class IntegrityError(BraintumorError):
-    """A bundle, or another file that we write, is not what it says it is: schema, files, hashes, paths."""
+    """A bundle, or another file that we write, is damaged or malformed: schema, files, hashes, paths."""
 
     exit_code: ClassVar[int] = 4
 

@@ -68,7 +68,7 @@ def _as_output_error(path: Path) -> Iterator[None]:
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """The error that says why `path` cannot be written."""
+    """The error for a path that cannot be written, with the reason of the system."""
     return OutputError(
         f"{path} cannot be written ({error.strerror or error})", "choose another path, or free some space"
     )

@@ -163,7 +163,7 @@ def _default_format(output: Path | None) -> str:
 
 def _refuse_overwriting(output: Path, sources: Sequence[str], bundle: Path | None) -> None:
     """Refuse to write over what cannot be made again: an image, or a part of the bundle."""
-    from braintumor.runtime.image.formats import HEAD_BYTES, image_format
+    from braintumor.runtime.image.formats import HEAD_BYTES, detect_format
 
     target = output.resolve()
     if bundle is not None and target.is_relative_to(bundle.resolve()):
@@ -173,7 +173,7 @@ def _refuse_overwriting(output: Path, sources: Sequence[str], bundle: Path | Non
     if not target.is_file():
         return
     with contextlib.suppress(OSError), target.open("rb") as stream:
-        if kind := image_format(stream.read(HEAD_BYTES)):
+        if kind := detect_format(stream.read(HEAD_BYTES)):
             raise UsageError(f"--output {output} is a {kind} image, which would be lost", "name another file")
     if any(os.path.exists(source) and os.path.samefile(source, target) for source in sources):  # noqa: PTH110, PTH121 - a Path raises where a name is too long
         raise UsageError(f"--output {output} is one of the inputs, which would be lost", "name another file")

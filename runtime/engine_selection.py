@@ -1,4 +1,4 @@
-"""`--engine auto`: the fastest engine that answers as the bundle says, measured once and then remembered."""
+"""`--engine auto`: the fastest engine with the right answers to the probe, measured once and then remembered."""
 
 import statistics
 import time
@@ -70,7 +70,7 @@ def load_fastest(
         progress: Gets the steps of such a measurement.
 
     Raises:
-        UnavailableError: None is usable, or none answers as the bundle says.
+        UnavailableError: None is usable, or none gives the answers of the probe.
         IntegrityError: None is usable, and one found a member's file damaged.
     """
     probes = probes_of(bundle)

@@ -105,7 +105,7 @@ class Ensemble(Closing):
             progress: Gets the steps of what takes long at the first time: exporting, measuring.
 
         Raises:
-            IntegrityError: The bundle is not what it says it is.
+            IntegrityError: The bundle is damaged, or not there.
             UnavailableError: The engine is not usable here.
             UsageError: No such engine, device, policy or number of threads, or they do not go together.
         """

@@ -10,7 +10,7 @@ from pathlib import Path
 from braintumor.errors import UsageError
 from braintumor.runtime.bundle.load import MANIFEST, how_to_get
 from braintumor.runtime.image.decode import SUFFIXES
-from braintumor.runtime.image.formats import HEAD_BYTES, looks_like
+from braintumor.runtime.image.formats import HEAD_BYTES, describe_foreign
 
 __all__ = ["BUNDLES", "BUNDLE_VARIABLE", "choose_bundle", "expand", "find_bundle", "no_bundle"]
 
@@ -131,7 +131,7 @@ def _foreign_file(path: str) -> tuple[str, str]:
     """A clause about a file that is there instead of images, and the remedy."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123 - keeps the spelling
-            known = looks_like(stream.read(HEAD_BYTES))
+            known = describe_foreign(stream.read(HEAD_BYTES))
     except OSError:
         known = None
     return (f"; {path} is {known[0]}", known[1]) if known else ("", "")
@@ -172,7 +172,7 @@ def choose_bundle(option: str | None) -> Path:
 
 
 def no_bundle() -> UsageError:
-    """The error that says that there is no bundle, and how to make one."""
+    """The error for a working directory without a bundle; the remedy makes one."""
     return UsageError(
         f"no bundle: {BUNDLES.absolute()} holds none",
         f"make one with bt-export, or name one with `bundle` or ${BUNDLE_VARIABLE}",

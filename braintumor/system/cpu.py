@@ -9,13 +9,13 @@ __all__ = ["computes_bfloat16", "cpu_features", "cpu_model", "saturates_int8"]
 
 
 def cpu_features() -> str:
-    """The CPU's instruction sets, as far as the platform tells; CPUs with equal texts run the same code."""
+    """The CPU's instruction sets, as far as the platform lists them; CPUs with equal texts run the same code."""
     info = _cpuinfo()
     return info.get("flags") or info.get("Features") or f"{platform.machine()} {platform.processor()}"
 
 
 def cpu_model() -> str:
-    """The name of the CPU's model, as far as the platform tells."""
+    """The name of the CPU's model, as far as the platform has it."""
     return _cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 

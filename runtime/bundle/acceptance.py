@@ -37,7 +37,7 @@ ACCEPTANCE_SCHEMA: Final = "braintumor.acceptance/1"
 STATUSES: Final = ("accepted", "refused")
 
 IDENTITY: Final = "identity"
-"""The field that says by which rule a bundle's identity is computed."""
+"""The field with the version of the rule by which a bundle's identity is computed."""
 
 IDENTITY_VERSION: Final = 2
 
@@ -101,7 +101,7 @@ def check_acceptance(details: Mapping[str, Any], sha256: str, manifest: Path) ->
         manifest: The path of `bundle.json`, for messages.
 
     Raises:
-        IntegrityError: It says why.
+        IntegrityError: The verdict is malformed, or on another bundle.
     """
     verdict = details.get(ACCEPTANCE)
     if verdict is None:

@@ -2,7 +2,7 @@
 
 A bundle is a folder with `bundle.json` and one folder a member. `bundle.json` lists every other file with
 its size and SHA-256; nothing else may lie in the folder. The SHA-256 of `bundle.json` itself is therefore
-the identity of the whole bundle, its verdict aside (`braintumor.runtime.bundle.acceptance`). `bundle.json` has
+the identity of the whole bundle, except its verdict (`braintumor.runtime.bundle.acceptance`). `bundle.json` has
 a checksum of its own (`braintumor.runtime.bundle.checksum`): damage is noticed, but whoever can write into the
 folder can write a bundle that fits. To be sure of one, compare its identity with one noted elsewhere.
 """

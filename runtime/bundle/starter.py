@@ -46,7 +46,7 @@ def default_bundle(progress: ProgressCallback = silent) -> Bundle:
         progress: Gets the steps of an export, where there has to be one.
 
     Raises:
-        IntegrityError: The bundle is not what it says it is.
+        IntegrityError: The bundle is damaged.
         UsageError, UnavailableError, OutputError: As `starter_bundle`.
     """
     folder = find_bundle(None)

@@ -115,7 +115,7 @@ class EngineFactory(Protocol):
             device: Index of the accelerator, for engines that have one.
 
         Raises:
-            UnavailableError: The engine, or the device that was asked for, is not usable here.
+            UnavailableError: The engine, or the requested device, is not usable here.
             IntegrityError: The member's file does not load.
         """
         ...

@@ -29,7 +29,7 @@ _FULL_PRECISION: Final = "float32"
 
 
 class KerasEngine(Closing):
-    """A member's original, prepared as the bundle says that it was exported."""
+    """The original of a member, with the scaling and class order of its export."""
 
     name = "keras"
 

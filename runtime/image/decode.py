@@ -13,7 +13,7 @@ The rules, each with its reason:
 - 16 bits and more, and floating point: minimum → 0, maximum → 255, linear. MR intensities have no absolute
   unit, so no fixed window can be right. A constant image becomes 0.
 - 16-bit COLOUR is refused: Pillow keeps only the high byte, which silently makes a 12-bit scan almost black.
-- Transparency is composited over black: air is black in MR, so what is transparent says "nothing measured".
+- Transparency is composited over black: air is black in MR, so a transparent pixel is one where nothing was measured.
 - Frame 0 is read; `GreyImage.frames` tells the caller that there were more.
 - Nothing global of Pillow is changed, so that every function here may run in any thread. A process that has
   told Pillow to invent the missing part of truncated images (`LOAD_TRUNCATED_IMAGES`) is refused.
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from braintumor.errors import InputError
-from braintumor.runtime.image.formats import FORMATS, HEAD_BYTES, image_format, looks_like
+from braintumor.runtime.image.formats import FORMATS, HEAD_BYTES, describe_foreign, detect_format
 from braintumor.runtime.image.grayscale import TIFF_BITS, TIFF_TAGS, grey_of, oriented
 from braintumor.runtime.image.resize import RESIZES, Resize, resize
 
@@ -196,10 +196,10 @@ def _identify(name: str, data: bytes) -> str:
     if not data:
         _refuse(name, "an empty file", "copy or export it again")
     head = data[:HEAD_BYTES]
-    kind = image_format(head)
+    kind = detect_format(head)
     if kind is not None:
         return kind
-    problem, remedy = looks_like(head) or ("not an image that is known here", "save it as PNG")
+    problem, remedy = describe_foreign(head) or ("not an image that is known here", "save it as PNG")
     readable = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]}"
     _refuse(name, f"{problem}; only {readable} are read", remedy)
 

@@ -5,13 +5,13 @@ Names are never trusted: `scan.png` may hold a DICOM slice and a download may en
 
 import zlib
 
-__all__ = ["FORMATS", "HEAD_BYTES", "image_format", "looks_like"]
+__all__ = ["FORMATS", "HEAD_BYTES", "describe_foreign", "detect_format"]
 
 FORMATS: tuple[str, ...] = ("PNG", "JPEG", "TIFF", "BMP")
 """The formats that are decoded: every further decoder is more code that meets foreign bytes."""
 
 HEAD_BYTES = 512
-"""The part of a file that `image_format` and `looks_like` read, in bytes."""
+"""The part of a file that `detect_format` and `describe_foreign` read, in bytes."""
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -53,12 +53,12 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
 )
 
 
-def image_format(head: bytes) -> str | None:
+def detect_format(head: bytes) -> str | None:
     """Return which of `FORMATS` a file is by its first bytes (`HEAD_BYTES` of them suffice), or None."""
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
-def looks_like(head: bytes) -> tuple[str, str] | None:
+def describe_foreign(head: bytes) -> tuple[str, str] | None:
     """The kind of a file that is not one of `FORMATS`, and the remedy.
 
     Args:

@@ -17,7 +17,7 @@ TIFF_BITS = 258
 _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339
 
 TIFF_TAGS = (TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT)
-"""The TIFF tags that `grey_of` asks for."""
+"""The TIFF tags that `grey_of` uses."""
 
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _BYTE_BITS = 8
@@ -47,7 +47,7 @@ def grey_of(image: Image.Image, bits: int, tags: Mapping[int, Any]) -> Pixels:
 
 
 def oriented(pixels: Pixels, orientation: object) -> Pixels:
-    """Return a view turned and mirrored as EXIF's tag 0x0112 asks.
+    """Return a view turned and mirrored by EXIF's tag 0x0112.
 
     Args:
         pixels: uint8 [H, W].

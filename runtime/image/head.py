@@ -1,4 +1,4 @@
-"""The square around the head, so that neither the border nor the shape of a picture tells where it comes from."""
+"""The square around the head, so that neither border nor shape of a picture give away its origin."""
 
 from typing import Final, TypeAlias
 

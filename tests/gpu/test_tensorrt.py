@@ -84,8 +84,8 @@ def test_it_answers_what_onnx_runtime_answers_plainly_and_as_a_graph(engine: str
             for _ in range(3):
                 difference = np.abs(loaded.infer(images) - expected).max()
                 assert difference <= TOLERANCES[member.precision], member.name
-            assert loaded._runs is not None
-            assert loaded._runs.graphs, "no batch was captured"
+            assert loaded._runner is not None
+            assert loaded._runner.graphs, "no batch was captured"
 
 
 def test_a_graph_does_not_answer_with_the_images_of_the_batch_before(engine: str, bundle: Bundle) -> None:

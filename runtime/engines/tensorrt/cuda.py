@@ -87,7 +87,7 @@ def gpu_failures(doing: str) -> Iterator[None]:
 
 
 def _is_of_cuda(error: Exception) -> bool:
-    """Whether CUDA raised it: cuda-core's own exception is no public class, a missing library is a RuntimeError."""
+    """Whether CUDA raised it: cuda-core has no public exception class, and a missing library is a RuntimeError."""
     return isinstance(error, RuntimeError) or type(error).__module__.startswith("cuda.")
 
 

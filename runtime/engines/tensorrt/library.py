@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT for RTX: loaded, checked and told apart.
+"""TensorRT and TensorRT for RTX: loading, checks and differences.
 
 Both have the same Python API. TensorRT for RTX builds for named compute capabilities, on a machine without a GPU
 too; TensorRT builds for the GPU that it finds, and times kernels on it.

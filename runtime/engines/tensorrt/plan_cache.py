@@ -166,7 +166,7 @@ def _why_again(request: PlanRequest) -> str:
 
 
 def _ahead_of_time(request: PlanRequest) -> tuple[bytes, PlanFacts] | None:
-    """From the folder that the user names; a line says why none of its plans of this model is taken."""
+    """A plan from the folder that the user names; where none fits, a line in the log has the reasons."""
     if not (folder := os.environ.get(PLANS_VARIABLE)):
         return None
     reasons: list[str] = []
