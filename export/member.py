@@ -89,7 +89,7 @@ def build_member(folder: Path, model: ModelStages, target: Target, slots: StageS
 
 
 def _key(model: ModelStages, target: Target) -> str:
-    """Everything that decides what a member is."""
+    """Key of everything that decides a member."""
     options, images = model.options, model.images
     return content_key(
         {
@@ -127,7 +127,7 @@ def _at_target(model: ModelStages, graph: Fp32Graph, target: Target) -> onnx.Mod
 
 
 def _entry(model: ModelStages, target: Target, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What `bundle.json` says of a member."""
+    """The entry of a member in `bundle.json`, without its files."""
     options, archive, facts = model.options, model.archive, figures["facts"]
     return {
         "name": options.name,
@@ -159,7 +159,7 @@ def _entry(model: ModelStages, target: Target, figures: Mapping[str, Any]) -> di
 
 
 def _quantisation(plan: QuantisationPlan, float_precision: Precision) -> dict[str, Any]:
-    """What the bundle says of an int8 member: all of its plan but the thresholds, which are in the graph."""
+    """The plan of an int8 member for `bundle.json`, without the thresholds, which are in the graph."""
     return {
         "plan_sha256": plan.sha256,
         "method": plan.method,

@@ -28,9 +28,9 @@ class MemberOptions:
         classes: Order of the model's outputs.
         preprocess: "auto", "none", "unit", "tf", "torch" or "caffe".
         size: Height and width in pixels; None for the model's own.
-        resize: How images are brought to that size.
+        resize: Method that brings images to that size.
         classes_stated: Somebody, or the file itself, said that `classes` is the order; False where it is assumed.
-        crop: What is cut off before; None for what the file says, or nothing where it does not.
+        crop: Cut off before; None for the crop that the file states, or none.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class QuantisationOptions:
             plans that lie beside the models.
         validate: Validation images, a folder likewise; None takes the validation part of the file.
         count: Calibration images.
-        limits: What int8 may cost on the validation images.
+        limits: Of what int8 may cost on the validation images.
         save_plans: Folder that gets the plans that were searched.
         float_precision: Of what is not quantised.
     """
@@ -110,7 +110,7 @@ class ExportOptions:
         command: The command line, for the bundle.
         quantisation: For int8 and mixed.
         temperature: Of the vote; None for what `bt-train calibrate` left beside the models for this very vote, or 1.
-        timeout_s: How long one member may take, in seconds; None for no limit. A search for int8 is not counted.
+        timeout_s: Time limit of one member, in seconds; None for no limit. A search for int8 is not counted.
         end: Ends the process with a message, for a member whose time is up inside a library that does not come back.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from braintumor.cache import sweep_cache
-from braintumor.errors import UsageError
+from braintumor.errors import ModelError, UsageError
 from braintumor.export.bundle import check_destination, write_bundle
 from braintumor.export.int8.mixed import Candidate, choose_precisions
 from braintumor.export.int8.plan_source import keeps_decisions, plans_for
@@ -196,7 +196,9 @@ def _export_fastest(
 
 def _limit(options: ExportOptions, member: MemberOptions) -> Limit:
     """Lets all the work on one member take as long as it may."""
-    late = f"{member.path} was not exported within {options.timeout_s} seconds; give it more time with `timeout_s`"
+    late = ModelError(
+        f"{member.path} was not exported within {options.timeout_s} seconds", "give it more time with `timeout_s`"
+    )
     return shared_limit(options.timeout_s, lambda left_s, work: run_within(left_s, late, work, options.end))
 
 

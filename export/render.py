@@ -70,7 +70,7 @@ def summary_line(folder: Path, bundle: "Bundle", replaced: str | None) -> str:
 
 
 def gain_line(quantisation: Mapping[str, Any]) -> str | None:
-    """That int8 gains little where most of a member has to stay float; None otherwise."""
+    """A warning that int8 gains little, where most of a member has to stay float; None otherwise."""
     nodes = {entry["group"]: int(entry["nodes"]) for entry in quantisation["ranking"]}
     in_float = sum(nodes.get(group, 0) for group in quantisation["float_groups"])
     if 2 * in_float <= sum(nodes.values()):

@@ -1,4 +1,4 @@
-"""The stages that a model goes through once, whatever members are made of it.
+"""The stages that a model goes through once, for all members that are made of it.
 
     model file ─ open ─► archive ─ convert ─► network ─ frame ─► FP32 graph
 
@@ -66,7 +66,7 @@ class OpenedModel:
 
     @property
     def crop(self) -> Crop:
-        """What is cut off an image before it is resized."""
+        """The part that is cut off an image before it is resized."""
         return self.archive.crop if self.options.crop is None else self.options.crop
 
 
@@ -112,12 +112,12 @@ class _Conversion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fp32Graph:
-    """What all members of a model have in common.
+    """The common basis of all members of a model.
 
     Attributes:
         wrapper: Input and output of the network.
         reference: The images of the verification, and what the reference answers to them.
-        details: What `bundle.json` says of the model whatever the precision.
+        details: Of the model in `bundle.json`, for all precisions.
     """
 
     wrapper: IoWrapper
@@ -133,7 +133,7 @@ class ModelStages:
     Attributes:
         options: Of the member.
         archive: The model file.
-        crop: What is cut off an image before it is resized.
+        crop: Cut off an image before it is resized.
         classes: The bundle's class order.
         images: For the verification.
     """
@@ -227,5 +227,5 @@ class ModelStages:
         )
 
     def _own_outputs(self, plain: IoWrapper, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network's own FP32 graph gives, float32 [n, classes] in the model's own class order."""
+        """Outputs of the network's own FP32 graph, float32 [n, classes] in the model's own class order."""
         return answers(wrap_io(self.network(), plain).SerializeToString(), pixels)

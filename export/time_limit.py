@@ -21,7 +21,7 @@ class _TimeIsUp(BaseException):
 
 
 def run_within(
-    seconds: float | None, message: str, work: Callable[[], Result], end: Callable[[str], object] | None = None
+    seconds: float | None, late: ModelError, work: Callable[[], Result], end: Callable[[str], object] | None = None
 ) -> Result:
     """Run some work, and end it when its time is up.
 
@@ -30,21 +30,21 @@ def run_within(
 
     Args:
         seconds: The limit; None for none.
-        message: Of the error.
+        late: The error to raise when the time is up.
         work: Called once. Not a `with` block: between such a block and its context manager an exception of this
             kind would be lost.
-        end: Called with the message in another thread when the work has not ended some seconds later; it may end
+        end: Called with the error's text in another thread when the work has not ended some seconds later; it may end
             the process.
 
     Returns:
         The result of the work.
 
     Raises:
-        ModelError: The time was up.
+        late: The time was up.
     """
     if seconds is None:
         return work()
-    watch = _Watch(seconds, message, end)
+    watch = _Watch(seconds, str(late), end)
     try:
         try:
             watch.thread.start()
@@ -54,7 +54,7 @@ def run_within(
     except _TimeIsUp:
         # The exception is raised once: not after this.
         watch.stop()
-        raise ModelError(message) from None
+        raise late from None
 
 
 class _Watch:

@@ -69,7 +69,7 @@ class KerasArchive:
         classes: The order of its outputs, where it says so or `braintumor.models.build` built it; None where that is
             not known.
         layout: "zip" for `.keras`, "hdf5" for `.h5`.
-        crop: What is cut off before an image is resized for it.
+        crop: Cut off before an image is resized for it.
     """
 
     path: Path

@@ -44,7 +44,7 @@ def parse_json(raw: str | bytes, path: Path, name: str) -> dict[str, Any]:
 
 
 def check_config(path: Path, config: dict[str, Any]) -> None:
-    """Refuse a network that would have to run code of the file or of somebody else.
+    """Refuse a network that would run code of the file or of another library.
 
     Raises:
         ModelError: It has a Lambda layer, or a class that is not Keras's own.

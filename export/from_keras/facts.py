@@ -13,7 +13,7 @@ __all__ = ["KerasFacts", "input_geometry", "read_facts"]
 _IMAGE_RANK: Final = 3
 
 # Layers and operations by which a model scales its input itself: `x / 127.5 - 1` and
-# `preprocess_input(x)` leave operations, which are no layers.
+# `preprocess_input(x)` leave operations, which are not layers.
 _SCALING: Final = frozenset(
     {
         "Rescaling",

@@ -55,8 +55,8 @@ def foreign_archive(path: Path, names: Collection[str], missing: Collection[str]
 
     Args:
         path: The file.
-        names: What it holds.
-        missing: What it lacks.
+        names: Of its entries.
+        missing: Names of the entries that it lacks.
     """
     if any(name.endswith("data.pkl") for name in names):
         return ModelError(f"{path} is not a .keras file but a PyTorch model, which is never opened", _FROM_TORCH)

@@ -1,4 +1,4 @@
-"""HDF5 files that nobody vouches for: nothing outside of the file is read, and damage is one line."""
+"""HDF5 files from untrusted sources: nothing outside of the file is read, and damage is an error of one line."""
 
 import contextlib
 from collections.abc import Iterator

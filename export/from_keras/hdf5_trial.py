@@ -42,7 +42,7 @@ def walk(file: Any) -> Iterator[Any]:
 
 
 def _read(item: Any) -> None:
-    """Everything of an object; of a dataset's values, only their places."""
+    """Read an object: all of its metadata, and the places of a dataset's values."""
     import h5py
 
     for name in item.attrs:

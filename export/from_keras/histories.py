@@ -79,7 +79,7 @@ def histories(value: Any) -> Iterator[tuple[str, int, int]]:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """Everything in nested lists, tuples and dictionaries that is none of them."""
+    """The leaves of nested lists, tuples and dictionaries."""
     if isinstance(value, list | tuple):
         for item in value:
             yield from leaves(item)

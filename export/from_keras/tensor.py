@@ -26,7 +26,7 @@ class Tensor:
         shape: As Keras has it, without the batch.
         is_map: The value is [batch, C, H, W]. Keras has (H, W, C), or (C,) where H and W are 1. Otherwise the
             value has Keras's own order.
-        dtype: As Keras has it. The graph computes in float32 whatever that is.
+        dtype: As Keras has it. The graph computes in float32 in any case.
     """
 
     value: "ir.Value"

@@ -35,7 +35,7 @@ def refuse_training(graph: KerasGraph, path: Path, *, keras2: bool) -> None:
         graph: The model.
         path: Its file, for messages.
         keras2: It is of Keras 2. In Keras 3 `predict` has a BatchNormalization use its trained statistics,
-            whatever its call says.
+            in any case.
 
     Raises:
         ModelError: It names the layer.

@@ -1,4 +1,4 @@
-"""Where a layer's variables lie: a `.keras` file keeps them by class and number, an `.h5` file by name."""
+"""Places of a layer's variables: by class and number in a `.keras` file, by name in an `.h5` file."""
 
 import re
 from collections import Counter

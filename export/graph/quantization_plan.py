@@ -63,7 +63,7 @@ class QuantisationPlan:
 
     @property
     def sha256(self) -> str:
-        """Of everything that decides the int8 model."""
+        """SHA-256 of everything that decides the int8 model."""
         decided = sorted(self.thresholds.items()), sorted(self.float_nodes)
         parts = [self.source_sha256, self.size, self.structure.sha256, *decided]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

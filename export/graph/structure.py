@@ -1,4 +1,4 @@
-"""The structure of a network, whatever its weights are: a quantisation plan is made for one."""
+"""The structure of a network without its weights: a quantisation plan is made for one structure."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ class Structure:
 
     @property
     def sha256(self) -> str:
-        """Of all of it, the order of the nodes included."""
+        """SHA-256 of all of it, the order of the nodes included."""
         return hashlib.sha256(json.dumps(list(self.nodes.items())).encode()).hexdigest()
 
     def difference(self, other: "Structure") -> str | None:

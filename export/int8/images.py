@@ -31,7 +31,7 @@ def calibration_set(source: Path, classes: Sequence[str] = CLASSES, count: int =
     Args:
         source: A folder with one folder a class, or a file of `bt-data prepare`, whose training part is taken.
         classes: Their names, in the order of the labels.
-        count: How many, `MIN_COUNT` to `MAX_COUNT`.
+        count: Number of images, `MIN_COUNT` to `MAX_COUNT`.
 
     Raises:
         UsageError: Too few images, a class without any, images of the study's validation or test part, or images

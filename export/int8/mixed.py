@@ -123,7 +123,7 @@ def _choice(candidate: Candidate, engine: str, timed: _Timed) -> PrecisionChoice
     faster = speed_up.low > 1
     reason = f"int8 takes {1 / speed_up.median:.2f} x the time of {precision} on {engine}"
     if not faster:
-        reason += f", which is no gain (95 % interval {1 / speed_up.high:.2f} to {1 / speed_up.low:.2f})"
+        reason += f", not clearly faster (95 % interval {1 / speed_up.high:.2f} to {1 / speed_up.low:.2f})"
     return PrecisionChoice(name, faster, reason, engine, floating_ms, statistics.median(timed.int8_ms), speed_up)
 
 

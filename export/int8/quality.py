@@ -18,7 +18,7 @@ Answers = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What int8 may cost, on validation images.
+    """Limits of what int8 may cost, on validation images.
 
     Attributes:
         vote_flips: Part of the images whose label in the vote may change, 0..1.
@@ -43,7 +43,7 @@ class QuantizationQuality:
     """A quantised model, or vote, beside its FP32 original.
 
     Attributes:
-        images: How many both answered.
+        images: Number of images.
         accuracy: Part that is right, 0..1.
         accuracy_fp32: The original's.
         flips: Images whose label differs from the original's.

@@ -49,7 +49,7 @@ def search_plans(
         subjects: In the order of the bundle.
         labels: int64 [m], the truth of the validation images.
         data: Hashes and counts of the image sets, for the plans.
-        limits: What int8 may cost.
+        limits: Of what int8 may cost.
         step: Gets a description before each evaluation.
     """
     evaluators = [Evaluator(subject, step) for subject in subjects]

@@ -79,7 +79,7 @@ class ReferenceAnswers:
 
     @property
     def reference(self) -> str:
-        """What answered, in words."""
+        """The reference, in words."""
         return self.answered_by or "its own FP32 graph"
 
 
@@ -89,7 +89,7 @@ class Verification:
 
     Attributes:
         images: "real" or "phantoms".
-        reference: What answered beside it, in words.
+        reference: The reference, in words.
         against_keras: Keras answered, now or when the model was shipped.
         missing: Why it did not; "" where it did.
         tolerance: The largest |Δp| that was allowed.

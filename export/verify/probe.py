@@ -15,7 +15,7 @@ _SEED: Final = 8
 
 
 def write_probe(session: Any, folder: Path, height: int, width: int) -> dict[str, Any]:
-    """Run a verified member on generated phantoms, which are no patient's, and keep images and answers.
+    """Run a verified member on generated phantoms, not on a patient's images, and keep images and answers.
 
     Args:
         session: A session of its file, by `braintumor.export.graph.session.session`.

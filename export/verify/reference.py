@@ -33,7 +33,7 @@ class VerificationImages:
 
     Attributes:
         paths: Image files; empty for phantoms.
-        count: How many phantoms.
+        count: Number of phantoms.
     """
 
     paths: tuple[Path, ...]
@@ -87,7 +87,7 @@ def reference_for(archive: KerasArchive, facts: KerasFacts, preprocess: str, ima
     Args:
         archive: The model.
         facts: About it.
-        preprocess: How its pixels are scaled outside.
+        preprocess: Scaling of its pixels outside.
         images: uint8 [n, height, width].
 
     Raises:

@@ -32,7 +32,7 @@ def verify_bundle(
     Args:
         folder: The bundle.
         model_folders: Where the `.keras` files are looked for, by their hash; what ships with the package comes last.
-        images: What both sides answer.
+        images: Of the verification.
         step: Gets a description of what is done next.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What Keras itself answers, asked in a process of its own, and cached: a reference for the export."""
+"""Answers of Keras itself, computed in a process of its own and cached: the reference of an export."""
 
 import hashlib
 from pathlib import Path
@@ -27,7 +27,7 @@ def keras_answers(
     Args:
         archive: The model.
         channels: That it takes, 1 or 3.
-        preprocess: How its pixels are scaled outside.
+        preprocess: Scaling of its pixels outside.
         images: uint8 [n, height, width].
 
     Returns:

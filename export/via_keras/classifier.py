@@ -18,7 +18,7 @@ _FULL_PRECISION: Final = "float32"
 _MAX_CAUSE: Final = 300
 
 # Layers and operations by which a model scales its input itself: `x / 127.5 - 1` and
-# `preprocess_input(x)` leave operations, which are no layers.
+# `preprocess_input(x)` leave operations, which are not layers.
 _SCALING: Final = frozenset(
     {
         "Rescaling",
@@ -51,7 +51,7 @@ def load_classifier(keras: Any, path: str) -> tuple[Any, str]:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        # Keras raises whatever its layers raise; the file is the user's, so the cause is theirs to read.
+        # Keras passes on any error of its layers; the cause is shown to the user, whose file it is.
         raise KerasLoadError(f"{path} does not load in Keras {keras.__version__} ({_cause(error)})") from error
     if not getattr(model, "inputs", None):
         raise ModelError(f"{path} was saved before it was built, so it has no input and no weights", "train it first")

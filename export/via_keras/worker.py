@@ -60,7 +60,7 @@ class AnswerRequest:
     Attributes:
         model: The model file, checked by `open_archive`.
         channels: That the model takes, 1 or 3.
-        preprocess: How its pixels are scaled outside.
+        preprocess: Scaling of its pixels outside.
     """
 
     model: str

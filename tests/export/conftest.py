@@ -1,4 +1,4 @@
-"""What the export tests share: the worker in this process, hand-made graphs, and a session to run them."""
+"""Fixtures of the export tests: the worker in this process, hand-made graphs, and a session to run them."""
 
 import dataclasses
 import json

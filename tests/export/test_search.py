@@ -41,13 +41,13 @@ def subjects(small_keras: Callable[..., Path], stages_of: Callable[..., ModelSta
 
 @pytest.fixture(scope="module")
 def labels(subjects: list[Subject]) -> Any:
-    """What the FP32 vote says, so that every flip is an error."""
+    """Labels of the FP32 vote, so that every flip is an error."""
     return vote(subjects, [onnx.load(str(subject.model)) for subject in subjects]).argmax(axis=1)
 
 
 @pytest.fixture
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """How many images each real evaluation was of."""
+    """Number of images of each real evaluation."""
     done: list[int] = []
 
     def counting(model: bytes, images: Any) -> Any:

@@ -279,13 +279,13 @@ def test_fuse_batch_norm_keeps_a_constant_that_two_nodes_read(make_graph: Make, 
 
 
 def backbone_of(path: Path, folder: Path) -> onnx.ModelProto:
-    """What tf2onnx makes of a model, in this process."""
+    """The graph that tf2onnx writes of a model, in this process."""
     worker.main("convert", folder, {"model": str(path), "size": None})
     return onnx.load(folder / worker.BACKBONE)
 
 
 def keras_answers(path: Path, images: Any) -> Any:
-    """What Keras says of images [n, H, W, 1]."""
+    """Answers of Keras to images [n, H, W, 1]."""
     import keras
 
     return np.asarray(keras.saving.load_model(path).predict(images, verbose=0))

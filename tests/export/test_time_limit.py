@@ -29,19 +29,19 @@ def busy(ended: list[bool]) -> None:
 def test_run_within_ends_work_that_takes_too_long():
     ended: list[bool] = []
     with pytest.raises(ModelError, match="too slow"):
-        run_within(0.2, "too slow", lambda: busy(ended))
+        run_within(0.2, ModelError("too slow"), lambda: busy(ended))
     assert ended
 
 
 @pytest.mark.parametrize("seconds", [None, 30.0])
 def test_run_within_leaves_work_within_its_time(seconds: float | None):
-    assert run_within(seconds, "too slow", lambda: sum(range(1000))) == 499500
+    assert run_within(seconds, ModelError("too slow"), lambda: sum(range(1000))) == 499500
 
 
 def test_run_within_raises_nothing_after_work_that_ends_at_its_limit():
     for _ in range(500):
         with contextlib.suppress(ModelError):
-            assert run_within(0.0001, "too slow", lambda: sum(range(1000))) == 499500
+            assert run_within(0.0001, ModelError("too slow"), lambda: sum(range(1000))) == 499500
         sum(range(300))
 
 
@@ -54,7 +54,7 @@ from braintumor.export.time_limit import run_within
 sys.settrace(lambda *told: None)
 for _ in range(50):
     with contextlib.suppress(ModelError):
-        run_within({seconds}, "too slow", lambda: sum(range(1000)))
+        run_within({seconds}, ModelError("too slow"), lambda: sum(range(1000)))
 print((lambda: "went on")())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
@@ -63,7 +63,7 @@ print((lambda: "went on")())
 
 def test_run_within_passes_on_an_error():
     with pytest.raises(KeyError):
-        run_within(30, "too slow", lambda: {}["mine"])
+        run_within(30, ModelError("too slow"), lambda: {}["mine"])
 
 
 def test_run_within_calls_end_for_a_library_that_does_not_return():
@@ -83,7 +83,7 @@ def end(message):
 
 try:
     # Waiting for a lock is code that does not come back before it is released.
-    time_limit.run_within(0.1, "too slow", lambda: ended.acquire(timeout=60), end)
+    time_limit.run_within(0.1, ModelError("too slow"), lambda: ended.acquire(timeout=60), end)
 except ModelError as error:
     print("error:", error)
 """

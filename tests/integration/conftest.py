@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def required(name: str, extra: str = "") -> Iterator[str]:
-    """What a distribution requires for itself and for one extra."""
+    """Requirements of a distribution for itself and for one extra."""
     for line in distribution(name).requires or ():
         requirement, _, marker = line.partition(";")
         if "extra ==" not in marker or (extra and f"extra == '{extra}'" in marker.replace('"', "'")):

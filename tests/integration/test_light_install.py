@@ -1,4 +1,4 @@
-"""What an installation without TensorFlow and Keras does: answers, exports, and says what it lacks."""
+"""An installation without TensorFlow and Keras: it answers, exports, and says what it lacks."""
 
 import json
 import os

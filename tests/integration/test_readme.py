@@ -1,4 +1,4 @@
-"""What the quickstart shows is what the commands print."""
+"""The quickstart shows what the commands print."""
 
 import os
 import re

@@ -29,7 +29,7 @@ def activate(tensor: Tensor, call: Call, graph: Builder, *, own: bool = False) -
     """Apply the `activation` of a layer's config to a result of it.
 
     Args:
-        tensor: What it is applied to.
+        tensor: The result.
         call: The layer.
         graph: Gets the nodes.
         own: The activation is the layer's main node and has the layer's name.

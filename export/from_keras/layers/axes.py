@@ -58,7 +58,7 @@ def reshaped(tensor: Tensor, shape: tuple[int, ...], graph: Builder, name: str) 
     """A tensor of another shape with the same values in Keras's order.
 
     Args:
-        tensor: What to reshape.
+        tensor: The tensor to reshape.
         shape: Without the batch; of the same size.
         graph: Gets a Reshape, if there is something to do.
         name: Of the node.

@@ -31,7 +31,7 @@ def reduce_axes(
     """Append one reduction.
 
     Args:
-        tensor: What is reduced.
+        tensor: The tensor to reduce.
         op_type: "ReduceMean", …
         axes: Keras's, without the batch.
         graph: Gets the node.

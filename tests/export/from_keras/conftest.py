@@ -55,7 +55,7 @@ def pixels(converted: ConvertedModel, count: int) -> Any:
 
 
 def onnx_answers(converted: ConvertedModel, images: Any) -> Any:
-    """What ONNX Runtime gives for images [n, H, W, C]."""
+    """Answers of ONNX Runtime to images [n, H, W, C]."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(

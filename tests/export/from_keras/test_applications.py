@@ -44,10 +44,10 @@ ROWS: list[str] = []
 
 _TOLERANCE = 1e-6
 _COARSE = 2e-5
-"""Where the rounding of that size was not measured."""
+"""Marks a size whose rounding was not measured."""
 
 _FACTOR = 10
-"""How much farther from float64 than Keras in float32 the written graph may be: both are draws of rounding errors."""
+"""Factor by which the written graph may be farther from float64 than Keras in float32: both have random errors."""
 
 _LEAST_SPREAD = 0.01
 """By how much probabilities differ from image to image at least: else the comparison would say nothing."""
@@ -126,7 +126,7 @@ def _classifier(keras: Any, family: str, size: int) -> Any:
 
 
 def _in_double(keras: Any, model: Any, images: Any) -> Any:
-    """What the network gives in float64: the truth, as far as float32 is concerned."""
+    """Answers of the network in float64, the truth for float32."""
     text = model.to_json()
     double = keras.models.model_from_json(text.replace('"float32"', '"float64"'))
     double.set_weights(model.get_weights())

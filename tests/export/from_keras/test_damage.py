@@ -20,7 +20,7 @@ DATA = Path(__file__).parent / "data"
 
 
 def outcome(path: Path) -> str:
-    """What becomes of a file: "" where it is written as ONNX, else the refusal."""
+    """The refusal of a file; "" where it is written as ONNX."""
     try:
         write_network(open_archive(path))
     except BraintumorError as error:

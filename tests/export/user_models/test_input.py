@@ -1,4 +1,4 @@
-"""What users' models take: sizes, channels, types; and the images of the verification."""
+"""Inputs of users' models: sizes, channels, types; and the images of the verification."""
 
 from pathlib import Path
 from typing import Any

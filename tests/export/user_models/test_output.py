@@ -1,4 +1,4 @@
-"""What users' models give: classes, probabilities, logits, one unit; anything else is refused."""
+"""Outputs of users' models: classes, probabilities, logits, one unit; anything else is refused."""
 
 from pathlib import Path
 from typing import Any

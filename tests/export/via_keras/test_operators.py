@@ -1,4 +1,4 @@
-"""What tf2onnx writes for layers that the direct writer does not know."""
+"""Operators that tf2onnx writes for layers that the direct writer does not know."""
 
 import json
 from collections.abc import Callable
