@@ -1,7 +1,6 @@
 """Real bundles, exported once a session; hand-made ones for what an export never gives; phantoms as images."""
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,19 +120,3 @@ def black_png(tmp_path: Path) -> Path:
     path = tmp_path / "black.png"
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(path)
     return path
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB; skips where one cannot be mounted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("mounting a small disk needs root on Linux")
-    yield folder
-    subprocess.run(["/bin/umount", str(folder)], check=True)
