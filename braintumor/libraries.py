@@ -1,11 +1,12 @@
 """Every library that is not always installed: its module, its distributions, and the oldest version that works."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["LIBRARIES", "Library", "library_of_module"]
+__all__ = ["LIBRARIES", "Library", "library_of_module", "version_numbers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +120,9 @@ def library_of_module(module: str) -> Library | None:
     """The library whose module, or a part of it, a module is; None for one that is not listed."""
     package = module.partition(".")[0]
     return next((library for library in LIBRARIES.values() if library.module.partition(".")[0] == package), None)
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, to compare it with another: (2025, 1) of "2025.1rc1"."""
+    leading = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(number) for number in leading[0].split(".")) if leading else ()

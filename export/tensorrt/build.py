@@ -17,7 +17,7 @@ from braintumor.libraries import LIBRARIES
 from braintumor.runtime.bundle.load import MANIFEST, Bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
-from braintumor.runtime.engines.tensorrt.library import Library, load_library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary, load_library
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, write_plan
 
 __all__ = ["PORTABLE", "BuiltEngine", "EngineOptions", "build_engines"]
@@ -84,7 +84,7 @@ def build_engines(bundle: Bundle, options: EngineOptions) -> Iterator[BuiltEngin
         yield BuiltEngine(member.name, path, plan.facts)
 
 
-def _target(library: Library, options: EngineOptions) -> tuple[Gpu | None, BuildOptions]:
+def _target(library: TrtLibrary, options: EngineOptions) -> tuple[Gpu | None, BuildOptions]:
     """The GPU to build on, where one is needed or wanted, and the completed options."""
     if options.build.capabilities:
         return None, options.build

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from braintumor.libraries import LIBRARIES, Library
+from braintumor.libraries import LIBRARIES, Library, version_numbers
 from braintumor.runtime.doctor.isolate import Outcome
 from braintumor.runtime.engines.registry import ENGINES
 from braintumor.system.summary import Nvidia
@@ -87,7 +87,7 @@ def library_finding(name: str, present: Mapping[str, str], outcome: Outcome, nvi
             return LibraryFinding(name, present, loads, reason)
         return LibraryFinding(name, present, loads, reason, reinstall(library, extra, present))
     version = str(outcome.facts["version"] or next(iter(present.values()), "unknown"))
-    if _numbers(version) < _numbers(library.minimum):
+    if version_numbers(version) < version_numbers(library.minimum):
         reason = f"version {version} is too old; must be {library.minimum} or newer"
         return LibraryFinding(name, present, loads, reason, library.install(extra, upgrade=True))
     return LibraryFinding(name, present, loads, *_gpu_problem(library, present, nvidia))
@@ -107,7 +107,7 @@ def _gpu_problem(library: Library, present: Mapping[str, str], nvidia: Nvidia) -
     """The reason why a whole library does not run on this GPU, and the remedy; two empty texts where it does."""
     if not nvidia.gpus:
         return "", ""
-    required, served = _cuda_major(present), _numbers(nvidia.cuda or "")
+    required, served = _cuda_major(present), version_numbers(nvidia.cuda or "")
     if required is not None and served and served[0] < required:
         reason = f"the NVIDIA driver {nvidia.gpus[0].driver} is too old: it serves CUDA {nvidia.cuda}, not {required}"
         newer = _DRIVERS.get(required, max(_DRIVERS.values()))
@@ -125,11 +125,6 @@ def _cuda_major(present: Mapping[str, str]) -> int | None:
     for name, version in present.items():
         if named := re.search(r"-cu(\d+)$", name):
             return int(named[1])
-        if name == "cuda-bindings" and _numbers(version):
-            return _numbers(version)[0]
+        if name == "cuda-bindings" and version_numbers(version):
+            return version_numbers(version)[0]
     return None
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    leading = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in leading[0].split(".")) if leading else ()

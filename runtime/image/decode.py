@@ -29,7 +29,7 @@ import stat
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ from PIL import Image, ImageFile
 from braintumor.errors import InputError
 from braintumor.runtime.image.formats import FORMATS, HEAD_BYTES, describe_foreign, detect_format
 from braintumor.runtime.image.grayscale import TIFF_BITS, TIFF_TAGS, grey_of, oriented
-from braintumor.runtime.image.resize import RESIZES, Resize, resize
+from braintumor.runtime.image.resize import RESIZES, Pixels, Resize, resize
 
 __all__ = [
     "DECODE_VERSION",
@@ -55,7 +55,6 @@ __all__ = [
     "resize",
 ]
 
-Pixels: TypeAlias = NDArray[np.uint8]
 
 DECODE_VERSION = "braintumor.decode/1"
 """Names the rules above. A bundle records it; two versions may give different pixels for one file."""

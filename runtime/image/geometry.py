@@ -1,16 +1,11 @@
 """The geometry of a member's input: crop, size and resize method."""
 
-from typing import NamedTuple, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from braintumor.runtime.image.head import Crop, crop_to_head
-from braintumor.runtime.image.resize import Resize, resize
+from braintumor.runtime.image.resize import Pixels, Resize, resize
 
 __all__ = ["Geometry", "apply_geometry"]
-
-Pixels: TypeAlias = NDArray[np.uint8]
 
 
 class Geometry(NamedTuple):

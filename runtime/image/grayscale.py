@@ -1,17 +1,17 @@
 """Grey levels of a decoded Pillow image of any mode, by the rules of `braintumor.runtime.image.decode`."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from braintumor.errors import InputError
+from braintumor.runtime.image.resize import Pixels
 
 __all__ = ["TIFF_BITS", "TIFF_TAGS", "grey_of", "oriented"]
 
-Pixels: TypeAlias = NDArray[np.uint8]
 
 TIFF_BITS = 258
 _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339

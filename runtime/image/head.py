@@ -1,15 +1,14 @@
 """The square around the head, so that neither border nor shape of a picture give away its origin."""
 
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from braintumor.models.input_settings import CROPS, Crop
+from braintumor.runtime.image.resize import Pixels
 
 __all__ = ["CROPS", "Crop", "crop_to_head", "padded_to_square"]
 
-Pixels: TypeAlias = NDArray[np.uint8]
 
 _BRIGHT: Final = 0.08
 """Of the brightest level: above it a pixel belongs to the head, or to text beside it."""

@@ -10,9 +10,10 @@ from PIL import Image
 
 from braintumor.errors import UsageError
 
-__all__ = ["RESIZES", "Resize", "resize"]
+__all__ = ["RESIZES", "Pixels", "Resize", "resize"]
 
 Pixels: TypeAlias = NDArray[np.uint8]
+"""Grey levels, uint8 [height, width]."""
 
 Resize = Literal["antialias", "tf-bilinear", "nearest", "bilinear", "bicubic"]
 

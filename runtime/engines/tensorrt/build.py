@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from braintumor.errors import IntegrityError, UnavailableError, UsageError
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.log import TrtLog, parser_errors
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, PlanTensor
 from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
@@ -84,7 +84,7 @@ class Plan:
 
 
 def build_plan(
-    library: Library, model: Path, options: BuildOptions, *, on: Gpu | None = None, timing: bytes = b""
+    library: TrtLibrary, model: Path, options: BuildOptions, *, on: Gpu | None = None, timing: bytes = b""
 ) -> Plan:
     """Build a plan. It takes seconds with TensorRT for RTX, up to minutes with TensorRT.
 
@@ -125,7 +125,7 @@ def build_plan(
 
 
 def _built(
-    library: Library, model: Path, options: BuildOptions, capabilities: tuple[str, ...], timing: bytes
+    library: TrtLibrary, model: Path, options: BuildOptions, capabilities: tuple[str, ...], timing: bytes
 ) -> tuple[bytes, tuple[tuple[PlanTensor, ...], tuple[PlanTensor, ...]], bytes]:
     """The serialized plan, its inputs and outputs, and the timing cache."""
     log = TrtLog()
@@ -158,7 +158,7 @@ def _plan_tensor(tensor: Any) -> PlanTensor:
     return PlanTensor(tensor.name, DTYPES.get(kind, kind.lower()), tuple(tensor.shape))
 
 
-def _require(library: Library, options: BuildOptions, on: Gpu | None) -> tuple[str, ...]:
+def _require(library: TrtLibrary, options: BuildOptions, on: Gpu | None) -> tuple[str, ...]:
     """The compute capabilities to build for."""
     if not library.names_capabilities:
         if options.capabilities:
@@ -190,7 +190,7 @@ def _require(library: Library, options: BuildOptions, on: Gpu | None) -> tuple[s
     return requested
 
 
-def _builder(library: Library, logger: Any, log: TrtLog) -> Any:
+def _builder(library: TrtLibrary, logger: Any, log: TrtLog) -> Any:
     try:
         return library.trt.Builder(logger)
     except TypeError as error:
@@ -198,7 +198,7 @@ def _builder(library: Library, logger: Any, log: TrtLog) -> Any:
         raise log.failure(f"{library.title} {library.version} does not start", "look at nvidia-smi") from error
 
 
-def _parsed(library: Library, builder: Any, logger: Any, model: Path, log: TrtLog) -> tuple[Any, Any]:
+def _parsed(library: TrtLibrary, builder: Any, logger: Any, model: Path, log: TrtLog) -> tuple[Any, Any]:
     # In TensorRT 11 every network is strongly typed, and the flag may be gone.
     flag = getattr(library.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
@@ -213,7 +213,7 @@ def _parsed(library: Library, builder: Any, logger: Any, model: Path, log: TrtLo
     return network, parser
 
 
-def _config(library: Library, builder: Any, options: BuildOptions, capabilities: tuple[str, ...]) -> Any:
+def _config(library: TrtLibrary, builder: Any, options: BuildOptions, capabilities: tuple[str, ...]) -> Any:
     trt = library.trt
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)

@@ -18,7 +18,7 @@ from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
 from braintumor.runtime.engines.tensorrt.cuda_buffers import PinnedCudaBuffers
 from braintumor.runtime.engines.tensorrt.execute import PlanRunner
-from braintumor.runtime.engines.tensorrt.library import Library, load_library, require_installed
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary, load_library, require_installed
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan, load_plan
 from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for, rebuilt_plan
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
@@ -91,7 +91,7 @@ class TensorRtEngine(Closing):
             self._buffers.close()
             self._buffers = None
 
-    def _load_fitting(self, library: Library, gpu: Gpu) -> PlanRunner | None:
+    def _load_fitting(self, library: TrtLibrary, gpu: Gpu) -> PlanRunner | None:
         """Load a plan; where its memory does not fit, one for half as many images at a time."""
         profile: BatchProfile | None = None
         while True:
@@ -108,7 +108,7 @@ class TensorRtEngine(Closing):
                 self.close()
                 raise
 
-    def _open(self, library: Library, gpu: Gpu, profile: BatchProfile | None) -> PlanRunner:
+    def _open(self, library: TrtLibrary, gpu: Gpu, profile: BatchProfile | None) -> PlanRunner:
         member = self._member
         request = PlanRequest(member, library, gpu, profile or DEFAULT_PROFILE)
         plan, facts = plan_for(request, ahead=profile is None)
@@ -127,7 +127,7 @@ class TensorRtEngine(Closing):
 
         return PlanRunner(self._loaded.context, self._buffers, facts.profile, failure)
 
-    def _load(self, library: Library, gpu: Gpu, plan: bytes, facts: PlanFacts) -> LoadedPlan:
+    def _load(self, library: TrtLibrary, gpu: Gpu, plan: bytes, facts: PlanFacts) -> LoadedPlan:
         self._compiled_key = content_key({"plan": facts.plan_sha256, "gpu": gpu.name, "driver": gpu.driver})
         return load_plan(library, self._member, plan, facts, _COMPILED.get_bytes(self._compiled_key))
 

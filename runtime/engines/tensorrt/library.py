@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from braintumor.errors import UnavailableError, UsageError
-from braintumor.libraries import LIBRARIES
+from braintumor.libraries import LIBRARIES, version_numbers
 
-__all__ = ["Library", "load_library", "require_installed"]
+__all__ = ["TrtLibrary", "load_library", "require_installed"]
 
 
 _NAMES: Final = ("tensorrt", "tensorrt-rtx")
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class TrtLibrary:
     """One of the two, loaded.
 
     Attributes:
@@ -69,7 +69,7 @@ def require_installed(name: str) -> None:
         raise _does_not_load(name, f"there is no module {module!r}")
 
 
-def load_library(name: str) -> Library:
+def load_library(name: str) -> TrtLibrary:
     """Import a library.
 
     Args:
@@ -91,12 +91,12 @@ def load_library(name: str) -> Library:
         raise UnavailableError(
             f"the engine {name} needs {entry.title}, whose installation is broken", entry.install()
         )
-    if _numbers(version) < _numbers(entry.minimum):
+    if version_numbers(version) < version_numbers(entry.minimum):
         raise UnavailableError(
             f"the engine {name} needs {entry.title} {entry.minimum} or newer, got {version}",
             entry.install(upgrade=True),
         )
-    return Library(name, entry.title, trt, version)
+    return TrtLibrary(name, entry.title, trt, version)
 
 
 def _does_not_load(name: str, why: object) -> UnavailableError:
@@ -105,8 +105,3 @@ def _does_not_load(name: str, why: object) -> UnavailableError:
         f"the engine {name} needs {entry.title}, which does not load here ({why})",
         f"install it with: {entry.install()}",
     )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    leading = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(digits) for digits in leading[0].split(".")) if leading else ()

@@ -10,7 +10,7 @@ from braintumor.errors import DeviceError, IntegrityError, OutOfMemoryError, Una
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.base import INPUT, TensorSpec, check_tensors
 from braintumor.runtime.engines.tensorrt.build import DTYPES
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.log import TrtLog
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 from braintumor.runtime.engines.tensorrt.trt_lock import trt_lock
@@ -50,7 +50,9 @@ class LoadedPlan:
     alive: tuple[Any, ...]
 
 
-def load_plan(library: Library, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes = b"") -> LoadedPlan:
+def load_plan(
+    library: TrtLibrary, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes = b""
+) -> LoadedPlan:
     """Load a plan on the current GPU.
 
     Args:
@@ -69,7 +71,7 @@ def load_plan(library: Library, member: Member, plan: bytes, facts: PlanFacts, c
         return _loaded(library, member, plan, facts, compiled)
 
 
-def _loaded(library: Library, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes) -> LoadedPlan:
+def _loaded(library: TrtLibrary, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes) -> LoadedPlan:
     trt, log = library.trt, TrtLog()
     logger = log.logger(trt)
     try:
@@ -97,7 +99,7 @@ def _loaded(library: Library, member: Member, plan: bytes, facts: PlanFacts, com
     return LoadedPlan(context, lambda: _serialized(cache), log, alive)
 
 
-def _require_valid(library: Library, runtime: Any, member: Member, plan: bytes) -> None:
+def _require_valid(library: TrtLibrary, runtime: Any, member: Member, plan: bytes) -> None:
     """Have TensorRT for RTX check a plan before it is loaded; TensorRT reports faults in its log, afterwards."""
     if not hasattr(runtime, "get_engine_validity"):
         return

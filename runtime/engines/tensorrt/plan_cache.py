@@ -20,7 +20,7 @@ from braintumor.errors import BraintumorError, IntegrityError, OutputError
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, Plan, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, read_facts, read_plan, write_plan
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
@@ -49,7 +49,7 @@ class PlanRequest:
     """
 
     member: Member
-    library: Library
+    library: TrtLibrary
     gpu: Gpu
     profile: BatchProfile
 

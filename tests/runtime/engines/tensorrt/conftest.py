@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from braintumor.runtime.engines.tensorrt.library import Library, load_library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary, load_library
 
 node = helper.make_node
 AXIS, WEIGHTS, ZERO = np.array([2], np.int64), np.ones((16, 4), np.float32), np.int8(0)
@@ -24,7 +24,7 @@ AFTER = (
 
 
 @pytest.fixture(scope="session")
-def rtx() -> Library:
+def rtx() -> TrtLibrary:
     pytest.importorskip("tensorrt_rtx")
     return load_library("tensorrt-rtx")
 

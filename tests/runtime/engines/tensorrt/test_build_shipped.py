@@ -9,7 +9,7 @@ import pytest
 
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.plan_file import PlanTensor, read_plan, write_plan
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
@@ -29,7 +29,7 @@ def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.slow
-def test_every_member_builds_for_every_card(rtx: Library, shipped: Bundle, tmp_path: Path) -> None:
+def test_every_member_builds_for_every_card(rtx: TrtLibrary, shipped: Bundle, tmp_path: Path) -> None:
     for member in shipped.members:
         seconds = []
         for capabilities in (*((card,) for card in CARDS), CARDS):

@@ -10,7 +10,7 @@ import pytest
 from braintumor.errors import UnavailableError, UsageError
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, Plan, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
 H200 = Gpu("NVIDIA H200", "580.65.06", "SM90")
@@ -123,7 +123,7 @@ def build(trt: TensorRt, tmp_path: Path) -> Callable[..., Plan]:
     (tmp_path / "m.onnx").write_bytes(b"a model")
 
     def make(options: BuildOptions | None = None, *, on: Gpu | None = H200, timing: bytes = b"") -> Plan:
-        library = Library("tensorrt", "TensorRT", trt, "11.4.0")
+        library = TrtLibrary("tensorrt", "TensorRT", trt, "11.4.0")
         return build_plan(library, tmp_path / "m.onnx", options or BuildOptions(), on=on, timing=timing)
 
     return make

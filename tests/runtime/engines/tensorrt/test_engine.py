@@ -19,7 +19,7 @@ from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.tensorrt import engine as tensorrt
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.engine import TensorRtEngine, TensorRtRtxEngine
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan
 from braintumor.runtime.engines.tensorrt.log import TrtLog
 from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for
@@ -45,7 +45,7 @@ class Machine:
         self.compiled = b""
         self.given: list[bytes] = []
 
-    def load(self, library: Library, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes = b"") -> Any:
+    def load(self, library: TrtLibrary, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes = b"") -> Any:
         assert (library.name, len(plan)) == ("tensorrt-rtx", facts.plan_bytes)
         self.given.append(compiled)
         if self.refuses:
@@ -66,7 +66,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(rtx: Library, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(rtx: TrtLibrary, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine()
     monkeypatch.setattr(tensorrt, "find_gpu", lambda index, **_: replace(A4000, index=index))
     monkeypatch.setattr(tensorrt, "load_library", lambda _: rtx)
@@ -149,7 +149,7 @@ def test_a_gpu_that_holds_no_image_is_an_error(machine: Machine, member: Member)
 
 
 def test_a_plan_that_does_not_load_is_built_again_once(
-    machine: Machine, rtx: Library, member: Member, caplog: pytest.LogCaptureFixture
+    machine: Machine, rtx: TrtLibrary, member: Member, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan_for(PlanRequest(member, rtx, A4000, BatchProfile(1, 8, 32)))
     machine.refuses = 1

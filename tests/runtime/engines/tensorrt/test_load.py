@@ -10,7 +10,7 @@ import pytest
 from braintumor.errors import DeviceError, IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.load import load_plan
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
@@ -72,7 +72,7 @@ class FakeLogger:
     def log(self, severity: int, message: str) -> None: ...
 
 
-def library_with(engine: FakeEngine | None, *, says: str = "", invalid: int | None = None) -> Library:
+def library_with(engine: FakeEngine | None, *, says: str = "", invalid: int | None = None) -> TrtLibrary:
     """TensorRT, of which a plan becomes that engine, or None and a line in the log."""
 
     class Runtime:
@@ -93,11 +93,11 @@ def library_with(engine: FakeEngine | None, *, says: str = "", invalid: int | No
         EngineValidity=Validity,
         EngineInvalidityDiagnostics=SimpleNamespace(__members__=BITS),
     )
-    return Library("tensorrt", "TensorRT", trt, "11.4.0")
+    return TrtLibrary("tensorrt", "TensorRT", trt, "11.4.0")
 
 
 @pytest.fixture
-def facts(rtx: Library, small_member: Any) -> PlanFacts:
+def facts(rtx: TrtLibrary, small_member: Any) -> PlanFacts:
     return build_plan(rtx, small_member(), BuildOptions(capabilities=("SM86",))).facts
 
 
@@ -163,7 +163,7 @@ def test_load_plan_raises_when_there_is_no_memory_for_the_largest_batch(member: 
         load_plan(library_with(engine), member, b"plan", facts)
 
 
-def test_load_plan_of_the_real_library_needs_a_gpu(rtx: Library, member: Member) -> None:
+def test_load_plan_of_the_real_library_needs_a_gpu(rtx: TrtLibrary, member: Member) -> None:
     if _has_gpu():
         pytest.skip("this machine has a GPU")
     plan = build_plan(rtx, member.path, BuildOptions(capabilities=("SM86",)))
@@ -173,7 +173,7 @@ def test_load_plan_of_the_real_library_needs_a_gpu(rtx: Library, member: Member)
 
 @pytest.mark.parametrize("content", [b"x", b"a foreign plan" * 1000])
 def test_load_plan_of_the_real_library_refuses_foreign_bytes(
-    rtx: Library, member: Member, facts: PlanFacts, content: bytes
+    rtx: TrtLibrary, member: Member, facts: PlanFacts, content: bytes
 ) -> None:
     with pytest.raises(IntegrityError, match="it is damaged"):
         load_plan(rtx, member, content, facts)

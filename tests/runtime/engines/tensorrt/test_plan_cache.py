@@ -14,7 +14,7 @@ from braintumor.errors import IntegrityError, UnavailableError
 from braintumor.runtime.bundle.load import Member, load_bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions, build_plan
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.plan_cache import PLANS_VARIABLE, PlanRequest, plan_for, rebuilt_plan
 from braintumor.runtime.engines.tensorrt.plan_file import sidecar_of, write_plan
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
@@ -26,7 +26,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="owners and modes are
 
 
 @pytest.fixture
-def request_(rtx: Library, member: Member) -> PlanRequest:
+def request_(rtx: TrtLibrary, member: Member) -> PlanRequest:
     return PlanRequest(member, rtx, A4000, BatchProfile(1, 4, 8))
 
 
@@ -178,7 +178,7 @@ def test_a_plan_that_was_built_ahead_and_does_not_fit_is_left_with_its_reason(
 
 
 def test_plans_of_other_models_are_passed_over(
-    rtx: Library, three: Path, ahead: Path, caplog: pytest.LogCaptureFixture
+    rtx: TrtLibrary, three: Path, ahead: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = load_bundle(three).members[1]
     with caplog.at_level(logging.WARNING, "braintumor"):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from braintumor.runtime.bundle.load import Member
-from braintumor.runtime.engines.tensorrt.library import Library
+from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 
 _DROPPED_IN_A_CYCLE = '''
 import gc, sys
@@ -39,7 +39,7 @@ print("built", gc.isenabled())
 '''
 
 
-def test_build_plan_survives_a_garbage_collection(rtx: Library, member: Member) -> None:
+def test_build_plan_survives_a_garbage_collection(rtx: TrtLibrary, member: Member) -> None:
     assert rtx.names_capabilities
     command = [sys.executable, "-c", _DROPPED_IN_A_CYCLE, str(Path(member.path))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
