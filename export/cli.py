@@ -40,7 +40,7 @@ _PER_MODEL = "Once for all models, or once per model in order."
     type=click.Choice(_PRECISIONS),
     default="fp16",
     show_default=True,
-    help="Precision of all models; mixed uses int8 only for those that it makes faster.",
+    help="Precision of all models; mixed measures here, and uses int8 only for those that it speeds up.",
 )
 @click.option(
     "--bundle",
