@@ -40,7 +40,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def chosen(three: Path, single: Path, scans: list[Path]) -> None:
-    """What is measured and told once on a machine is behind us: the tests meet every later start."""
+    """Measures the engines once: the tests are later starts."""
     for bundle in (three, single):
         done = infer(scans[0], "--bundle", bundle)
         assert done.returncode == 0, done.stderr
@@ -179,8 +179,8 @@ def test_infer_refuses_an_output_over_an_image_or_in_the_bundle(
 
 def test_infer_exits_with_2_without_the_bundle(copied: Path, scans: list[Path], tmp_path: Path) -> None:
     assert "bt-export" in refused(infer(scans[0], "--bundle", tmp_path / "nowhere"), 2)
-    told = refused(infer(scans[0], "--bundle", copied.parent), 2)
-    assert f"--bundle {copied.parent / copied.name}" in told
+    message = refused(infer(scans[0], "--bundle", copied.parent), 2)
+    assert f"--bundle {copied.parent / copied.name}" in message
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell with pipes")
@@ -275,14 +275,14 @@ def test_infer_takes_a_closed_named_pipe_for_no_error(single: Path, scans: list[
 
 @posix
 @pytest.mark.parametrize(
-    ("number", "code", "told"),
+    ("number", "code", "message"),
     [
         (signal.SIGINT, 130, "Error: interrupted; files that were being written are as they were before\n"),
         (signal.SIGTERM, 143, ""),
     ],
 )
 def test_infer_leaves_the_old_output_when_it_is_ended(
-    number: signal.Signals, code: int, told: str, single: Path, scans: list[Path], tmp_path: Path
+    number: signal.Signals, code: int, message: str, single: Path, scans: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "answers.jsonl"
     out.write_text("old")
@@ -304,7 +304,7 @@ def test_infer_leaves_the_old_output_when_it_is_ended(
             time.sleep(0.01)
         process.send_signal(number)
         error = process.stderr.read()
-    assert (process.returncode, error) == (code, told)
+    assert (process.returncode, error) == (code, message)
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
 

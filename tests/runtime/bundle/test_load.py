@@ -376,10 +376,10 @@ def test_load_bundle_points_at_a_bundle_that_a_killed_export_left(copied: Path) 
     aside = copied.with_name(f".{copied.name}-old-x1y2z3") / "bundle"
     aside.parent.mkdir()
     copied.rename(aside)
-    said = f"from {re.escape(str(aside))}"
-    with pytest.raises(IntegrityError, match=said):
+    pattern = f"from {re.escape(str(aside))}"
+    with pytest.raises(IntegrityError, match=pattern):
         load_bundle(copied)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=pattern):
         choose_bundle(str(copied))
     aside.rename(copied)
     assert choose_bundle(str(copied)) == copied

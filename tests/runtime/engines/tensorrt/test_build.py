@@ -24,7 +24,7 @@ A4000 = Gpu("NVIDIA RTX A4000", "580.65.06", "SM86")
 H200 = Gpu("NVIDIA H200", "580.65.06", "SM90")
 
 
-def test_members_of_a_bundle_become_plans_whose_facts_tell_what_they_are(rtx: TrtLibrary, three: Path) -> None:
+def test_build_plan_gives_plans_and_facts_of_members(rtx: TrtLibrary, three: Path) -> None:
     for member in load_bundle(three).members:
         options = BuildOptions(BatchProfile(1, 4, 16), ("SM80", "SM86", "SM89", "SM120"))
         plan = build_plan(rtx, member.path, options)
@@ -40,27 +40,25 @@ def test_members_of_a_bundle_become_plans_whose_facts_tell_what_they_are(rtx: Tr
         assert 0 < facts.build_s < 600
 
 
-def test_half_precision_and_int8_build(rtx: TrtLibrary, half: Path, small_member: Make, quantised: Make) -> None:
+def test_build_plan_takes_fp16_and_int8(rtx: TrtLibrary, half: Path, small_member: Make, quantised: Make) -> None:
     for model in (load_bundle(half).members[0].path, small_member(*quantised())):
         assert build_plan(rtx, model, AMPERE).data
 
 
-def test_without_named_capabilities_the_gpu_that_is_here_is_built_for(rtx: TrtLibrary, small_member: Make) -> None:
+def test_build_plan_builds_for_the_present_gpu_by_default(rtx: TrtLibrary, small_member: Make) -> None:
     facts = build_plan(rtx, small_member(), BuildOptions(), on=A4000).facts
     assert facts.compute_capabilities == ("SM86",)
     assert (facts.gpu, facts.driver) == (A4000.name, A4000.driver)
 
 
-def test_a_zero_point_is_refused_by_the_name_of_its_node(
-    rtx: TrtLibrary, small_member: Make, quantised: Make
-) -> None:
+def test_build_plan_refuses_a_zero_point_with_its_node(rtx: TrtLibrary, small_member: Make, quantised: Make) -> None:
     with pytest.raises(
         UnavailableError, match=r"node the-q \(QuantizeLinear\): Non-zero zero point is not supported"
     ):
         build_plan(rtx, small_member(*quantised(np.int8(3))), AMPERE)
 
 
-def test_an_int32_dequantise_is_refused_by_the_name_of_its_node(rtx: TrtLibrary, small_member: Make) -> None:
+def test_build_plan_refuses_an_int32_dequantise_with_its_node(rtx: TrtLibrary, small_member: Make) -> None:
     nodes = [
         helper.make_node("DequantizeLinear", ["b", "s"], ["bias"], name="bias-dq"),
         helper.make_node("Add", ["rows", "bias"], ["features"], name="add"),
@@ -74,13 +72,13 @@ def test_an_int32_dequantise_is_refused_by_the_name_of_its_node(rtx: TrtLibrary,
     assert not any(word in message for word in ("/_src", "Error Code", "cudaError", "\n"))
 
 
-def test_an_unknown_operator_is_refused_by_the_name_of_its_node(rtx: TrtLibrary, small_member: Make) -> None:
+def test_build_plan_refuses_an_unknown_operator_with_its_node(rtx: TrtLibrary, small_member: Make) -> None:
     model = small_member([helper.make_node("Unique", ["rows"], ["features"], name="odd")])
     with pytest.raises(UnavailableError, match=r"node odd \(Unique\): UNSUPPORTED_NODE.*engine='onnxruntime-cpu'"):
         build_plan(rtx, model, AMPERE)
 
 
-def test_types_that_do_not_fit_are_refused(rtx: TrtLibrary, small_member: Make) -> None:
+def test_build_plan_refuses_types_that_do_not_fit(rtx: TrtLibrary, small_member: Make) -> None:
     nodes = [
         helper.make_node("Cast", ["rows"], ["half"], name="half", to=TensorProto.FLOAT16),
         helper.make_node("Add", ["half", "rows"], ["features"], name="mixed"),
@@ -89,18 +87,18 @@ def test_types_that_do_not_fit_are_refused(rtx: TrtLibrary, small_member: Make) 
         build_plan(rtx, small_member(nodes), AMPERE)
 
 
-def test_what_the_builder_refuses_after_parsing_is_told_with_its_node(rtx: TrtLibrary, small_member: Make) -> None:
+def test_build_plan_names_the_node_that_the_builder_refuses(rtx: TrtLibrary, small_member: Make) -> None:
     with pytest.raises(UnavailableError, match=r"does not build .*'head' for Turing \(SM75\): FP32 GEMM is not"):
         build_plan(rtx, small_member(), BuildOptions(capabilities=("SM75",)))
 
 
-def test_a_fixed_batch_is_refused(rtx: TrtLibrary, small_member: Make) -> None:
+def test_build_plan_refuses_a_fixed_batch(rtx: TrtLibrary, small_member: Make) -> None:
     with pytest.raises(IntegrityError, match="takes batches of 3 only"):
         build_plan(rtx, small_member(batch=3), AMPERE)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00not onnx", b"\x08\x07"])
-def test_what_is_no_onnx_is_an_integrity_error(rtx: TrtLibrary, tmp_path: Path, content: bytes) -> None:
+def test_build_plan_refuses_a_file_that_is_not_onnx(rtx: TrtLibrary, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises((IntegrityError, UnavailableError), match=r"m\.onnx"):
@@ -117,7 +115,7 @@ def test_what_is_no_onnx_is_an_integrity_error(rtx: TrtLibrary, tmp_path: Path, 
         (BuildOptions(hardware_compatibility="same"), A4000, UsageError, "no version or hardware compatibility"),
     ],
 )
-def test_what_the_library_does_not_have_is_said(
+def test_build_plan_refuses_options_that_the_library_lacks(
     rtx: TrtLibrary, small_member: Make, options: BuildOptions, on: Gpu | None, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -132,12 +130,12 @@ def test_what_the_library_does_not_have_is_said(
         ({"hardware_compatibility": "all"}, r"allowed are none, same, ampere\+"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(options: dict[str, Any], message: str) -> None:
+def test_build_options_refuse_invalid_values(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         BuildOptions(**options)
 
 
-def test_a_missing_library_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_library_gives_the_command_for_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(UnavailableError, match=r"TensorRT for RTX.*pip install 'braintumor\[rtx\]'"):
         load_library("tensorrt-rtx")
@@ -155,7 +153,7 @@ def test_a_missing_library_comes_with_its_command(monkeypatch: pytest.MonkeyPatc
         ("__version__ = '10.3.0'\nclass Builder: ...", "10.12 or newer, got 10.3.0; pip install --upgrade"),
     ],
 )
-def test_half_installed_libraries_are_told_apart(
+def test_load_library_tells_broken_installations_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
 ) -> None:
     (tmp_path / "tensorrt.py").write_text(source, encoding="utf-8")
@@ -166,6 +164,6 @@ def test_half_installed_libraries_are_told_apart(
     sys.modules.pop("tensorrt", None)
 
 
-def test_an_unknown_library_is_a_usage_error() -> None:
+def test_load_library_refuses_an_unknown_library() -> None:
     with pytest.raises(UsageError, match="allowed are tensorrt, tensorrt-rtx"):
         load_library("tensorflow")

@@ -29,7 +29,9 @@ def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.slow
-def test_every_member_builds_for_every_card(rtx: TrtLibrary, shipped: Bundle, tmp_path: Path) -> None:
+def test_build_plan_builds_every_shipped_member_for_every_card(
+    rtx: TrtLibrary, shipped: Bundle, tmp_path: Path
+) -> None:
     for member in shipped.members:
         seconds = []
         for capabilities in (*((card,) for card in CARDS), CARDS):

@@ -101,8 +101,8 @@ class TensorRt:
                 return outer.config
 
             def create_optimization_profile(self) -> Any:
-                found: list[Any] = []
-                return type("Profile", (list,), {"set_shape": lambda it, *shapes: it.extend(shapes)})(found)
+                profiles: list[Any] = []
+                return type("Profile", (list,), {"set_shape": lambda it, *shapes: it.extend(shapes)})(profiles)
 
             def build_serialized_network(self, _: Network, config: Config) -> bytes:
                 assert config.cache is not None
@@ -129,9 +129,7 @@ def build(trt: TensorRt, tmp_path: Path) -> Callable[..., Plan]:
     return make
 
 
-def test_float32_is_computed_in_float32_and_nothing_else_is_switched(
-    trt: TensorRt, build: Callable[..., Plan]
-) -> None:
+def test_build_plan_switches_off_tf32_only(trt: TensorRt, build: Callable[..., Plan]) -> None:
     plan = build(BuildOptions(BatchProfile(1, 4, 16)))
     assert trt.config.flags == set()
     assert trt.config.hardware_compatibility_level == "NONE"
@@ -142,7 +140,7 @@ def test_float32_is_computed_in_float32_and_nothing_else_is_switched(
 
 
 @pytest.mark.parametrize(("flag", "expected"), [(None, 0), (1, 2)])
-def test_networks_are_strongly_typed_with_the_flag_and_without(
+def test_build_plan_makes_strongly_typed_networks(
     trt: TensorRt, build: Callable[..., Plan], flag: int | None, expected: int
 ) -> None:
     """TensorRT 10 needs the flag; 11 types every network strongly."""
@@ -153,33 +151,33 @@ def test_networks_are_strongly_typed_with_the_flag_and_without(
 
 
 @pytest.mark.parametrize(
-    ("given", "started_with"), [(b"", b""), (b"timings", b"timings"), (b"old timings", b""), (b"garbage", b"")]
+    ("timing", "started_with"), [(b"", b""), (b"timings", b"timings"), (b"old timings", b""), (b"garbage", b"")]
 )
-def test_timings_are_taken_up_and_those_of_another_version_or_gpu_are_left(
-    trt: TensorRt, build: Callable[..., Plan], given: bytes, started_with: bytes
+def test_build_plan_uses_fitting_timings_only(
+    trt: TensorRt, build: Callable[..., Plan], timing: bytes, started_with: bytes
 ) -> None:
-    assert build(timing=given).timing == started_with + b"+timed"
+    assert build(timing=timing).timing == started_with + b"+timed"
     assert trt.config.started_with == started_with
 
 
-def test_compatibility_is_asked_for_and_noted(trt: TensorRt, build: Callable[..., Plan]) -> None:
+def test_build_plan_sets_and_records_compatibility(trt: TensorRt, build: Callable[..., Plan]) -> None:
     plan = build(BuildOptions(version_compatible=True, hardware_compatibility="ampere+"))
     assert trt.config.flags == {"VERSION_COMPATIBLE"}
     assert trt.config.hardware_compatibility_level == "AMPERE_PLUS"
     assert (plan.facts.version_compatible, plan.facts.hardware_compatibility) == (True, "ampere+")
 
 
-def test_a_compatibility_that_this_version_does_not_have_is_said(build: Callable[..., Plan]) -> None:
+def test_build_plan_refuses_a_compatibility_that_this_version_lacks(build: Callable[..., Plan]) -> None:
     with pytest.raises(UsageError, match=r"11\.4\.0 has no hardware compatibility 'same'"):
         build(BuildOptions(hardware_compatibility="same"))
 
 
-def test_compute_capabilities_cannot_be_named(build: Callable[..., Plan]) -> None:
+def test_build_plan_of_tensorrt_refuses_compute_capabilities(build: Callable[..., Plan]) -> None:
     with pytest.raises(UsageError, match=r"builds for the GPU that is here, not for SM86.*tensorrt-rtx"):
         build(BuildOptions(capabilities=("SM86",)))
 
 
-def test_without_a_gpu_nothing_is_built(trt: TensorRt, build: Callable[..., Plan]) -> None:
+def test_build_plan_of_tensorrt_needs_a_gpu(trt: TensorRt, build: Callable[..., Plan]) -> None:
     with pytest.raises(UnavailableError, match="builds only where a GPU is"):
         build(on=None)
     trt.starts = False

@@ -83,7 +83,7 @@ def machine(rtx: TrtLibrary, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.mark.parametrize("count", [1, 7, 32, 45])
-def test_it_answers_what_onnx_runtime_answers(machine: Machine, three: Path, count: int) -> None:
+def test_engine_equals_onnx_runtime(machine: Machine, three: Path, count: int) -> None:
     for member in load_bundle(three).members:
         images = phantoms(count, member.height, member.width, seed=3)
         with OnnxRuntimeCpuEngine(member) as expected, TensorRtRtxEngine(member) as engine:
@@ -93,7 +93,7 @@ def test_it_answers_what_onnx_runtime_answers(machine: Machine, three: Path, cou
     assert [facts.profile for facts in machine.loaded] == [BatchProfile(1, 8, 32)] * 3
 
 
-def test_an_ensemble_starts_all_members_before_it_waits_for_the_first(
+def test_members_infer_starts_all_engines_before_waiting(
     machine: Machine, three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = phantoms(5, 64, 64, seed=1)
@@ -127,7 +127,7 @@ def _noted(order: list[str], name: str, work: Callable[..., None]) -> Callable[.
     return noting
 
 
-def test_a_gpu_that_is_too_small_gets_a_plan_for_fewer_images_and_says_so(
+def test_engine_takes_a_smaller_plan_on_a_small_gpu(
     machine: Machine, member: Member, caplog: pytest.LogCaptureFixture
 ) -> None:
     machine.holds = 9
@@ -142,13 +142,13 @@ def test_a_gpu_that_is_too_small_gets_a_plan_for_fewer_images_and_says_so(
     ]
 
 
-def test_a_gpu_that_holds_no_image_is_an_error(machine: Machine, member: Member) -> None:
+def test_engine_refuses_a_gpu_that_holds_no_image(machine: Machine, member: Member) -> None:
     machine.holds = 0
     with pytest.raises(OutOfMemoryError, match="1 images do not fit"):
         TensorRtRtxEngine(member)
 
 
-def test_a_plan_that_does_not_load_is_built_again_once(
+def test_engine_rebuilds_a_plan_that_does_not_load_once(
     machine: Machine, rtx: TrtLibrary, member: Member, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan_for(PlanRequest(member, rtx, A4000, BatchProfile(1, 8, 32)))
@@ -163,7 +163,7 @@ def test_a_plan_that_does_not_load_is_built_again_once(
         TensorRtRtxEngine(member)
 
 
-def test_what_was_compiled_is_given_to_the_next_start(machine: Machine, member: Member) -> None:
+def test_close_stores_compiled_kernels_for_the_next_start(machine: Machine, member: Member) -> None:
     machine.compiled = b"kernels"
     for _ in range(2):
         with TensorRtRtxEngine(member):
@@ -172,7 +172,7 @@ def test_what_was_compiled_is_given_to_the_next_start(machine: Machine, member: 
     assert Cache("tensorrt-compiled").get_bytes("0" * 40) == b""
 
 
-def test_a_closed_engine_frees_its_memory_and_answers_no_more(machine: Machine, member: Member) -> None:
+def test_close_frees_memory_and_infer_refuses_afterwards(machine: Machine, member: Member) -> None:
     engine = TensorRtRtxEngine(member)
     engine.close()
     engine.close()
@@ -181,15 +181,13 @@ def test_a_closed_engine_frees_its_memory_and_answers_no_more(machine: Machine, 
         engine.infer(phantoms(1, member.height, member.width))
 
 
-def test_a_machine_without_the_library_is_told_how_to_install_it(
-    member: Member, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_engine_gives_the_command_for_a_missing_library(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(UnavailableError, match=r"no module 'tensorrt'.*pypi.nvidia.com 'braintumor\[tensorrt\]'"):
         TensorRtEngine(member)
 
 
-def test_a_machine_without_a_gpu_is_told_so_and_what_to_do(member: Member) -> None:
+def test_engine_refuses_a_machine_without_a_gpu(member: Member) -> None:
     runtime = pytest.importorskip("cuda.bindings.runtime")
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("this machine has a GPU")

@@ -38,7 +38,7 @@ def plans_in(cache: Path) -> list[Path]:
     return sorted(cache.glob("tensorrt/*/model.plan"))
 
 
-def test_a_plan_is_built_once_and_the_first_time_says_so(
+def test_plan_for_builds_a_plan_once_and_logs_it(
     request_: PlanRequest, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = plan_for(request_)
@@ -54,7 +54,7 @@ def test_a_plan_is_built_once_and_the_first_time_says_so(
 
 
 @posix
-def test_nobody_else_can_read_or_write_the_cache(request_: PlanRequest, own_cache_of_the_test: Path) -> None:
+def test_plan_for_keeps_the_cache_private(request_: PlanRequest, own_cache_of_the_test: Path) -> None:
     plan_for(request_)
     assert stat.S_IMODE((own_cache_of_the_test / "tensorrt").stat().st_mode) == 0o700
 
@@ -67,7 +67,7 @@ def test_nobody_else_can_read_or_write_the_cache(request_: PlanRequest, own_cach
         ({"name": "NVIDIA RTX A2000"}, "it is for the GPU NVIDIA RTX A4000, and here is NVIDIA RTX A2000"),
     ],
 )
-def test_on_another_machine_it_is_built_again_and_the_line_says_why(
+def test_plan_for_builds_again_on_another_machine_and_logs_why(
     request_: PlanRequest, caplog: pytest.LogCaptureFixture, changed: dict[str, str], why: str
 ) -> None:
     plan_for(request_)
@@ -77,7 +77,7 @@ def test_on_another_machine_it_is_built_again_and_the_line_says_why(
     assert f"the one that is here does not do: {why}" in line
 
 
-def test_other_batch_sizes_another_version_or_precision_get_a_plan_of_their_own(request_: PlanRequest) -> None:
+def test_plan_request_key_depends_on_profile_version_and_precision(request_: PlanRequest) -> None:
     other = (
         replace(request_, profile=BatchProfile(1, 4, 16)),
         replace(request_, library=replace(request_.library, version="9.9")),
@@ -89,7 +89,7 @@ def test_other_batch_sizes_another_version_or_precision_get_a_plan_of_their_own(
 
 
 @pytest.mark.parametrize("damaged", ["model.plan", "model.plan.json"])
-def test_a_damaged_plan_is_built_again(
+def test_plan_for_replaces_a_damaged_plan(
     request_: PlanRequest, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture, damaged: str
 ) -> None:
     plan_for(request_)
@@ -103,7 +103,7 @@ def test_a_damaged_plan_is_built_again(
         assert "it is damaged" in messages(caplog)[0]
 
 
-def test_a_plan_that_does_not_load_is_built_again_and_the_line_says_why(
+def test_rebuilt_plan_logs_why(
     request_: PlanRequest, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan_for(request_)
@@ -114,7 +114,7 @@ def test_a_plan_that_does_not_load_is_built_again_and_the_line_says_why(
     assert plans_in(own_cache_of_the_test)[0].stat().st_mtime_ns > written
 
 
-def test_without_a_cache_it_is_built_all_the_same(
+def test_plan_for_works_without_a_cache(
     request_: PlanRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -122,7 +122,7 @@ def test_without_a_cache_it_is_built_all_the_same(
     assert plan_for(request_)[0]
 
 
-def test_a_gpu_that_the_library_does_not_build_for_is_said(request_: PlanRequest) -> None:
+def test_plan_for_refuses_a_gpu_that_the_library_does_not_build_for(request_: PlanRequest) -> None:
     with pytest.raises(UnavailableError, match=r"does not build for SM90; it builds for .*onnxruntime-cuda"):
         plan_for(replace(request_, gpu=Gpu("NVIDIA H200", "580.65.06", "SM90")))
 
@@ -139,7 +139,7 @@ def ahead(request_: PlanRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return folder
 
 
-def test_a_plan_that_was_built_ahead_is_taken_with_its_own_batch_sizes(
+def test_plan_for_takes_a_plan_built_ahead_with_its_batch_sizes(
     request_: PlanRequest, ahead: Path, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan, facts = plan_for(request_)
@@ -153,7 +153,7 @@ def test_a_plan_that_was_built_ahead_is_taken_with_its_own_batch_sizes(
 
 @posix
 @pytest.mark.parametrize("open_to_all", [False, True])
-def test_a_plan_that_others_may_have_written_is_not_loaded(
+def test_plan_for_refuses_a_plan_that_others_may_write(
     request_: PlanRequest, ahead: Path, caplog: pytest.LogCaptureFixture, open_to_all: bool
 ) -> None:
     (ahead if open_to_all else ahead / "a.plan").chmod(0o777)
@@ -161,7 +161,7 @@ def test_a_plan_that_others_may_have_written_is_not_loaded(
     assert "others may write" in messages(caplog)[0]
 
 
-def test_a_plan_that_was_built_ahead_and_does_not_fit_is_left_with_its_reason(
+def test_plan_for_logs_why_a_plan_built_ahead_does_not_fit(
     request_: PlanRequest, ahead: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan_for(replace(request_, gpu=replace(A4000, capability="SM120")))
@@ -177,7 +177,7 @@ def test_a_plan_that_was_built_ahead_and_does_not_fit_is_left_with_its_reason(
     assert "sidecar of a plan, cannot be read" in messages(caplog)[0]
 
 
-def test_plans_of_other_models_are_passed_over(
+def test_plan_for_ignores_plans_of_other_models(
     rtx: TrtLibrary, three: Path, ahead: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = load_bundle(three).members[1]

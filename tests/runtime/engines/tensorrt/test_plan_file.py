@@ -43,27 +43,27 @@ def plan(tmp_path: Path) -> Path:
     return tmp_path / "m.plan"
 
 
-def test_it_is_read_as_it_was_written(plan: Path) -> None:
+def test_read_plan_gives_what_write_plan_wrote(plan: Path) -> None:
     assert read_plan(plan) == (DATA, FACTS)
     assert read_facts(plan) == FACTS
     assert sorted(path.name for path in plan.parent.iterdir()) == ["m.plan", "m.plan.json"]
     assert json.loads(sidecar_of(plan).read_bytes())["schema"] == "braintumor.plan/1"
 
 
-def test_another_plan_under_the_same_sidecar_is_refused(plan: Path) -> None:
+def test_read_plan_refuses_another_plan_under_the_sidecar(plan: Path) -> None:
     plan.write_bytes(b"another plan")
     with pytest.raises(IntegrityError, match=r"m\.plan has SHA-256 .*its sidecar says .*it is built again"):
         read_plan(plan)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b'{"schema": "braintumor.plan/9"}', b"[" * 10_000])
-def test_a_damaged_sidecar_is_refused(plan: Path, content: bytes) -> None:
+def test_read_plan_refuses_a_damaged_sidecar(plan: Path, content: bytes) -> None:
     sidecar_of(plan).write_bytes(content)
     with pytest.raises(IntegrityError, match="sidecar of a plan, cannot be read"):
         read_plan(plan)
 
 
-def test_a_sidecar_that_lacks_something_is_refused(plan: Path) -> None:
+def test_read_plan_refuses_an_incomplete_sidecar(plan: Path) -> None:
     data = FACTS.to_dict()
     del data["onnx_sha256"]
     sidecar_of(plan).write_text(json.dumps(data))
@@ -71,7 +71,7 @@ def test_a_sidecar_that_lacks_something_is_refused(plan: Path) -> None:
         read_facts(plan)
 
 
-def test_a_missing_plan_or_sidecar_is_refused(plan: Path) -> None:
+def test_read_plan_refuses_a_missing_plan_or_sidecar(plan: Path) -> None:
     plan.unlink()
     with pytest.raises(IntegrityError, match="cannot be read"):
         read_plan(plan)
@@ -80,12 +80,12 @@ def test_a_missing_plan_or_sidecar_is_refused(plan: Path) -> None:
         read_plan(plan)
 
 
-def test_a_place_that_cannot_be_written_leaves_no_plan(tmp_path: Path) -> None:
+def test_write_plan_leaves_nothing_where_it_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_plan(tmp_path / "missing" / "m.plan", DATA, replace(FACTS, gpu=None))
 
 
-def test_a_full_disk_leaves_no_plan(tiny_disk: Path) -> None:
+def test_write_plan_leaves_nothing_on_a_full_disk(tiny_disk: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_plan(tiny_disk / "m.plan", bytes(1 << 20), FACTS)
     assert not list(tiny_disk.iterdir())
