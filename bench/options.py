@@ -60,10 +60,11 @@ threads_option = click.option(
 )
 policy_option = click.option(
     "--policy",
-    type=click.Choice(("full", "early-exit")),
+    type=click.Choice(("full", "early-exit", "cascade")),
     default="full",
     show_default=True,
-    help="early-exit leaves out members that cannot change the label; accuracy runs both and compares.",
+    help="early-exit leaves out members that cannot change the label, cascade those not needed to be sure; accuracy "
+    "runs both and compares.",
 )
 engines_option = click.option(
     "--engine",

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +26,7 @@ __all__ = ["bundle_there", "check_destination", "write_bundle"]
 _ANOTHER_FOLDER: Final = "choose another `folder`"
 
 
-def write_bundle(
+def write_bundle(  # noqa: PLR0913 - keywords
     folder: Path,
     *,
     name: str,
@@ -36,6 +36,7 @@ def write_bundle(
     command: str,
     probes: Mapping[str, Path] = MappingProxyType({}),
     temperature: float = 1.0,
+    complete: Callable[[Bundle], Mapping[str, Any]] = lambda _: {},
 ) -> Bundle:
     """Write a bundle next to its place, verify it as a reader would, and move it there in one step.
 
@@ -50,6 +51,7 @@ def write_bundle(
         command: The command line.
         probes: Member name → its probe's images, which are copied; a member may have none.
         temperature: Of the vote.
+        complete: Gives what `bundle.json` says beyond that, from the bundle as it can be loaded already.
 
     Raises:
         OutputError: The folder cannot be written or holds something else.
@@ -77,6 +79,9 @@ def write_bundle(
             }
             _write(work / MANIFEST, manifest_text(with_checksum(details)).encode())
             bundle = load_bundle(work)
+            if more := complete(bundle):
+                _write(work / MANIFEST, manifest_text(with_checksum({**details, **more})).encode())
+                bundle = load_bundle(work)
             _set_mode(work)
             _swap(work, folder)
     except OSError as error:

@@ -16,6 +16,7 @@ from braintumor.models.spec import PREPROCESSES
 if TYPE_CHECKING:
     from braintumor.export.graph.precision import Precision
     from braintumor.export.member import ExportedMember
+    from braintumor.export.options import CascadeOptions
     from braintumor.runtime.image.decode import Resize
     from braintumor.runtime.image.head import Crop
 
@@ -117,6 +118,17 @@ _PER_MODEL = "Once for all models, or once per model in order."
     help="For int8: save the plans, to export again without images.",
 )
 @click.option(
+    "--cascade",
+    metavar="DIR|NPZ",
+    type=click.Path(path_type=Path),
+    help="Validation images: choose when sure models may answer for all, for bt-infer --policy cascade.",
+)
+@click.option(
+    "--risk",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="For --cascade: share of labels that may differ from the full vote.  [default: 0.005]",
+)
+@click.option(
     "--timeout",
     "timeout_s",
     metavar="SECONDS",
@@ -160,6 +172,8 @@ def export(  # noqa: PLR0913 - one parameter an option
     validate: Path | None,
     float_precision: "Precision | None",
     save_plans: Path | None,
+    cascade: Path | None,
+    risk: float | None,
     timeout_s: float,
     verified: Path | None,
     checked: Path | None,
@@ -192,6 +206,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         shlex.join(["bt-export", *sys.argv[1:]]),
         QuantisationOptions(calibrate, validate, save_plans=save_plans, float_precision=float_precision or "fp32"),
         temperature,
+        _cascade_options(cascade, risk),
         timeout_s,
         _end,
     )
@@ -199,6 +214,16 @@ def export(  # noqa: PLR0913 - one parameter an option
     with _Reporter() as reporter:
         written = export_bundle(options, reporter)
     click.echo(summary_line(folder, written, replaced))
+
+
+def _cascade_options(images: Path | None, risk: float | None) -> "CascadeOptions | None":
+    from braintumor.export.options import CascadeOptions
+
+    if images is None:
+        if risk is not None:
+            raise UsageError("`risk` is for a cascade", "name validation images with `cascade`, or leave it out")
+        return None
+    return CascadeOptions(images) if risk is None else CascadeOptions(images, risk)
 
 
 def _require_int8(precision: str, **options: Path | str | None) -> None:

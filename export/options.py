@@ -14,7 +14,7 @@ from braintumor.export.verify.reference import VerificationImages
 from braintumor.runtime.image.head import Crop
 from braintumor.runtime.image.resize import Resize
 
-__all__ = ["ExportOptions", "MemberOptions", "QuantisationOptions", "Target"]
+__all__ = ["CascadeOptions", "ExportOptions", "MemberOptions", "QuantisationOptions", "Target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,24 @@ class QuantisationOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class CascadeOptions:
+    """Options of a cascade.
+
+    Attributes:
+        images: Validation images: a folder with one folder a class, or a file of `bt-data prepare`.
+        risk: Share of labels that may differ from the full vote, above 0, below 1.
+    """
+
+    images: Path
+    risk: float = 0.005
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 0 < self.risk < 1:
+            raise UsageError(f"`risk` must be > 0 and < 1, got {self.risk:g}")
+
+
+@dataclass(frozen=True, slots=True)
 class ExportOptions:
     """Options of a whole export.
 
@@ -110,6 +128,7 @@ class ExportOptions:
         command: The command line, for the bundle.
         quantisation: For int8 and mixed.
         temperature: Of the vote; None for what `bt-train calibrate` left beside the models for this very vote, or 1.
+        cascade: Images and risk of a cascade; None for none.
         timeout_s: Time limit of one member, in seconds; None for no limit. A search for int8 is not counted.
         end: Ends the process with a message, for a member whose time is up inside a library that does not come back.
     """
@@ -122,6 +141,7 @@ class ExportOptions:
     command: str
     quantisation: QuantisationOptions = field(default_factory=QuantisationOptions)
     temperature: float | None = None
+    cascade: CascadeOptions | None = None
     timeout_s: float | None = None
     end: Callable[[str], object] | None = None
 

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from braintumor.cache import sweep_cache
 from braintumor.errors import ModelError, UsageError
 from braintumor.export.bundle import check_destination, write_bundle
+from braintumor.export.cascade import choose_cascade, require_enough_images
+from braintumor.export.graph.cost import multiply_adds
 from braintumor.export.int8.mixed import Candidate, choose_precisions
 from braintumor.export.int8.plan_source import keeps_decisions, plans_for
 from braintumor.export.member import ExportedMember, export_member
@@ -24,6 +26,7 @@ from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.models.vote_calibration import read_vote_calibration
 from braintumor.runtime.bundle.load import Bundle
+from braintumor.runtime.cascade import CASCADE
 from braintumor.runtime.image.decode import SUFFIXES
 
 __all__ = [
@@ -96,6 +99,8 @@ def open_models(options: ExportOptions) -> Iterator[list[ModelStages]]:
 
     files = [opened(member) for member in options.members]
     classes = _bundle_classes(files)
+    if options.cascade is not None:
+        require_enough_images(options.cascade, classes, len(files))
     with networks_folder() as folder:
         yield [ModelStages(file, classes, options.images, folder) for file in files]
 
@@ -108,7 +113,8 @@ def export_models(
     Raises:
         As `export_bundle`.
     """
-    members = _export_members(models, options, reporter or _SilentReporter())
+    reporter = reporter or _SilentReporter()
+    members = _export_members(models, options, reporter)
     return write_bundle(
         options.folder,
         name=options.name,
@@ -118,7 +124,17 @@ def export_models(
         probes={member.entry["name"]: member.probe for member in members},
         command=options.command,
         temperature=_temperature(options, members),
+        complete=lambda bundle: _cascade(bundle, options, reporter),
     )
+
+
+def _cascade(bundle: Bundle, options: ExportOptions, reporter: ExportReporter) -> dict[str, Any]:
+    """What `bundle.json` says of the cascade; nothing where none is chosen."""
+    if options.cascade is None:
+        return {}
+    reporter.step(f"choosing a cascade of risk {options.cascade.risk:.2%} on {options.cascade.images}")
+    costs = [multiply_adds(member.path) for member in bundle.members]
+    return {CASCADE: choose_cascade(bundle, options.cascade, costs).to_dict()}
 
 
 def _bundle_classes(models: Sequence[OpenedModel]) -> tuple[str, ...]:

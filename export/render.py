@@ -9,6 +9,7 @@ from braintumor.export.origin import origin_lines
 if TYPE_CHECKING:
     from braintumor.export.verify.reproduce import Reproduction
     from braintumor.runtime.bundle.load import Bundle
+    from braintumor.runtime.cascade import Cascade
 
 __all__ = ["agreement", "gain_line", "member_lines", "reproduction_line", "summary_line"]
 
@@ -66,7 +67,17 @@ def summary_line(folder: Path, bundle: "Bundle", replaced: str | None) -> str:
     megabytes = sum(member.details["size_bytes"] for member in bundle.members) / 1e6
     names = " + ".join(member.name for member in bundle.members)
     replacement = f"; replaced {folder} ({replaced})" if replaced else ""
-    return f"{folder}: {names}, {bundle.precision}, {megabytes:.1f} MB, sha256 {bundle.sha256[:12]}{replacement}"
+    line = f"{folder}: {names}, {bundle.precision}, {megabytes:.1f} MB, sha256 {bundle.sha256[:12]}{replacement}"
+    return line if bundle.cascade is None else f"{line}\n  {_cascade_line(bundle.cascade)}"
+
+
+def _cascade_line(cascade: "Cascade") -> str:
+    """The threshold of a cascade, and what it was chosen on."""
+    return (
+        f"cascade: {' then '.join(cascade.order)}, sure from {cascade.threshold:.4f}; on {cascade.images} validation "
+        f"images {cascade.members_run_mean:.2f} of {len(cascade.order)} models ran and {cascade.labels_differing} "
+        f"labels differ: with {cascade.confidence:.0%} confidence fewer than {cascade.risk:.2%} do"
+    )
 
 
 def gain_line(quantisation: Mapping[str, Any]) -> str | None:

@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 # Names only: the renderers load NumPy, and --help must not.
 _FORMATS = ("table", "json", "jsonl", "csv")
-_POLICIES = ("full", "early-exit")
+_POLICIES = ("full", "early-exit", "cascade")
 _ENGINE_HELP = "Library that runs the models; auto tests once which is fastest."
 # A progress bar for more than a few images.
 _PROGRESS_FROM = 9
@@ -51,7 +51,8 @@ _TEXT = ("", "txt", "log", "ndjson")
     type=click.Choice(_POLICIES),
     default=_POLICIES[0],
     show_default=True,
-    help="early-exit skips models that can no longer change an image's label.",
+    help="early-exit skips models that can no longer change an image's label; cascade also those that are not "
+    "needed to be sure, at the risk that the bundle states.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the engine's choice]")

@@ -1,6 +1,7 @@
 """An ensemble, loaded: images in, predictions out."""
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -16,7 +17,8 @@ from braintumor.progress import ProgressCallback, silent
 from braintumor.runtime.arguments import check_count, check_sources, limit_threads, parse_device
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.bundle.starter import default_bundle
-from braintumor.runtime.early_exit import running_order
+from braintumor.runtime.cascade import settled_labels
+from braintumor.runtime.early_exit import leaders, running_order
 from braintumor.runtime.engine_cost import member_costs_ms
 from braintumor.runtime.engine_selection import ChoiceCallback, load_fastest
 from braintumor.runtime.engines.closing import Closing
@@ -24,9 +26,9 @@ from braintumor.runtime.engines.registry import AUTO, candidates
 from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.loading import PreparedImage, Source, elapsed_ms, prepare_image
-from braintumor.runtime.members import Images, MemberPredictions, Members
+from braintumor.runtime.members import Images, MemberPredictions, Members, SettledLabels
 from braintumor.runtime.oom_batch_splitter import OomBatchSplitter
-from braintumor.runtime.prediction import MemberPrediction, Policy, Prediction
+from braintumor.runtime.prediction import POLICIES, MemberPrediction, Policy, Prediction
 from braintumor.runtime.vote_result import VoteResult, vote_results
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Ensemble", "Source"]
@@ -49,18 +51,26 @@ class Ensemble(Closing):
         policy: Whether all members run.
     """
 
-    def __init__(self, bundle: Bundle, members: Members, order: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, members: Members, policy: Policy = "full", order: Sequence[int] | None = None
+    ) -> None:
         """Take over loaded members.
 
         Args:
             bundle: Of the members.
             members: Closed with the ensemble.
-            order: In which they run until the label is certain; None to run all at once.
+            policy: Which of them run.
+            order: In which they run, for any other policy than "full".
         """
         self.bundle = bundle
         self.engine = members.engines[0].info
-        self.policy: Policy = "full" if order is None else "early-exit"
+        self.policy: Policy = policy
         self._order = order
+        cascade = bundle.cascade if policy == "cascade" else None
+        self._risk = None if cascade is None else cascade.risk
+        self._settled_labels: SettledLabels = (
+            leaders if cascade is None else functools.partial(settled_labels, threshold=cascade.threshold)
+        )
         self._members = members
         self._splitter = OomBatchSplitter()
         self._closed = False
@@ -100,7 +110,8 @@ class Ensemble(Closing):
                 bundle says: measured at the first time on a machine, remembered afterwards.
             device: "cpu", "cuda", "gpu" or, for the second GPU, "cuda:1"; None for the engine's own first device.
             threads: CPU threads for inference, at most as many as there are CPUs; None leaves it to the engine.
-            policy: "full", or "early-exit" to leave out, image by image, the members that cannot change the label.
+            policy: "full"; "early-exit" to leave out, image by image, the members that cannot change the label; or
+                "cascade" to leave out those that are not needed to be sure, at the risk that the bundle states.
             told: Called with the measurement when "auto" had to measure.
             progress: Gets the steps of what takes long at the first time: exporting, measuring.
 
@@ -109,8 +120,8 @@ class Ensemble(Closing):
             UnavailableError: The engine is not usable here.
             UsageError: No such engine, device, policy or number of threads, or they do not go together.
         """
-        if policy not in {"full", "early-exit"}:
-            raise UsageError(f"no policy is called {policy!r}; allowed are full, early-exit")
+        if policy not in POLICIES:
+            raise UsageError(f"no policy is called {policy!r}; allowed are {', '.join(POLICIES)}")
         kind, index = parse_device(device)
         threads = limit_threads("threads", threads)
         names = candidates(engine, kind)
@@ -118,15 +129,23 @@ class Ensemble(Closing):
             verified = default_bundle(progress)
         else:
             verified = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        if policy == "cascade" and verified.cascade is None:
+            raise UsageError(
+                f"the bundle {verified.name!r} has no cascade",
+                "export it again with the option cascade of bt-export, or use `policy='early-exit'`",
+            )
         members = load_fastest(verified, names, device=index, threads=threads, on_choice=told, progress=progress)
         if policy == "full":
             return cls(verified, members)
+        if verified.cascade is not None and policy == "cascade":
+            order = verified.cascade.order
+            return cls(verified, members, policy, [verified.names.index(name) for name in order])
         try:
             costs_ms = member_costs_ms(verified, members, threads)
         except BaseException:
             members.close()
             raise
-        return cls(verified, members, running_order(members.shares.tolist(), costs_ms))
+        return cls(verified, members, policy, running_order(members.shares.tolist(), costs_ms))
 
     def predict(self, source: Source) -> Prediction:
         """Answer one image.
@@ -204,7 +223,9 @@ class Ensemble(Closing):
         with self._my_turn():
             if order is None:
                 return self._splitter.infer(self._members.infer, images)
-            return self._splitter.infer(lambda part: self._members.infer_until_decided(part, order), images)
+            return self._splitter.infer(
+                lambda part: self._members.infer_until_settled(part, order, self._settled_labels), images
+            )
 
     @property
     def members(self) -> Members:
@@ -288,6 +309,7 @@ class Ensemble(Closing):
             margin=result.margin,
             entropy_nats=result.entropy_nats,
             policy=self.policy,
+            risk=self._risk,
             members_run=len(members),
             bounds=None if result.bounds is None else dict(zip(self.bundle.classes, result.bounds, strict=True)),
             members=tuple(
@@ -304,6 +326,7 @@ class Ensemble(Closing):
             bundle=dict(self._bundle_info),
             engine=dict(self._engine_info),
             policy=self.policy,
+            risk=self._risk,
             timing_ms={"decode": image.decode_ms},
             error={"type": type(error).__name__, "message": str(error)},
         )

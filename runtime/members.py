@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from braintumor.errors import BraintumorError
 from braintumor.runtime.bundle.load import Bundle, Member
-from braintumor.runtime.early_exit import UNDECIDED, leaders
+from braintumor.runtime.early_exit import UNDECIDED
 from braintumor.runtime.engines.base import Engine, PendingResult, submit
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.registry import engine_factory
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.vote import vote_shares
 
-__all__ = ["Images", "InferBatch", "MemberPredictions", "Members", "load_members"]
+__all__ = ["Images", "InferBatch", "MemberPredictions", "Members", "SettledLabels", "load_members"]
 
 Images = Mapping[Geometry, NDArray[np.uint8]]
 """A batch in every geometry that the members need: uint8 [batch, height, width]."""
@@ -35,6 +35,10 @@ class MemberPredictions:
     probabilities: NDArray[np.float32]
     ran: NDArray[np.bool_]
 
+
+SettledLabels = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.intp]]
+"""Says which labels stand, from the probabilities and the shares of the members that ran, and the shares to come; see
+`braintumor.runtime.early_exit.leaders`."""
 
 InferBatch = Callable[[Images], MemberPredictions]
 """Runs members on a batch."""
@@ -70,12 +74,15 @@ class Members(Closing):
             raise
         return MemberPredictions(probabilities, np.ones(probabilities.shape[:2], np.bool_))
 
-    def infer_until_decided(self, images: Images, order: Sequence[int]) -> MemberPredictions:
-        """Run one member after the other, each on those images only whose vote is still open.
+    def infer_until_settled(
+        self, images: Images, order: Sequence[int], settled_labels: SettledLabels
+    ) -> MemberPredictions:
+        """Run one member after the other, each on those images only whose label is still open.
 
         Args:
             images: The batch.
             order: Indices of all members.
+            settled_labels: Which labels stand.
         """
         batch = len(images[self.geometries[0]])
         probabilities = np.zeros((len(self.engines), batch, self._class_count), np.float32)
@@ -88,7 +95,7 @@ class Members(Closing):
             )
             ran[index, undecided] = True
             done, to_come = list(order[:position]), list(order[position:])
-            labels = leaders(probabilities[done][:, undecided], self.shares[done], self.shares[to_come])
+            labels = settled_labels(probabilities[done][:, undecided], self.shares[done], self.shares[to_come])
             undecided = undecided[labels == UNDECIDED]
             if not undecided.size:
                 break

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from braintumor import NOTICE
 
-__all__ = ["SCHEMA", "ImageInfo", "MemberPrediction", "Policy", "Prediction", "Record"]
+__all__ = ["POLICIES", "SCHEMA", "ImageInfo", "MemberPrediction", "Policy", "Prediction", "Record"]
 
 SCHEMA: Final = "braintumor.prediction/1"
 
-Policy = Literal["full", "early-exit"]
-"""All members run, or members that can no longer change the label are skipped."""
+Policy = Literal["full", "early-exit", "cascade"]
+"""All members run; or members that can no longer change the label are skipped; or those not needed to be sure are."""
+
+POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,13 @@ class Prediction:
         engine: Name, provider, device and version of what executed.
         label: The ensemble's class.
         probabilities: The soft vote: class → 0..1, in the bundle's class order; they sum to 1. Where `bounds` is
-            given it is the vote of those members only that ran; the label is that of the full vote all the same.
+            given it is the vote of those members only that ran; the label is that of the full vote all the same, but
+            for the `risk` of a cascade.
         margin: Lead of the label over the runner-up, 0..1; None where not all members ran.
         entropy_nats: Shannon entropy of the vote, 0 (certain) .. ln(classes); None where not all members ran.
-        policy: "full": all members ran. "early-exit": as many as the label needed.
+        policy: "full": all members ran. "early-exit": as many as the label needed. "cascade": as many as
+            it took until they were sure.
+        risk: Share of labels that may differ from the full vote; None where none can.
         members_run: Number of members that ran on this image.
         bounds: Class → lowest and highest probability that the full vote may give it; None where all members ran,
             and `probabilities` is the full vote.
@@ -88,6 +93,7 @@ class Prediction:
     margin: float | None = None
     entropy_nats: float | None = None
     policy: Policy = "full"
+    risk: float | None = None
     members_run: int = 0
     bounds: Mapping[str, tuple[float, float]] | None = None
     members: tuple[MemberPrediction, ...] = ()
@@ -110,6 +116,7 @@ class Prediction:
             "margin": self.margin,
             "entropy_nats": self.entropy_nats,
             "policy": self.policy,
+            "risk": self.risk,
             "members_run": self.members_run,
             "bounds": None if self.bounds is None else {name: list(pair) for name, pair in self.bounds.items()},
             "members": members,

@@ -119,7 +119,7 @@ def _evaluate_bundle(
         deployed = _evaluate_ensemble(ensemble, images, options, progress)
         progress.begin(f"{bundle.folder.name}: batches and runs", _stability_images(images))
         measured_stability = stability(ensemble, images, progress.tick)
-    early_exit = _early_exit(bundle, images, options, progress, deployed) if options.policy == "early-exit" else None
+    early_exit = None if options.policy == "full" else _early_exit(bundle, images, options, progress, deployed)
     reference = references.of(bundle)
     comparison = None
     if reference is not None:
@@ -224,12 +224,12 @@ def _errors(vote: NDArray[np.float32], images: LabelledImages) -> Iterator[Wrong
 def _early_exit(
     bundle: Bundle, images: LabelledImages, options: AccuracyOptions, progress: Progress, full: EnsembleEvaluation
 ) -> EarlyExit:
-    """Predict again with early exit, on the engine that gave the full vote."""
+    """Predict again with the policy of the options, on the engine that gave the full vote."""
     labels, member_runs = [], 0
     inference_s = 0.0
-    progress.begin(f"{bundle.folder.name}: early exit", len(images))
+    progress.begin(f"{bundle.folder.name}: {options.policy}", len(images))
     with Ensemble.load(
-        bundle, engine=full.result.engine.name, device=options.device, threads=options.threads, policy="early-exit"
+        bundle, engine=full.result.engine.name, device=options.device, threads=options.threads, policy=options.policy
     ) as ensemble:
         order = [images.classes.index(name) for name in bundle.classes]
         for batch in images.batches(set(ensemble.geometries), options.batch_size):
@@ -242,5 +242,12 @@ def _early_exit(
     differing = int((np.array(labels) != predicted_labels(full.predictions.vote)).sum())
     count = len(images)
     return EarlyExit(
-        count, len(bundle.members), member_runs / count, differing, inference_s, full.predictions.inference_s
+        images=count,
+        members=len(bundle.members),
+        members_run_mean=member_runs / count,
+        labels_differing=differing,
+        inference_s=inference_s,
+        full_inference_s=full.predictions.inference_s,
+        policy=options.policy,
+        risk=bundle.cascade.risk if bundle.cascade is not None and options.policy == "cascade" else 0.0,
     )

@@ -20,9 +20,10 @@ from braintumor.bench.accuracy.findings import Finding, chance_findings, class_f
 from braintumor.bench.accuracy.robustness import Stability
 from braintumor.bench.accuracy.scalings import Scaling
 from braintumor.bench.metrics.classification import Scores
-from braintumor.bench.metrics.intervals import CONFIDENCE, images_needed, tango_interval
+from braintumor.bench.metrics.intervals import CONFIDENCE, clopper_pearson_lower, images_needed, tango_interval
 from braintumor.bench.metrics.paired import PairedMetrics
 from braintumor.errors import UsageError
+from braintumor.runtime.prediction import Policy
 
 __all__ = ["DEFAULT_MARGIN_POINTS", "EarlyExit", "Evidence", "Verdict", "decide_verdict"]
 
@@ -53,7 +54,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class EarlyExit:
-    """Early exit, which leaves out members that cannot change the label, beside the full vote.
+    """A policy that leaves out members, beside the full vote.
 
     Attributes:
         images: Number of images.
@@ -62,6 +63,8 @@ class EarlyExit:
         labels_differing: Images whose label is not that of the full vote.
         inference_s: Seconds within the members.
         full_inference_s: The same of the full vote.
+        policy: "early-exit", which leaves out members that cannot change the label, or "cascade".
+        risk: Share of labels that the bundle allows its cascade to change; 0 for early exit.
     """
 
     images: int
@@ -70,6 +73,8 @@ class EarlyExit:
     labels_differing: int
     inference_s: float
     full_inference_s: float
+    policy: Policy = "early-exit"
+    risk: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +163,14 @@ def _stability_findings(stability: Stability) -> Iterator[Finding]:
 
 
 def _early_exit_finding(early_exit: EarlyExit) -> Finding:
+    """No label may differ under early exit; of a cascade, no more than its risk is shown to be exceeded by."""
+    differing, images, risk = early_exit.labels_differing, early_exit.images, early_exit.risk
+    allowed = f"; its risk is {risk:.2%}" if risk else ""
     return Finding(
-        "early exit",
-        not early_exit.labels_differing,
-        f"{early_exit.labels_differing} of {early_exit.images} labels differ from the full vote with "
-        f"{early_exit.members_run_mean:.2f} of {early_exit.members} members run",
+        early_exit.policy.replace("-", " "),
+        clopper_pearson_lower(differing, images, CONFIDENCE) <= risk,
+        f"{differing} of {images} labels differ from the full vote with {early_exit.members_run_mean:.2f} of "
+        f"{early_exit.members} members run{allowed}",
     )
 
 

@@ -38,7 +38,7 @@ class AccuracyOptions:
         device: As `Ensemble.load` takes it, for the bundles.
         threads: CPU threads; None leaves it to the engines.
         batch_size: Images in a batch, at least 1.
-        policy: "early-exit" also runs only as many members as the label needs, and compares.
+        policy: "early-exit" and "cascade" also run only as many members as the policy needs, and compare.
         margin_points: Accuracy that may be lost, in percentage points.
         robustness: Number of images that are perturbed; 0 for none.
     """

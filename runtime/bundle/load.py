@@ -20,6 +20,7 @@ from braintumor.runtime.bundle.acceptance import ACCEPTANCE, check_acceptance, i
 from braintumor.runtime.bundle.checksum import check_checksum
 from braintumor.runtime.bundle.external_data import has_external_data
 from braintumor.runtime.bundle.schema import export_command, parse_bundle
+from braintumor.runtime.cascade import CASCADE, Cascade, parse_cascade
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.head import Crop
 from braintumor.runtime.image.resize import Resize
@@ -104,6 +105,11 @@ class Bundle:
         return precisions.pop() if len(precisions) == 1 else "mixed"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The members' names."""
+        return tuple(member.name for member in self.members)
+
+    @property
     def weights(self) -> tuple[float, ...]:
         """The members' weights in the vote."""
         return tuple(member.weight for member in self.members)
@@ -112,6 +118,11 @@ class Bundle:
     def temperature(self) -> float:
         """The divisor of the vote's logarithms before a softmax; 1 for a vote as it is."""
         return float((self.details.get("calibration") or {}).get("temperature", 1.0))
+
+    @property
+    def cascade(self) -> Cascade | None:
+        """When some members may answer for all; None for a bundle without a cascade."""
+        return parse_cascade(self.details.get(CASCADE), self.details["members"], str(self.folder / MANIFEST))
 
     @property
     def acceptance(self) -> Mapping[str, Any] | None:
@@ -147,6 +158,7 @@ def load_bundle(folder: str | Path) -> Bundle:
     _check_files(root, listed_files(details))
     for entry in details["members"]:
         _check_model(root, root / entry["file"])
+    parse_cascade(details.get(CASCADE), details["members"], str(root / MANIFEST))
     return Bundle(
         name=details["name"],
         folder=root,

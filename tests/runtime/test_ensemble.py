@@ -67,6 +67,7 @@ def test_predict_fills_every_field(ensemble: Ensemble, scans: list[Path], three:
         "margin",
         "entropy_nats",
         "policy",
+        "risk",
         "members_run",
         "bounds",
         "members",

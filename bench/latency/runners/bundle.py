@@ -105,5 +105,5 @@ def _info(ensemble: Ensemble) -> RunnerInfo:
         precision=ensemble.bundle.precision,
         engine=ensemble.engine,
         members=tuple(member.name for member in ensemble.bundle.members),
-        note="" if ensemble.policy == "full" else "members that cannot change the label are left out",
+        note="" if ensemble.policy == "full" else f"members are left out: {ensemble.policy}",
     )
