@@ -1,7 +1,7 @@
 # make demo   export the shipped weights and answer the example scan
 # make test   the test suite, with coverage
 # make slow   the long tests: real images, large backbones, start-up and memory
-# make check  ruff, mypy, import-linter, wheel contents
+# make check  ruff, the shape of the code, mypy, import-linter, wheel contents
 # make bench  the benchmarks
 # make docs   the documentation, as pages in site/ that need no network
 # make weights RUNS=runs DATA=brain.npz   all that ships beside newly trained weights; goes on where it was cut off
@@ -32,6 +32,7 @@ slow: $(VENV)/dev.installed
 check: $(VENV)/dev.installed .typecheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/structure.py
 	MYPYPATH=.typecheck $(BIN)/mypy --package braintumor
 	cd .typecheck && ../$(BIN)/lint-imports ../pyproject.toml --no-logo --no-cache
 	$(BIN)/pytest -q tests/test_layers.py tests/test_wheel.py
@@ -93,6 +94,7 @@ format: $(VENV)/dev.installed
 # mypy cannot follow setup.cfg's mapping of root folders to sub-packages: it gets the tree as a user imports it.
 .typecheck:
 	mkdir -p .typecheck/braintumor
+	rm -f .typecheck/braintumor/*
 	cd .typecheck/braintumor && ln -sf ../../braintumor/* . && ln -sfn $(foreach name,$(PACKAGES),../../$(name)) .
 
 $(VENV)/pyvenv.cfg:

@@ -26,7 +26,7 @@ VAGUE_NAMES = frozenset({
 # fmt: on
 """Names that do not say what a thing is; ARCHITECTURE.md's glossary has the terms to use."""
 
-FREE_MAPPINGS, MAX_FREE_MAPPINGS = "Mapping[str, Any]", 105
+FREE_MAPPINGS, MAX_FREE_MAPPINGS = "Mapping[str, Any]", 106
 """Plain data without a type: for decoders and for what Keras and other libraries give."""
 
 

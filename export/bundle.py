@@ -18,6 +18,7 @@ from braintumor.runtime.bundle.acceptance import IDENTITY, IDENTITY_VERSION, ide
 from braintumor.runtime.bundle.checksum import with_checksum
 from braintumor.runtime.bundle.load import MANIFEST, Bundle, listed_files, load_bundle
 from braintumor.runtime.bundle.schema import FUSION, SCHEMA, parse_bundle
+from braintumor.runtime.cascade import CASCADE, Cascade
 from braintumor.runtime.image.decode import DECODE_VERSION
 from braintumor.work_folder import sweep, work_folder
 
@@ -36,7 +37,7 @@ def write_bundle(  # noqa: PLR0913 - keywords
     command: str,
     probes: Mapping[str, Path] = MappingProxyType({}),
     temperature: float = 1.0,
-    complete: Callable[[Bundle], Mapping[str, Any]] = lambda _: {},
+    cascade: Callable[[Bundle], Cascade | None] = lambda _: None,
 ) -> Bundle:
     """Write a bundle next to its place, verify it as a reader would, and move it there in one step.
 
@@ -51,7 +52,7 @@ def write_bundle(  # noqa: PLR0913 - keywords
         command: The command line.
         probes: Member name → its probe's images, which are copied; a member may have none.
         temperature: Of the vote.
-        complete: Gives what `bundle.json` says beyond that, from the bundle as it can be loaded already.
+        cascade: Chooses the cascade of the bundle, which can be loaded already; None for none.
 
     Raises:
         OutputError: The folder cannot be written or holds something else.
@@ -77,11 +78,9 @@ def write_bundle(  # noqa: PLR0913 - keywords
                 "acceptance": None,
                 "command": command,
             }
-            _write(work / MANIFEST, manifest_text(with_checksum(details)).encode())
-            bundle = load_bundle(work)
-            if more := complete(bundle):
-                _write(work / MANIFEST, manifest_text(with_checksum({**details, **more})).encode())
-                bundle = load_bundle(work)
+            bundle = _write_manifest(work, details)
+            if (chosen := cascade(bundle)) is not None:
+                bundle = _write_manifest(work, {**details, CASCADE: chosen.to_dict()})
             _set_mode(work)
             _swap(work, folder)
     except OSError as error:
@@ -166,9 +165,11 @@ def _copy_file(source: Path, target: Path, work: Path) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+def _write_manifest(folder: Path, details: dict[str, Any]) -> Bundle:
+    path = folder / MANIFEST
+    path.write_text(manifest_text(with_checksum(details)), encoding="utf-8", newline="\n")
     _sync(path)
+    return load_bundle(folder)
 
 
 def _sync(path: Path) -> None:

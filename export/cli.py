@@ -16,7 +16,7 @@ from braintumor.models.spec import PREPROCESSES
 if TYPE_CHECKING:
     from braintumor.export.graph.precision import Precision
     from braintumor.export.member import ExportedMember
-    from braintumor.export.options import CascadeOptions
+    from braintumor.export.options import CascadeOptions, ExportOptions
     from braintumor.runtime.image.decode import Resize
     from braintumor.runtime.image.head import Crop
 
@@ -189,11 +189,9 @@ def export(  # noqa: PLR0913 - one parameter an option
     _require_int8(
         precision, calibrate=calibrate, validate=validate, float_precision=float_precision, save_plans=save_plans
     )
-    from braintumor.export.bundle import bundle_there
     from braintumor.export.member_arguments import MemberArguments, member_options
     from braintumor.export.options import ExportOptions, QuantisationOptions
-    from braintumor.export.pipeline import default_models, export_bundle, verification_images
-    from braintumor.export.render import summary_line
+    from braintumor.export.pipeline import default_models, verification_images
 
     folder = bundle or Path("bundles") / precision
     arguments = MemberArguments(vote, classes, new_classes, preprocess, size, resize, crop)
@@ -210,10 +208,18 @@ def export(  # noqa: PLR0913 - one parameter an option
         timeout_s,
         _end,
     )
-    replaced = bundle_there(folder)
+    _export(options)
+
+
+def _export(options: "ExportOptions") -> None:
+    from braintumor.export.bundle import bundle_there
+    from braintumor.export.pipeline import export_bundle
+    from braintumor.export.render import summary_line
+
+    replaced = bundle_there(options.folder)
     with _Reporter() as reporter:
-        written = export_bundle(options, reporter)
-    click.echo(summary_line(folder, written, replaced))
+        bundle = export_bundle(options, reporter)
+    click.echo(summary_line(options.folder, bundle, replaced))
 
 
 def _cascade_options(images: Path | None, risk: float | None) -> "CascadeOptions | None":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from braintumor.cache import sweep_cache
 from braintumor.errors import ModelError, UsageError
@@ -26,7 +26,7 @@ from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.models.vote_calibration import read_vote_calibration
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.cascade import CASCADE
+from braintumor.runtime.cascade import Cascade
 from braintumor.runtime.image.decode import SUFFIXES
 
 __all__ = [
@@ -124,17 +124,17 @@ def export_models(
         probes={member.entry["name"]: member.probe for member in members},
         command=options.command,
         temperature=_temperature(options, members),
-        complete=lambda bundle: _cascade(bundle, options, reporter),
+        cascade=lambda bundle: _cascade(bundle, options, reporter),
     )
 
 
-def _cascade(bundle: Bundle, options: ExportOptions, reporter: ExportReporter) -> dict[str, Any]:
-    """What `bundle.json` says of the cascade; nothing where none is chosen."""
+def _cascade(bundle: Bundle, options: ExportOptions, reporter: ExportReporter) -> Cascade | None:
+    """The cascade that the options ask for."""
     if options.cascade is None:
-        return {}
+        return None
     reporter.step(f"choosing a cascade of risk {options.cascade.risk:.2%} on {options.cascade.images}")
     costs = [multiply_adds(member.path) for member in bundle.members]
-    return {CASCADE: choose_cascade(bundle, options.cascade, costs).to_dict()}
+    return choose_cascade(bundle, options.cascade, costs)
 
 
 def _bundle_classes(models: Sequence[OpenedModel]) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ def _load(folder: Path | None, **options: Any) -> "Ensemble":
     with StepDisplay() as display:
         return Ensemble.load(
             folder,
-            told=lambda choice: display.write(choice_line(choice)),
+            on_choice=lambda choice: display.write(choice_line(choice)),
             progress=display.show,
             **options,
         )

@@ -98,7 +98,7 @@ class Ensemble(Closing):
         device: str | None = None,
         threads: int | None = None,
         policy: Policy = "full",
-        told: ChoiceCallback | None = None,
+        on_choice: ChoiceCallback | None = None,
         progress: ProgressCallback = silent,
     ) -> Self:
         """Verify a bundle and load its members.
@@ -112,7 +112,7 @@ class Ensemble(Closing):
             threads: CPU threads for inference, at most as many as there are CPUs; None leaves it to the engine.
             policy: "full"; "early-exit" to leave out, image by image, the members that cannot change the label; or
                 "cascade" to leave out those that are not needed to be sure, at the risk that the bundle states.
-            told: Called with the measurement when "auto" had to measure.
+            on_choice: Called with the measurement when "auto" had to measure.
             progress: Gets the steps of what takes long at the first time: exporting, measuring.
 
         Raises:
@@ -134,7 +134,7 @@ class Ensemble(Closing):
                 f"the bundle {verified.name!r} has no cascade",
                 "export it again with the option cascade of bt-export, or use `policy='early-exit'`",
             )
-        members = load_fastest(verified, names, device=index, threads=threads, on_choice=told, progress=progress)
+        members = load_fastest(verified, names, device=index, threads=threads, on_choice=on_choice, progress=progress)
         if policy == "full":
             return cls(verified, members)
         if verified.cascade is not None and policy == "cascade":

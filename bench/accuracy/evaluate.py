@@ -112,7 +112,7 @@ def _evaluate_bundle(
     on_choice: ChoiceCallback | None,
 ) -> BundleEvaluation:
     with Ensemble.load(
-        bundle, engine=options.engine, device=options.device, threads=options.threads, told=on_choice
+        bundle, engine=options.engine, device=options.device, threads=options.threads, on_choice=on_choice
     ) as ensemble:
         # Not earlier: engines that "auto" times must have the machine to themselves.
         references.begin(bundle)

@@ -91,7 +91,7 @@ class References(Generic[Evaluation]):
         options = self._options
         if isinstance(options.reference, Bundle):
             return Ensemble.load(
-                options.reference, engine=options.engine, threads=options.threads, told=self._on_choice
+                options.reference, engine=options.engine, threads=options.threads, on_choice=self._on_choice
             )
         if self._loading is None:
             return keras_ensemble(bundle, options.models)

@@ -94,12 +94,12 @@ class BundleFinding:
     """The bundle that `bt-infer` would take in this folder.
 
     Attributes:
-        found: There is one, and it was verified.
+        verified: There is one, and its hashes are right.
         reason: Why not, with the remedy, or that the first `bt-infer` will make it; "" otherwise.
         facts: Folder, SHA-256, precision and members; empty when it was not found.
     """
 
-    found: bool
+    verified: bool
     reason: str
     facts: Mapping[str, Any]
 
@@ -135,7 +135,10 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data of the schema "braintumor.doctor/1", ready for JSON."""
-        return {"schema": SCHEMA, "usable": self.usable, **asdict(self)}
+        data = asdict(self)
+        # The key is older than the name.
+        bundle = {"found": data["bundle"].pop("verified"), **data["bundle"]}
+        return {"schema": SCHEMA, "usable": self.usable, **data, "bundle": bundle}
 
 
 class _Gpus(NamedTuple):

@@ -66,7 +66,7 @@ def _facts(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "OpenVINO", devices or "no device"
     state = f"{cache.size_mb:,.1f} MB, writable" if cache.writable else f"NOT writable: {cache.reason}"
     yield "cache", f"{cache.folder or ''} {state}".strip()
-    if bundle.found:
+    if bundle.verified:
         yield (
             "bundle",
             f"{bundle.facts['folder']} ({bundle.facts['precision']}: {', '.join(bundle.facts['members'])})",

@@ -34,7 +34,7 @@ def blocks(*languages: str) -> Iterator[Block]:
     """The blocks of these languages in README and all pages."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for found in _BLOCK.finditer(text):
-            if found["language"] in languages:
-                line = text.count("\n", 0, found.start()) + 1
-                yield Block(page, line, found["language"], found["text"], found["reason"])
+        for match in _BLOCK.finditer(text):
+            if match["language"] in languages:
+                line = text.count("\n", 0, match.start()) + 1
+                yield Block(page, line, match["language"], match["text"], match["reason"])

@@ -58,8 +58,8 @@ def wrong(words: list[str]) -> str:
     program, arguments = Path(words[0]).name, words[1:]
     if program == "make":
         targets = re.findall(r"^([\w.]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-        wanted = [word for word in arguments if "=" not in word]
-        return "" if set(wanted) <= set(targets) else "there is no such target"
+        named = [word for word in arguments if "=" not in word]
+        return "" if set(named) <= set(targets) else "there is no such target"
     if program == "pip":
         known = setup()["options.extras_require"]
         extras = [name for group in re.findall(r"\[(.+?)\]", " ".join(arguments)) for name in group.split(",")]
@@ -119,9 +119,9 @@ def test_every_python_block_is_python() -> None:
 @pytest.mark.parametrize("page", having("python"), ids=names)
 def test_every_python_block_runs(page: Path, sandbox: Path) -> None:
     """In the order of the page, in one process: what a block defines the next may use."""
-    found = [block for block in blocks("python") if block.page == page]
+    on_page = [block for block in blocks("python") if block.page == page]
     script = sandbox / "page.py"
-    script.write_text("\n".join(block.text for block in found if block.reason is None), encoding="utf-8")
+    script.write_text("\n".join(block.text for block in on_page if block.reason is None), encoding="utf-8")
     done = subprocess.run([sys.executable, script], cwd=sandbox, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -28,14 +28,14 @@ class Requests(html.parser.HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.addresses: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        address = given.get(LOADING.get(tag, "")) or ""
-        if ELSEWHERE.match(address) and given.get("rel") != "canonical":
-            self.found.append(address)
+        attributes = dict(attrs)
+        address = attributes.get(LOADING.get(tag, "")) or ""
+        if ELSEWHERE.match(address) and attributes.get("rel") != "canonical":
+            self.addresses.append(address)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_page_asks_another_host_for_anything(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 15
-    assert {page.name: found for page in pages if (found := Requests(page.read_text(encoding="utf-8")).found)} == {}
+    assert {
+        page.name: addresses for page in pages if (addresses := Requests(page.read_text(encoding="utf-8")).addresses)
+    } == {}
     for style in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8")), style
 
@@ -71,8 +73,8 @@ def test_no_page_asks_another_host_for_anything(site: Path) -> None:
     ],
 )
 def test_a_planted_request_is_noticed(planted: str) -> None:
-    assert len(Requests(f"<html><head>{planted}</head></html>").found) == 1
-    assert Requests('<a href="https://example">a link</a><img src="images/x.png">').found == []
+    assert len(Requests(f"<html><head>{planted}</head></html>").addresses) == 1
+    assert Requests('<a href="https://example">a link</a><img src="images/x.png">').addresses == []
 
 
 def test_the_reference_shows_the_embedding_api(site: Path) -> None:
@@ -134,7 +136,10 @@ def test_quickstart_explains_every_extra() -> None:
 def test_the_schema_of_a_prediction_takes_real_ones_and_no_others(sandbox: Path) -> None:
     schema = json.loads((ROOT / "docs" / "schemas" / "prediction.schema.json").read_bytes())
     with braintumor.Ensemble.load(sandbox / "bundles" / "fp32", engine="onnxruntime-cpu") as ensemble:
-        documents = [json.loads(one.to_json()) for one in ensemble.predict_many([sandbox / "scan.png", "gone.png"])]
+        documents = [
+            json.loads(prediction.to_json())
+            for prediction in ensemble.predict_many([sandbox / "scan.png", "gone.png"])
+        ]
     for document in documents:
         jsonschema.validate(document, schema)
     with pytest.raises(jsonschema.ValidationError):

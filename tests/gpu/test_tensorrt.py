@@ -113,14 +113,14 @@ def test_graphs_of_several_sizes_do_not_disturb_each_other(engine: str, bundle: 
 def test_two_ensembles_beside_each_other_answer_as_one_alone(engine: str, bundle: Bundle) -> None:
     images = list(phantoms(40, 64, 64, seed=4))
     with Ensemble.load(bundle, engine=engine) as alone:
-        wanted = [record.probabilities for record in alone.predict_many(images)]
-    with Ensemble.load(bundle, engine=engine) as one, Ensemble.load(bundle, engine=engine) as other:
-        turns = zip(one.predict_many(images, batch_size=8), other.predict_many(images, batch_size=8), strict=True)
-        for (first, second), expected in zip(turns, wanted, strict=True):
+        expected = [record.probabilities for record in alone.predict_many(images)]
+    with Ensemble.load(bundle, engine=engine) as left, Ensemble.load(bundle, engine=engine) as right:
+        turns = zip(left.predict_many(images, batch_size=8), right.predict_many(images, batch_size=8), strict=True)
+        for (first, second), probabilities in zip(turns, expected, strict=True):
             assert first.probabilities
             assert second.probabilities
-            assert expected
-            for name, value in expected.items():
+            assert probabilities
+            for name, value in probabilities.items():
                 tolerance = TOLERANCES[bundle.precision]
                 assert abs(first.probabilities[name] - value) <= tolerance
                 assert abs(second.probabilities[name] - value) <= tolerance
@@ -164,7 +164,7 @@ def test_the_second_start_takes_the_plan_and_the_kernels_from_the_cache(
     for _ in range(2):
         with ENGINES[engine](member) as loaded:
             answers.append(loaded.infer(images))
-    assert len([one for one in caplog.records if "building its plan" in one.getMessage()]) == 1
+    assert len([log for log in caplog.records if "building its plan" in log.getMessage()]) == 1
     assert len(list(empty_cache.glob("tensorrt/*/model.plan"))) == 1
     np.testing.assert_allclose(answers[0], answers[1], atol=TOLERANCES[member.precision])
 
@@ -180,7 +180,7 @@ def test_a_plan_that_is_damaged_where_its_hash_does_not_tell_is_built_again(
     images = phantoms(2, member.height, member.width)
     with ENGINES[engine](member) as loaded:
         assert np.abs(loaded.infer(images) - by_onnx_runtime(member, images)).max() <= TOLERANCES[member.precision]
-    assert any("its plan does not load" in one.getMessage() for one in caplog.records)
+    assert any("its plan does not load" in log.getMessage() for log in caplog.records)
     assert empty_cache.exists()
 
 

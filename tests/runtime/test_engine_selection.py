@@ -117,7 +117,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
 
 def chosen(bundle: Path) -> tuple[str, list[EngineChoice]]:
     choices: list[EngineChoice] = []
-    with Ensemble.load(bundle, told=choices.append) as ensemble:
+    with Ensemble.load(bundle, on_choice=choices.append) as ensemble:
         return ensemble.engine.name, choices
 
 
@@ -215,7 +215,7 @@ def test_load_measures_again_after_a_change(
             lambda names: {"libraries": dict.fromkeys(names, newer), "gpus": []},
         )
     options: Any = {"threads": 1} if change == "threads" else {}
-    Ensemble.load(half if change == "bundle" else single, told=choices.append, **options).close()
+    Ensemble.load(half if change == "bundle" else single, on_choice=choices.append, **options).close()
     assert len(choices) == 1
 
 

@@ -43,11 +43,11 @@ class Machine:
         self.holds = 10_000
         self.refuses = 0
         self.compiled = b""
-        self.given: list[bytes] = []
+        self.compiled_given: list[bytes] = []
 
     def load(self, library: TrtLibrary, member: Member, plan: bytes, facts: PlanFacts, compiled: bytes = b"") -> Any:
         assert (library.name, len(plan)) == ("tensorrt-rtx", facts.plan_bytes)
-        self.given.append(compiled)
+        self.compiled_given.append(compiled)
         if self.refuses:
             self.refuses -= 1
             raise IntegrityError("it was built for other GPUs")
@@ -168,7 +168,7 @@ def test_close_stores_compiled_kernels_for_the_next_start(machine: Machine, memb
     for _ in range(2):
         with TensorRtRtxEngine(member):
             pass
-    assert machine.given == [b"", b"kernels"]
+    assert machine.compiled_given == [b"", b"kernels"]
     assert Cache("tensorrt-compiled").get_bytes("0" * 40) == b""
 
 
