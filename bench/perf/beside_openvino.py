@@ -10,6 +10,7 @@ policy skips depends on them.
 """
 
 import contextlib
+import itertools
 import statistics
 import sys
 import tempfile
@@ -34,7 +35,8 @@ __all__ = ["BatchComparison", "PolicyComparison", "compare_policies", "compariso
 
 _BASELINES: Final = ("openvino", "openvino-f32")
 _ENGINE: Final = "openvino-cpu"
-_WARM_UP_CALLS: Final = 2
+_WARM_UP_TURNS: Final = 2
+_TURN_MS: Final = 200.0
 
 Step = Callable[[str], object]
 """Is called with each measurement that begins, in words."""
@@ -46,14 +48,14 @@ class BatchComparison:
 
     Attributes:
         batch: Images in a call.
-        times_ms: Runner → its calls, in their order.
+        times_ms: Runner → the mean call of each of its turns, in their order.
     """
 
     batch: int
     times_ms: Mapping[str, Sequence[float]]
 
     def images_per_s(self, runner: str) -> float:
-        """Throughput of the median call."""
+        """Throughput of the median turn."""
         return 1000 * self.batch / statistics.median(self.times_ms[runner])
 
     def time_ratio(self, runner: str, baseline: str) -> Ratio:
@@ -85,7 +87,7 @@ def compare_policies(
         bundles: Folders, at least one.
         data: Labelled images, see `timed_images`; None for phantoms.
         batches: Batch sizes.
-        rounds: Calls of each runner at each batch size.
+        rounds: Turns of each runner at each batch size.
         step: Gets what begins.
 
     Raises:
@@ -130,15 +132,21 @@ def _compare_batch(
     runners: Mapping[str, RunnerProcess], batch: int, images: int, rounds: int, step: Step
 ) -> BatchComparison:
     step(f"batch {batch}: {rounds} rounds of {len(runners)} runners")
+    indices = itertools.cycle(range(images))
     times_ms: dict[str, list[float]] = {name: [] for name in runners}
-    for number in range(-_WARM_UP_CALLS, rounds):
-        first = max(number, 0) * batch
-        indices = [(first + place) % images for place in range(batch)]
-        names = list(runners) if number % 2 else list(reversed(runners))
-        for name in names:
-            call = runners[name].predict([indices]).calls[0]
-            if number >= 0:
-                times_ms[name].append(call.total_ms)
+    calls = 1
+    for number in range(-_WARM_UP_TURNS, rounds):
+        # The same images for all.
+        batches = [list(itertools.islice(indices, batch)) for _ in range(calls)]
+        turn_ms = {
+            name: statistics.fmean(call.total_ms for call in runners[name].predict(batches).calls)
+            for name in (list(runners) if number % 2 else list(runners)[::-1])
+        }
+        if number < 0:
+            calls = max(1, round(_TURN_MS / statistics.median(turn_ms.values())))
+            continue
+        for name, mean_ms in turn_ms.items():
+            times_ms[name].append(mean_ms)
     return BatchComparison(batch, times_ms)
 
 
@@ -161,7 +169,7 @@ def comparison_lines(comparison: PolicyComparison) -> Iterator[str]:
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Labelled images.  [default: phantoms]")
 @click.option("--batch", "batches", type=CommaSeparated(int), default="1,32", show_default=True)
-@click.option("--rounds", default=21, show_default=True, help="Calls of each runner.")
+@click.option("--rounds", default=21, show_default=True, help="Turns of each runner.")
 def main(*, bundles: tuple[Path, ...], data: Path | None, batches: tuple[int, ...], rounds: int) -> None:
     """Time BUNDLES under every policy beside OpenVINO on the first of them."""
     try:

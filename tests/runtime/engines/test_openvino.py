@@ -111,20 +111,24 @@ def test_infer_returns_copies(member: Member) -> None:
         assert np.array_equal(probabilities, before)
 
 
-def test_second_engine_loads_the_compiled_model(member: Member, own_cache_of_the_test: Path) -> None:
-    first = answers(member)
-    (blob,) = blobs(own_cache_of_the_test)
-    written = blob.stat().st_mtime_ns
-    assert np.array_equal(answers(member), first)
-    assert blob.stat().st_mtime_ns == written
+@pytest.mark.parametrize(("count", "compiled"), [(1, 1), (5, 2)])
+def test_second_engine_loads_the_compiled_models(
+    member: Member, own_cache_of_the_test: Path, count: int, compiled: int
+) -> None:
+    first = answers(member, count)
+    written = {blob: blob.stat().st_mtime_ns for blob in blobs(own_cache_of_the_test)}
+    # One for single images, and one for batches when there is one.
+    assert len(written) == compiled
+    assert np.array_equal(answers(member, count), first)
+    assert {blob: blob.stat().st_mtime_ns for blob in blobs(own_cache_of_the_test)} == written
 
 
-def test_engine_rebuilds_a_damaged_compiled_model(member: Member, own_cache_of_the_test: Path) -> None:
+def test_engine_rebuilds_damaged_compiled_models(member: Member, own_cache_of_the_test: Path) -> None:
     first = answers(member)
-    (blob,) = blobs(own_cache_of_the_test)
-    blob.write_bytes(b"damage")
+    for blob in blobs(own_cache_of_the_test):
+        blob.write_bytes(b"damage")
     assert np.array_equal(answers(member), first)
-    assert blob.read_bytes() != b"damage"
+    assert b"damage" not in [blob.read_bytes() for blob in blobs(own_cache_of_the_test)]
 
 
 def test_engine_works_without_a_cache(member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
