@@ -1,7 +1,6 @@
 """Thresholds of cascades: shown to keep their risk, or refused."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +47,14 @@ def test_run_cascade_gets_cheaper_and_differs_more_with_looser_thresholds() -> N
     assert outcomes[-1].labels_differing > outcomes[0].labels_differing
 
 
-@pytest.mark.parametrize("risk", [0.01, 0.03])
-def test_choose_threshold_keeps_the_risk_on_new_images_as_often_as_it_says(risk: float) -> None:
-    exceeded = 0
-    fresh = members_of(np.random.default_rng(999), 60_000)
-    for seed in range(60):
-        threshold, _ = choose_threshold(members_of(np.random.default_rng(seed), 700), WEIGHTS, [0, 1, 2], risk)
-        exceeded += run_cascade(fresh, WEIGHTS, [0, 1, 2], threshold).labels_differing / 60_000 > risk
-    # 5 % of 60 are 3; more than 8 has a probability below 0.4 %.
-    assert exceeded <= 8
+def test_choose_threshold_keeps_the_risk_on_new_images_as_often_as_it_says() -> None:
+    risk, exceeded = 0.02, 0
+    fresh = members_of(np.random.default_rng(999), 20_000)
+    for seed in range(40):
+        threshold, _ = choose_threshold(members_of(np.random.default_rng(seed), 400), WEIGHTS, [0, 1, 2], risk)
+        exceeded += run_cascade(fresh, WEIGHTS, [0, 1, 2], threshold).labels_differing / 20_000 > risk
+    # 5 % of 40 are 2; more than 6 has a probability below 0.4 %.
+    assert exceeded <= 6
 
 
 def test_choose_threshold_takes_the_last_before_the_first_that_fails() -> None:
@@ -123,8 +121,6 @@ def test_export_bundle_writes_a_cascade_that_the_runtime_follows(
     with Ensemble.load(bundle, engine="onnxruntime-cpu", policy="cascade") as ensemble:
         predictions = list(ensemble.predict_many(images))
     assert np.mean([prediction.members_run for prediction in predictions]) == pytest.approx(cascade.members_run_mean)
-    again = export_bundle(replace(options, folder=tmp_path / "again"))
-    assert again.details["cascade"] == bundle.details["cascade"]
 
 
 def test_multiply_adds_counts_convolutions_and_products(make_graph: Callable[..., Any], tmp_path: Path) -> None:
