@@ -107,7 +107,7 @@ margin_option = click.option(
     type=click.FloatRange(0, 100, min_open=True, max_open=True),
     default=_MARGIN_POINTS,
     show_default=True,
-    help="Accuracy that may be lost: accepted means less, with 95 % confidence.",
+    help="Accuracy that may be lost. Accepted means: less is, with 95 % confidence, and no other check fails.",
 )
 
 

@@ -41,7 +41,7 @@ class Outcome:
 
     Attributes:
         labels_differing: Number of images whose label differs from the full vote.
-        members_run_mean: Members that ran on an image, on the mean.
+        members_run_mean: Mean number of members that ran on an image.
     """
 
     labels_differing: int

@@ -181,7 +181,8 @@ def export(  # noqa: PLR0913 - one parameter an option
     """Export Keras classifiers as one bundle of verified ONNX models.
 
     Without MODEL, takes ./models/*.keras, else *.h5 there, else the weights that come with the package. Each
-    model is converted, simplified, and kept only if its answers match Keras's.
+    model is converted, and kept only if it answers as Keras does, or as its own FP32 graph where Keras is not
+    installed (the bundle then says "not verified").
     """
     if verified is not None or checked is not None:
         _revisit(verified, checked, models, images)

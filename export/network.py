@@ -64,7 +64,7 @@ class Network:
         model: Takes `pixels`, float [batch, channels, height, width]; gives what the Keras model gives.
         facts: About the Keras model.
         route: The converter that wrote it.
-        nodes: In the graph as it was written, before it was simplified.
+        nodes: In the graph as written; on the slow route before simplification.
     """
 
     model: onnx.ModelProto

@@ -38,7 +38,7 @@ class Cascade:
         confidence: With which the share is below `risk`, 0..1.
         images: Number of validation images.
         labels_differing: Of them, those whose label differs from the full vote.
-        members_run_mean: Members that ran on a validation image, on the mean.
+        members_run_mean: Mean number of members that ran on a validation image.
         images_sha256: Of the validation images, see `LabelledImages.sha256`.
         members_sha256: Of the members that it was chosen for, see `members_sha256`.
     """

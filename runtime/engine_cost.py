@@ -1,6 +1,7 @@
 """The cost of each member on its engine, which decides in which order they run for an early exit.
 
-Measured, since neither a file's size nor its operations tell how long an engine takes. Cached, so that the order, and
+Measured on this engine. (A cascade is ordered by multiply-adds, `export/graph/cost.py`: its order is part of the
+bundle and must not depend on the machine.) Cached, so that the order, and
 with it the bounds in a prediction, are the same at every later start.
 """
 

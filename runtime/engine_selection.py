@@ -31,7 +31,8 @@ class EngineChoice:
 
     Attributes:
         engine: The fastest.
-        images_per_s: Engine → median throughput of the whole ensemble; of those that gave the right answers.
+        images_per_s: Engine → median throughput of the whole ensemble; of those that gave the right
+            answers. 0 where only one engine was left and nothing was timed.
         refused: Engine → why it was not measured.
     """
 

@@ -59,7 +59,11 @@ _TRAIN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--crop", type=click.Choice(CROPS), default=_D.crop, show_default=True, help="Before resizing."),
     click.option("--batchnorm-momentum", default=_D.batchnorm_momentum, show_default=True, help="Of its averages."),
     click.option("--checkpoint-every", default=240.0, show_default=True, help="Seconds, within an epoch."),
-    click.option("--restart", is_flag=True, help="Forget what --out holds of this model."),
+    click.option(
+        "--restart",
+        is_flag=True,
+        help="Delete this model's checkpoint, history and predictions in --out, and begin anew.",
+    ),
     debug_option,
 )
 
@@ -91,7 +95,7 @@ def _train_command(name: str, models: list[str]) -> click.Command:
     def callback(**options: Any) -> None:
         _train(models, options)
 
-    task = "Train all four, one after the other" if name == "all" else f"Train {name}"
+    task = f"Train all {len(CATALOG)}, one after the other" if name == "all" else f"Train {name}"
     callback.__doc__ = f"{task}, or go on with a run that was cut off."
     for option in reversed(_TRAIN_OPTIONS):
         callback = option(callback)

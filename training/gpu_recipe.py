@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python training/gpu_recipe.py train --data brain-mri-224.npz --out OUT --minutes 25
     python training/gpu_recipe.py assemble OUT --to runs
 
-It needs keras, jax, numpy and Pillow and runs from a checkout that is not installed. The most important model
-comes first; each gets a share of the minutes that are left. Stopped at any moment (or by `--stop-after`
+It needs keras, jax, numpy, Pillow and msgspec, and runs from a checkout that is not installed. The most important
+model comes first; each gets a share of the minutes that are left. Stopped at any moment (or by `--stop-after`
 seconds, for machines that limit a command), the same command goes on from the last checkpoint. `OUT` gets,
 for each model, its weights in pieces of 15 MB at most, its history and its answers to val and test images.
 `assemble` makes `.keras` files and run folders of that, which `bt-train report` reads.

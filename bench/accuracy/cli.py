@@ -92,8 +92,8 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
 ) -> None:
     """Compare BUNDLE with its originals, or with another bundle, on labelled images.
 
-    Accepted means: with 95 % confidence it loses less than --margin points of accuracy. The verdict is written into
-    the bundle. Exit code 3 when one is refused.
+    Accepted means: with 95 % confidence it loses less than --margin points of accuracy, and no other check fails
+    (docs/prove.md). The verdict is written into the bundle. Exit code 3 when one is refused.
     """
     from braintumor.bench.accuracy.options import AccuracyOptions
     from braintumor.bench.result_file import ResultFile

@@ -11,7 +11,7 @@ _WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 def multiply_adds(path: Path) -> int:
-    """Number of multiplications and additions in the convolutions and matrix products of a member, for one image."""
+    """Multiply-adds (one multiplication with its addition) of a member's Conv, Gemm and MatMul, for one image."""
     graph = onnx.shape_inference.infer_shapes(onnx.load(str(path))).graph
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):

@@ -56,7 +56,10 @@ its plan was searched, and the plan's figures are in the bundle.
 CLEAR_LEADS: Final[Mapping[Precision, float]] = MappingProxyType(
     {"fp32": 0.0, "fp16": 0.0, "bf16": 6e-2, "int8": 0.5}
 )
-"""An image whose winner leads by more than this in Keras must keep its label: twice the tolerance decides all."""
+"""An image whose winner leads by more than this in the reference must keep its label (0: every image).
+
+Two answers within the tolerance cannot swap a lead of twice the tolerance.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +96,7 @@ class Verification:
         against_keras: Keras answered, now or when the model was shipped.
         missing: Why it did not; "" where it did.
         tolerance: The largest |Δp| that was allowed.
-        by_batch: Batch size → agreement with Keras.
+        by_batch: Batch size → agreement with the reference.
         max_abs_batch_difference: max |Δp| between a full batch and any other size for the same image.
         largest_half_value: max |value| of the tensors in half precision, at most 65504; None without any. Up to a
             quarter of that it is measured on some of the images, beyond on all.

@@ -1,8 +1,9 @@
 """OpenVINO on the CPU or on an Intel GPU, for workstations without an NVIDIA GPU.
 
 OpenVINO computes in bfloat16 by itself where a CPU has it: that moved the probabilities of DenseNet121 by
-0.014 against 2e-6 in float32. Here a member is computed as it was exported: bf16, and the float part of int8 with
-bf16, in bfloat16 where the CPU has it, everything else in float32, and what int8 quantised in int8. On a GPU fp16 is
+0.014 against 2e-6 in float32. Here a member is computed at the precision it was exported at: bfloat16 only for bf16
+members and bf16 float layers of int8 ones, where the CPU has it; float32 otherwise. INT8 layers run in int8 on CPUs
+with VNNI, and in float32 on those whose int8 sums overflow. On a GPU fp16 is
 computed in float16. What the compiled model's kernels really compute in is read back.
 
 A single image goes through a model that is compiled for one, on all threads: INT8 takes 0.86 of the time of a model

@@ -54,7 +54,7 @@ class Accelerated:
     """A network on JAX with everything compiled.
 
     Args:
-        recipe: Only `final_size` is used of its sizes.
+        recipe: Only `final_size` is used of its sizes; an `initial` file, `teachers` and `class_weights` are ignored.
         data: Training images at that size; they move to the device.
     """
 

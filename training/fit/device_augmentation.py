@@ -1,7 +1,8 @@
 """Random versions of grey images, computed by JAX: `training.data.augment` as one compiled function.
 
-Shapes are fixed in compiled code, so two things differ from the NumPy version: an image is only resampled through
-smaller sizes, and the filter is drawn once a batch.
+It differs from the Pillow version: images are resampled through smaller sizes only and come back to their own size,
+by one filter a batch out of four; width and height are not stretched apart; the movement is interpolated linearly,
+not bicubically.
 """
 
 import math
