@@ -89,7 +89,8 @@ _PER_MODEL = "Once for all models, or once per model in order."
     "--images",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Images to verify with.  [default: $BRAINTUMOR_DATA, or generated phantoms]",
+    help="Images to verify with.  [default: the folder $BRAINTUMOR_DATA where Keras is installed, else generated "
+    "phantoms]",
 )
 @click.option(
     "--calibrate",

@@ -250,14 +250,15 @@ def verification_images(folder: Path | None) -> VerificationImages:
     """Images for the verification: `MIN_IMAGES` of the folder's, evenly spread over its sorted files, or phantoms.
 
     Args:
-        folder: Searched recursively; None for $BRAINTUMOR_DATA where Keras is installed, else for phantoms.
+        folder: Searched recursively; None for $BRAINTUMOR_DATA where Keras is installed, else for phantoms. A
+            variable that names a file, as `bt-bench` takes it, is ignored.
 
     Raises:
         UsageError: There is no such folder, or it has too few images.
     """
     # Without Keras there are recorded answers at the most, and those are about phantoms.
     if folder is None and keras_is_installed() and (named := os.environ.get(DATA_VARIABLE)):
-        folder = Path(named)
+        folder = None if Path(named).is_file() else Path(named)
     if folder is None:
         return VerificationImages((), MIN_IMAGES)
     if not folder.is_dir():

@@ -286,9 +286,10 @@ def _certainty(prediction: Prediction) -> str:
 
 def choice_line(choice: EngineChoice) -> str:
     """The measurement of "auto", in one line."""
-    speeds = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])
-    rates = " against ".join(f"{speed:.3g}" for _, speed in speeds)
-    return f"Using {choice.engine} from now on ({rates} images/s)."
+    others = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])[1:]
+    slower = ", ".join(f"{name} {speed:.3g}" for name, speed in others)
+    speed = f"{choice.images_per_s[choice.engine]:.3g} images/s"
+    return f"Using {choice.engine} from now on: {speed}{f' ({slower})' if slower else ''}."
 
 
 def _path(prediction: Prediction) -> str:

@@ -15,7 +15,7 @@ from braintumor.training.recipe import Augmentation, Recipe
 
 __all__ = ["calibrate", "evaluate", "grow", "main", "recipe_from_options", "report", "ship"]
 
-_D = Recipe(next(iter(CATALOG)))
+_DEFAULTS = Recipe(next(iter(CATALOG)))
 _PATH = click.Path(path_type=Path)
 
 _data_option = click.option("--data", type=_PATH, required=True, help="File that `bt-data prepare` wrote.")
@@ -24,17 +24,19 @@ _TRAIN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _data_option,
     click.option("--out", type=_PATH, default=Path("runs"), show_default=True, help="Folder of the runs."),
     click.option("--size", default="128", show_default=True, help="Pixels; 96,128 shares the run, small first."),
-    click.option("--epochs", default=_D.epochs, show_default=True, help="Length of the schedule."),
+    click.option("--epochs", default=_DEFAULTS.epochs, show_default=True, help="Length of the schedule."),
     click.option("--minutes", type=float, help="Time budget per model; the schedule adapts to it."),
-    click.option("--batch-size", default=_D.batch_size, show_default=True, help="Images per step."),
-    click.option("--learning-rate", default=_D.peak_learning_rate, show_default=True, help="Top of the one-cycle."),
-    click.option("--weight-decay", default=_D.weight_decay, show_default=True, help="Weight decay of AdamW."),
-    click.option("--dropout", default=_D.dropout, show_default=True, help="Before the last layer."),
-    click.option("--label-smoothing", default=_D.label_smoothing, show_default=True, help="0 to below 1."),
-    click.option("--ema", default=_D.ema, show_default=True, help="Momentum of averaged weights; 0 for none."),
+    click.option("--batch-size", default=_DEFAULTS.batch_size, show_default=True, help="Images per step."),
+    click.option(
+        "--learning-rate", default=_DEFAULTS.peak_learning_rate, show_default=True, help="Top of the one-cycle."
+    ),
+    click.option("--weight-decay", default=_DEFAULTS.weight_decay, show_default=True, help="Weight decay of AdamW."),
+    click.option("--dropout", default=_DEFAULTS.dropout, show_default=True, help="Before the last layer."),
+    click.option("--label-smoothing", default=_DEFAULTS.label_smoothing, show_default=True, help="0 to below 1."),
+    click.option("--ema", default=_DEFAULTS.ema, show_default=True, help="Momentum of averaged weights; 0 for none."),
     click.option(
         "--patience",
-        default=_D.patience,
+        default=_DEFAULTS.patience,
         show_default=True,
         help="Worse epochs before it stops; 0 for never.",
     ),
@@ -43,21 +45,30 @@ _TRAIN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--initial", help="A .keras file to start from, or imagenet (needs a network once)."),
     click.option("--teacher", "teachers", multiple=True, help="A .keras file to learn from too; can be given again."),
-    click.option("--distillation", default=_D.distillation, show_default=True, help="Teachers' part of a target."),
-    click.option("--seed", default=_D.seed, show_default=True, help="Random seed."),
-    click.option("--rotation", default=_D.augmentation.rotation_deg, show_default=True, help="Degrees."),
-    click.option("--zoom", default=_D.augmentation.zoom, show_default=True, help="Relative change of size."),
-    click.option("--shift", default=_D.augmentation.shift, show_default=True, help="Part of the image."),
-    click.option("--contrast", default=_D.augmentation.contrast, show_default=True, help="Relative change."),
-    click.option("--flip/--no-flip", default=_D.augmentation.flip, show_default=True, help="Left to right."),
     click.option(
-        "--degrade", default=_D.augmentation.degrade, show_default=True, help="Resampling, noise, JPEG, …: 0 to 1."
+        "--distillation", default=_DEFAULTS.distillation, show_default=True, help="Teachers' part of a target."
+    ),
+    click.option("--seed", default=_DEFAULTS.seed, show_default=True, help="Random seed."),
+    click.option("--rotation", default=_DEFAULTS.augmentation.rotation_deg, show_default=True, help="Degrees."),
+    click.option("--zoom", default=_DEFAULTS.augmentation.zoom, show_default=True, help="Relative change of size."),
+    click.option("--shift", default=_DEFAULTS.augmentation.shift, show_default=True, help="Part of the image."),
+    click.option("--contrast", default=_DEFAULTS.augmentation.contrast, show_default=True, help="Relative change."),
+    click.option("--flip/--no-flip", default=_DEFAULTS.augmentation.flip, show_default=True, help="Left to right."),
+    click.option(
+        "--degrade",
+        default=_DEFAULTS.augmentation.degrade,
+        show_default=True,
+        help="Resampling, noise, JPEG, …: 0 to 1.",
     ),
     click.option(
-        "--erase", default=_D.augmentation.erase, show_default=True, help="Part of images with a blank patch."
+        "--erase", default=_DEFAULTS.augmentation.erase, show_default=True, help="Part of images with a blank patch."
     ),
-    click.option("--crop", type=click.Choice(CROPS), default=_D.crop, show_default=True, help="Before resizing."),
-    click.option("--batchnorm-momentum", default=_D.batchnorm_momentum, show_default=True, help="Of its averages."),
+    click.option(
+        "--crop", type=click.Choice(CROPS), default=_DEFAULTS.crop, show_default=True, help="Before resizing."
+    ),
+    click.option(
+        "--batchnorm-momentum", default=_DEFAULTS.batchnorm_momentum, show_default=True, help="Of its averages."
+    ),
     click.option("--checkpoint-every", default=240.0, show_default=True, help="Seconds, within an epoch."),
     click.option(
         "--restart",
@@ -254,7 +265,7 @@ def calibrate(*, models: tuple[Path, ...], data: Path, vote: str | None) -> None
 @click.argument("small", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--into", type=click.Choice(list(CATALOG)), required=True, help="The larger backbone of its family.")
 @click.option("--to", "target", type=_PATH, required=True, help="The .keras file to write, for --initial.")
-@click.option("--seed", default=_D.seed, show_default=True, help="Of the weights that stay random.")
+@click.option("--seed", default=_DEFAULTS.seed, show_default=True, help="Of the weights that stay random.")
 @debug_option
 def grow(*, small: Path, into: str, target: Path, seed: int) -> None:
     """Grow the trained file SMALL into a larger backbone, from which training can begin."""

@@ -9,12 +9,19 @@ from numpy.typing import NDArray
 
 from braintumor.bench.accuracy.comparison import compare_predictions
 from braintumor.bench.accuracy.findings import lost_members
-from braintumor.bench.accuracy.gate import EarlyExit, Evidence, decide_verdict
+from braintumor.bench.accuracy.gate import Evidence, PolicyResult, decide_verdict
 from braintumor.bench.accuracy.options import AccuracyOptions, Progress
 from braintumor.bench.accuracy.predict import EnsembleInfo, Predictions, ensemble_info, predict
 from braintumor.bench.accuracy.reference import KERAS, ReferenceOptions, References
 from braintumor.bench.accuracy.result import BundleResult, EnsembleResult, MemberResult, WrongAnswer
-from braintumor.bench.accuracy.robustness import PERTURBATIONS, RUNS, robustness, stability
+from braintumor.bench.accuracy.robustness import (
+    BATCH_SIZES,
+    PERTURBATIONS,
+    RUNS,
+    STABILITY_IMAGES,
+    robustness,
+    stability,
+)
 from braintumor.bench.accuracy.scalings import Scaling, try_scalings
 from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.study import find_study_image, near_duplicate_free
@@ -119,7 +126,7 @@ def _evaluate_bundle(
         deployed = _evaluate_ensemble(ensemble, images, options, progress)
         progress.begin(f"{bundle.folder.name}: batches and runs", _stability_images(images))
         measured_stability = stability(ensemble, images, progress.tick)
-    early_exit = None if options.policy == "full" else _early_exit(bundle, images, options, progress, deployed)
+    policy = None if options.policy == "full" else _evaluate_policy(bundle, images, options, progress, deployed)
     reference = references.of(bundle)
     comparison = None
     if reference is not None:
@@ -132,7 +139,7 @@ def _evaluate_bundle(
         members,
         measured_stability,
         comparison,
-        early_exit,
+        policy,
         sources={member.name: member.details["source"].get("classes", bundle.classes) for member in bundle.members},
         scalings=_scalings(bundle, members, images, options, progress),
     )
@@ -140,7 +147,7 @@ def _evaluate_bundle(
         **field_values(deployed.result),
         folder=str(bundle.folder),
         stability=measured_stability,
-        early_exit=early_exit,
+        early_exit=policy,
         reference=None if reference is None else reference.result,
         comparison=comparison,
         verdict=decide_verdict(evidence, options.margin_points),
@@ -164,8 +171,8 @@ def _scalings(
 
 
 def _stability_images(images: LabelledImages) -> int:
-    few = min(32, len(images))
-    return (5 + RUNS) * few
+    # A single image, then each larger batch size in two orders, then the runs.
+    return (2 * len(BATCH_SIZES) - 1 + RUNS) * min(STABILITY_IMAGES, len(images))
 
 
 def _evaluate_ensemble(
@@ -221,9 +228,9 @@ def _errors(vote: NDArray[np.float32], images: LabelledImages) -> Iterator[Wrong
         )
 
 
-def _early_exit(
+def _evaluate_policy(
     bundle: Bundle, images: LabelledImages, options: AccuracyOptions, progress: Progress, full: EnsembleEvaluation
-) -> EarlyExit:
+) -> PolicyResult:
     """Predict again with the policy of the options, on the engine that gave the full vote."""
     labels, member_runs = [], 0
     inference_s = 0.0
@@ -241,7 +248,7 @@ def _early_exit(
             progress.tick(predictions.ran.shape[1])
     differing = int((np.array(labels) != predicted_labels(full.predictions.vote)).sum())
     count = len(images)
-    return EarlyExit(
+    return PolicyResult(
         images=count,
         members=len(bundle.members),
         members_run_mean=member_runs / count,

@@ -25,7 +25,7 @@ from braintumor.bench.metrics.paired import PairedMetrics
 from braintumor.errors import UsageError
 from braintumor.runtime.prediction import Policy
 
-__all__ = ["DEFAULT_MARGIN_POINTS", "EarlyExit", "Evidence", "Verdict", "decide_verdict"]
+__all__ = ["DEFAULT_MARGIN_POINTS", "Evidence", "PolicyResult", "Verdict", "decide_verdict"]
 
 DEFAULT_MARGIN_POINTS: Final = 0.5
 """Accuracy that may be lost, in percentage points."""
@@ -53,7 +53,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyExit:
+class PolicyResult:
     """A policy that leaves out members, beside the full vote.
 
     Attributes:
@@ -87,7 +87,7 @@ class Evidence:
         members: Member → its scores.
         stability: Under other batches and runs.
         comparison: With the reference; None without one.
-        early_exit: None where all members run.
+        policy: Early exit or a cascade, beside the full vote; None where all members run.
         sources: Member → the class names that were given at its export, in the order of its model's outputs.
         scalings: Member no better than chance → a better scaling, or None; None where none was tried.
     """
@@ -97,7 +97,7 @@ class Evidence:
     members: Mapping[str, Scores]
     stability: Stability
     comparison: Comparison | None
-    early_exit: EarlyExit | None = None
+    policy: PolicyResult | None = None
     sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
     scalings: Mapping[str, Scaling | None] | None = None
 
@@ -123,8 +123,8 @@ def decide_verdict(evidence: Evidence, margin_points: float = DEFAULT_MARGIN_POI
         *chance_findings(evidence.members, evidence.classes, evidence.scalings),
         *_stability_findings(evidence.stability),
     ]
-    if evidence.early_exit is not None:
-        findings.append(_early_exit_finding(evidence.early_exit))
+    if evidence.policy is not None:
+        findings.append(_policy_finding(evidence.policy))
     if evidence.comparison is not None:
         findings += _comparison_findings(evidence.comparison, margin_points / 100)
     passed = all(finding.passed for finding in findings)
@@ -162,15 +162,19 @@ def _stability_findings(stability: Stability) -> Iterator[Finding]:
     )
 
 
-def _early_exit_finding(early_exit: EarlyExit) -> Finding:
-    """No label may differ under early exit; of a cascade, no more than its risk is shown to be exceeded by."""
-    differing, images, risk = early_exit.labels_differing, early_exit.images, early_exit.risk
+def _policy_finding(result: PolicyResult) -> Finding:
+    """The finding on the labels that a policy changes.
+
+    Early exit may change no label. A cascade fails when its share of changed labels is above its risk with 95 %
+    confidence.
+    """
+    differing, images, risk = result.labels_differing, result.images, result.risk
     allowed = f"; its risk is {risk:.2%}" if risk else ""
     return Finding(
-        early_exit.policy.replace("-", " "),
+        result.policy.replace("-", " "),
         clopper_pearson_lower(differing, images, CONFIDENCE) <= risk,
-        f"{differing} of {images} labels differ from the full vote with {early_exit.members_run_mean:.2f} of "
-        f"{early_exit.members} members run{allowed}",
+        f"{differing} of {images} labels differ from the full vote with {result.members_run_mean:.2f} of "
+        f"{result.members} members run{allowed}",
     )
 
 

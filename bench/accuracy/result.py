@@ -7,7 +7,7 @@ from typing import Literal
 
 from braintumor import NOTICE
 from braintumor.bench.accuracy.comparison import Comparison
-from braintumor.bench.accuracy.gate import EarlyExit, Verdict
+from braintumor.bench.accuracy.gate import PolicyResult, Verdict
 from braintumor.bench.accuracy.robustness import Robustness, Stability
 from braintumor.bench.document import Positive
 from braintumor.bench.metrics.classification import Scores
@@ -103,7 +103,7 @@ class BundleResult(EnsembleResult):
     Attributes:
         folder: Its folder.
         stability: Under other batches and runs.
-        early_exit: None where all members run.
+        early_exit: Early exit or a cascade, beside the full vote; None where all members run.
         reference: Result of its reference; None without one.
         comparison: With the reference; None without one.
         verdict: Whether it is accepted, and why.
@@ -111,7 +111,7 @@ class BundleResult(EnsembleResult):
 
     folder: str
     stability: Stability
-    early_exit: EarlyExit | None
+    early_exit: PolicyResult | None
     reference: EnsembleResult | None
     comparison: Comparison | None
     verdict: Verdict

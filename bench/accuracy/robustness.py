@@ -26,6 +26,7 @@ __all__ = [
     "BATCH_SIZES",
     "PERTURBATIONS",
     "RUNS",
+    "STABILITY_IMAGES",
     "PerturbationResult",
     "Robustness",
     "Stability",
@@ -39,7 +40,9 @@ BATCH_SIZES: Final = (1, 7, 32)
 RUNS: Final = 5
 """Runs with the same batch."""
 
-_IMAGES: Final = 32
+STABILITY_IMAGES: Final = 32
+"""The most images of the check."""
+
 _CONTRAST: Final = 0.9
 
 Tick = Callable[[int], object]
@@ -106,7 +109,7 @@ def stability(ensemble: Ensemble, images: LabelledImages, tick: Tick) -> Stabili
     Raises:
         InputError: An image cannot be read.
     """
-    sample = images.stratified(min(_IMAGES, len(images)))
+    sample = images.stratified(min(STABILITY_IMAGES, len(images)))
     pixels = {geometry: sample.resized(geometry) for geometry in ensemble.geometries}
     inference_s = 0.0
 

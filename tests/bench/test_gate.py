@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from braintumor.bench.accuracy.evaluate import BundleEvaluation, evaluate_bundles
-from braintumor.bench.accuracy.gate import EarlyExit, Evidence, decide_verdict
+from braintumor.bench.accuracy.gate import Evidence, PolicyResult, decide_verdict
 from braintumor.bench.accuracy.options import AccuracyOptions
 from braintumor.bench.accuracy.robustness import PERTURBATIONS
 from braintumor.bench.cli import main
@@ -257,7 +257,7 @@ def test_verdict_refuses_early_exit_that_changes_a_label(
     assert evaluation.result.early_exit.labels_differing == 0
     assert 1 < evaluation.result.early_exit.members_run_mean < 2
     result = evaluation.result
-    early = EarlyExit(100, 2, 1.1, 1, 1.0, 2.0)
+    early = PolicyResult(100, 2, 1.1, 1, 1.0, 2.0)
     evidence = Evidence(CLASSES, result.scores, result.scores_by_member, result.stability, None, early)
     assert decide_verdict(evidence).status == "refused"
 

@@ -13,7 +13,8 @@ import pytest
 from braintumor import NOTICE
 from braintumor.errors import OutputError
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.output import RENDERERS
+from braintumor.runtime.engine_selection import EngineChoice
+from braintumor.runtime.output import RENDERERS, choice_line
 from braintumor.runtime.prediction import ImageInfo, MemberPrediction, Prediction
 
 CLASSES = ("glioma", "healthy", "meningioma", "pituitary")
@@ -167,3 +168,8 @@ def test_write_lets_a_broken_pipe_through(form: str) -> None:
 
     with pytest.raises(BrokenPipeError):
         RENDERERS[form](Closed(), BUNDLE, 5).write(record())
+
+
+def test_choice_line_names_the_slower_engines_too() -> None:
+    choice = EngineChoice("openvino-cpu", {"onnxruntime-cpu": 20.0, "openvino-cpu": 31.0})
+    assert choice_line(choice) == "Using openvino-cpu from now on: 31 images/s (onnxruntime-cpu 20)."

@@ -48,6 +48,15 @@ def test_verification_images_reads_the_environment(tmp_path: Path, monkeypatch: 
         verification_images(None)
 
 
+def test_verification_images_ignores_a_file_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = tmp_path / "brain.npz"
+    data.touch()
+    monkeypatch.setenv("BRAINTUMOR_DATA", str(data))
+    assert verification_images(None).kind == "phantoms"
+    with pytest.raises(UsageError, match="npz is not a folder"):
+        verification_images(data)
+
+
 def test_bt_export_refuses_too_few_images(small_keras: Keras, tmp_path: Path):
     (tmp_path / "one.png").touch()
     (tmp_path / "notes.txt").touch()
