@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,7 @@ from braintumor.command import EPILOG, Command, debug_option, in_options, versio
 from braintumor.errors import ModelError, UsageError
 from braintumor.models.input_settings import CROPS
 from braintumor.models.spec import PREPROCESSES
+from braintumor.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from braintumor.export.graph.precision import Precision
@@ -262,7 +263,7 @@ def _verify(folder: Path, model_folders: tuple[Path, ...], images: Path | None) 
     from braintumor.export.verify.reverify import verify_bundle
 
     with _Reporter() as reporter:
-        bundle = verify_bundle(folder, model_folders, verification_images(images), reporter.step)
+        bundle = verify_bundle(folder, model_folders, verification_images(images), reporter.begin)
     for member in bundle.members:
         click.echo(f"{member.name}: {agreement(member.details)}")
     click.echo(f"{folder}: verified, sha256 {bundle.sha256[:12]} as before")
@@ -273,7 +274,7 @@ def _check(folder: Path, model_folders: tuple[Path, ...]) -> None:
     from braintumor.export.verify.reproduce import reproduce_bundle
 
     with _Reporter() as reporter:
-        reproductions = reproduce_bundle(folder, model_folders, reporter.step)
+        reproductions = reproduce_bundle(folder, model_folders, reporter.begin)
     for reproduction in reproductions:
         click.echo(reproduction_line(reproduction))
     if any(reproduction.different for reproduction in reproductions):
@@ -288,37 +289,15 @@ def _end(message: str) -> None:
     os._exit(ModelError.exit_code)
 
 
-class _Reporter:
-    """Progress on standard error: a spinner at a terminal, lines when a member is done."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._status = Console(stderr=True).status("")
-        self._terminal = sys.stderr.isatty()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop()
-
-    def step(self, description: str) -> None:
-        """Something begins that may take a while."""
-        if self._terminal:
-            self._status.update(description)
-            self._status.start()
+class _Reporter(ProgressDisplay):
+    """Shows the progress of an export, and each member that is done."""
 
     def done(self, exported: "ExportedMember") -> None:
         """A member is ready."""
         from braintumor.export.render import member_lines
 
-        self._stop()
-        click.echo(in_options("\n".join(member_lines(exported.entry))), err=True)
-
-    def _stop(self) -> None:
-        if self._terminal:
-            self._status.stop()
+        self.clear()
+        self.write("\n".join(member_lines(exported.entry)), dim=False)
 
 
 def main() -> None:

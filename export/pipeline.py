@@ -25,6 +25,7 @@ from braintumor.export.verify.reference import VerificationImages
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.models.vote_calibration import read_vote_calibration
+from braintumor.progress import Progress
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.cascade import Cascade
 from braintumor.runtime.image.decode import SUFFIXES
@@ -47,12 +48,8 @@ _PHANTOMS: Final = f"or leave it and ${DATA_VARIABLE} out for generated phantoms
 _WORKING_MODELS: Final = Path("models")
 
 
-class ExportReporter(Protocol):
+class ExportReporter(Progress, Protocol):
     """Gets the progress of an export."""
-
-    def step(self, description: str) -> None:
-        """Something begins that may take a while."""
-        ...
 
     def done(self, exported: ExportedMember) -> None:
         """A member is ready."""
@@ -60,7 +57,9 @@ class ExportReporter(Protocol):
 
 
 class _SilentReporter:
-    def step(self, description: str) -> None: ...
+    def begin(self, title: str, total: int | None = None) -> None: ...
+
+    def tick(self, count: int = 1) -> None: ...
 
     def done(self, exported: ExportedMember) -> None: ...
 
@@ -132,7 +131,7 @@ def _cascade(bundle: Bundle, options: ExportOptions, reporter: ExportReporter) -
     """The cascade that the options ask for."""
     if options.cascade is None:
         return None
-    reporter.step(f"choosing a cascade of risk {options.cascade.risk:.2%} on {options.cascade.images}")
+    reporter.begin(f"choosing a cascade of risk {options.cascade.risk:.2%} on {options.cascade.images}")
     costs = [multiply_adds(member.path) for member in bundle.members]
     return choose_cascade(bundle, options.cascade, costs)
 
@@ -157,7 +156,7 @@ def _export_members(
     if options.precision not in {"int8", "mixed"}:
         target = Target(options.precision)  # type: ignore[arg-type]  # not "mixed"
         return _export_each([(model, target) for model in models], options, reporter, reporter.done)
-    plans = plans_for(models, options.quantisation, reporter.step)
+    plans = plans_for(models, options.quantisation, reporter.begin)
     targets = [Target("int8", plan, options.quantisation.float_precision) for plan in plans]
     if options.precision == "int8":
         return _export_each(list(zip(models, targets, strict=True)), options, reporter, reporter.done)
@@ -182,7 +181,7 @@ def _export_each(
     with closing(one_by_one(jobs) if keras_is_installed() else overlapped(jobs)) as results:
         for model, target in pairs:
             name = model.options.name
-            reporter.step(f"{name}: exporting at {target.precision}, up to some minutes for a large model")
+            reporter.begin(f"{name}: exporting at {target.precision}, up to some minutes for a large model")
             members.append(next(results))
             done(members[-1])
     return members
@@ -203,7 +202,7 @@ def _export_fastest(
     exported = iter(_export_each(both, options, reporter, lambda _: None))
     candidates = [Candidate(None if int8 is None else next(exported), next(exported)) for _, int8 in pairs]
     members = []
-    for candidate, choice in zip(candidates, choose_precisions(candidates, reporter.step), strict=True):
+    for candidate, choice in zip(candidates, choose_precisions(candidates, reporter.begin), strict=True):
         member = candidate.int8 if choice.int8 and candidate.int8 is not None else candidate.floating
         members.append(replace(member, entry={**member.entry, "mixed": choice.to_dict()}))
         reporter.done(members[-1])

@@ -69,12 +69,12 @@ def _int8_gains(models: Sequence[ModelStages], steps: "_Steps") -> bool:
 
 
 def _measure(model: ModelStages, steps: "_Steps") -> PrecisionChoice:
-    (plan,) = plans_for([model], QuantisationOptions(), steps.step)
+    (plan,) = plans_for([model], QuantisationOptions(), steps.begin)
     exported = []
     for target in (Target("int8", plan), Target("fp32")):
-        steps.step(f"{model.options.name}: exporting at {target.precision}")
+        steps.begin(f"{model.options.name}: exporting at {target.precision}")
         exported.append(export_member(model, target))
-    (choice,) = choose_precisions([Candidate(*exported)], steps.step, candidates(AUTO, "cpu"))
+    (choice,) = choose_precisions([Candidate(*exported)], steps.begin, candidates(AUTO, "cpu"))
     return choice
 
 
@@ -93,11 +93,15 @@ class _Steps:
         self._number = 0
         self._total = 3 + members
 
-    def step(self, description: str) -> None:
+    def begin(self, title: str, total: int | None = None) -> None:
         """A step begins."""
+        del total
         self._number += 1
         self._total = max(self._total, self._number)
-        self._progress(Step(_JOB, description, self._number, self._total))
+        self._progress(Step(_JOB, title, self._number, self._total))
+
+    def tick(self, count: int = 1) -> None:
+        """Steps are not shown in parts."""
 
     def note(self, text: str) -> None:
         """Report a reason."""

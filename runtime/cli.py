@@ -13,7 +13,7 @@ import click
 from braintumor import NOTICE
 from braintumor.command import EPILOG, Command, debug_option, in_options, version_option
 from braintumor.errors import UsageError
-from braintumor.progress import StepDisplay
+from braintumor.progress import ProgressDisplay
 from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _load(folder: Path | None, **options: Any) -> "Ensemble":
     from braintumor.runtime.ensemble import Ensemble
     from braintumor.runtime.output import choice_line
 
-    with StepDisplay() as display:
+    with ProgressDisplay() as display:
         return Ensemble.load(
             folder,
             on_choice=lambda choice: display.write(choice_line(choice)),
@@ -199,15 +199,11 @@ def _with_progress(predictions: "Iterable[Prediction]", total: int, *, hidden: b
     if hidden or total < _PROGRESS_FROM or not sys.stderr.isatty():
         yield from predictions
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress("images", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task("images", total=total)
+    with ProgressDisplay() as display:
+        display.begin("images", total)
         for prediction in predictions:
             yield prediction
-            progress.advance(task)
+            display.tick()
 
 
 def main() -> None:

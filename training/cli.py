@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.models.catalog import CATALOG
 from braintumor.models.input_settings import CROPS
+from braintumor.progress import ProgressDisplay
 from braintumor.training.recipe import Augmentation, Recipe
 
 __all__ = ["calibrate", "evaluate", "grow", "main", "recipe_from_options", "report", "ship"]
@@ -178,9 +178,10 @@ def report(*, runs: Path, out: Path, manifest: Path | None, foreign: tuple[Path,
     from braintumor.training.report.page import write_report
     from braintumor.training.report.result import make_report
 
-    with Console(stderr=True).status("reading") as status:
+    with ProgressDisplay() as display:
+        display.begin("reading")
         collections = [read_collection(folder) for folder in foreign]
-        result = make_report(runs, read_manifest(manifest), collections, status.update)
+        result = make_report(runs, read_manifest(manifest), collections, display.begin)
     for line in (line for collection in collections for line in collection.unreadable):
         click.echo(f"unreadable: {line}", err=True)
     for name, evaluation in result.evaluations.items():

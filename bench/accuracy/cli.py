@@ -1,9 +1,8 @@
 """`bt-bench accuracy`: a gate for CI on the accuracy of deployed bundles."""
 
-import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,10 +22,11 @@ from braintumor.bench.options import (
 )
 from braintumor.command import EPILOG, Command, debug_option
 from braintumor.errors import IntegrityError, UsageError
+from braintumor.progress import ProgressDisplay
 from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from braintumor.bench.accuracy.evaluate import BundleEvaluation
     from braintumor.bench.accuracy.options import AccuracyOptions
@@ -143,7 +143,7 @@ def _is_refused(
         if record:
             _record(last.bundle, acceptance(last.result, summary, command))
 
-    with file.note_on_interrupt(), _Bar() as bar:
+    with file.note_on_interrupt(), ProgressDisplay() as bar:
         evaluations = evaluate_bundles(bundles, images, options, bar, _echo_choice, show_and_write)
     return any(evaluation.result.verdict.status == "refused" for evaluation in evaluations)
 
@@ -177,44 +177,3 @@ def _echo_choice(choice: "EngineChoice") -> None:
     from braintumor.runtime.output import choice_line
 
     click.echo(choice_line(choice), err=True)
-
-
-class _Bar:
-    """A progress bar on standard error, at a terminal only."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        self._task = self._progress.add_task("", total=None)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    @contextlib.contextmanager
-    def hidden(self) -> "Iterator[None]":
-        """Hide the bar while something is printed."""
-        self._progress.stop()
-        yield
-        self._progress.start()
-
-    def begin(self, step: str, images: int) -> None:
-        """Restart the bar."""
-        self._progress.reset(self._task, description=step, total=images)
-
-    def tick(self, images: int) -> None:
-        """Advance the bar."""
-        self._progress.advance(self._task, images)

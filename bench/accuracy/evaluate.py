@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from braintumor.bench.accuracy.comparison import compare_predictions
 from braintumor.bench.accuracy.findings import lost_members
 from braintumor.bench.accuracy.gate import Evidence, PolicyResult, decide_verdict
-from braintumor.bench.accuracy.options import AccuracyOptions, Progress
+from braintumor.bench.accuracy.options import AccuracyOptions
 from braintumor.bench.accuracy.predict import EnsembleInfo, Predictions, ensemble_info, predict
 from braintumor.bench.accuracy.reference import KERAS, ReferenceOptions, References
 from braintumor.bench.accuracy.result import BundleResult, EnsembleResult, MemberResult, WrongAnswer
@@ -27,6 +27,7 @@ from braintumor.bench.data.labelled import LabelledImages
 from braintumor.bench.data.study import find_study_image, near_duplicate_free
 from braintumor.bench.document import field_values
 from braintumor.bench.metrics.classification import Scores, label_name, predicted_labels, scores
+from braintumor.progress import Progress
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engine_selection import ChoiceCallback
 from braintumor.runtime.ensemble import Ensemble

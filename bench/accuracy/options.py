@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from braintumor.bench.accuracy.gate import DEFAULT_MARGIN_POINTS
 from braintumor.bench.accuracy.reference import KERAS
@@ -11,19 +10,7 @@ from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.engines.registry import AUTO
 from braintumor.runtime.prediction import Policy
 
-__all__ = ["AccuracyOptions", "Progress"]
-
-
-class Progress(Protocol):
-    """Is called while bundles are evaluated."""
-
-    def begin(self, step: str, images: int) -> None:
-        """A step begins that goes through this many images."""
-        ...
-
-    def tick(self, images: int) -> None:
-        """This many more images are done."""
-        ...
+__all__ = ["AccuracyOptions"]
 
 
 @dataclass(frozen=True, slots=True)

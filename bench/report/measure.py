@@ -133,11 +133,11 @@ class _Lines:
     def __init__(self, progress: ProgressCallback) -> None:
         self._progress = progress
 
-    def begin(self, step: str, images: int) -> None:
+    def begin(self, title: str, total: int | None = None) -> None:
         """Write the line."""
-        self._progress(f"{step} ({images} images)")
+        self._progress(title if total is None else f"{title} ({total} images)")
 
-    def tick(self, images: int) -> None:
+    def tick(self, count: int = 1) -> None:
         """Write nothing: the next line tells enough."""
 
 

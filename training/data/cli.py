@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import UnavailableError
+from braintumor.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from braintumor.bench.data.manifest import Split
@@ -94,15 +94,9 @@ def prepare(
     from braintumor.training.data.prepare import prepare_dataset, unpacked
 
     rows = read_manifest(manifest)
-    console = Console(stderr=True)
-    with unpacked(source) as folder, console.status("reading") as status:
-        count = [0]
-
-        def tick() -> None:
-            count[0] += 1
-            status.update(f"reading: {count[0]} of about {len(rows)} images")
-
-        preparation = prepare_dataset(folder, rows, tick=tick)
+    with unpacked(source) as folder, ProgressDisplay() as display:
+        display.begin("reading", len(rows))
+        preparation = prepare_dataset(folder, rows, tick=display.tick)
     parts = preparation.parts | (_tumours(tumour_only, tumour_parts) if tumour_only else {})
     if findings:
         _write_json(findings, preparation.to_json())
@@ -133,7 +127,8 @@ def _tumours(source: Path, parts: Path | None) -> "dict[Split, Dataset]":
     from braintumor.training.data.prepare import unpacked
     from braintumor.training.data.tumours import read_parts, read_tumours
 
-    with unpacked(source) as folder, Console(stderr=True).status("reading slices with a tumour"):
+    with unpacked(source) as folder, ProgressDisplay() as display:
+        display.begin("reading slices with a tumour")
         tumours = read_tumours(folder, read_parts(parts) if parts else None)
     for line in tumours.unreadable:
         click.echo(f"unreadable: {line}", err=True)
@@ -174,14 +169,15 @@ def _audit_prepared(data: Path, out: Path) -> Iterator[str]:
     from braintumor.training.data.shortcuts import audit_shortcuts, columns, pixel_cues
 
     parts = load_dataset(data)
-    with Console(stderr=True).status("hashing and comparing") as status:
+    with ProgressDisplay() as display:
+        display.begin("hashing and comparing")
         findings, pairs = audit_dataset(parts)
-        status.update("measuring what is not anatomy")
+        display.begin("measuring what is not anatomy")
         shown = [parts[split] for split in SPLITS]
         names = [name for part in shown for name in part.files]
         cues = columns([pixel_cues(image) for part in shown for image in part.images], names)
         labels = [CLASSES[int(label)] for part in shown for label in part.labels]
-        shortcuts = audit_shortcuts(cues, labels, tick=lambda name: status.update(f"telling classes from {name}"))
+        shortcuts = audit_shortcuts(cues, labels, tick=lambda name: display.begin(f"telling classes from {name}"))
     _write_json(out / "audit.json", findings.to_json())
     _write_json(out / "shortcuts.json", shortcuts.to_json())
     _write(out / "audit.html", audit_page(findings, pairs, parts, shortcuts))
@@ -198,17 +194,11 @@ def _audit_folder(data: Path, out: Path) -> Iterator[str]:
     from braintumor.training.data.shortcuts import audit_shortcuts, read_folder
     from braintumor.training.data.shortcuts_page import shortcuts_page
 
-    count = 0
-    with unpacked(data) as folder, Console(stderr=True).status("reading") as status:
-
-        def tick() -> None:
-            nonlocal count
-            count += 1
-            status.update(f"reading: {count} images")
-
-        cues, labels, unreadable = read_folder(folder, tick=tick)
+    with unpacked(data) as folder, ProgressDisplay() as display:
+        display.begin("reading")
+        cues, labels, unreadable = read_folder(folder, tick=display.tick)
         shortcuts = audit_shortcuts(
-            cues, labels, unreadable=unreadable, tick=lambda name: status.update(f"telling classes from {name}")
+            cues, labels, unreadable=unreadable, tick=lambda name: display.begin(f"telling classes from {name}")
         )
     for line in unreadable:
         click.echo(f"unreadable: {line}", err=True)
