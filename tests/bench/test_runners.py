@@ -20,6 +20,7 @@ from braintumor.models.spec import PREPROCESSES
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.engines.keras import KerasEngine
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
+from tests.support.keras_worker import keras_in_this_process
 
 
 def test_missing_reason_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,9 @@ def test_keras_runner_reference_and_export_scale_alike(
     source = small_keras("outside", channels=3, scaling=False, seed=3)
     member = MemberOptions(source, "outside", 1.0, CLASSES, preprocess=preprocess)
     images = VerificationImages((), 64)
-    bundle = export_bundle(ExportOptions((member,), "fp32", tmp_path / "one", "one", images, "bt-export"))
+    options = ExportOptions((member,), "fp32", tmp_path / "one", "one", images, "bt-export")
+    with keras_in_this_process():
+        bundle = export_bundle(options)
     pixels = phantoms(8, 32, 32, seed=7)
     with KerasEngine(bundle.members[0], CLASSES, source) as reference:
         expected = reference.infer(pixels)

@@ -16,6 +16,7 @@ from braintumor.export.bundle import write_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.image.geometry import Geometry
+from tests.support.keras_worker import keras_in_this_process
 
 SIDE = 32
 WEIGHTS = {"a": 3.0, "b": 2.0}
@@ -61,9 +62,9 @@ def exported(
         MemberOptions(path, name, WEIGHTS[name], **{"classes": CLASSES, **changes.get(name, {})})
         for name, path in members.items()
     )
-    return export_bundle(
-        ExportOptions(options, precision, folder, folder.name, VerificationImages((), 64), "bt-export")
-    )
+    whole = ExportOptions(options, precision, folder, folder.name, VerificationImages((), 64), "bt-export")
+    with keras_in_this_process():
+        return export_bundle(whole)
 
 
 def tampered(bundle: Bundle, folder: Path, name: str, change: Callable[[onnx.ModelProto], None]) -> Bundle:

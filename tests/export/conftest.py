@@ -1,8 +1,6 @@
 """Fixtures of the export tests: the worker in this process, hand-made graphs, and a session to run them."""
 
-import dataclasses
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +13,15 @@ from onnx import TensorProto, helper, numpy_helper
 from braintumor.export.options import MemberOptions
 from braintumor.export.stages import ModelStages, open_model
 from braintumor.export.verify.reference import VerificationImages
-from braintumor.export.via_keras import answer, convert, process, worker
 from braintumor.models.labels import CLASSES
+from tests.support.keras_worker import keras_in_this_process
 
 
 @pytest.fixture
-def keras_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def keras_in_process() -> Iterator[None]:
     """Has Keras and tf2onnx answer in this process, where they are loaded: another takes seconds each time."""
-
-    def run_worker(folder: Path, job: str, request: Any, **_: str) -> dict[str, Any]:
-        worker.main(job, folder, dataclasses.asdict(request))
-        result: dict[str, Any] = json.loads((folder / worker.RESULT).read_text())
-        process.raise_refusal(result)
-        return result
-
-    monkeypatch.setattr(answer, "run_worker", run_worker)
-    monkeypatch.setattr(convert, "run_worker", run_worker)
+    with keras_in_this_process():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.vote import soft_vote
 
+pytestmark = pytest.mark.usefixtures("keras_in_process")
+
 WEIGHTS = [1.0, 1.0, 1.0]
 
 

@@ -24,6 +24,7 @@ from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.tensorrt.build import BuildOptions
 from braintumor.runtime.engines.tensorrt.plan_file import read_plan, sidecar_of
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
+from tests.support.keras_worker import keras_in_this_process
 
 pytest.importorskip("tensorrt_rtx")
 
@@ -35,7 +36,9 @@ def bundle(small_keras: Callable[..., Path], tmp_path_factory: pytest.TempPathFa
         for name, size in (("one", (32, 32)), ("two", (40, 48)))
     )
     folder = tmp_path_factory.mktemp("bundles") / "fp16"
-    return export_bundle(ExportOptions(members, "fp16", folder, "small", VerificationImages((), 64), "by a test"))
+    options = ExportOptions(members, "fp16", folder, "small", VerificationImages((), 64), "by a test")
+    with keras_in_this_process():
+        return export_bundle(options)
 
 
 def run(*arguments: object) -> Result:

@@ -33,6 +33,8 @@ from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 
+pytestmark = pytest.mark.usefixtures("keras_in_process")
+
 IMAGES = VerificationImages((), 64)
 GENEROUS = Limits(1.0, 1.0, 1.0, 1.0, 1.0)
 

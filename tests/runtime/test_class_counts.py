@@ -19,6 +19,7 @@ from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.cli import infer
 from braintumor.runtime.ensemble import Ensemble
+from tests.support.keras_worker import keras_in_this_process
 
 LEVELS = {2: (40, 200), 5: (30, 78, 126, 174, 222)}
 LONG = "a_class_with_a_long_name"
@@ -43,7 +44,8 @@ def bundle_of(
             )
             folder = tmp_path_factory.mktemp("bundles") / f"of{classes}"
             options = ExportOptions(members, "fp32", folder, "of", VerificationImages((), 64), "bt-export")
-            made[classes] = export_bundle(options).folder
+            with keras_in_this_process():
+                made[classes] = export_bundle(options).folder
         return made[classes]
 
     return make

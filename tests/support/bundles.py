@@ -9,13 +9,15 @@ from typing import Any
 from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.image.decode import DECODE_VERSION
+from tests.support.keras_worker import keras_in_this_process
 
 
 def export_members(folder: Path, members: Sequence[MemberOptions], precision: Any = "fp32") -> Path:
     """Export Keras models into a folder, verified with 64 phantoms; returns the folder."""
     images = VerificationImages((), 64)
     options = ExportOptions(tuple(members), precision, folder, folder.name, images, "bt-export a.keras")
-    return export_bundle(options).folder
+    with keras_in_this_process():
+        return export_bundle(options).folder
 
 
 def forge_bundle(folder: Path, models: Mapping[str, bytes], *, side: int, weights: Sequence[float]) -> Path:

@@ -13,6 +13,11 @@ Keras = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
+def fast_keras(keras_in_process: None) -> None:
+    """Keras answers in this process."""
+
+
+@pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every command runs in an empty working directory."""
     folder = tmp_path / "work"
