@@ -6,6 +6,7 @@ the exact binomial test of "the share of differing labels is above the risk"; th
 it. All thresholds before it hold together with the stated confidence, so the last of them may be taken.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from braintumor.export.int8.images import validation_set
 from braintumor.export.options import CascadeOptions
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.cascade import Cascade, members_sha256, settled_labels
-from braintumor.runtime.early_exit import UNDECIDED
 from braintumor.runtime.ensemble import Ensemble
+from braintumor.runtime.members import run_until_settled
 from braintumor.runtime.vote import soft_vote, vote_shares
 
 __all__ = ["CONFIDENCE", "Outcome", "choose_cascade", "choose_threshold", "require_enough_images", "run_cascade"]
@@ -127,21 +128,16 @@ def run_cascade(
     probabilities: NDArray[np.float32], weights: Sequence[float], order: Sequence[int], threshold: float
 ) -> Outcome:
     """Run a cascade on recorded probabilities, float32 [members, images, classes]."""
-    shares = vote_shares(weights)
-    full = soft_vote(probabilities, weights).argmax(axis=-1)
-    undecided = np.arange(probabilities.shape[1])
-    labels = full.copy()
-    member_runs = 0
-    for position in range(1, len(order) + 1):
-        member_runs += len(undecided)
-        done, to_come = list(order[:position]), list(order[position:])
-        settled = settled_labels(probabilities[done][:, undecided], shares[done], shares[to_come], threshold)
-        if not to_come:
-            break
-        decided = settled != UNDECIDED
-        labels[undecided[decided]] = settled[decided]
-        undecided = undecided[~decided]
-    return Outcome(int((labels != full).sum()), member_runs / probabilities.shape[1])
+    predictions = run_until_settled(
+        lambda index, rows: probabilities[index, rows],
+        order,
+        vote_shares(weights),
+        (probabilities.shape[1], probabilities.shape[2]),
+        functools.partial(settled_labels, threshold=threshold),
+    )
+    # Members that did not run give each class 0.
+    labels, full = (soft_vote(part, weights).argmax(axis=-1) for part in (predictions.probabilities, probabilities))
+    return Outcome(int((labels != full).sum()), float(predictions.ran.sum(axis=0).mean()))
 
 
 def _probabilities(bundle: Bundle, images: LabelledImages) -> NDArray[np.float32]:

@@ -17,7 +17,15 @@ from braintumor.runtime.engines.registry import engine_factory
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.vote import vote_shares
 
-__all__ = ["Images", "InferBatch", "MemberPredictions", "Members", "SettledLabels", "load_members"]
+__all__ = [
+    "Images",
+    "InferBatch",
+    "MemberPredictions",
+    "Members",
+    "SettledLabels",
+    "load_members",
+    "run_until_settled",
+]
 
 Images = Mapping[Geometry, NDArray[np.uint8]]
 """A batch in every geometry that the members need: uint8 [batch, height, width]."""
@@ -85,26 +93,48 @@ class Members(Closing):
             settled_labels: Which labels stand.
         """
         batch = len(images[self.geometries[0]])
-        probabilities = np.zeros((len(self.engines), batch, self._class_count), np.float32)
-        ran = np.zeros((len(self.engines), batch), np.bool_)
-        undecided = np.arange(batch)
-        for position, index in enumerate(order, start=1):
+
+        def infer(index: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
             pixels = images[self.geometries[index]]
-            probabilities[index, undecided] = self.engines[index].infer(
-                pixels if len(undecided) == batch else pixels[undecided]
-            )
-            ran[index, undecided] = True
-            done, to_come = list(order[:position]), list(order[position:])
-            labels = settled_labels(probabilities[done][:, undecided], self.shares[done], self.shares[to_come])
-            undecided = undecided[labels == UNDECIDED]
-            if not undecided.size:
-                break
-        return MemberPredictions(probabilities, ran)
+            return self.engines[index].infer(pixels if len(rows) == batch else pixels[rows])
+
+        return run_until_settled(infer, order, self.shares, (batch, self._class_count), settled_labels)
 
     def close(self) -> None:
         """Free the engines. May be called twice."""
         for engine in self.engines:
             engine.close()
+
+
+def run_until_settled(
+    infer: Callable[[int, NDArray[np.intp]], NDArray[np.float32]],
+    order: Sequence[int],
+    shares: NDArray[np.float32],
+    shape: tuple[int, int],
+    settled_labels: SettledLabels,
+) -> MemberPredictions:
+    """Run one member after the other, each on those images only whose label is still open.
+
+    Args:
+        infer: Gives the probabilities, float32 [rows, classes], of a member for these rows of the batch.
+        order: Indices of all members.
+        shares: float32 [members], of the vote.
+        shape: Images in the batch, and classes.
+        settled_labels: Which labels stand.
+    """
+    batch = shape[0]
+    probabilities = np.zeros((len(shares), *shape), np.float32)
+    ran = np.zeros((len(shares), batch), np.bool_)
+    undecided = np.arange(batch)
+    for position, index in enumerate(order, start=1):
+        probabilities[index, undecided] = infer(index, undecided)
+        ran[index, undecided] = True
+        done, to_come = list(order[:position]), list(order[position:])
+        labels = settled_labels(probabilities[done][:, undecided], shares[done], shares[to_come])
+        undecided = undecided[labels == UNDECIDED]
+        if not undecided.size:
+            break
+    return MemberPredictions(probabilities, ran)
 
 
 def load_members(bundle: Bundle, engine: str, *, device: int, threads: int | None) -> Members:

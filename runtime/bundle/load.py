@@ -89,6 +89,7 @@ class Bundle:
         classes: Names of the outputs, in order.
         members: In the order of the export.
         details: The whole of `bundle.json`.
+        cascade: When some members may answer for all; None for none.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Bundle:
     classes: tuple[str, ...]
     members: tuple[Member, ...]
     details: Mapping[str, Any]
+    cascade: Cascade | None = None
 
     @property
     def precision(self) -> str:
@@ -118,11 +120,6 @@ class Bundle:
     def temperature(self) -> float:
         """The divisor of the vote's logarithms before a softmax; 1 for a vote as it is."""
         return float((self.details.get("calibration") or {}).get("temperature", 1.0))
-
-    @property
-    def cascade(self) -> Cascade | None:
-        """When some members may answer for all; None for a bundle without a cascade."""
-        return parse_cascade(self.details.get(CASCADE), self.details["members"], str(self.folder / MANIFEST))
 
     @property
     def acceptance(self) -> Mapping[str, Any] | None:
@@ -158,7 +155,6 @@ def load_bundle(folder: str | Path) -> Bundle:
     _check_files(root, listed_files(details))
     for entry in details["members"]:
         _check_model(root, root / entry["file"])
-    parse_cascade(details.get(CASCADE), details["members"], str(root / MANIFEST))
     return Bundle(
         name=details["name"],
         folder=root,
@@ -166,6 +162,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         classes=tuple(details["classes"]),
         members=tuple(_member(root, entry, len(details["classes"])) for entry in details["members"]),
         details=details,
+        cascade=parse_cascade(details.get(CASCADE), details["members"], str(root / MANIFEST)),
     )
 
 
