@@ -28,7 +28,7 @@ from braintumor.models.vote_calibration import read_vote_calibration
 from braintumor.progress import Progress
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.cascade import Cascade
-from braintumor.runtime.image.decode import SUFFIXES
+from braintumor.runtime.image.folder import list_images
 
 __all__ = [
     "DATA_VARIABLE",
@@ -265,7 +265,7 @@ def verification_images(folder: Path | None) -> VerificationImages:
             f"{folder} is not a folder",
             f"name one of at least {MIN_IMAGES} images with `images`, {_PHANTOMS}",
         )
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    images = list_images(folder)
     if len(images) < MIN_IMAGES:
         raise UsageError(
             f"{folder} holds {len(images)} images; the verification needs {MIN_IMAGES}",

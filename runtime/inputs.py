@@ -4,12 +4,12 @@ import glob
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from braintumor.errors import UsageError
 from braintumor.runtime.bundle.load import MANIFEST, how_to_get
-from braintumor.runtime.image.decode import SUFFIXES
+from braintumor.runtime.image.folder import SUFFIXES, NoteCallback, hidden_note, list_folder
 from braintumor.runtime.image.formats import HEAD_BYTES, describe_foreign
 
 __all__ = ["BUNDLES", "BUNDLE_VARIABLE", "choose_bundle", "expand", "find_bundle", "no_bundle"]
@@ -23,10 +23,6 @@ _KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _STDIN = "-"
 # Kinds of files that are named when they are left out.
 _KINDS = 4
-
-
-NoteCallback = Callable[[str], object]
-"""Called with lines that a user should know."""
 
 
 def expand(arguments: Sequence[str], stdin: Iterable[str], note: NoteCallback | None = None) -> list[str]:
@@ -82,45 +78,19 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _images_below(folder: str, note: NoteCallback | None) -> list[str]:
-    images: list[str] = []
-    others: list[str] = []
-    for path in _files_below(folder):
-        # macOS keeps a "._scan.png" of its own beside a scan.png.
-        if os.path.basename(path).startswith("."):  # noqa: PTH119 - keeps the spelling
-            continue
-        (images if _suffix(path) in SUFFIXES else others).append(path)
-    if not images:
+    listing = list_folder(folder)
+    # Hidden files that are no images, such as .DS_Store, concern nobody.
+    others = [path for path in listing.others if not os.path.basename(path).startswith(".")]  # noqa: PTH119 - keeps the spelling
+    if not listing.images:
         instead, remedy = _foreign_file(min(others)) if others else ("", "")
         raise UsageError(f"{folder} holds no image; looked for {', '.join(sorted(SUFFIXES))}{instead}", remedy)
     if others and note is not None:
         kinds = Counter(sorted(_suffix(path) or "without ending" for path in others))
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_KINDS))
         note(f"{folder}: {len(others)} other files are left out ({listed}{', …' if len(kinds) > _KINDS else ''})")
-    return sorted(images)
-
-
-def _files_below(folder: str) -> Iterator[str]:
-    def unreadable(error: OSError) -> None:
-        raise UsageError(f"{error.filename} cannot be listed ({error.strerror})", "check its permissions") from error
-
-    # Folders of data are often links; one that leads back is entered once.
-    entered = {_identity(folder)}
-    for parent, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
-        identities = {name: _identity(os.path.join(parent, name)) for name in sorted(folders)}  # noqa: PTH118 - keeps the spelling
-        folders[:] = []
-        for name, identity in identities.items():
-            if identity not in entered:
-                entered.add(identity)
-                folders.append(name)
-        yield from (os.path.join(parent, name) for name in names)  # noqa: PTH118 - keeps the spelling of what was typed
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    try:
-        status = os.stat(folder)  # noqa: PTH116 - a Path raises where a name is too long
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be listed ({error.strerror})", "check its permissions") from error
-    return status.st_dev, status.st_ino
+    if listing.hidden and note is not None:
+        note(hidden_note(folder, listing))
+    return list(listing.images)
 
 
 def _suffix(path: str) -> str:

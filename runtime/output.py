@@ -14,7 +14,7 @@ from braintumor.errors import OutputError
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.bundle_lines import caution_lines, verdict_line
 from braintumor.runtime.engine_selection import EngineChoice
-from braintumor.runtime.prediction import Prediction
+from braintumor.runtime.prediction import ImageInfo, Prediction
 
 __all__ = [
     "RENDERERS",
@@ -183,8 +183,7 @@ class Table:
         cells = "".join(f"{100 * value:>{size - 2}.1f} %" for value, size in values)
         bar = self._signs.bar(max(prediction.probabilities.values()), _ROW_BAR_COLUMNS)
         note = "" if prediction.bounds is None else f"  of {prediction.members_run} members"
-        if (prediction.input.frames or 1) > 1:
-            note += f"  first of {prediction.input.frames} frames"
+        note += "".join(f"  {remark}" for remark in _remarks(prediction.input))
         self._line(f"{path:<{_PATH_COLUMNS}}  {prediction.label or '':<{self._name_columns}}  {bar}{cells}{note}")
 
     def _block(self, prediction: Prediction) -> None:
@@ -199,8 +198,8 @@ class Table:
             self._line(f"  {member.name} says {member.label} ({percent:.1f} %)")
         decode, inference = prediction.timing_ms["decode"], prediction.timing_ms["inference"]
         self._line(f"  decoded in {decode:.1f} ms, answered in {inference:.1f} ms")
-        if (image.frames or 1) > 1:
-            self._line(f"  only the first of {image.frames} frames was read")
+        for remark in _remarks(image):
+            self._line(f"  {remark}")
         self._line("")
 
     def _line(self, text: str) -> None:
@@ -264,6 +263,16 @@ def _writing() -> Iterator[None]:
         raise OutputError(
             f"the output cannot be written ({error.strerror or error})", "free some space, or choose another `output`"
         ) from error
+
+
+def _remarks(image: ImageInfo) -> Iterator[str]:
+    """What was done to an image that a person would not expect."""
+    if (image.frames or 1) > 1:
+        yield f"first of {image.frames} frames"
+    if (image.orientation or 1) > 1:
+        yield f"turned by its EXIF orientation {image.orientation}"
+    if image.transparent:
+        yield "transparent parts over black"
 
 
 def _label_bounds(prediction: Prediction) -> tuple[float | str, float | str]:

@@ -30,6 +30,8 @@ class ImageInfo:
         bits: Bits a channel in the file.
         frame: The frame that was read, from 0.
         frames: Frames in the file.
+        orientation: EXIF's orientation, 1..8, by which it was turned and mirrored; 1 for not at all.
+        transparent: Whether it has transparent pixels, which were composited over black.
     """
 
     path: str | None = None
@@ -40,6 +42,8 @@ class ImageInfo:
     bits: int | None = None
     frame: int | None = None
     frames: int | None = None
+    orientation: int | None = None
+    transparent: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

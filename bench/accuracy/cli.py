@@ -156,7 +156,7 @@ def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "Labelled
             "no labelled images were named; must be a folder with one folder a class, or a file of bt-data prepare",
             "name them with --data, or with $BRAINTUMOR_DATA",
         )
-    images = read_labelled(data, "test", bundle.classes)
+    images = read_labelled(data, "test", bundle.classes, lambda line: click.echo(line, err=True))
     return images if count is None else images.stratified(count)
 
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.models.labels import CLASSES, canonical_label
 from braintumor.runtime.image.batching import prepared_groups
-from braintumor.runtime.image.decode import SUFFIXES, read_grey
+from braintumor.runtime.image.decode import read_grey
+from braintumor.runtime.image.folder import NoteCallback, list_images
 from braintumor.runtime.image.geometry import Geometry, apply_geometry
 
 __all__ = ["DATA_VARIABLE", "LabelledImages", "read_labelled"]
@@ -141,7 +142,9 @@ class LabelledImages:
         return digest.hexdigest()
 
 
-def read_labelled(source: Path, split: str = "test", classes: Sequence[str] = CLASSES) -> LabelledImages:
+def read_labelled(
+    source: Path, split: str = "test", classes: Sequence[str] = CLASSES, note: NoteCallback | None = None
+) -> LabelledImages:
     """List the images of a source; a folder's are not read yet.
 
     Args:
@@ -149,6 +152,7 @@ def read_labelled(source: Path, split: str = "test", classes: Sequence[str] = CL
             a file of `bt-data prepare`.
         split: The part of such a file: "train", "val" or "test". Of a folder all images are taken.
         classes: Their names, in the order of the labels.
+        note: Called when hidden files are left out.
 
     Raises:
         UsageError: There is no such source, a folder is not named after a class, or a class has no image.
@@ -157,7 +161,7 @@ def read_labelled(source: Path, split: str = "test", classes: Sequence[str] = CL
     if source.is_file():
         images = _read_archive(source, split, classes)
     elif source.is_dir():
-        images = _list_folder(source, classes)
+        images = _list_folder(source, classes, note)
     else:
         raise UsageError(f"{source} is not there", _REMEDY)
     present = set(images.labels.tolist())
@@ -167,16 +171,19 @@ def read_labelled(source: Path, split: str = "test", classes: Sequence[str] = CL
     return images
 
 
-def _list_folder(source: Path, classes: Sequence[str]) -> LabelledImages:
-    files: list[tuple[int, Path]] = []
-    unknown = []
-    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
-        name = canonical_label(folder.name)
-        images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        if name in classes:
-            files += [(list(classes).index(name), path) for path in images]
-        elif images:
-            unknown.append(folder.name)
+def _list_folder(source: Path, classes: Sequence[str], note: NoteCallback | None) -> LabelledImages:
+    by_folder: dict[str, list[Path]] = {}
+    for path in list_images(source, note):
+        first, *rest = path.relative_to(source).parts
+        if rest:  # an image beside the folders of classes belongs to none
+            by_folder.setdefault(first, []).append(path)
+    unknown = [folder for folder in by_folder if canonical_label(folder) not in classes]
+    files = [
+        (list(classes).index(canonical_label(folder)), path)
+        for folder, paths in sorted(by_folder.items())
+        if folder not in unknown
+        for path in paths
+    ]
     # By class and not by the names of the folders, which differ between copies of the data set.
     files.sort(key=lambda file: file[0])
     if unknown:

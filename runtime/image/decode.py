@@ -15,8 +15,10 @@ The rules, each with its reason:
 - 16-bit COLOUR is refused: Pillow keeps only the high byte, which silently makes a 12-bit scan almost black.
 - Transparency is composited over black: air is black in MR, so a transparent pixel is one where nothing was measured.
 - Frame 0 is read; `GreyImage.frames` tells the caller that there were more.
-- Nothing global of Pillow is changed, so that every function here may run in any thread. A process that has
-  told Pillow to invent the missing part of truncated images (`LOAD_TRUNCATED_IMAGES`) is refused.
+- Nothing global of Pillow is changed, so that every function here may run in any thread, but for libtiff's own
+  printing, which is turned off. A process that has told Pillow to invent the missing part of truncated images
+  (`LOAD_TRUNCATED_IMAGES`) is refused.
+- Whatever a decoder raises over a file is damage of the file: no list of exceptions is complete.
 
 Pillow reports oddities in metadata through `warnings`. They do not concern pixels and are left to the
 application's filters; one that turns them into errors gets them as `InputError`, like any other damage.
@@ -26,8 +28,6 @@ import hashlib
 import io
 import os
 import stat
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -36,15 +36,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from braintumor.errors import InputError
+from braintumor.runtime.image.folder import SUFFIXES
 from braintumor.runtime.image.formats import FORMATS, HEAD_BYTES, describe_foreign, detect_format
 from braintumor.runtime.image.grayscale import TIFF_BITS, TIFF_TAGS, grey_of, oriented
+from braintumor.runtime.image.jpeg import check_scans
 from braintumor.runtime.image.resize import RESIZES, Pixels, Resize, resize
+from braintumor.runtime.image.tiff import check_layout, count_frames, silence_libtiff
 
 __all__ = [
     "DECODE_VERSION",
     "FORMATS",
     "MAX_FILE_BYTES",
     "MAX_PIXELS",
+    "MAX_SIDE",
     "RESIZES",
     "SUFFIXES",
     "GreyImage",
@@ -59,32 +63,14 @@ __all__ = [
 DECODE_VERSION = "braintumor.decode/1"
 """Names the rules above. A bundle records it; two versions may give different pixels for one file."""
 
-SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".dib"})
-"""Lower-case endings that a folder scan takes. A file named on its own is read whatever it is called."""
-
 MAX_PIXELS = 89_478_485
 """The largest frame that is decoded, in pixels: the level at which Pillow starts to warn, 9,459 x 9,459."""
 
+MAX_SIDE = 65_535
+"""The longest side that is decoded, in pixels: JPEG's own limit. Resizing needs memory that grows with the side."""
+
 MAX_FILE_BYTES = 1 << 30
 """The largest file that is read, in bytes (1 GiB)."""
-
-# What Pillow raises on malformed data. Two entries need a word: MemoryError is a size field that lies, and
-# Warning is metadata damage in an application that turns warnings into errors.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Warning,
-)
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -103,6 +89,10 @@ class GreyImage:
     """Bits per channel in the file (of the palette index for palette images): 1 … 64."""
     sha256: str
     """SHA-256 of the file's bytes, 64 lower-case hexadecimal digits."""
+    orientation: int = 1
+    """EXIF's tag 0x0112, 1..8, by which the pixels were turned and mirrored; 1 for not at all."""
+    transparent: bool = False
+    """Whether pixels are transparent, wholly or in part: these were darkened."""
 
 
 def read_grey(source: str | os.PathLike[str] | bytes) -> GreyImage:
@@ -121,12 +111,13 @@ def read_grey(source: str | os.PathLike[str] | bytes) -> GreyImage:
         problem = "this process told Pillow to fill in the missing part of truncated images"
         _refuse(name, problem, "set PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False")
     try:
-        pixels, frames, bits = _decode(kind, data)
+        return _decode(kind, data)
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.remedy) from None
-    except _DAMAGE as error:
+    except MemoryError as error:
+        _refuse(name, "decoding it takes more memory than there is", "export the slice alone, or shrink it", error)
+    except Exception as error:  # noqa: BLE001 - see the last of the rules above
         _refuse(name, f"damaged or unsupported {kind} ({_one_line(error)})", "copy or export it again", error)
-    return GreyImage(pixels, kind, frames, bits, hashlib.sha256(data).hexdigest())
 
 
 def grey_from_array(array: NDArray[Any]) -> Pixels:
@@ -176,6 +167,8 @@ def _bytes_of(source: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
         _refuse(name, "no such file", "check the path", error)
     except PermissionError as error:
         _refuse(name, "no permission to read it", "ask its owner for permission, or copy it", error)
+    except MemoryError as error:
+        _refuse(name, "reading it takes more memory than there is", "export the slice alone, or shrink it", error)
     except (OSError, ValueError) as error:  # ValueError: a name that no file system takes, as one with NUL
         reason = error.strerror if isinstance(error, OSError) and error.strerror else _one_line(error)
         _refuse(name, f"cannot be read ({reason})", "check the path and the disk", error)
@@ -221,28 +214,47 @@ def _open(kind: str, data: bytes) -> ImageFile.ImageFile:
     if kind == "TIFF":
         from PIL.TiffImagePlugin import TiffImageFile
 
+        silence_libtiff()
         return TiffImageFile(io.BytesIO(data))
     from PIL.BmpImagePlugin import BmpImageFile
 
     return BmpImageFile(io.BytesIO(data))
 
 
-def _decode(kind: str, data: bytes) -> tuple[Pixels, int, int]:
-    """Return grey levels, the number of frames and the bits per channel."""
+def _decode(kind: str, data: bytes) -> GreyImage:
     with _open(kind, data) as image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            size = f"{width} x {height} = {width * height:,} pixels, the limit is {MAX_PIXELS:,}"
-            raise InputError(size, "export the slice alone, or shrink it")
-        frames = int(getattr(image, "n_frames", 1))
+        _check_size(*image.size)
         tags = _tiff_tags(image)
         bits = _bits(kind, data, tags)
-        image.load()
-        # For TIFF, `load` has turned the pixels already.
-        orientation = 1 if kind == "TIFF" else image.getexif().get(_EXIF_ORIENTATION, 1)
-        pixels = np.ascontiguousarray(oriented(grey_of(image, bits, tags), orientation))
+        frames = count_frames(data) if kind == "TIFF" else int(getattr(image, "n_frames", 1))
+        if kind == "TIFF":
+            check_layout(image.tag_v2)  # type: ignore[attr-defined]  # of TiffImageFile
+            orientation = _orientation(image.getexif())
+            image.load()  # turns the pixels, too
+        else:
+            if kind == "JPEG":
+                check_scans(data, image.width * image.height)
+            image.load()
+            orientation = _orientation(image.getexif())
+        grey, transparent = grey_of(image, bits, tags)
+    # Pillow's pixels are freed before the grey ones are copied.
+    pixels = np.ascontiguousarray(grey if kind == "TIFF" else oriented(grey, orientation))
     pixels.flags.writeable = False
-    return pixels, frames, bits
+    return GreyImage(pixels, kind, frames, bits, hashlib.sha256(data).hexdigest(), orientation, transparent)
+
+
+def _check_size(width: int, height: int) -> None:
+    size, remedy = f"{width} x {height}", "export the slice alone, or shrink it"
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{size} = {width * height:,} pixels, the limit is {MAX_PIXELS:,}", remedy)
+    if max(width, height) > MAX_SIDE:
+        raise InputError(f"{size} pixels, the limit of a side is {MAX_SIDE:,}", remedy)
+
+
+def _orientation(exif: Image.Exif) -> int:
+    """The orientation, 1..8; anything else is undefined and means 1, as in every viewer."""
+    orientation = exif.get(_EXIF_ORIENTATION)
+    return orientation if isinstance(orientation, int) and orientation in range(1, 9) else 1
 
 
 def _tiff_tags(image: ImageFile.ImageFile) -> dict[int, Any]:

@@ -3,6 +3,7 @@
 Names are never trusted: `scan.png` may hold a DICOM slice and a download may end in `.jpg` and be a web page.
 """
 
+import re
 import zlib
 
 __all__ = ["FORMATS", "HEAD_BYTES", "describe_foreign", "detect_format"]
@@ -23,12 +24,18 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"BM", "BMP"),
 )
 
+# Without preamble a DICOM file begins with an element of group 2 or 8: its number, then two letters for the type of
+# the value, or a length.
+_BARE_DICOM = re.compile(rb"[\x02\x08]\x00[\x00-\x20]\x00(?:[A-Z]{2}|[\x00-\xff][\x00\x01]\x00\x00)", re.DOTALL)
+_DICOM = "a DICOM file"
+
 _SLICE = "export the slice as a 16-bit PNG or TIFF in a medical image viewer"
 _RESAVE = "save it as PNG"
 
 # (offset, bytes there, kind of the file, remedy)
 _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
-    (128, b"DICM", "a DICOM file", _SLICE),
+    (0, b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the file", "fetch it: git lfs pull"),
+    (0, b"\0\5\x16\7", "what macOS keeps beside a file (AppleDouble)", "take the file without ._ in its name"),
     (344, b"n+1\0", "a NIfTI volume", _SLICE),
     (344, b"ni1\0", "a NIfTI header", _SLICE),
     (4, b"n+2\0", "a NIfTI-2 volume", _SLICE),
@@ -55,6 +62,8 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
 
 def detect_format(head: bytes) -> str | None:
     """Return which of `FORMATS` a file is by its first bytes (`HEAD_BYTES` of them suffice), or None."""
+    if _is_dicom(head):  # the 128 bytes before may be those of a TIFF (DICOM PS3.10, 7.1)
+        return None
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
@@ -80,7 +89,13 @@ def describe_foreign(head: bytes) -> tuple[str, str] | None:
     return None
 
 
+def _is_dicom(head: bytes) -> bool:
+    return head.startswith(b"DICM", 128) or _BARE_DICOM.match(head) is not None
+
+
 def _foreign(head: bytes) -> tuple[str, str] | None:
+    if _is_dicom(head):
+        return _DICOM, _SLICE
     for offset, magic, kind, remedy in _FOREIGN:
         if head.startswith(magic, offset):
             return kind, remedy

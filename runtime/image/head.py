@@ -4,10 +4,11 @@ from typing import Final
 
 import numpy as np
 
+from braintumor.errors import InputError
 from braintumor.models.input_settings import CROPS, Crop
 from braintumor.runtime.image.resize import Pixels
 
-__all__ = ["CROPS", "Crop", "crop_to_head", "padded_to_square"]
+__all__ = ["CROPS", "MAX_SQUARE_SIDE", "Crop", "crop_to_head", "padded_to_square"]
 
 
 _BRIGHT: Final = 0.08
@@ -18,6 +19,9 @@ _BRIGHTEST: Final = 0.999
 
 _SHARE: Final = 0.04
 """Of a row or column: so much of it must be bright. Printed text and thin frames are less."""
+
+MAX_SQUARE_SIDE: Final = 9459
+"""The longest side of a square, in pixels: no image has more pixels than a square of it (`decode.MAX_PIXELS`)."""
 
 
 def crop_to_head(pixels: Pixels) -> Pixels:
@@ -38,11 +42,20 @@ def padded_to_square(pixels: Pixels) -> Pixels:
     """An image in the middle of a black square: uint8 [N, N] of uint8 [H, W], N the longer side.
 
     A square image is returned unchanged.
+
+    Raises:
+        InputError: The image is so long and narrow that the square would have more pixels than an image may.
     """
     height, width = pixels.shape
     if height == width:
         return pixels
     side = max(height, width)
+    if side > MAX_SQUARE_SIDE:
+        raise InputError(
+            f"{width} x {height} pixels would be padded to a square of {side:,} a side, the limit is "
+            f"{MAX_SQUARE_SIDE:,}",
+            "export the slice alone",
+        )
     square = np.zeros((side, side), np.uint8)
     y, x = (side - height) // 2, (side - width) // 2
     square[y : y + height, x : x + width] = pixels

@@ -14,7 +14,7 @@ from braintumor.runtime.image.decode import grey_from_array, read_grey
 from braintumor.runtime.image.geometry import Geometry, apply_geometry
 from braintumor.runtime.prediction import ImageInfo
 
-__all__ = ["PreparedImage", "Source", "elapsed_ms", "prepare_image"]
+__all__ = ["PreparedImage", "Source", "elapsed_ms", "failed_image", "prepare_image"]
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 """An image: a path, a file's bytes, or uint8 [height, width] or [height, width, 3]."""
@@ -42,10 +42,15 @@ def prepare_image(source: Source, geometries: Iterable[Geometry]) -> PreparedIma
     start = time.perf_counter()
     try:
         image, grey = _read(source)
+        pixels = {geometry: apply_geometry(grey, geometry) for geometry in geometries}
     except InputError as error:
-        return PreparedImage(ImageInfo(path=_path(source)), elapsed_ms(start), {}, error)
-    pixels = {geometry: apply_geometry(grey, geometry) for geometry in geometries}
+        return failed_image(source, error, elapsed_ms(start))
     return PreparedImage(image, elapsed_ms(start), pixels)
+
+
+def failed_image(source: Source, error: InputError, decode_ms: float) -> PreparedImage:
+    """An image that cannot be read, with the reason."""
+    return PreparedImage(ImageInfo(path=_path(source)), decode_ms, {}, error)
 
 
 def elapsed_ms(start: float) -> float:
@@ -58,7 +63,7 @@ def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
         grey = grey_from_array(source)
         digest = hashlib.sha256(np.ascontiguousarray(grey).tobytes()).hexdigest()
         height, width = grey.shape
-        return ImageInfo(None, digest, "array", width, height, 8, 0, 1), grey
+        return ImageInfo(None, digest, "array", width, height, 8, 0, 1, 1, transparent=False), grey
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
     if not isinstance(source, str | os.PathLike | bytes):
@@ -70,7 +75,18 @@ def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
         )
     image = read_grey(source)
     height, width = image.pixels.shape
-    info = ImageInfo(_path(source), image.sha256, image.format, width, height, image.bits, 0, image.frames)
+    info = ImageInfo(
+        _path(source),
+        image.sha256,
+        image.format,
+        width,
+        height,
+        image.bits,
+        0,
+        image.frames,
+        image.orientation,
+        image.transparent,
+    )
     return info, image.pixels
 
 

@@ -117,6 +117,16 @@ def test_read_labelled_refuses_images_in_unknown_folder(folder: Path) -> None:
         read_labelled(folder)
 
 
+def test_read_labelled_leaves_hidden_images_out(folder: Path) -> None:
+    expected = read_labelled(folder).names
+    for name in ("glioma/.ipynb_checkpoints/00.png", "glioma/._00.png", ".ipynb_checkpoints/a.png", ".Trash/x/b.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    notes: list[str] = []
+    assert read_labelled(folder, note=notes.append).names == expected
+    assert ["(4, such as" in note for note in notes] == [True]
+
+
 def test_read_labelled_refuses_other_sources(tmp_path: Path, prepared: Path) -> None:
     with pytest.raises(UsageError, match="is not there"):
         read_labelled(tmp_path / "none")

@@ -147,7 +147,11 @@ def test_expand_notes_files_that_are_left_out() -> None:
     touch("f/a.png", "f/1.dcm", "f/x/2.dcm", "f/x/3.DCM", "f/notes.txt", "f/README", "f/.hidden.png")
     notes: list[str] = []
     assert expand(["f"], [], notes.append) == [str(Path("f") / "a.png")]
-    assert notes == ["f: 5 other files are left out (3 .dcm, 1 .txt, 1 without ending)"]
+    hidden = str(Path("f") / ".hidden.png")
+    assert notes == [
+        "f: 5 other files are left out (3 .dcm, 1 .txt, 1 without ending)",
+        f"f: hidden images are left out (1, such as {hidden})",
+    ]
     notes.clear()
     touch("g/a.png")
     expand(["g", "f/a.png"], [], notes.append)

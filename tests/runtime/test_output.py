@@ -111,7 +111,7 @@ def test_table_of_few_images_has_a_block_each() -> None:
     assert lines[1] == "  glioma       " + "█" * 21 + "·" * 9 + "  70.0 %"
     assert "  label glioma, 55 points ahead; 1 of 1 models agree" in lines
     assert "  net says glioma (70.0 %)" in lines
-    assert "  only the first of 3 frames was read" in lines
+    assert "  first of 3 frames" in lines
     assert lines[-1] == NOTICE
     assert "bundle demo (mixed, abababababab) on e (onnxruntime 1)" in lines[-2]
 
@@ -130,6 +130,12 @@ def test_table_notes_that_one_of_many_frames_was_read() -> None:
     row = rendered("table", [record(frames=3)] * 5).splitlines()[1]
     assert row.endswith("  first of 3 frames")
     assert next(csv.DictReader(io.StringIO(rendered("csv", [record(frames=3)]))))["frames"] == "3"
+
+
+def test_table_notes_what_was_done_to_an_image() -> None:
+    image = ImageInfo("scan.png", "cd" * 32, "PNG", 80, 96, 8, 0, 1, 6, transparent=True)
+    rows = rendered("table", [replace(record(), input=image)] * 5).splitlines()
+    assert rows[1].endswith("  turned by its EXIF orientation 6  transparent parts over black")
 
 
 @pytest.mark.parametrize("count", [1, 7])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from braintumor.bench.data.manifest import SPLITS, ManifestRow, Split
 from braintumor.errors import InputError, OutputError, UsageError
 from braintumor.models.labels import CLASSES, canonical_label
-from braintumor.runtime.image.decode import SUFFIXES, read_grey
+from braintumor.runtime.image.decode import read_grey
+from braintumor.runtime.image.folder import list_images
 from braintumor.runtime.image.resize import resize
 from braintumor.training.data.dataset import Dataset
 from braintumor.training.data.hashing import distances, phash
@@ -43,6 +44,7 @@ class Preparation:
         unreadable: Files that are not images, with the reason.
         relabelled: Files in another class's folder than the manifest says.
         different: Files whose picture is not the manifest's, with the hash distance in bits.
+        hidden: A line about hidden files that were left out, where there are some.
     """
 
     parts: dict[Split, Dataset]
@@ -51,6 +53,7 @@ class Preparation:
     unreadable: tuple[str, ...] = ()
     relabelled: tuple[str, ...] = ()
     different: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -84,7 +87,8 @@ class Preparation:
             "in another class's folder": self.relabelled,
             "another picture under a known name": self.different,
         }
-        return [f"{len(names)} {kind}: {_few(names)}" for kind, names in kinds.items() if names]
+        lines = [f"{len(names)} {kind}: {_few(names)}" for kind, names in kinds.items() if names]
+        return [*lines, *self.hidden]
 
 
 @dataclass(slots=True)
@@ -94,6 +98,7 @@ class _Findings:
     unreadable: list[str] = field(default_factory=list)
     relabelled: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -153,9 +158,9 @@ def prepare_dataset(
     Raises:
         UsageError: Not the four class folders, or one of them has no image, or the manifest knows none of them.
     """
-    files = _files_by_class(folder)
-    rows_by_stem = {Path(row.file).stem.lower(): row for row in rows}
     findings = _Findings()
+    files = _files_by_class(folder, findings.hidden)
+    rows_by_stem = {Path(row.file).stem.lower(): row for row in rows}
     for label, path in files:
         _take(findings, path, str(path.relative_to(folder)), label, rows_by_stem)
         tick()
@@ -181,11 +186,12 @@ def prepare_dataset(
         unreadable=tuple(findings.unreadable),
         relabelled=tuple(findings.relabelled),
         different=tuple(findings.different),
+        hidden=tuple(findings.hidden),
     )
 
 
-def _files_by_class(folder: Path) -> list[tuple[str, Path]]:
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+def _files_by_class(folder: Path, hidden: list[str]) -> list[tuple[str, Path]]:
+    paths = list_images(folder, hidden.append)
     files = [(canonical_label(path.parent.name), path) for path in paths]
     counts = Counter(label for label, _ in files)
     missing = [name for name in CLASSES if not counts[name]]

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import InputError
-from braintumor.runtime.image.decode import SUFFIXES, read_grey
+from braintumor.runtime.image.decode import read_grey
+from braintumor.runtime.image.folder import list_images
 from braintumor.runtime.image.head import padded_to_square
 from braintumor.runtime.image.resize import resize
 from braintumor.training.data.prepare import PREPARED_SIZE
@@ -22,15 +23,13 @@ def read_slices(
 
     Args:
         folder: Files at any depth; those without the name of an image are passed over.
-        unreadable: Gets the reason for each file that is not an image.
+        unreadable: Gets the reason for each file that is not an image, and a line about hidden ones.
         tick: Called after every file.
 
     Yields:
         The path, and the pixels uint8 [height, width] as they are in the file.
     """
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
+    for path in list_images(folder, unreadable.append):
         try:
             pixels = read_grey(path).pixels
         except InputError as error:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
+from braintumor.runtime.image import grayscale
 from braintumor.runtime.image.decode import read_grey
 from tests.support.paths import SCAN
 
@@ -252,3 +253,33 @@ def test_read_grey_reads_the_example_scan() -> None:
     assert (result.pixels.shape, result.format, result.bits, result.frames) == ((256, 256), "PNG", 8, 1)
     assert result.pixels[128].max() > 200
     assert not result.pixels[:8].any()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_read_grey_tells_the_orientation_that_it_applied(kind: str) -> None:
+    exif = Image.Exif()
+    for tag, applied in ((6, 6), (3, 3), (9, 1), (None, 1)):
+        if tag is not None:
+            exif[274] = tag
+        result = read_grey(encoded(GREY, kind, exif=exif) if tag else encoded(GREY, kind))
+        assert result.orientation == applied
+
+
+def test_read_grey_tells_whether_parts_are_transparent() -> None:
+    opaque, clear = GREY.convert("RGBA"), GREY.convert("RGBA")
+    clear.putpixel((3, 3), (9, 9, 9, 254))
+    for kind in ("PNG", "TIFF"):
+        assert [read_grey(encoded(picture, kind)).transparent for picture in (GREY, opaque, clear)] == [
+            False,
+            False,
+            True,
+        ]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16", "F"])
+def test_read_grey_gives_the_same_in_bands(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.fromarray(WIDE) if mode == "I;16" else Image.fromarray(WIDE).convert(mode)
+    data = encoded(COLOUR.convert(mode) if mode in {"RGB", "RGBA", "P"} else picture, "TIFF")
+    whole = read_grey(data).pixels
+    monkeypatch.setattr(grayscale, "_BAND_PIXELS", 5 * picture.width)
+    assert np.array_equal(read_grey(data).pixels, whole)

@@ -95,6 +95,11 @@ def nifti(magic: bytes, at: int) -> bytes:
     ("data", "word"),
     [
         (bytes(128) + b"DICM" + bytes(99), "DICOM"),
+        (b"II*\0" + bytes(124) + b"DICM" + bytes(99), "DICOM"),
+        (b"\x08\0\x05\0CS\x0a\0ISO_IR 100", "DICOM"),
+        (b"\x08\0\x00\0\x04\0\0\0\x10\x02\0\0", "DICOM"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+        (b"\0\5\x16\7\0\2\0\0Mac OS X        ", "AppleDouble"),
         (nifti(b"n+1\0", 344), "NIfTI"),
         (zlib.compress(nifti(b"n+1\0", 344), wbits=31), "NIfTI volume, gzip"),
         (nifti(b"n+2\0", 4), "NIfTI-2"),
@@ -193,6 +198,23 @@ def test_read_grey_refuses_bombs_before_decoding(kind: str, size: tuple[int, int
     message = refusal(bomb(kind, *size))
     assert f"{size[0] * size[1]:,} pixels" in message
     assert f"the limit is {image.MAX_PIXELS:,}" in message
+
+
+def test_read_grey_refuses_a_side_over_the_limit() -> None:
+    assert "the limit of a side is 65,535" in refusal(png_header(1, 65_536))
+
+
+def test_read_grey_refuses_a_palette_image_without_palette() -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 2, 2, 8, 3, 0, 0, 0)
+    assert "palette" in refusal(png_of(header, b"IDAT" + zlib.compress(bytes(6)), b"IEND"))
+
+
+def test_read_grey_turns_whatever_a_decoder_raises_into_an_input_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> Never:
+        raise AssertionError("of a decoder")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
+    assert "damaged or unsupported PNG (of a decoder)" in refusal(encoded(GREY, "PNG"))
 
 
 def test_max_pixels_is_the_warning_level_of_pillow() -> None:

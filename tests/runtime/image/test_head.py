@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braintumor.bench.data.phantoms import phantoms
+from braintumor.errors import InputError
 from braintumor.runtime.image.geometry import Geometry, apply_geometry
-from braintumor.runtime.image.head import crop_to_head
+from braintumor.runtime.image.head import crop_to_head, padded_to_square
 from braintumor.runtime.image.resize import resize
 
 
@@ -57,3 +58,8 @@ def test_apply_geometry_crops_before_it_resizes() -> None:
     image = np.pad(phantoms(1, 90, 90)[0], ((10, 30), (0, 0)))
     assert np.array_equal(apply_geometry(image, Geometry(32, 32)), resize(image, 32, 32))
     assert np.array_equal(apply_geometry(image, Geometry(32, 32, crop="head")), resize(crop_to_head(image), 32, 32))
+
+
+def test_padded_to_square_refuses_what_is_too_narrow() -> None:
+    with pytest.raises(InputError, match="60,000"):
+        padded_to_square(np.zeros((2, 60_000), np.uint8))
