@@ -16,7 +16,7 @@ from braintumor.export.graph.precision import Precision, at_precision, at_precis
 from braintumor.export.graph.qdq import INT8_OPSET, insert_qdq
 from braintumor.export.graph.quantization_plan import QuantisationPlan, require_structure
 from braintumor.export.graph.structure import structure_of
-from braintumor.export.network import NETWORK_RECIPE, installed_tools
+from braintumor.export.network import NETWORK_RECIPE, installed_tools, keras_is_installed
 from braintumor.export.options import Target
 from braintumor.export.overlap import StageSlots
 from braintumor.export.stages import Fp32Graph, ModelStages
@@ -101,7 +101,8 @@ def _key(model: ModelStages, target: Target) -> str:
             "rest": target.float_precision,
             "classes": model.classes,
             "images": [sha256_of(path) for path in images.paths] or images.count,
-            "reference": reference_source(model.archive),
+            # With both, as recorded answers may be about other images than these.
+            "reference": [reference_source(model.archive, images), keras_is_installed()],
             "tools": installed_tools(),
         }
     )

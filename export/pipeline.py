@@ -21,7 +21,7 @@ from braintumor.export.overlap import Limit, StageSlots, one_by_one, overlapped,
 from braintumor.export.stages import ModelStages, OpenedModel, networks_folder, open_model
 from braintumor.export.time_limit import run_within
 from braintumor.export.verify.compare import MIN_IMAGES
-from braintumor.export.verify.reference import VerificationImages
+from braintumor.export.verify.reference import VerificationImages, reference_source
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.labels import CLASSES, class_permutation
 from braintumor.models.vote_calibration import read_vote_calibration
@@ -177,8 +177,9 @@ def _export_each(
         return lambda slots: export_member(model, target, slots.within(limit))
 
     jobs = [job(model, target) for model, target in pairs]
+    keras_answers = any(reference_source(model.archive, model.images) == "keras" for model, _ in pairs)
     members = []
-    with closing(one_by_one(jobs) if keras_is_installed() else overlapped(jobs)) as results:
+    with closing(one_by_one(jobs) if keras_answers else overlapped(jobs)) as results:
         for model, target in pairs:
             name = model.options.name
             reporter.begin(f"{name}: exporting at {target.precision}, up to some minutes for a large model")

@@ -1,6 +1,6 @@
 """Recorded outputs of Keras for phantoms, stored beside the `.keras` file.
 
-With them an installation without Keras verifies its export of the shipped weights.
+With them the shipped weights are exported and verified without Keras, installed or not.
 """
 
 import hashlib

@@ -1,8 +1,9 @@
-"""The reference of an export: Keras itself, shipped answers of Keras, or the export's own FP32 graph.
+"""The reference of an export: recorded answers of Keras, Keras itself, or the export's own FP32 graph.
 
-Keras answers wherever it is installed. The shipped weights carry recorded answers for installations without. What
-is compared with neither is "not verified against Keras", and its bundle says so; this includes files of Keras 2 that
-Keras 3 does not load.
+The shipped weights carry recorded answers, bound to their file and to the phantoms by hashes, so their export needs
+no Keras and gives the same bundle everywhere. For every other model Keras answers where it is installed, which takes
+some 20 seconds a model. What is compared with neither is "not verified against Keras", and its bundle says so; this
+includes files of Keras 2 that Keras 3 does not load.
 """
 
 import functools
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.bench.data.phantoms import phantoms
-from braintumor.bench.data.recorded import answers_path, pixels_sha256, read_answers
+from braintumor.bench.data.recorded import RecordedAnswers, answers_path, pixels_sha256, read_answers
 from braintumor.errors import KerasLoadError
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.from_keras.archive import KerasArchive
@@ -74,15 +75,15 @@ class Reference:
     missing: str = ""
 
 
-def reference_source(archive: KerasArchive) -> str:
-    """The reference that a model's export has here: "keras", "recorded" answers, or its "own" FP32 graph."""
-    if keras_is_installed():
-        return "keras"
-    return "recorded" if answers_path(archive.path).is_file() else "own"
+def reference_source(archive: KerasArchive, images: VerificationImages) -> str:
+    """The reference that a model's export has here: "recorded" answers, "keras", or its "own" FP32 graph."""
+    if not images.paths and answers_path(archive.path).is_file():
+        return "recorded"
+    return "keras" if keras_is_installed() else "own"
 
 
 def reference_for(archive: KerasArchive, facts: KerasFacts, preprocess: str, images: NDArray[np.uint8]) -> Reference:
-    """Let Keras answer or, where it is not installed, read answers that it gave earlier.
+    """Read the answers that Keras gave earlier or, where there are none to these images, let it answer.
 
     Args:
         archive: The model.
@@ -93,19 +94,24 @@ def reference_for(archive: KerasArchive, facts: KerasFacts, preprocess: str, ima
     Raises:
         ModelError: Keras gives NaN, or the recorded answers are damaged.
     """
-    if keras_is_installed():
-        from braintumor.export.via_keras.answer import keras_answers
+    if recorded := _recorded_answers(archive, images):
+        return Reference(recorded.outputs, f"{recorded.keras}, recorded")
+    if not keras_is_installed():
+        return Reference(None, None, _NOT_INSTALLED)
+    from braintumor.export.via_keras.answer import keras_answers
 
-        try:
-            return Reference(*keras_answers(archive, facts.channels, preprocess, images))
-        except KerasLoadError as error:
-            reason = str(error).replace(str(archive.path.resolve()), archive.path.name)
-            return Reference(None, None, f"saved by Keras {archive.keras_version}, {reason}")
+    try:
+        return Reference(*keras_answers(archive, facts.channels, preprocess, images))
+    except KerasLoadError as error:
+        reason = str(error).replace(str(archive.path.resolve()), archive.path.name)
+        return Reference(None, None, f"saved by Keras {archive.keras_version}, {reason}")
+
+
+def _recorded_answers(archive: KerasArchive, images: NDArray[np.uint8]) -> RecordedAnswers | None:
+    """Answers that lie beside the model, if they are about this file and these images."""
     path = answers_path(archive.path)
     if not path.is_file():
-        return Reference(None, None, _NOT_INSTALLED)
+        return None
     recorded = read_answers(path)
     fits = recorded.source_sha256 == archive.sha256 and recorded.images_sha256 == pixels_sha256(images)
-    if not fits:
-        return Reference(None, None, _NOT_INSTALLED)
-    return Reference(recorded.outputs, f"{recorded.keras}, recorded")
+    return recorded if fits else None
