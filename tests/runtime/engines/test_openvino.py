@@ -13,13 +13,17 @@ import pytest
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.cache import CACHE_VARIABLE
 from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.export import MemberOptions
+from braintumor.models.labels import CLASSES
 from braintumor.runtime.bundle.load import Member, load_bundle
 from braintumor.runtime.bundle.probe import TOLERANCES
+from braintumor.runtime.engines import openvino as openvino_engine
 from braintumor.runtime.engines.onnxruntime import OnnxRuntimeCpuEngine
 from braintumor.runtime.engines.openvino import OpenVinoCpuEngine
 from braintumor.runtime.engines.signal_stack import signal_stack
 from braintumor.runtime.ensemble import Ensemble
-from braintumor.system.cpu import computes_bfloat16
+from braintumor.system.cpu import computes_bfloat16, saturates_int8
+from tests.support.bundles import export_members
 
 pytest.importorskip("openvino")
 
@@ -47,6 +51,24 @@ def test_engine_computes_fp16_weights_in_float32(half: Path) -> None:
     images = phantoms(7, member.height, member.width, seed=3)
     with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
         assert np.abs(engine.infer(images) - expected.infer(images)).max() <= 5e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("narrow", [True, False])
+def test_infer_answers_int8_alike_at_every_batch_size(
+    shipped_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, narrow: bool
+) -> None:
+    if not narrow and saturates_int8():
+        pytest.skip("this CPU has no VNNI")
+    monkeypatch.setattr(openvino_engine, "saturates_int8", lambda: narrow)
+    options = MemberOptions(shipped_model, "DenseNet121", 1.0, CLASSES)
+    member = load_bundle(export_members(tmp_path / "int8", [options], "int8")).members[0]
+    images = phantoms(32, member.height, member.width, seed=3)
+    with OnnxRuntimeCpuEngine(member) as expected, OpenVinoCpuEngine(member) as engine:
+        answers = expected.infer(images)
+        for count in (1, 2, 7, 32):
+            assert np.abs(engine.infer(images[:count]) - answers[:count]).max() <= 0.1
+        assert ("7 bits" in engine.info.provider) == narrow
 
 
 def test_engine_computes_bf16_natively_where_the_cpu_has_it(brain_float: Path) -> None:
