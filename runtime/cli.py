@@ -18,6 +18,7 @@ from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
     from braintumor.runtime.ensemble import Ensemble
+    from braintumor.runtime.image.sandbox import Sandbox
     from braintumor.runtime.prediction import Policy, Prediction
 
 __all__ = ["main"]
@@ -56,6 +57,26 @@ _TEXT = ("", "txt", "log", "ndjson")
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the engine's choice]")
+@click.option(
+    "--sandbox/--no-sandbox",
+    default=None,
+    help="Decode images in processes of their own, within limits; a file that hangs or crashes a decoder then costs "
+    "its own record only.  [default: for more than one image]",
+)
+@click.option(
+    "--image-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Time in which an image must be decoded, in the sandbox.",
+)
+@click.option(
+    "--image-mb",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="Memory that decoding an image may take, in the sandbox.",
+)
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="[default: table at a terminal, otherwise jsonl]")
 @click.option(
     "--output",
@@ -75,6 +96,9 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     policy: "Policy",
     batch_size: int,
     threads: int | None,
+    sandbox: bool | None,
+    image_seconds: float,
+    image_mb: int,
     form: str | None,
     output: Path | None,
 ) -> None:
@@ -98,10 +122,11 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     # can fail or be interrupted comes after it was replaced.
     with (
         _open_output(output) as stream,
+        _sandbox(len(sources), threads, chosen=sandbox, image_seconds=image_seconds, image_mb=image_mb) as processes,
         _load(folder, engine=engine, device=device, threads=threads, policy=policy) as ensemble,
     ):
         renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
-        predictions = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads)
+        predictions = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads, sandbox=processes)
         failures, partly = [], 0
         for prediction in _with_progress(predictions, len(sources), hidden=stream.isatty()):
             renderer.write(prediction)
@@ -125,6 +150,19 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
 
 def _say(line: str) -> None:
     click.echo(in_options(line), err=True)
+
+
+@contextlib.contextmanager
+def _sandbox(images: int, threads: int | None, *, chosen: bool | None, **limits: Any) -> "Iterator[Sandbox | bool]":
+    """The processes that decode; they start while the models are loaded. False for none."""
+    if not (images > 1 if chosen is None else chosen):
+        yield False
+        return
+    from braintumor.runtime.image.sandbox import MAX_PROCESSES, Sandbox
+
+    count = min(threads or MAX_PROCESSES, os.cpu_count() or 1, MAX_PROCESSES, images)
+    with Sandbox(processes=count, **limits) as sandbox:
+        yield sandbox
 
 
 def _load(folder: Path | None, **options: Any) -> "Ensemble":

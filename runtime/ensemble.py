@@ -26,6 +26,7 @@ from braintumor.runtime.engines.registry import AUTO, candidates
 from braintumor.runtime.image.batching import prepared_groups
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.loading import PreparedImage, Source, elapsed_ms, prepare_image
+from braintumor.runtime.image.sandbox import Sandbox
 from braintumor.runtime.members import Images, MemberPredictions, Members, SettledLabels
 from braintumor.runtime.oom_batch_splitter import OomBatchSplitter
 from braintumor.runtime.prediction import POLICIES, MemberPrediction, Policy, Prediction
@@ -166,6 +167,7 @@ class Ensemble(Closing):
         *,
         batch_size: int = DEFAULT_BATCH_SIZE,
         decode_threads: int | None = None,
+        sandbox: bool | Sandbox = False,
     ) -> Iterator[Prediction]:
         """Answer any number of images, in order, as they come.
 
@@ -176,6 +178,8 @@ class Ensemble(Closing):
             sources: Read lazily.
             batch_size: Images that go through the members together, at least 1.
             decode_threads: Threads that decode, at most as many as there are CPUs; None for that many, at most 8.
+            sandbox: True to decode in processes with limits of time and memory, so that a file which hangs or crashes
+                a decoder costs its own prediction only; or a `Sandbox`, which stays open for further calls.
 
         Raises:
             UsageError: A batch size or a number of threads below 1, or a single source; at the call, before anything
@@ -187,11 +191,20 @@ class Ensemble(Closing):
             check_sources(sources),
             check_count("batch_size", batch_size),
             threads or min(_MAX_DECODE_THREADS, os.cpu_count() or 1),
+            sandbox=sandbox,
         )
 
-    def _predictions(self, sources: Iterable[Source], batch_size: int, threads: int) -> Iterator[Prediction]:
-        groups = prepared_groups(sources, self._prepare, group_size=batch_size, threads=threads)
-        with contextlib.closing(groups):  # type: ignore[type-var]  # a generator has close()
+    def _predictions(
+        self, sources: Iterable[Source], batch_size: int, threads: int, *, sandbox: bool | Sandbox
+    ) -> Iterator[Prediction]:
+        own = Sandbox(processes=threads) if sandbox is True else None
+        processes = own if sandbox is True else sandbox
+        prepare = (
+            functools.partial(processes.prepare, geometries=set(self.geometries)) if processes else self._prepare
+        )
+        groups = prepared_groups(sources, prepare, group_size=batch_size, threads=threads)
+        # The processes are closed first: nobody waits for what is being decoded.
+        with contextlib.closing(groups), own or contextlib.nullcontext():  # type: ignore[type-var]  # a generator has close()
             for group in groups:
                 yield from self._predict_batch(group)
 

@@ -16,6 +16,7 @@ from braintumor.export.cli import export
 from braintumor.export.options import CascadeOptions
 from braintumor.runtime.cli import infer
 from braintumor.runtime.ensemble import DEFAULT_BATCH_SIZE
+from braintumor.runtime.image.sandbox import IMAGE_MB, IMAGE_SECONDS
 
 
 def option(command: click.Command, name: str) -> click.Option:
@@ -43,6 +44,11 @@ def test_data_option_names_the_variable_of_labelled_images() -> None:
 )
 def test_batch_size_option_has_the_default_of_the_code(command: click.Command, default: int) -> None:
     assert option(command, "batch_size").default == default
+
+
+def test_limits_of_images_have_the_defaults_of_the_code() -> None:
+    assert option(infer, "image_seconds").default == IMAGE_SECONDS
+    assert option(infer, "image_mb").default == IMAGE_MB
 
 
 def test_risk_option_shows_the_default_of_a_cascade() -> None:

@@ -54,7 +54,9 @@ __all__ = [
     "GreyImage",
     "Pixels",
     "Resize",
+    "decode_grey",
     "grey_from_array",
+    "read_bytes",
     "read_grey",
     "resize",
 ]
@@ -105,7 +107,19 @@ def read_grey(source: str | os.PathLike[str] | bytes) -> GreyImage:
         InputError: the file is missing, empty, a folder, too large, truncated, damaged or of another format.
             The message is one line with the file and the problem; the remedy says how to fix it.
     """
-    name, data = _bytes_of(source)
+    return decode_grey(*read_bytes(source))
+
+
+def decode_grey(name: str, data: bytes) -> GreyImage:
+    """Decode the bytes of an image file, as `read_grey`.
+
+    Args:
+        name: For messages.
+        data: The file.
+
+    Raises:
+        InputError: As `read_grey`.
+    """
     kind = _identify(name, data)
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         problem = "this process told Pillow to fill in the missing part of truncated images"
@@ -115,7 +129,7 @@ def read_grey(source: str | os.PathLike[str] | bytes) -> GreyImage:
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.remedy) from None
     except MemoryError as error:
-        _refuse(name, "decoding it takes more memory than there is", "export the slice alone, or shrink it", error)
+        _refuse(name, "decoding it takes more memory than it may", "export the slice alone, or shrink it", error)
     except Exception as error:  # noqa: BLE001 - see the last of the rules above
         _refuse(name, f"damaged or unsupported {kind} ({_one_line(error)})", "copy or export it again", error)
 
@@ -151,8 +165,12 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _bytes_of(source: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
-    """Return a printable name and the bytes of a source."""
+def read_bytes(source: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
+    """Return a printable name and the bytes of a file that may be an image.
+
+    Raises:
+        InputError: It is missing, a folder, not a regular file, too large, or cannot be read.
+    """
     if isinstance(source, bytes):
         return f"image of {len(source):,} bytes in memory", source
     path = os.fspath(source)

@@ -10,11 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import InputError
-from braintumor.runtime.image.decode import grey_from_array, read_grey
+from braintumor.runtime.image.decode import GreyImage, decode_grey, grey_from_array, read_bytes
 from braintumor.runtime.image.geometry import Geometry, apply_geometry
 from braintumor.runtime.prediction import ImageInfo
 
-__all__ = ["PreparedImage", "Source", "elapsed_ms", "failed_image", "prepare_image"]
+__all__ = [
+    "PreparedImage",
+    "Source",
+    "elapsed_ms",
+    "failed_image",
+    "image_info",
+    "path_of",
+    "prepare_image",
+    "read_source",
+]
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 """An image: a path, a file's bytes, or uint8 [height, width] or [height, width, 3]."""
@@ -50,7 +59,7 @@ def prepare_image(source: Source, geometries: Iterable[Geometry]) -> PreparedIma
 
 def failed_image(source: Source, error: InputError, decode_ms: float) -> PreparedImage:
     """An image that cannot be read, with the reason."""
-    return PreparedImage(ImageInfo(path=_path(source)), decode_ms, {}, error)
+    return PreparedImage(ImageInfo(path=path_of(source)), decode_ms, {}, error)
 
 
 def elapsed_ms(start: float) -> float:
@@ -58,12 +67,12 @@ def elapsed_ms(start: float) -> float:
     return (time.perf_counter() - start) * 1000.0
 
 
-def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
-    if isinstance(source, np.ndarray):
-        grey = grey_from_array(source)
-        digest = hashlib.sha256(np.ascontiguousarray(grey).tobytes()).hexdigest()
-        height, width = grey.shape
-        return ImageInfo(None, digest, "array", width, height, 8, 0, 1, 1, transparent=False), grey
+def read_source(source: Source) -> tuple[str, bytes]:
+    """Return a printable name and the bytes of a source that is no array.
+
+    Raises:
+        InputError: It cannot be read, or is of a type that is not an image.
+    """
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
     if not isinstance(source, str | os.PathLike | bytes):
@@ -73,22 +82,36 @@ def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
             "and a uint8 array of pixels",
             "pass np.asarray(image.convert('L')) of a PIL image, file.read() of an open file",
         )
-    image = read_grey(source)
+    return read_bytes(source)
+
+
+def image_info(path: str | None, image: GreyImage) -> ImageInfo:
+    """What a prediction says about a decoded image."""
     height, width = image.pixels.shape
-    info = ImageInfo(
-        _path(source),
-        image.sha256,
-        image.format,
-        width,
-        height,
-        image.bits,
-        0,
-        image.frames,
-        image.orientation,
-        image.transparent,
+    return ImageInfo(
+        path=path,
+        sha256=image.sha256,
+        format=image.format,
+        width=width,
+        height=height,
+        bits=image.bits,
+        frame=0,
+        frames=image.frames,
+        orientation=image.orientation,
+        transparent=image.transparent,
     )
-    return info, image.pixels
 
 
-def _path(source: Source) -> str | None:
+def path_of(source: Source) -> str | None:
+    """The path of a source as it was given; None for bytes and arrays."""
     return os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
+
+
+def _read(source: Source) -> tuple[ImageInfo, NDArray[np.uint8]]:
+    if isinstance(source, np.ndarray):
+        grey = grey_from_array(source)
+        digest = hashlib.sha256(np.ascontiguousarray(grey).tobytes()).hexdigest()
+        height, width = grey.shape
+        return ImageInfo(None, digest, "array", width, height, 8, 0, 1, 1, transparent=False), grey
+    image = decode_grey(*read_source(source))
+    return image_info(path_of(source), image), image.pixels

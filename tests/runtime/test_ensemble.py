@@ -8,11 +8,13 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,6 +27,7 @@ from braintumor.runtime.bundle.load import load_bundle
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.image.decode import read_grey
 from braintumor.runtime.image.geometry import apply_geometry
+from braintumor.runtime.image.sandbox import Sandbox
 from braintumor.runtime.prediction import Prediction
 
 
@@ -89,6 +92,8 @@ def test_predict_fills_every_field(ensemble: Ensemble, scans: list[Path], three:
         "bits": 8,
         "frame": 0,
         "frames": 1,
+        "orientation": 1,
+        "transparent": False,
     }
     assert list(data["probabilities"]) == list(CLASSES)
     assert sum(data["probabilities"].values()) == pytest.approx(1, abs=1e-6)
@@ -169,6 +174,25 @@ def test_predict_many_gives_error_records_for_bad_bytes_and_arrays(ensemble: Ens
     records = list(ensemble.predict_many([b"", scans[0], np.zeros((2, 2), np.float64)]))  # type: ignore[list-item]
     assert [record.status for record in records] == ["error", "ok", "error"]
     assert records[0].input.path is None
+
+
+def test_predict_many_in_a_sandbox_gives_the_same(ensemble: Ensemble, scans: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    sources = [*scans[:3], tmp_path / "broken.png", scans[3].read_bytes(), np.zeros((9, 9), np.uint8)]
+    expected = [replace(record, timing_ms={}) for record in ensemble.predict_many(sources, batch_size=2)]
+    with Sandbox(processes=2) as own:
+        for sandbox in (True, own, own):
+            records = ensemble.predict_many(sources, batch_size=2, sandbox=sandbox)
+            assert [replace(record, timing_ms={}) for record in records] == expected
+
+
+def test_predict_many_closed_early_ends_its_sandbox(ensemble: Ensemble, scans: list[Path]) -> None:
+    others = set(psutil.Process().children())
+    predictions = ensemble.predict_many(itertools.cycle(scans[:4]), batch_size=2, decode_threads=1, sandbox=True)
+    assert next(predictions).status == "ok"
+    assert set(psutil.Process().children()) > others
+    predictions.close()  # type: ignore[attr-defined]
+    assert set(psutil.Process().children()) <= others
 
 
 def test_predict_many_answers_an_endless_source(ensemble: Ensemble, scans: list[Path]) -> None:
