@@ -1,6 +1,7 @@
 # make demo   export the shipped weights and answer the example scan
 # make test   the test suite, with coverage
 # make slow   the long tests: real images, large backbones, start-up and memory
+# make fuzz   tens of thousands of damaged images, bundles and model files; ARGS='--images 300000'
 # make check  ruff, the shape of the code, mypy, import-linter, wheel contents
 # make bench  the benchmarks
 # make docs   the documentation, as pages in site/ that need no network
@@ -16,7 +17,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SHARED := -n 2 --dist loadfile --benchmark-disable
 PACKAGES := bench export models runtime training
 
-.PHONY: demo test slow check bench docs release gpu weights format clean .typecheck
+.PHONY: demo test slow fuzz check bench docs release gpu weights format clean .typecheck
 
 demo: $(VENV)/light.installed
 	$(BIN)/bt-export --precision fp16
@@ -28,6 +29,9 @@ test: $(VENV)/dev.installed
 
 slow: $(VENV)/dev.installed
 	$(BIN)/pytest $(SHARED) -m "slow and not gpu and not ratio" $(ARGS)
+
+fuzz: $(VENV)/dev.installed
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 check: $(VENV)/dev.installed .typecheck
 	$(BIN)/ruff check .

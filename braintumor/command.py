@@ -113,6 +113,8 @@ def in_options(text: str, command: click.Command | None = None) -> str:
     def replace(match: re.Match[str]) -> str:
         name, value = match[1], match[2]
         option = options.get(name, name.replace("_", " "))
+        if value == "False" and name in options:
+            return option.replace("--", "--no-", 1)
         return option if value in {None, "True"} else f"{option} {value.strip(_QUOTES)}"
 
     return _PARAMETER.sub(replace, text)

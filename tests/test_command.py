@@ -46,11 +46,16 @@ def test_command_shows_parameters_as_options() -> None:
     @click.option("--batch-size", "-b", type=int)
     @click.option("--limit", "limit_s", type=float)
     @click.option("--bundle")
+    @click.option("--sandbox/--no-sandbox")
     def command(**_: object) -> None:
-        raise UsageError("`limit_s` is short", "try `batch_size=8`, `folder='a b'`, `engine='x'`, `new_classes=True`")
+        remedy = "try `batch_size=8`, `folder='a b'`, `engine='x'`, `new_classes=True`, `sandbox=False`"
+        raise UsageError("`limit_s` is short", remedy)
 
     done = CliRunner().invoke(command, [])
-    assert done.stderr == "Error: --limit is short; try --batch-size 8, --bundle a b, engine x, new classes\n"
+    assert (
+        done.stderr
+        == "Error: --limit is short; try --batch-size 8, --bundle a b, engine x, new classes, --no-sandbox\n"
+    )
 
 
 def test_command_shows_the_traceback_with_debug() -> None:

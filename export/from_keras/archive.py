@@ -31,7 +31,7 @@ from braintumor.models.input_settings import SETTINGS_FILE, InputSettings, read_
 from braintumor.models.labels import CLASSES
 from braintumor.runtime.image.head import Crop
 
-__all__ = ["KerasArchive", "open_archive", "read_config", "unpacks_too_far"]
+__all__ = ["KerasArchive", "open_archive", "read_config", "read_entry", "unpacks_too_far"]
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _GIVE: Final = "give a file saved with model.save('x.keras')"
@@ -123,8 +123,20 @@ def read_config(archive: KerasArchive) -> dict[str, Any]:
     """The description of the network in a file that `open_archive` has checked."""
     if archive.layout == "hdf5":
         return _read_hdf5(archive.path)[0]
-    with zipfile.ZipFile(archive.path) as file:
-        return parse_json(file.read(_CONFIG), archive.path, _CONFIG)
+    return parse_json(read_entry(archive.path, _CONFIG), archive.path, _CONFIG)
+
+
+def read_entry(path: Path, name: str) -> bytes:
+    """One entry of a `.keras` file that `open_archive` has checked.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.read(name)
+    except (OSError, *_DAMAGE) as error:
+        raise ModelError(f"{path} is a damaged .keras file ({name}: {error})", "save or copy it again") from error
 
 
 def unpacks_too_far(unpacked_bytes: int, packed_bytes: int) -> bool:

@@ -2,7 +2,6 @@
 
 import io
 import math
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.errors import ModelError, UnsupportedLayerError
-from braintumor.export.from_keras.archive import KerasArchive, unpacks_too_far
+from braintumor.export.from_keras.archive import KerasArchive, read_entry, unpacks_too_far
 from braintumor.export.from_keras.hdf5 import Hdf5Reader, damage_as_error, open_hdf5
 from braintumor.export.from_keras.hdf5_guard import require_readable
 from braintumor.export.from_keras.weight_places import WeightPlaces, places_by_class, places_by_name
@@ -43,8 +42,7 @@ def open_weights(archive: KerasArchive, model: str) -> "Iterator[WeightFile]":
         return
     if path not in shipped_weights():
         require_readable(path, archive.sha256, _MEMBER)
-    with zipfile.ZipFile(path) as file:
-        content = file.read(_MEMBER)
+    content = read_entry(path, _MEMBER)
     with open_hdf5(path, io.BytesIO(content)) as reader:
         yield WeightFile(reader, places_by_class(reader), len(content))
 

@@ -26,6 +26,7 @@ application's filters; one that turns them into errors gets them as `InputError`
 
 import hashlib
 import io
+import logging
 import os
 import stat
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ __all__ = [
     "resize",
 ]
 
+
+# Pillow logs some damage, which Python prints where an application has set up no logging, and raises it as well.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 DECODE_VERSION = "braintumor.decode/1"
 """Names the rules above. A bundle records it; two versions may give different pixels for one file."""

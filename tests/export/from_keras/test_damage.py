@@ -15,6 +15,7 @@ import pytest
 from braintumor.errors import BraintumorError, ModelError
 from braintumor.export.from_keras import open_archive, weights, write_network
 from braintumor.export.from_keras.hdf5_guard import require_readable
+from tests.support.faults import damaged
 
 DATA = Path(__file__).parent / "data"
 
@@ -29,31 +30,6 @@ def outcome(path: Path) -> str:
         message = ""
     assert "\n" not in message
     return message
-
-
-def damaged(content: bytes, rng: random.Random) -> bytes:
-    """A copy with one fault: bits, bytes, blocks, numbers, or its end cut off."""
-    changed = bytearray(content)
-    kind = rng.choice(["bit", "byte", "ones", "zeros", "cut", "doubled", "left out", "number"])
-    at = rng.randrange(len(changed))
-    length = rng.choice([1, 8, 64, 512])
-    if kind == "bit":
-        changed[at] ^= 1 << rng.randrange(8)
-    elif kind == "byte":
-        changed[at] = rng.randrange(256)
-    elif kind in {"ones", "zeros"}:
-        changed[at : at + length] = (b"\xff" if kind == "ones" else b"\0") * len(changed[at : at + length])
-    elif kind == "cut":
-        del changed[max(at, 8) :]
-    elif kind == "doubled":
-        changed[at:at] = changed[at : at + length]
-    elif kind == "left out":
-        del changed[at : at + length]
-    else:
-        digits = [index for index, value in enumerate(changed) if value in b"0123456789"]
-        at = rng.choice(digits)
-        changed[at : at + 1] = rng.choice([b"-1", b"99999999999", b"null", b"[]", b"{}", b"1e400", b'"x"'])
-    return bytes(changed)
 
 
 def with_member(path: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
