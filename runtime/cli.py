@@ -1,6 +1,7 @@
 """`bt-infer`: answer images with a bundle."""
 
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -14,9 +15,12 @@ from braintumor import NOTICE
 from braintumor.command import EPILOG, Command, debug_option, in_options, version_option
 from braintumor.errors import UsageError
 from braintumor.progress import ProgressDisplay
+from braintumor.runtime.archive.options import ArchiveOptions, archive_options
 from braintumor.runtime.engines.registry import AUTO, ENGINES
 
 if TYPE_CHECKING:
+    from braintumor.runtime.archive.audit import AuditLog
+    from braintumor.runtime.bundle.load import Bundle
     from braintumor.runtime.ensemble import Ensemble
     from braintumor.runtime.image.sandbox import Sandbox
     from braintumor.runtime.prediction import Policy, Prediction
@@ -31,6 +35,9 @@ _ENGINE_HELP = "Library that runs the models; auto tests once which is fastest."
 _PROGRESS_FROM = 9
 
 _SOME_FAILED = 3
+
+# Of images that will arrive.
+_UNKNOWN_NUMBER = 1 << 30
 
 # Endings that promise no format.
 _TEXT = ("", "txt", "log", "ndjson")
@@ -82,8 +89,9 @@ _TEXT = ("", "txt", "log", "ndjson")
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Save the answers to FILE (.csv, .json, .jsonl, .txt).",
+    help="Save the answers to FILE (.csv, .json, .jsonl, .txt) when all are done; with --resume as they come.",
 )
+@archive_options
 @debug_option
 @version_option
 def infer(  # noqa: PLR0913 - one parameter an option of the command
@@ -101,51 +109,84 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     image_mb: int,
     form: str | None,
     output: Path | None,
+    archive: ArchiveOptions,
 ) -> None:
     """Classify brain MRI slices: glioma, healthy, meningioma or pituitary, or the classes of your own bundle.
 
     PATH is an image file (PNG, JPEG, TIFF, BMP), a folder (searched recursively), a glob, or - for a list of
     paths on standard input.
     """
-    from braintumor.runtime.bundle_lines import caution_lines
     from braintumor.runtime.inputs import expand, find_bundle, no_bundle
-    from braintumor.runtime.output import RENDERERS
 
-    sources = expand(paths, _stdin_lines(), note=_say)
+    archive.check(output)
+    sources = [] if archive.watch else expand(paths, _stdin_lines(), note=_say)
     folder = find_bundle(bundle, note=_say)
     if folder is None and no_starter:
         raise no_bundle()
     if output is not None:
         _refuse_overwriting(output, sources, folder)
     form = form or _default_format(output)
-    # The output first: that it cannot be written is an error before the seconds that loading takes, and nothing that
-    # can fail or be interrupted comes after it was replaced.
-    with (
-        _open_output(output) as stream,
-        _sandbox(len(sources), threads, chosen=sandbox, image_seconds=image_seconds, image_mb=image_mb) as processes,
-        _load(folder, engine=engine, device=device, threads=threads, policy=policy) as ensemble,
-    ):
-        renderer = RENDERERS[form](stream, ensemble.bundle, len(sources))
-        predictions = ensemble.predict_many(sources, batch_size=batch_size, decode_threads=threads, sandbox=processes)
-        failures, partly = [], 0
-        for prediction in _with_progress(predictions, len(sources), hidden=stream.isatty()):
-            renderer.write(prediction)
-            if prediction.error is not None:
-                failures.append(prediction.error["message"])
-            partly += (prediction.input.frames or 1) > 1
-        renderer.finish()
-        cautions = list(caution_lines(ensemble.bundle)) if form != "table" else []
-    for line in cautions:
-        _say(line)
+
+    load = functools.partial(_load, folder, device=device, threads=threads, policy=policy)
+    images = _UNKNOWN_NUMBER if archive.watch else len(sources)
+    limits = {"image_seconds": image_seconds, "image_mb": image_mb}
+    decoders = functools.partial(_sandbox, images, threads, chosen=sandbox, **limits)
+    if archive.resume and output is not None:
+        from braintumor.runtime.archive.command import ArchiveRequest, answer_archive
+
+        request = ArchiveRequest(paths, sources, output, form, engine, batch_size, threads)
+        run = answer_archive(request, archive, load=load, decoders=decoders, say=_say)
+        some_failed = bool(run.run.failed or run.run.known_failed)
+    else:
+        # The output first: that it cannot be written is an error before the seconds that loading takes, and nothing
+        # that can fail or be interrupted comes after it was replaced.
+        with (
+            archive.open_audit() as audit,
+            _open_output(output) as stream,
+            decoders() as processes,
+            load(engine=engine) as ensemble,
+        ):
+            options = {"batch_size": batch_size, "decode_threads": threads, "sandbox": processes}
+            predictions = _predictions(ensemble, sources, audit, **options)
+            some_failed = _write(predictions, len(sources), stream, form, ensemble.bundle)
     if form != "table" and sys.stderr.isatty():
         click.echo(NOTICE, err=True)
+    if some_failed:
+        sys.exit(_SOME_FAILED)
+
+
+def _predictions(
+    ensemble: "Ensemble", sources: Sequence[str], audit: "AuditLog | None", **options: Any
+) -> "Iterator[Prediction]":
+    """The predictions, each in the audit log before it is handed on."""
+    predictions = ensemble.predict_many(sources, **options)
+    if audit is None:
+        return predictions
+    audit.begin(ensemble)
+    return audit.logged(predictions)
+
+
+def _write(predictions: "Iterable[Prediction]", total: int, stream: TextIO, form: str, bundle: "Bundle") -> bool:
+    """Write all predictions, and what is to be said about them; returns whether some failed."""
+    from braintumor.runtime.bundle_lines import caution_lines
+    from braintumor.runtime.output import RENDERERS
+
+    renderer = RENDERERS[form](stream, bundle, total)
+    failures, partly = [], 0
+    for prediction in _with_progress(predictions, total, hidden=stream.isatty()):
+        renderer.write(prediction)
+        if prediction.error is not None:
+            failures.append(prediction.error["message"])
+        partly += (prediction.input.frames or 1) > 1
+    renderer.finish()
+    for line in caution_lines(bundle) if form != "table" else ():
+        _say(line)
     if partly:
         _say(f"of {partly} images with several frames only the first was read")
     if failures:
         first = "first: " if len(failures) > 1 else ""
-        answered = len(sources) - len(failures)
-        _say(f"{answered} of {len(sources)} answered; {len(failures)} failed: {first}{failures[0]}")
-        sys.exit(_SOME_FAILED)
+        _say(f"{total - len(failures)} of {total} answered; {len(failures)} failed: {first}{failures[0]}")
+    return bool(failures)
 
 
 def _say(line: str) -> None:

@@ -241,6 +241,16 @@ class Ensemble(Closing):
             )
 
     @property
+    def bundle_info(self) -> dict[str, str]:
+        """The bundle as each prediction names it; a copy."""
+        return dict(self._bundle_info)
+
+    @property
+    def engine_info(self) -> dict[str, str]:
+        """The engine as each prediction names it; a copy."""
+        return dict(self._engine_info)
+
+    @property
     def members(self) -> Members:
         """The members, in the bundle's order; closed with the ensemble."""
         return self._members

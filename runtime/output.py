@@ -110,6 +110,7 @@ class Csv:
                 "bundle",
                 "engine",
                 "error",
+                "engine_version",
             ]
         )
 
@@ -131,6 +132,7 @@ class Csv:
                 prediction.bundle["sha256"],
                 prediction.engine["name"],
                 prediction.error["message"] if prediction.error else "",
+                prediction.engine["version"],
             ]
         )
 

@@ -8,6 +8,7 @@ import pytest
 
 ROOMS = (
     "runtime",
+    "runtime.archive",
     "runtime.bundle",
     "runtime.image",
     "runtime.engines",

@@ -21,6 +21,8 @@ FORMATS = {
     "latency": "`bt-bench latency --json FILE`",
     "report": "`bt-bench report`, as `report.json`; its `accuracy` and `latency` are the two above",
     "scaling": "`bench/perf/scaling.py --json FILE`",
+    "run": "`bt-infer --resume`, beside its results as `results.run.json`",
+    "audit": "`bt-infer --audit FILE`, one for each line; `host` to `torn_bytes` of a run, the others of an answer",
 }
 
 # Of the small ensemble that the golden files come from.

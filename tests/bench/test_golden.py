@@ -42,6 +42,10 @@ def written(
     data = ("--data", phantom_classes, "--models", small_sources[0].parent.parent)
     scan = next(phantom_classes.rglob("*.png"))
     predicted = _run(infer, scan, "--bundle", small_bundle, *ENGINE, "--format", "json")
+    results, audit, key = folder / "results.jsonl", folder / "audit.jsonl", folder / "audit.key"
+    key.write_text("0" * 32)
+    logged = ("--resume", "--output", results, "--audit", audit, "--pseudonymise", key)
+    _run(infer, scan, "gone.png", "--bundle", small_bundle, *ENGINE, *logged)
     _run(bench, "accuracy", small_bundle, *ENGINE, *data, "--robustness", "4", "--no-record", "--json", accuracy)
     _run(
         bench, "latency", small_bundle, *ENGINE, *data, "--batch", "1,2", "--rounds", "4", "--seconds", "2",
@@ -56,10 +60,14 @@ def written(
         "latency": json.loads(latency.read_bytes()),
         "report": json.loads((report / "report.json").read_bytes()),
         "scaling": json.loads(points.read_bytes()),
+        "run": json.loads((folder / "results.run.json").read_bytes()),
+        "audit": [json.loads(line) for line in audit.read_bytes().splitlines()],
     }
 
 
-@pytest.mark.parametrize("schema", ["prediction", "bundle", "accuracy", "latency", "report", "scaling"])
+@pytest.mark.parametrize(
+    "schema", ["prediction", "bundle", "accuracy", "latency", "report", "scaling", "run", "audit"]
+)
 def test_a_document_has_the_keys_and_types_of_its_golden_file(written: Mapping[str, Any], schema: str) -> None:
     skeleton = _skeleton(written[schema])
     path = GOLDEN / f"{schema}.json"

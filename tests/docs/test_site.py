@@ -94,7 +94,7 @@ def test_troubleshooting_explains_every_error_with_its_exit_code() -> None:
 def test_the_pages_made_from_the_golden_files_are_current(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "docs" / "scripts" / "schemas.py", tmp_path], check=True)
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    assert len(made) == 7
+    assert len(made) == 9
     for name in made:
         assert (ROOT / "docs" / name).read_bytes() == (tmp_path / name).read_bytes(), (
             f"docs/{name} is not current; run: python docs/scripts/schemas.py"
@@ -107,7 +107,7 @@ def test_the_picture_of_an_answer_is_current(tmp_path: Path) -> None:
     assert drawn == (ROOT / "docs" / "images" / "answer.svg").read_bytes(), "run: python docs/scripts/answer.py"
 
 
-@pytest.mark.parametrize("name", ["prediction", "bundle"])
+@pytest.mark.parametrize("name", ["prediction", "bundle", "run", "audit"])
 def test_formats_explains_every_key(name: str) -> None:
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     golden = json.loads((ROOT / "tests" / "golden" / f"{name}.json").read_bytes())
