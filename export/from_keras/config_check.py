@@ -65,7 +65,7 @@ def check_config(path: Path, config: dict[str, Any]) -> None:
                 "rebuild the model with built-in layers and save it again",
             )
         # Keras 2 writes a class of the user's own as "Package>Class".
-        if item.get("registered_name") not in {None, class_name} or not _is_keras(item) or ">" in class_name:
+        if item.get("registered_name") not in (None, class_name) or not _is_keras(item) or ">" in class_name:
             owner = item.get("module") or item.get("registered_name") or "the user's own"
             raise ModelError(
                 f"{path} needs the class {class_name} of {owner}, which is not a part of Keras",

@@ -18,6 +18,7 @@ The rules, each with its reason:
 - Nothing global of Pillow is changed, so that every function here may run in any thread, but for libtiff's own
   printing, which is turned off. A process that has told Pillow to invent the missing part of truncated images
   (`LOAD_TRUNCATED_IMAGES`) is refused.
+- Missing pixels are never made up: strips and tiles of a TIFF, rows of a PNG and the data of a JPEG must be there.
 - Whatever a decoder raises over a file is damage of the file: no list of exceptions is complete.
 
 Pillow reports oddities in metadata through `warnings`. They do not concern pixels and are left to the
@@ -40,7 +41,8 @@ from braintumor.errors import InputError
 from braintumor.runtime.image.folder import SUFFIXES
 from braintumor.runtime.image.formats import FORMATS, HEAD_BYTES, describe_foreign, detect_format
 from braintumor.runtime.image.grayscale import TIFF_BITS, TIFF_TAGS, grey_of, oriented
-from braintumor.runtime.image.jpeg import check_scans
+from braintumor.runtime.image.jpeg import check_scans, check_whole
+from braintumor.runtime.image.png import check_rows
 from braintumor.runtime.image.resize import RESIZES, Pixels, Resize, resize
 from braintumor.runtime.image.tiff import check_layout, count_frames, silence_libtiff
 
@@ -249,20 +251,29 @@ def _decode(kind: str, data: bytes) -> GreyImage:
         tags = _tiff_tags(image)
         bits = _bits(kind, data, tags)
         frames = count_frames(data) if kind == "TIFF" else int(getattr(image, "n_frames", 1))
-        if kind == "TIFF":
-            check_layout(image.tag_v2)  # type: ignore[attr-defined]  # of TiffImageFile
-            orientation = _orientation(image.getexif())
-            image.load()  # turns the pixels, too
-        else:
-            if kind == "JPEG":
-                check_scans(data, image.width * image.height)
-            image.load()
-            orientation = _orientation(image.getexif())
+        orientation = _load(kind, data, image)
         grey, transparent = grey_of(image, bits, tags)
     # Pillow's pixels are freed before the grey ones are copied.
     pixels = np.ascontiguousarray(grey if kind == "TIFF" else oriented(grey, orientation))
     pixels.flags.writeable = False
     return GreyImage(pixels, kind, frames, bits, hashlib.sha256(data).hexdigest(), orientation, transparent)
+
+
+def _load(kind: str, data: bytes, image: ImageFile.ImageFile) -> int:
+    """Decode the pixels, all of which must be there, and return the orientation; only those of TIFF are turned."""
+    if kind == "TIFF":
+        check_layout(image.tag_v2)  # type: ignore[attr-defined]  # of TiffImageFile
+        orientation = _orientation(image.getexif())  # before `load`, which turns the pixels
+        image.load()
+        return orientation
+    if kind == "JPEG":
+        check_scans(data, image.width * image.height)
+    image.load()
+    if kind == "JPEG":
+        check_whole(data, image)
+    elif kind == "PNG":
+        check_rows(data, image)
+    return _orientation(image.getexif())
 
 
 def _check_size(width: int, height: int) -> None:

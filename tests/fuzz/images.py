@@ -18,6 +18,7 @@ from tests.support.faults import damaged, one_line
 
 KINDS = ("PNG", "JPEG", "TIFF", "BMP")
 
+_BMP_FILE_HEADER = 14
 # Share of the files whose end is that of another.
 _SPLICED = 0.03
 
@@ -215,6 +216,8 @@ def _lie_of_tiff(data: bytes, rng: random.Random) -> bytes:
 
 def _lie_of_bmp(data: bytes, rng: random.Random) -> bytes:
     """Change a field of the headers."""
+    if len(data) < _BMP_FILE_HEADER:
+        return data
     size = rng.choice([1, 2, 4])
     at = rng.randrange(2, min(len(data), 60))
     return data[:at] + _number(rng, size).to_bytes(size, "little") + data[at + size :]

@@ -1,6 +1,7 @@
 """Files that were damaged or made to do harm: each works, or is refused in one line, and none hangs."""
 
 import io
+import json
 import random
 import time
 import zipfile
@@ -212,3 +213,22 @@ def test_write_network_refuses_a_scalar_of_another_kind(tmp_path: Path) -> None:
             content = source.read(name)
             target.writestr(name, change(content) if name == "model.weights.h5" else content)
     assert "layer 'norm': its weights are object" in outcome(tmp_path / "x.keras")
+
+
+@pytest.mark.parametrize("name", [[], {}, 7, "Mine>Dense"])
+def test_open_archive_refuses_a_registered_name_that_keras_does_not_write(tmp_path: Path, name: object) -> None:
+    def renamed(content: bytes) -> bytes:
+        config = json.loads(content)
+        config["config"]["layers"][-1]["registered_name"] = name
+        return json.dumps(config).encode()
+
+    assert "is not a part of Keras" in outcome(with_member(tmp_path / "x.keras", "config.json", renamed))
+
+
+def test_write_network_refuses_weights_that_are_damaged_inside_the_archive(tmp_path: Path) -> None:
+    content = bytearray((DATA / "keras2.keras").read_bytes())
+    with zipfile.ZipFile(DATA / "keras2.keras") as archive:
+        at = archive.getinfo("model.weights.h5").header_offset
+    content[at + 200] ^= 1
+    (tmp_path / "x.keras").write_bytes(content)
+    assert "is a damaged .keras file (model.weights.h5" in outcome(tmp_path / "x.keras")

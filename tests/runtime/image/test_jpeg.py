@@ -1,6 +1,7 @@
 """JPEG scans: those of the picture count, those of a thumbnail do not."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,3 +38,31 @@ def test_read_grey_does_not_count_what_looks_like_scans_elsewhere() -> None:
     segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment
     result = read_grey(data[:2] + segment + data[2:])
     assert np.array_equal(result.pixels, read_grey(data).pixels)
+
+
+def encoded(levels: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_blocks": 3}])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_read_grey_refuses_a_jpeg_whose_data_end_early(options: dict[str, Any], channels: int) -> None:
+    levels = np.random.default_rng(3).integers(0, 256, (72, 65, channels), dtype=np.uint8)
+    data = encoded(levels[..., 0] if channels == 1 else levels, **options)
+    assert read_grey(data).pixels.shape == (72, 65)
+    start = data.index(b"\xff\xda") + 20
+    for share in (0.1, 0.5, 0.9):
+        cut = int(start + share * (len(data) - start))
+        with pytest.raises(InputError, match=r"damaged"):
+            read_grey(data[:cut].rstrip(b"\xff") + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("quality", [5, 75, 100])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (17, 130)])
+def test_read_grey_reads_whole_jpegs_of_every_kind(size: tuple[int, int], quality: int) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for levels in (noise, noise[..., 0], np.zeros_like(noise), noise // 128 * 255):
+        for options in ({}, {"progressive": True}, {"optimize": True}, {"restart_marker_rows": 1}):
+            assert read_grey(encoded(levels, quality=quality, **options)).pixels.shape == size
