@@ -203,7 +203,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         precision,
         folder,
         name or folder.name,
-        verification_images(images),
+        verification_images(images, _echo),
         shlex.join(["bt-export", *sys.argv[1:]]),
         QuantisationOptions(calibrate, validate, save_plans=save_plans, float_precision=float_precision or "fp32"),
         temperature,
@@ -263,7 +263,7 @@ def _verify(folder: Path, model_folders: tuple[Path, ...], images: Path | None) 
     from braintumor.export.verify.reverify import verify_bundle
 
     with _Reporter() as reporter:
-        bundle = verify_bundle(folder, model_folders, verification_images(images), reporter.begin)
+        bundle = verify_bundle(folder, model_folders, verification_images(images, _echo), reporter.begin)
     for member in bundle.members:
         click.echo(f"{member.name}: {agreement(member.details)}")
     click.echo(f"{folder}: verified, sha256 {bundle.sha256[:12]} as before")
@@ -298,6 +298,10 @@ class _Reporter(ProgressDisplay):
 
         self.clear()
         self.write("\n".join(member_lines(exported.entry)), dim=False)
+
+
+def _echo(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from braintumor.models.vote_calibration import read_vote_calibration
 from braintumor.progress import Progress
 from braintumor.runtime.bundle.load import Bundle
 from braintumor.runtime.cascade import Cascade
-from braintumor.runtime.image.folder import list_images
+from braintumor.runtime.image.folder import NoteCallback, list_images
 
 __all__ = [
     "DATA_VARIABLE",
@@ -246,12 +246,13 @@ def default_models() -> tuple[Path, ...]:
     )
 
 
-def verification_images(folder: Path | None) -> VerificationImages:
+def verification_images(folder: Path | None, note: NoteCallback | None = None) -> VerificationImages:
     """Images for the verification: `MIN_IMAGES` of the folder's, evenly spread over its sorted files, or phantoms.
 
     Args:
         folder: Searched recursively; None for $BRAINTUMOR_DATA where Keras is installed, else for phantoms. A
             variable that names a file, as `bt-bench` takes it, is ignored.
+        note: Called when hidden files are left out.
 
     Raises:
         UsageError: There is no such folder, or it has too few images.
@@ -266,7 +267,7 @@ def verification_images(folder: Path | None) -> VerificationImages:
             f"{folder} is not a folder",
             f"name one of at least {MIN_IMAGES} images with `images`, {_PHANTOMS}",
         )
-    images = list_images(folder)
+    images = list_images(folder, note)
     if len(images) < MIN_IMAGES:
         raise UsageError(
             f"{folder} holds {len(images)} images; the verification needs {MIN_IMAGES}",

@@ -13,6 +13,7 @@ from braintumor.bench.data.labelled import read_labelled
 from braintumor.bench.data.phantoms import phantoms
 from braintumor.bench.latency.result import TimedSummary
 from braintumor.models.labels import CLASSES
+from braintumor.runtime.image.folder import NoteCallback
 
 __all__ = ["DEFAULT_COUNT", "TimedImages", "timed_images"]
 
@@ -59,6 +60,7 @@ def timed_images(
     *,
     all_decided: bool = False,
     classes: Sequence[str] = CLASSES,
+    note: NoteCallback | None = None,
 ) -> TimedImages:
     """Choose images, evenly over the classes.
 
@@ -68,6 +70,7 @@ def timed_images(
         work: An empty folder, for images that are not files yet.
         all_decided: Take all images, so that labels are compared on all.
         classes: Their names, in the order of the labels.
+        note: Called when hidden files are left out.
 
     Raises:
         UsageError: There is no such source, there are too few images, or a class has none.
@@ -76,7 +79,7 @@ def timed_images(
     if data is None:
         pixels = phantoms(count or DEFAULT_COUNT, _PHANTOM_SIDE, _PHANTOM_SIDE)
         return _on_disk(pixels, work, "generated phantoms: no data was named", None, len(pixels))
-    labelled = read_labelled(data, classes=classes)
+    labelled = read_labelled(data, classes=classes, note=note)
     timed = len(labelled.stratified_order(count or min(DEFAULT_COUNT, len(labelled))))
     selected = labelled.stratified(len(labelled) if all_decided else timed)
     return _on_disk(selected.pixels, work, str(data), selected.labels, timed)

@@ -68,7 +68,12 @@ def measure_latency(
         work = stack.enter_context(tempfile.TemporaryDirectory(prefix="braintumor-latency-"))
         classes = shared_classes(options)
         images = timed_images(
-            options.data, options.images, Path(work), all_decided=options.all_decided, classes=classes
+            options.data,
+            options.images,
+            Path(work),
+            all_decided=options.all_decided,
+            classes=classes,
+            note=None if known else progress,  # the step before has told it
         )
         runners, skipped = _start_runners(options, images, stack, progress)
         comparisons: list[Comparison] = []

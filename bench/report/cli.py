@@ -74,7 +74,7 @@ def report(
     command = typed_command()
     values = ReportOptions(bundles=bundles, command=command, **{**options, "data": data_source(options["data"])})
     # All that can be refused is refused before the first is measured.
-    evaluation = plan_evaluation(values) if bundles and accuracy is None else None
+    evaluation = plan_evaluation(values, _echo) if bundles and accuracy is None else None
     timing = plan_timing(values) if bundles and latency is None else None
     files = PartFiles(out, command)
     with files.explaining_interruption():

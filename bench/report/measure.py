@@ -20,6 +20,7 @@ from braintumor.errors import UsageError
 from braintumor.models.labels import usual_order
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.engines.registry import AUTO, candidates
+from braintumor.runtime.image.folder import NoteCallback
 
 __all__ = ["Evaluation", "ReportOptions", "Timing", "plan_evaluation", "plan_timing"]
 
@@ -141,8 +142,12 @@ class _Lines:
         """Write nothing: the next line tells enough."""
 
 
-def plan_evaluation(options: ReportOptions) -> Evaluation:
+def plan_evaluation(options: ReportOptions, note: NoteCallback | None = None) -> Evaluation:
     """Check the options, and find bundles and images, before anything is measured.
+
+    Args:
+        options: What is to be measured.
+        note: Called when hidden files are left out.
 
     Raises:
         UsageError: There are no labelled images, or the options do not fit.
@@ -168,7 +173,8 @@ def plan_evaluation(options: ReportOptions) -> Evaluation:
         margin_points=options.margin,
         robustness=options.robustness,
     )
-    return Evaluation(verified, read_labelled(options.data, "test", verified[0].classes), accuracy, options.command)
+    images = read_labelled(options.data, "test", verified[0].classes, note)
+    return Evaluation(verified, images, accuracy, options.command)
 
 
 def plan_timing(options: ReportOptions) -> Timing:

@@ -41,6 +41,15 @@ def test_verification_images_are_spread_evenly_over_the_folder(tmp_path: Path):
     assert chosen.kind == "real"
 
 
+def test_verification_images_leaves_hidden_ones_out(tmp_path: Path):
+    for index in range(64):
+        (tmp_path / f"{index:03}.png").touch()
+        (tmp_path / f"._{index:03}.png").touch()
+    notes: list[str] = []
+    assert len({path.name.lstrip("._") for path in verification_images(tmp_path, notes.append).paths}) == 64
+    assert ["(64, such as" in note for note in notes] == [True]
+
+
 def test_verification_images_reads_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert verification_images(None).kind == "phantoms"
     monkeypatch.setenv("BRAINTUMOR_DATA", str(tmp_path / "gone"))
