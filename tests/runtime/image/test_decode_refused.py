@@ -255,7 +255,7 @@ def seeds() -> list[bytes]:
     return [*files, encoded(COLOUR.convert("RGBA"), "TIFF"), encoded(wide.convert("F"), "TIFF")]
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(
     which=st.integers(0, 10**6),
     flips=st.lists(st.tuples(st.integers(0, 600), st.integers(1, 255)), max_size=6),

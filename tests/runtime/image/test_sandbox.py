@@ -22,7 +22,7 @@ from braintumor.runtime.image.sandbox import Sandbox
 from tests.support.paths import SCAN
 
 GEOMETRIES = (Geometry(32, 40), Geometry(16, 16, "nearest", "head"))
-LIMIT_S = 2.0
+LIMIT_S = 1.0
 
 # What no file is known to do, a decoder does here at a word.
 TROUBLE = """
@@ -90,7 +90,7 @@ def test_sandbox_gives_what_decoding_here_gives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("word", "reason"),
-    [(b"hang", "more than 2 s"), (b"abort", "SIGABRT"), (b"raise", "exit code 1")],
+    [(b"hang", "more than 1 s"), (b"abort", "SIGABRT"), (b"raise", "exit code 1")],
 )
 def test_sandbox_replaces_a_process_that_fails(troubled: Sandbox, word: bytes, reason: str) -> None:
     if sys.platform == "win32" and word == b"abort":
@@ -115,11 +115,11 @@ def test_sandbox_keeps_what_decoders_print_off_the_terminal(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit memory")
 def test_sandbox_limits_the_memory_of_an_image() -> None:
-    large = png(6000, "RGBA")  # 144 MB as pixels
-    with Sandbox(processes=1, image_mb=100) as small:
+    large = png(3000, "RGBA")  # 36 MB as pixels
+    with Sandbox(processes=1, image_mb=25) as small:
         assert "memory" in str(small.prepare(large, GEOMETRIES).error)
         assert small.prepare(png(), GEOMETRIES).error is None
-        assert "more than the 100 MB" in str(small.prepare(bytes(100_000_001), GEOMETRIES).error)
+        assert "more than the 25 MB" in str(small.prepare(bytes(25_000_001), GEOMETRIES).error)
     with Sandbox(processes=1, image_seconds=60) as usual:
         assert usual.prepare(large, GEOMETRIES).error is None
 
