@@ -12,6 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -22,7 +23,15 @@ from braintumor.errors import BraintumorError
 from braintumor.interrupt import has_default_handler, interrupted, keep_interrupts
 from braintumor.optional import missing_package
 
-__all__ = ["EPILOG", "Command", "debug_option", "in_options", "options_of", "version_option"]
+__all__ = [
+    "EPILOG",
+    "Command",
+    "debug_option",
+    "in_options",
+    "options_of",
+    "require_signature_option",
+    "version_option",
+]
 
 EPILOG = (
     "Exit codes: 0 success, 1 internal error, 2 usage, 3 some inputs failed, 4 integrity, 5 engine unavailable, "
@@ -37,6 +46,13 @@ _TERMINATED = 143
 
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 version_option = click.version_option(__version__, prog_name="braintumor")
+require_signature_option = click.option(
+    "--require-signature",
+    "public_key",
+    metavar="PUBKEY",
+    type=click.Path(path_type=Path),
+    help="Read no bundle that is not signed with this key, a PEM file.",
+)
 
 
 _QUOTES: Final = "'\""

@@ -96,6 +96,7 @@ LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
         "cuda": Library("cuda.bindings.runtime", ("cuda-bindings",), "13", "rtx", landmark="cudaGetDeviceCount"),
         "cuda-core": Library("cuda.core", ("cuda-core",), "1.2", "rtx", landmark="Device"),
         # For exporting, training and measuring.
+        "cryptography": Library("cryptography", ("cryptography",), "43", "verify"),
         "h5py": Library("h5py", ("h5py",), "3.11", "cpu"),
         "imagehash": Library("imagehash", ("imagehash",), "4.3", "bench"),
         "jinja2": Library("jinja2", ("jinja2",), "3.1", "bench"),
@@ -103,6 +104,7 @@ LIBRARIES: Final[Mapping[str, Library]] = MappingProxyType(
         "keras": Library("keras", ("keras",), "3.15.1", "export"),
         "matplotlib": Library("matplotlib", ("matplotlib",), "3.9", "bench"),
         "ml_dtypes": Library("ml_dtypes", ("ml_dtypes",), "0.5", "export"),
+        "model-signing": Library("model_signing", ("model-signing",), "1.1.1", "sign"),
         "onnx": Library("onnx", ("onnx",), "1.23.2", "cpu"),
         "onnx-ir": Library("onnx_ir", ("onnx-ir",), "1.1", "cpu"),
         "onnxslim": Library("onnxslim", ("onnxslim",), "0.1.70", "export"),

@@ -1,8 +1,10 @@
 """Folders that are filled and then moved into place; what a killed process left is removed at the next start."""
 
 import contextlib
+import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Final
 
 from braintumor.lock import is_abandoned, locked
 
-__all__ = ["sweep", "work_folder"]
+__all__ = ["give_usual_mode", "sweep", "work_folder"]
 
 _LOCK_SUFFIX: Final = ".lock"
 
@@ -41,6 +43,18 @@ def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             lock.unlink()
+
+
+def give_usual_mode(folder: Path) -> None:
+    """Give a work folder, which is private to its owner, the permissions of the umask.
+
+    Raises:
+        OSError: It cannot be changed.
+    """
+    if sys.platform != "win32":
+        umask = os.umask(0)
+        os.umask(umask)
+        folder.chmod(0o777 & ~umask)
 
 
 def sweep(parent: Path, prefix: str, unlocked_after_s: float | None = None) -> None:

@@ -1,10 +1,8 @@
 """Writing a bundle, as a whole or not at all."""
 
 import hashlib
-import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +14,13 @@ from braintumor.errors import IntegrityError, OutputError
 from braintumor.files import output_error, sha256_of
 from braintumor.runtime.bundle.acceptance import IDENTITY, IDENTITY_VERSION, identity, manifest_text
 from braintumor.runtime.bundle.checksum import with_checksum
-from braintumor.runtime.bundle.load import MANIFEST, Bundle, listed_files, load_bundle
+from braintumor.runtime.bundle.folder import MANIFEST
+from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.bundle.schema import FUSION, SCHEMA, parse_bundle
+from braintumor.runtime.bundle.transfer import foreign_file
 from braintumor.runtime.cascade import CASCADE, Cascade
 from braintumor.runtime.image.decode import DECODE_VERSION
-from braintumor.work_folder import sweep, work_folder
+from braintumor.work_folder import give_usual_mode, sweep, work_folder
 
 __all__ = ["bundle_there", "check_destination", "write_bundle"]
 
@@ -81,7 +81,7 @@ def write_bundle(  # noqa: PLR0913 - keywords
             bundle = _write_manifest(work, details)
             if (chosen := cascade(bundle)) is not None:
                 bundle = _write_manifest(work, {**details, CASCADE: chosen.to_dict()})
-            _set_mode(work)
+            give_usual_mode(work)
             _swap(work, folder)
     except OSError as error:
         raise output_error(folder, error) from error
@@ -99,7 +99,7 @@ def check_destination(folder: Path) -> None:
             return
         if not folder.is_dir() or folder.is_symlink():
             raise OutputError(f"{folder} is not a folder", _ANOTHER_FOLDER)
-        if foreign := _foreign_file(folder):
+        if foreign := foreign_file(folder):
             raise OutputError(
                 f"{folder} holds {foreign}, which is not part of a bundle and would be lost",
                 f"{_ANOTHER_FOLDER}, or move it away",
@@ -123,27 +123,6 @@ def bundle_there(folder: Path) -> str | None:
         return f"not readable any more, {hashlib.sha256(raw).hexdigest()[:12]}"
     names = " + ".join(member["name"] for member in details["members"])
     return f"{names}, {identity(raw, details)[:12]}"
-
-
-def _foreign_file(folder: Path) -> str | None:
-    """The first file in a folder that is not part of a bundle; another program's bundle.json is not one."""
-    ours = _bundle_files(folder)
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if name not in ours and (path.is_symlink() or not path.is_dir()):
-            return name
-    return None
-
-
-def _bundle_files(folder: Path) -> set[str]:
-    """Names of the files of the bundle in a folder, which may be incomplete; none where there is no bundle."""
-    try:
-        details = json.loads((folder / MANIFEST).read_bytes())
-        if not details["schema"].startswith(SCHEMA.partition("/")[0]):
-            return set()
-        return {MANIFEST, *listed_files(details)}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return set()
 
 
 def _copy_member(work: Path, member: Mapping[str, Any], model: Path, probe: Path | None) -> dict[str, Any]:
@@ -192,14 +171,6 @@ def _moved(bundle: Bundle, folder: Path) -> Bundle:
         for member in bundle.members
     ]
     return replace(bundle, folder=folder, members=tuple(members))
-
-
-def _set_mode(folder: Path) -> None:
-    """Give the folder the permissions of the umask: a work folder is private to its owner."""
-    if sys.platform != "win32":
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)
 
 
 def _swap(work: Path, folder: Path) -> None:

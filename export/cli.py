@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from braintumor.command import EPILOG, Command, debug_option, in_options, version_option
+from braintumor.command import (
+    EPILOG,
+    Command,
+    debug_option,
+    in_options,
+    require_signature_option,
+    version_option,
+)
 from braintumor.errors import ModelError, UsageError
 from braintumor.models.input_settings import CROPS
 from braintumor.models.spec import PREPROCESSES
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from braintumor.export.graph.precision import Precision
     from braintumor.export.member import ExportedMember
     from braintumor.export.options import CascadeOptions, ExportOptions
+    from braintumor.runtime.bundle.sign import SigningKey
     from braintumor.runtime.image.decode import Resize
     from braintumor.runtime.image.head import Crop
 
@@ -153,6 +161,14 @@ _PER_MODEL = "Once for all models, or once per model in order."
     type=click.Path(path_type=Path),
     help="Export a bundle again and say whether the same files come out.",
 )
+@click.option(
+    "--sign",
+    "signing_key",
+    metavar="KEY",
+    type=click.Path(path_type=Path),
+    help="Sign the bundle with this private key, a PEM file; after --verify, again.",
+)
+@require_signature_option
 @debug_option
 @version_option
 def export(  # noqa: PLR0913 - one parameter an option
@@ -179,6 +195,8 @@ def export(  # noqa: PLR0913 - one parameter an option
     timeout_s: float,
     verified: Path | None,
     checked: Path | None,
+    signing_key: Path | None,
+    public_key: Path | None,
 ) -> None:
     """Export Keras classifiers as one bundle of verified ONNX models.
 
@@ -186,8 +204,8 @@ def export(  # noqa: PLR0913 - one parameter an option
     model is converted, and kept only if it answers as Keras does, or as its own FP32 graph where Keras is not
     installed (the bundle then says "not verified").
     """
-    if verified is not None or checked is not None:
-        _revisit(verified, checked, models, images)
+    if verified is not None or checked is not None or public_key is not None:
+        _revisit(verified, checked, models, images, signing_key, public_key)
         return
     _require_int8(
         precision, calibrate=calibrate, validate=validate, float_precision=float_precision, save_plans=save_plans
@@ -211,10 +229,10 @@ def export(  # noqa: PLR0913 - one parameter an option
         timeout_s,
         _end,
     )
-    _export(options)
+    _export(options, _read_key(signing_key))
 
 
-def _export(options: "ExportOptions") -> None:
+def _export(options: "ExportOptions", key: "SigningKey | None") -> None:
     from braintumor.export.bundle import bundle_there
     from braintumor.export.pipeline import export_bundle
     from braintumor.export.render import summary_line
@@ -222,7 +240,25 @@ def _export(options: "ExportOptions") -> None:
     replaced = bundle_there(options.folder)
     with _Reporter() as reporter:
         bundle = export_bundle(options, reporter)
+    _sign(options.folder, key)
     click.echo(summary_line(options.folder, bundle, replaced))
+
+
+def _read_key(path: Path | None) -> "SigningKey | None":
+    """The key to sign with, before anything is done that may take long."""
+    if path is None:
+        return None
+    from braintumor.runtime.bundle.passphrase import read_key_with_passphrase
+
+    return read_key_with_passphrase(path)
+
+
+def _sign(folder: Path, key: "SigningKey | None") -> None:
+    if key is not None:
+        from braintumor.runtime.bundle.sign import sign_bundle
+
+        sign_bundle(folder, key)
+        click.echo(f"{folder}: signed by the key {key.sha256[:12]}")
 
 
 def _cascade_options(images: Path | None, risk: float | None) -> "CascadeOptions | None":
@@ -246,35 +282,61 @@ def _require_int8(precision: str, **options: Path | str | None) -> None:
         )
 
 
-def _revisit(verified: Path | None, checked: Path | None, models: tuple[Path, ...], images: Path | None) -> None:
+def _revisit(
+    verified: Path | None,
+    checked: Path | None,
+    models: tuple[Path, ...],
+    images: Path | None,
+    signing_key: Path | None,
+    public_key: Path | None,
+) -> None:
     """Verify an existing bundle, or export it again."""
     if verified is not None and checked is not None:
         raise UsageError("`verified` and `checked` cannot be combined", "give one of them")
     folders = tuple(dict.fromkeys(model if model.is_dir() else model.parent for model in models)) or (Path("models"),)
     if verified is not None:
-        _verify(verified, folders, images)
+        _verify(verified, folders, images, signing_key, public_key)
     elif checked is not None:
-        _check(checked, folders)
+        if signing_key is not None:
+            raise UsageError("`checked` changes nothing, so there is nothing to sign", "leave `signing_key` out")
+        _check(checked, folders, public_key)
+    else:
+        raise UsageError("`public_key` is for a bundle that is there", "leave it out, or add --verify or --check")
 
 
-def _verify(folder: Path, model_folders: tuple[Path, ...], images: Path | None) -> None:
+def _verify(
+    folder: Path,
+    model_folders: tuple[Path, ...],
+    images: Path | None,
+    signing_key: Path | None,
+    public_key: Path | None,
+) -> None:
+    from braintumor.runtime.bundle.folder import is_signed
+
+    if is_signed(folder) and signing_key is None:
+        raise UsageError(
+            f"{folder} is signed, and the figures that are written into it would end its signature",
+            "name the private key to sign it again with `signing_key`, or verify a copy without bundle.sig",
+        )
+    key = _read_key(signing_key)
     from braintumor.export.pipeline import verification_images
     from braintumor.export.render import agreement
     from braintumor.export.verify.reverify import verify_bundle
 
     with _Reporter() as reporter:
-        bundle = verify_bundle(folder, model_folders, verification_images(images, _echo), reporter.begin)
+        bundle = verify_bundle(folder, model_folders, verification_images(images, _echo), reporter.begin, public_key)
+    _sign(folder, key)
     for member in bundle.members:
         click.echo(f"{member.name}: {agreement(member.details)}")
     click.echo(f"{folder}: verified, sha256 {bundle.sha256[:12]} as before")
 
 
-def _check(folder: Path, model_folders: tuple[Path, ...]) -> None:
+def _check(folder: Path, model_folders: tuple[Path, ...], public_key: Path | None) -> None:
     from braintumor.export.render import reproduction_line
     from braintumor.export.verify.reproduce import reproduce_bundle
 
     with _Reporter() as reporter:
-        reproductions = reproduce_bundle(folder, model_folders, reporter.begin)
+        reproductions = reproduce_bundle(folder, model_folders, reporter.begin, public_key)
     for reproduction in reproductions:
         click.echo(reproduction_line(reproduction))
     if any(reproduction.different for reproduction in reproductions):

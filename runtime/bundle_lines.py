@@ -22,7 +22,12 @@ def verdict_line(acceptance: Mapping[str, Any]) -> str:
 
 
 def caution_lines(bundle: Bundle) -> Iterator[str]:
-    """Checks that its export left out: parity with Keras, and class orders that nobody stated."""
+    """An unsigned verdict, and what its export left out: parity with Keras, class orders that nobody stated."""
+    if bundle.signature is not None and bundle.signature.unsigned_verdict:
+        yield (
+            "its verdict is not signed, and was left out; whoever has the private key signs it with: "
+            f"bt-bundle sign {shlex.quote(str(bundle.folder))} --key KEY"
+        )
     if bundle.unverified:
         yield (
             f"not verified against Keras: {', '.join(bundle.unverified)}; where Keras is installed, "

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from braintumor import NOTICE
-from braintumor.command import EPILOG, Command, debug_option, in_options, version_option
+from braintumor.command import (
+    EPILOG,
+    Command,
+    debug_option,
+    in_options,
+    require_signature_option,
+    version_option,
+)
 from braintumor.errors import UsageError
 from braintumor.progress import ProgressDisplay
 from braintumor.runtime.archive.options import ArchiveOptions, archive_options
@@ -51,6 +58,7 @@ _TEXT = ("", "txt", "log", "ndjson")
     help="Bundle to use.  [default: $BRAINTUMOR_BUNDLE, the newest in ./bundles, or the models that come with the "
     "package, exported at the first run]",
 )
+@require_signature_option
 @click.option("--no-starter", is_flag=True, help="Do not export the models that come with the package.")
 @click.option("--engine", type=click.Choice((AUTO, *ENGINES)), default=AUTO, show_default=True, help=_ENGINE_HELP)
 @click.option("--device", metavar="cuda:N", help="GPU to use, for an engine that runs on one.")
@@ -98,6 +106,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     *,
     paths: tuple[str, ...],
     bundle: str | None,
+    public_key: Path | None,
     no_starter: bool,
     engine: str,
     device: str | None,
@@ -127,7 +136,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
         _refuse_overwriting(output, sources, folder)
     form = form or _default_format(output)
 
-    load = functools.partial(_load, folder, device=device, threads=threads, policy=policy)
+    load = functools.partial(_load, folder, device=device, threads=threads, policy=policy, public_key=public_key)
     images = _UNKNOWN_NUMBER if archive.watch else len(sources)
     limits = {"image_seconds": image_seconds, "image_mb": image_mb}
     decoders = functools.partial(_sandbox, images, threads, chosen=sandbox, **limits)

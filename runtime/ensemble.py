@@ -81,6 +81,8 @@ class Ensemble(Closing):
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
         if bundle.acceptance is not None:
             self._bundle_info["verdict"] = bundle.acceptance["status"]
+        if bundle.signature is not None:
+            self._bundle_info["signed_by"] = bundle.signature.key_sha256
         if bundle.assumed:
             self._bundle_info["class_order"] = "assumed"
         self._engine_info = {
@@ -101,6 +103,7 @@ class Ensemble(Closing):
         policy: Policy = "full",
         on_choice: ChoiceCallback | None = None,
         progress: ProgressCallback = silent,
+        public_key: str | Path | None = None,
     ) -> Self:
         """Verify a bundle and load its members.
 
@@ -115,9 +118,10 @@ class Ensemble(Closing):
                 "cascade" to leave out those that are not needed to be sure, at the risk that the bundle states.
             on_choice: Called with the measurement when "auto" had to measure.
             progress: Gets the steps of what takes long at the first time: exporting, measuring.
+            public_key: The PEM file of a public key that must have signed the bundle; None for any bundle.
 
         Raises:
-            IntegrityError: The bundle is damaged, or not there.
+            IntegrityError: The bundle is damaged, not there, or not signed with that key.
             UnavailableError: The engine is not usable here.
             UsageError: No such engine, device, policy or number of threads, or they do not go together.
         """
@@ -126,10 +130,7 @@ class Ensemble(Closing):
         kind, index = parse_device(device)
         threads = limit_threads("threads", threads)
         names = candidates(engine, kind)
-        if bundle is None:
-            verified = default_bundle(progress)
-        else:
-            verified = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        verified = _verified(bundle, progress, public_key)
         if policy == "cascade" and verified.cascade is None:
             raise UsageError(
                 f"the bundle {verified.name!r} has no cascade",
@@ -356,3 +357,13 @@ class Ensemble(Closing):
 
     def _by_class(self, row: NDArray[np.floating[Any]]) -> dict[str, float]:
         return dict(zip(self.bundle.classes, row.tolist(), strict=True))
+
+
+def _verified(
+    bundle: str | Path | Bundle | None, progress: ProgressCallback, public_key: str | Path | None
+) -> Bundle:
+    if not isinstance(bundle, Bundle):
+        return default_bundle(progress, public_key) if bundle is None else load_bundle(bundle, public_key=public_key)
+    if public_key is not None:
+        raise UsageError("`public_key` is for a folder, got a loaded bundle", "give it to load_bundle")
+    return bundle

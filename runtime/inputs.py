@@ -12,7 +12,7 @@ from braintumor.runtime.bundle.load import MANIFEST, how_to_get
 from braintumor.runtime.image.folder import SUFFIXES, NoteCallback, hidden_note, list_folder
 from braintumor.runtime.image.formats import HEAD_BYTES, describe_foreign
 
-__all__ = ["BUNDLES", "BUNDLE_VARIABLE", "choose_bundle", "expand", "find_bundle", "no_bundle"]
+__all__ = ["BUNDLES", "BUNDLE_VARIABLE", "bundles_in", "choose_bundle", "expand", "find_bundle", "no_bundle"]
 
 BUNDLES = Path("bundles")
 """The folder of bundles in the working directory: `bt-export` writes there, `bt-infer` looks there."""
@@ -119,7 +119,7 @@ def find_bundle(option: str | None, note: NoteCallback | None = None) -> Path | 
     """
     if named := option or os.environ.get(BUNDLE_VARIABLE):
         return _named_bundle(Path(named))
-    bundles = _bundles_in(BUNDLES)
+    bundles = bundles_in(BUNDLES)
     if not bundles:
         return None
     newest = max(bundles, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.as_posix()))
@@ -149,7 +149,8 @@ def no_bundle() -> UsageError:
     )
 
 
-def _bundles_in(folder: Path) -> list[Path]:
+def bundles_in(folder: Path) -> list[Path]:
+    """The bundles in a folder, by name."""
     # A name with a dot is an export that is being written.
     return sorted(path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
 
@@ -164,11 +165,11 @@ def _named_bundle(folder: Path) -> Path:
         raise UsageError(
             f"{folder} is a Keras model", f"make a bundle of it with: bt-export {shlex.quote(str(folder))}"
         )
-    if folder.is_dir() and (inside := _bundles_in(folder)):
+    if folder.is_dir() and (inside := bundles_in(folder)):
         names = ", ".join(path.name for path in inside)
         raise UsageError(f"{folder} holds the bundles {names}", f"name one of them, as in `bundle='{inside[0]}'`")
     if not folder.exists():
-        beside = ", ".join(map(str, _bundles_in(folder.parent)))
+        beside = ", ".join(map(str, bundles_in(folder.parent)))
         others = f", or use one that is there: {beside}" if beside else ""
         raise UsageError(f"there is no bundle {folder}", f"{how_to_get(folder)}{others}")
     return folder

@@ -20,7 +20,7 @@ from braintumor.bench.options import (
     threads_option,
     typed_command,
 )
-from braintumor.command import EPILOG, Command, debug_option
+from braintumor.command import EPILOG, Command, debug_option, require_signature_option
 from braintumor.errors import IntegrityError, UsageError
 from braintumor.progress import ProgressDisplay
 from braintumor.runtime.engines.registry import AUTO, ENGINES
@@ -70,6 +70,7 @@ _KERAS, _NONE = "keras", "none"
 @robustness_option
 @policy_option
 @click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write all figures there.")
+@require_signature_option
 @click.option("--no-record", is_flag=True, help="Do not write the verdict into the bundles.")
 @debug_option
 def accuracy(  # noqa: PLR0913 - one parameter an option of the command
@@ -89,6 +90,7 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     policy: "Policy",
     json_file: Path | None,
     no_record: bool,
+    public_key: Path | None,
 ) -> None:
     """Compare BUNDLE with its originals, or with another bundle, on labelled images.
 
@@ -99,10 +101,10 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     from braintumor.bench.result_file import ResultFile
     from braintumor.runtime.bundle.load import load_bundle
 
-    verified = [load_bundle(folder) for folder in bundles]
+    verified = [load_bundle(folder, public_key=public_key) for folder in bundles]
     options = AccuracyOptions(
         engine=engine,
-        reference=reference if reference in {_KERAS, _NONE} else load_bundle(reference),
+        reference=reference if reference in {_KERAS, _NONE} else load_bundle(reference, public_key=public_key),
         reference_engine=reference_engine,
         models=model_folders(models),
         device=device,
@@ -167,7 +169,7 @@ def _record(bundle: "Bundle", verdict: dict[str, Any] | None) -> None:
 
     if verdict is None:
         return
-    present = load_bundle(bundle.folder)
+    present = load_bundle(bundle.folder, public_key=bundle.signature.public_key if bundle.signature else None)
     if present.sha256 != bundle.sha256:
         raise IntegrityError(f"{bundle.folder} was replaced during the run", "run the command again")
     write_acceptance(bundle.folder / MANIFEST, present.details, verdict)

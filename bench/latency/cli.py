@@ -21,7 +21,7 @@ from braintumor.bench.options import (
     threads_option,
     typed_command,
 )
-from braintumor.command import EPILOG, Command, debug_option
+from braintumor.command import EPILOG, Command, debug_option, require_signature_option
 
 if TYPE_CHECKING:
     from braintumor.runtime.prediction import Policy
@@ -53,6 +53,7 @@ __all__ = ["latency"]
     help="By how much the halves of a stable window may differ.",
 )
 @click.option("--json", "output", metavar="FILE", type=PATH, help="Write everything there, raw samples included.")
+@require_signature_option
 @debug_option
 def latency(  # noqa: PLR0913 - one parameter for each option of the command
     *,
@@ -70,6 +71,7 @@ def latency(  # noqa: PLR0913 - one parameter for each option of the command
     rounds: int,
     seconds: float,
     tolerance: float,
+    public_key: Path | None,
     output: Path | None,
 ) -> None:
     """Time bundles on their engines, and baselines, on the same images in one run.
@@ -97,6 +99,7 @@ def latency(  # noqa: PLR0913 - one parameter for each option of the command
         cold_starts=cold_starts,
         window=Window(rounds, seconds, tolerance),
         command=typed_command(),
+        public_key=public_key,
     )
     file = ResultFile(output)
     with file.note_on_interrupt():

@@ -123,7 +123,7 @@ def pareto_points(
     points: list[ParetoPoint] = []
     for batch_times in zip(*(runner.batches for runner in runners), strict=True):
         ensembles = [
-            _measured_ensemble(runner, times, images.labels)
+            _measured_ensemble(runner, times, images.labels, options.public_key)
             for runner, times in zip(runners, batch_times, strict=True)
             if runner.bundle is not None and runner.members is not None
         ]
@@ -131,7 +131,9 @@ def pareto_points(
     return tuple(points)
 
 
-def _measured_ensemble(runner: ActiveRunner, times: BatchTimes, labels: NDArray[np.int64]) -> MeasuredEnsemble:
+def _measured_ensemble(
+    runner: ActiveRunner, times: BatchTimes, labels: NDArray[np.int64], public_key: Path | None
+) -> MeasuredEnsemble:
     assert runner.bundle is not None and runner.members is not None  # noqa: S101, PT018 - the caller has checked
     info = runner.process.info
     member_ms = {name: samples.p50_ms for name, samples in times.members.items()}
@@ -139,7 +141,7 @@ def _measured_ensemble(runner: ActiveRunner, times: BatchTimes, labels: NDArray[
         runner=runner.key,
         precision=info.precision,
         engine=info.engine.name,
-        weights={member.name: member.weight for member in load_bundle(runner.bundle).members},
+        weights={member.name: member.weight for member in load_bundle(runner.bundle, public_key=public_key).members},
         probabilities=runner.members,
         labels=labels,
         member_ms=member_ms,

@@ -45,6 +45,7 @@ class LatencyOptions:
         energy_s: Seconds over which the energy of a GPU is counted; > 0.
         all_decided: Compare labels on all images of `data`, not only on those that are timed.
         command: The command line.
+        public_key: The PEM file of the key that must have signed the bundles; None for any bundles.
     """
 
     bundles: tuple[Path, ...]
@@ -63,6 +64,7 @@ class LatencyOptions:
     energy_s: float = 2.0
     all_decided: bool = False
     command: str = ""
+    public_key: Path | None = None
 
     def __post_init__(self) -> None:
         """Check names and numbers.
@@ -92,6 +94,11 @@ class LatencyOptions:
                 )
         for name in self.baselines:
             baseline_entry(name)
+
+    @property
+    def key_path(self) -> str | None:
+        """`public_key`, for a process that starts elsewhere."""
+        return None if self.public_key is None else str(self.public_key.absolute())
 
     @property
     def settings(self) -> LatencySettings:
@@ -133,7 +140,10 @@ def shared_classes(options: LatencyOptions) -> tuple[str, ...]:
         UsageError: The bundles have different classes.
         IntegrityError: A bundle is not what it says it is.
     """
-    orders = {folder.name: usual_order(load_bundle(folder).classes) for folder in options.bundles}
+    orders = {
+        folder.name: usual_order(load_bundle(folder, public_key=options.public_key).classes)
+        for folder in options.bundles
+    }
     if len(set(orders.values())) > 1:
         listed = "; ".join(f"{name}: {', '.join(classes)}" for name, classes in orders.items())
         raise UsageError(
@@ -150,7 +160,7 @@ def plan_runners(options: LatencyOptions) -> Iterator[PlannedRunner | Skipped]:
     """
     seen: list[tuple[str, Any]] = []
     for bundle in options.bundles:
-        load_bundle(bundle)
+        load_bundle(bundle, public_key=options.public_key)
         for name in options.engines:
             for engine in candidates(AUTO) if name == ALL_ENGINES else (name,):
                 yield PlannedRunner(
@@ -179,6 +189,7 @@ def _bundle_spec(bundle: Path, engine: str, options: LatencyOptions) -> RunnerSp
             "device": options.device,
             "threads": options.threads,
             "policy": options.policy,
+            "public_key": options.key_path,
         },
         engine=engine,
         caches=True,
@@ -189,16 +200,19 @@ def _plan_baseline(name: str, bundle: Path, options: LatencyOptions) -> PlannedR
     entry = baseline_entry(name)
     if reason := missing_reason(name):
         return Skipped(name, reason)
-    if entry.own_model and usual_order(classes := load_bundle(bundle).classes) != CLASSES:
+    if (
+        entry.own_model
+        and usual_order(classes := load_bundle(bundle, public_key=options.public_key).classes) != CLASSES
+    ):
         return Skipped(name, f"its own model knows {', '.join(CLASSES)}, {bundle.name} knows {', '.join(classes)}")
     arguments: dict[str, Any] = {"threads": options.threads, **entry.options}
     if name == "keras":
         try:
-            sources = keras_sources(load_bundle(bundle), options.models)
+            sources = keras_sources(load_bundle(bundle, public_key=options.public_key), options.models)
         except UnavailableError as error:
             return Skipped(f"{name} for {bundle.name}", str(error))
         arguments["models"] = [str(path) for path in sources]
     if not entry.own_model:
-        arguments["bundle"] = str(bundle.absolute())
+        arguments |= {"bundle": str(bundle.absolute()), "public_key": options.key_path}
     spec = RunnerSpec(entry.target, arguments, environment=dict(entry.environment))
     return PlannedRunner(name if entry.own_model else f"{name} for {bundle.name}", spec, optional=True)

@@ -21,7 +21,7 @@ from braintumor.bench.options import (
     threads_option,
     typed_command,
 )
-from braintumor.command import EPILOG, Command, debug_option
+from braintumor.command import EPILOG, Command, debug_option, require_signature_option
 from braintumor.errors import UsageError
 
 __all__ = ["report"]
@@ -50,6 +50,7 @@ Part = TypeVar("Part")
 @click.option("--accuracy", "accuracy_file", metavar="FILE", type=PATH, help="Take these decisions; judge nothing.")
 @click.option("--latency", "latency_file", metavar="FILE", type=PATH, help="Take these times; time nothing.")
 @click.option("--out", metavar="DIR", type=PATH, default=Path("report"), show_default=True)
+@require_signature_option
 @debug_option
 def report(
     *, bundles: tuple[Path, ...], accuracy_file: Path | None, latency_file: Path | None, out: Path, **options: Any

@@ -47,6 +47,7 @@ class ReportOptions:
         margin: How much accuracy may be lost, in points.
         robustness: How many images are perturbed.
         command: The command line.
+        public_key: The PEM file of the key that must have signed the bundles; None for any bundles.
     """
 
     bundles: tuple[Path, ...]
@@ -61,6 +62,7 @@ class ReportOptions:
     margin: float
     robustness: int
     command: str
+    public_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,10 +165,10 @@ def plan_evaluation(options: ReportOptions, note: NoteCallback | None = None) ->
         raise UsageError("`engines` and `batches` must each have at least one entry")
     engine = AUTO if options.engines[0] == ALL_ENGINES else options.engines[0]
     candidates(engine)  # refuses a name that no engine has
-    verified = tuple(load_bundle(folder) for folder in options.bundles)
+    verified = tuple(load_bundle(folder, public_key=options.public_key) for folder in options.bundles)
     accuracy = AccuracyOptions(
         engine=engine,
-        reference=options.reference if options.reference in {KERAS, NO_REFERENCE} else load_bundle(options.reference),
+        reference=_reference(options),
         models=model_folders(options.models),
         threads=options.threads,
         batch_size=max(options.batches),
@@ -175,6 +177,12 @@ def plan_evaluation(options: ReportOptions, note: NoteCallback | None = None) ->
     )
     images = read_labelled(options.data, "test", verified[0].classes, note)
     return Evaluation(verified, images, accuracy, options.command)
+
+
+def _reference(options: ReportOptions) -> str | Bundle:
+    if options.reference in {KERAS, NO_REFERENCE}:
+        return options.reference
+    return load_bundle(options.reference, public_key=options.public_key)
 
 
 def plan_timing(options: ReportOptions) -> Timing:
@@ -195,5 +203,6 @@ def plan_timing(options: ReportOptions) -> Timing:
             window=Window(min_rounds=_ROUNDS, max_s=options.seconds),
             all_decided=True,
             command=options.command,
+            public_key=options.public_key,
         )
     )

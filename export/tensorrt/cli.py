@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.command import EPILOG, Command, debug_option, require_signature_option, version_option
 
 if TYPE_CHECKING:
     from braintumor.export.tensorrt.build import BuiltEngine
@@ -56,9 +56,10 @@ _HARDWARE = ("none", "same", "ampere+")
     show_default=True,
     help="Folder of the plans.",
 )
+@require_signature_option
 @debug_option
 @version_option
-def engine(
+def engine(  # noqa: PLR0913 - one parameter an option
     *,
     bundle: str | None,
     engine: str,
@@ -68,6 +69,7 @@ def engine(
     hardware_compatibility: str,
     device: int,
     out: Path,
+    public_key: Path | None,
 ) -> None:
     """Build a TensorRT plan of every member of a bundle, with a JSON file beside it that says what it is.
 
@@ -84,7 +86,8 @@ def engine(
     capabilities = tuple(part.strip().upper() for part in capability.split(",")) if capability is not None else ()
     build = BuildOptions(BatchProfile.parse(batch), capabilities, version_compatible, hardware_compatibility)
     options = EngineOptions(engine, out, build, device)
-    for built in build_engines(load_bundle(choose_bundle(bundle)), options):
+    chosen = load_bundle(choose_bundle(bundle), public_key=public_key)
+    for built in build_engines(chosen, options):
         click.echo(_line(built))
     click.echo(f"To use them: export {PLANS_VARIABLE}={out.absolute()}", err=True)
 

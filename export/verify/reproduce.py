@@ -56,7 +56,7 @@ class Reproduction:
 
 
 def reproduce_bundle(
-    folder: Path, model_folders: Sequence[Path], step: Callable[[str], None]
+    folder: Path, model_folders: Sequence[Path], step: Callable[[str], None], public_key: Path | None = None
 ) -> tuple[Reproduction, ...]:
     """Export every member of a bundle again, without the cache, and compare.
 
@@ -64,12 +64,13 @@ def reproduce_bundle(
         folder: The bundle.
         model_folders: Where the `.keras` files are looked for, by their hash; what ships with the package comes last.
         step: Gets a description of what is done next.
+        public_key: The PEM file of a public key that must have signed it; None for any bundle.
 
     Raises:
-        IntegrityError: It is not a bundle, or it was changed.
+        IntegrityError: It is not a bundle, it was changed, or it is not signed with that key.
         UnavailableError: A `.keras` file, or the plan of an int8 member, is not found.
     """
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, public_key=public_key)
     reproductions = []
     for member, path in zip(bundle.members, keras_sources(bundle, model_folders), strict=True):
         step(f"{member.name}: exporting again")

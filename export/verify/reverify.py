@@ -25,7 +25,11 @@ __all__ = ["verify_bundle"]
 
 
 def verify_bundle(
-    folder: Path, model_folders: Sequence[Path], images: VerificationImages, step: Callable[[str], None]
+    folder: Path,
+    model_folders: Sequence[Path],
+    images: VerificationImages,
+    step: Callable[[str], None],
+    public_key: Path | None = None,
 ) -> Bundle:
     """Compare every member with Keras, and write the figures into the bundle, which keeps its identity.
 
@@ -34,9 +38,10 @@ def verify_bundle(
         model_folders: Where the `.keras` files are looked for, by their hash; what ships with the package comes last.
         images: Of the verification.
         step: Gets a description of what is done next.
+        public_key: The PEM file of a public key that must have signed it; None for any bundle.
 
     Raises:
-        IntegrityError: It is not a bundle, or it was changed.
+        IntegrityError: It is not a bundle, it was changed, or it is not signed with that key.
         ParityError: A member does not answer what Keras answers. Nothing is written then.
         UnavailableError: Keras is not installed, or a `.keras` file is not found.
         OutputError: The bundle cannot be written.
@@ -46,7 +51,7 @@ def verify_bundle(
             "verifying a bundle needs Keras, which is not installed here",
             "install it with: pip install 'braintumor[export]'",
         )
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, public_key=public_key)
     figures = {}
     for member, path in zip(bundle.members, keras_sources(bundle, model_folders), strict=True):
         step(f"{member.name}: asking Keras about {images.count} images")

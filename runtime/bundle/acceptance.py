@@ -6,6 +6,9 @@ answers, as canonical JSON without these fields and without the command. So the 
 versions give the same identity on every machine, and a bundle keeps it when it is judged or verified again. The
 verdict names the identity that it is about, and one that was copied into another bundle's file is refused.
 
+The verdict on a signed bundle lies beside it, in `verdict.json`, with a signature of its own: written into
+`bundle.json` it would end the signature of the bundle.
+
 Bundles without an `"identity"` field were written by older versions: theirs is the SHA-256 of the file's text with
 `"acceptance": null`.
 """
@@ -19,6 +22,7 @@ from typing import Any, Final
 
 from braintumor.errors import IntegrityError
 from braintumor.files import atomic_text
+from braintumor.runtime.bundle.folder import VERDICT, VERDICT_SIGNATURE, keeps_verdict_beside
 
 __all__ = [
     "ACCEPTANCE",
@@ -29,6 +33,7 @@ __all__ = [
     "check_acceptance",
     "identity",
     "manifest_text",
+    "parse_verdict",
     "write_acceptance",
 ]
 
@@ -62,6 +67,18 @@ _FIELDS: Final[Mapping[str, type]] = {
 def manifest_text(details: Mapping[str, Any]) -> str:
     """The text of a `bundle.json`: the only form in which one is written."""
     return json.dumps(details, indent=2, ensure_ascii=False) + "\n"
+
+
+def parse_verdict(raw: bytes, path: Path) -> Any:
+    """The content of a `verdict.json`; `check_acceptance` checks it.
+
+    Raises:
+        IntegrityError: It is not JSON.
+    """
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} is not JSON ({error})", "remove it, and evaluate the bundle again") from error
 
 
 def identity(raw: bytes, details: Mapping[str, Any]) -> str:
@@ -98,7 +115,7 @@ def check_acceptance(details: Mapping[str, Any], sha256: str, manifest: Path) ->
     Args:
         details: The content of `bundle.json`.
         sha256: The bundle's identity.
-        manifest: The path of `bundle.json`, for messages.
+        manifest: The path of `bundle.json` or `verdict.json`, for messages.
 
     Raises:
         IntegrityError: The verdict is malformed, or on another bundle.
@@ -107,7 +124,8 @@ def check_acceptance(details: Mapping[str, Any], sha256: str, manifest: Path) ->
     if verdict is None:
         return
     command = f"bt-bench accuracy {shlex.quote(str(manifest.parent))}"
-    remedy = f"""set "{ACCEPTANCE}" to null and evaluate the bundle again: {command}"""
+    undo = f"remove {VERDICT}" if manifest.name == VERDICT else f'set "{ACCEPTANCE}" to null'
+    remedy = f"{undo} and evaluate the bundle again: {command}"
     if not isinstance(verdict, dict) or verdict.get("schema") != ACCEPTANCE_SCHEMA:
         raise IntegrityError(f"{manifest}: '{ACCEPTANCE}' is not of schema {ACCEPTANCE_SCHEMA!r}", remedy)
     for name, kind in _FIELDS.items():
@@ -128,10 +146,12 @@ def check_acceptance(details: Mapping[str, Any], sha256: str, manifest: Path) ->
 
 
 def write_acceptance(manifest: Path, details: Mapping[str, Any], acceptance: Mapping[str, Any]) -> None:
-    """Write a verdict into a `bundle.json`, whole or not at all.
+    """Write a verdict into a `bundle.json`, or beside that of a signed bundle, whole or not at all.
+
+    A signature of the verdict that was there before goes: `bt-bundle sign` makes another.
 
     Args:
-        manifest: The file.
+        manifest: The `bundle.json`.
         details: Its content now; a verdict that it carries is replaced.
         acceptance: All of the fields that a reader relies on but "judged_sha256".
 
@@ -141,5 +161,12 @@ def write_acceptance(manifest: Path, details: Mapping[str, Any], acceptance: Map
     plain = {**details, ACCEPTANCE: None}
     sha256 = identity(manifest_text(plain).encode(), plain)
     verdict = {"schema": ACCEPTANCE_SCHEMA, **acceptance, "judged_sha256": sha256}
-    with atomic_text(manifest) as stream:
-        stream.write(manifest_text({**plain, ACCEPTANCE: verdict}))
+    if not keeps_verdict_beside(manifest.parent):
+        with atomic_text(manifest) as stream:
+            stream.write(manifest_text({**plain, ACCEPTANCE: verdict}))
+        return
+    with atomic_text(manifest.parent / VERDICT) as stream:
+        stream.write(manifest_text(verdict))
+        # Not before the new one is written: an old verdict would be left unsigned on a full disk.
+        stream.flush()
+        (manifest.parent / VERDICT_SIGNATURE).unlink(missing_ok=True)

@@ -1,35 +1,39 @@
 """Reading a bundle: every file that it lists is hash-checked before any of it is parsed.
 
 A bundle is a folder with `bundle.json` and one folder a member. `bundle.json` lists every other file with
-its size and SHA-256; nothing else may lie in the folder. The SHA-256 of `bundle.json` itself is therefore
+its size and SHA-256; nothing else may lie in the folder but signatures and the verdict on a signed bundle
+(`braintumor.runtime.bundle.folder`). The SHA-256 of `bundle.json` itself is therefore
 the identity of the whole bundle, except its verdict (`braintumor.runtime.bundle.acceptance`). `bundle.json` has
 a checksum of its own (`braintumor.runtime.bundle.checksum`): damage is noticed, but whoever can write into the
-folder can write a bundle that fits. To be sure of one, compare its identity with one noted elsewhere.
+folder can write a bundle that fits. To be sure of one, require its signature
+(`braintumor.runtime.bundle.signature`), or compare its identity with one noted elsewhere.
 """
 
 import glob
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from braintumor.errors import IntegrityError
 from braintumor.files import sha256_of
-from braintumor.runtime.bundle.acceptance import ACCEPTANCE, check_acceptance, identity
+from braintumor.runtime.bundle.acceptance import ACCEPTANCE, check_acceptance, identity, parse_verdict
 from braintumor.runtime.bundle.checksum import check_checksum
 from braintumor.runtime.bundle.external_data import has_external_data
+from braintumor.runtime.bundle.folder import BESIDE, MANIFEST, PLAIN_FILES, VERDICT, file_names, read_beside
 from braintumor.runtime.bundle.schema import export_command, parse_bundle
 from braintumor.runtime.cascade import CASCADE, Cascade, parse_cascade
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.head import Crop
 from braintumor.runtime.image.resize import Resize
 
+if TYPE_CHECKING:
+    from braintumor.runtime.bundle.signature import Signature
+
 __all__ = ["MANIFEST", "Bundle", "Member", "how_to_get", "listed_files", "load_bundle", "member_of"]
 
-MANIFEST: Final = "bundle.json"
 _MAX_MANIFEST_BYTES: Final = 1 << 22
-_PLAIN_FILES: Final = "copy the bundle with its contents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,9 @@ class Bundle:
         sha256: Of `bundle.json` without a verdict, and so of everything that answers.
         classes: Names of the outputs, in order.
         members: In the order of the export.
-        details: The whole of `bundle.json`.
+        details: The whole of `bundle.json`, with the verdict of a signed bundle in it.
         cascade: When some members may answer for all; None for none.
+        signature: The signature, where a key was given to verify it with.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Bundle:
     members: tuple[Member, ...]
     details: Mapping[str, Any]
     cascade: Cascade | None = None
+    signature: "Signature | None" = None
 
     @property
     def precision(self) -> str:
@@ -140,18 +146,30 @@ class Bundle:
         return tuple(member.name for member in self.members if member.details["parity"].get("against_keras") is False)
 
 
-def load_bundle(folder: str | Path) -> Bundle:
+def load_bundle(folder: str | Path, *, public_key: str | Path | None = None) -> Bundle:
     """Verify and read a bundle.
 
+    Args:
+        folder: Of the bundle.
+        public_key: The PEM file of a public key that must have signed it: nothing is parsed before that is verified.
+            None for any bundle, signed or not.
+
     Raises:
-        IntegrityError: It is not there, not of a known schema, was changed, or its files are not those that it lists.
+        IntegrityError: It is not there, not of a known schema, was changed, its files are not those that it lists, or
+            it is not signed with that key.
+        UsageError: There is no such key.
+        UnavailableError: The package `cryptography` is not installed, and a key was given.
     """
     root = Path(folder).absolute()
     raw = _read_manifest(root)
+    signature = None if public_key is None else _verified_signature(root, raw, public_key)
     details = parse_bundle(raw, root / MANIFEST)
     check_checksum(details, str(root / MANIFEST))
     sha256 = identity(raw, details)
-    check_acceptance(details, sha256, root / MANIFEST)
+    verdict = read_beside(root, VERDICT) if signature is None else signature.verdict
+    if verdict is not None:
+        details[ACCEPTANCE] = parse_verdict(verdict, root / VERDICT)
+    check_acceptance(details, sha256, root / (MANIFEST if verdict is None else VERDICT))
     _check_files(root, listed_files(details))
     for entry in details["members"]:
         _check_model(root, root / entry["file"])
@@ -163,7 +181,15 @@ def load_bundle(folder: str | Path) -> Bundle:
         members=tuple(_member(root, entry, len(details["classes"])) for entry in details["members"]),
         details=details,
         cascade=parse_cascade(details.get(CASCADE), details["members"], str(root / MANIFEST)),
+        signature=signature,
     )
+
+
+def _verified_signature(root: Path, manifest: bytes, public_key: str | Path) -> "Signature":
+    # Imported here: the libraries behind it take 0.1 s, and most bundles are read without.
+    from braintumor.runtime.bundle.signature import verify_signature
+
+    return verify_signature(root, manifest, public_key)
 
 
 def listed_files(details: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -223,7 +249,7 @@ def _read_manifest(root: Path) -> bytes:
     path = root / MANIFEST
     try:
         if path.is_symlink():
-            raise IntegrityError(f"{path} is a link; a bundle holds plain files", _PLAIN_FILES)
+            raise IntegrityError(f"{path} is a link; a bundle holds plain files", PLAIN_FILES)
         if not path.is_file():
             raise IntegrityError(f"{root} is not a bundle: it has no {MANIFEST}", how_to_get(root))
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
@@ -236,35 +262,15 @@ def _read_manifest(root: Path) -> bytes:
 
 
 def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
-    try:
-        present = _plain_files(root)
-    except OSError as error:
-        raise IntegrityError(
-            f"{root} cannot be listed ({error.strerror or error})", "check its permissions"
-        ) from error
+    present = file_names(root) - {MANIFEST}
     if missing := sorted(listed.keys() - present):
         raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists", _remedy(root))
-    if extra := sorted(present - listed.keys()):
+    if extra := sorted(present - listed.keys() - BESIDE):
         raise IntegrityError(
             f"{root} holds {', '.join(extra)}, which its {MANIFEST} does not list", "remove it from the folder"
         )
     for name, entry in listed.items():
         _check_file(root, root / name, entry)
-
-
-def _plain_files(root: Path) -> set[str]:
-    """Names of all files below `root` but the manifest, with forward slashes."""
-    names = set()
-    for path in root.rglob("*"):
-        name = PurePosixPath(path.relative_to(root)).as_posix()
-        if path.is_symlink():
-            raise IntegrityError(f"{path} is a link; a bundle holds plain files", _PLAIN_FILES)
-        if path.is_dir() or name == MANIFEST:
-            continue
-        if not path.is_file():
-            raise IntegrityError(f"{path} is neither a file nor a folder", "remove it from the bundle")
-        names.add(name)
-    return names
 
 
 def _check_file(root: Path, path: Path, entry: Mapping[str, Any]) -> None:

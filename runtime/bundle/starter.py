@@ -39,18 +39,25 @@ _WAITING: Final = Step("Another process is exporting the models that come with t
 _TOOLS: Final = ("h5py", "ml_dtypes", "numpy", "onnx", "onnx-ir")
 
 
-def default_bundle(progress: ProgressCallback = silent) -> Bundle:
+def default_bundle(progress: ProgressCallback = silent, public_key: str | Path | None = None) -> Bundle:
     """The bundle where none is named: $BRAINTUMOR_BUNDLE, the newest in ./bundles, or the starter bundle.
 
     Args:
         progress: Gets the steps of an export, where there has to be one.
+        public_key: The PEM file of a public key that must have signed it; None for any bundle.
 
     Raises:
-        IntegrityError: The bundle is damaged.
+        IntegrityError: The bundle is damaged, or not signed with that key.
         UsageError, UnavailableError, OutputError: As `starter_bundle`.
     """
     folder = find_bundle(None)
-    return starter_bundle(progress) if folder is None else load_bundle(folder)
+    if folder is not None:
+        return load_bundle(folder, public_key=public_key)
+    if public_key is not None:
+        raise IntegrityError(
+            "no bundle was named, and the models that come with the package are not signed", "name a signed `bundle`"
+        )
+    return starter_bundle(progress)
 
 
 def starter_bundle(progress: ProgressCallback = silent) -> Bundle:

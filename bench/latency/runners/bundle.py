@@ -22,7 +22,16 @@ __all__ = ["BundleRunner"]
 class BundleRunner:
     """An ensemble whose members are timed one by one."""
 
-    def __init__(self, bundle: str, *, engine: str, device: str | None, threads: int | None, policy: Policy) -> None:
+    def __init__(
+        self,
+        bundle: str,
+        *,
+        engine: str,
+        device: str | None,
+        threads: int | None,
+        policy: Policy,
+        public_key: str | None = None,
+    ) -> None:
         """Verify and load.
 
         Args:
@@ -31,8 +40,11 @@ class BundleRunner:
             device: As `Ensemble.load` takes it.
             threads: CPU threads; None leaves it to the engine.
             policy: Whether all members run.
+            public_key: As `Ensemble.load` takes it.
         """
-        self._ensemble = Ensemble.load(bundle, engine=engine, device=device, threads=threads, policy=policy)
+        self._ensemble = Ensemble.load(
+            bundle, engine=engine, device=device, threads=threads, policy=policy, public_key=public_key
+        )
         members = self._ensemble.members
         self._timed = [timed_engine(engine) for engine in members.engines]
         members.engines = tuple(self._timed)

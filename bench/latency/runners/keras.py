@@ -21,15 +21,18 @@ __all__ = ["KerasRunner"]
 class KerasRunner(PlainRunner):
     """The models that a bundle was exported from, run by Keras."""
 
-    def __init__(self, bundle: str, *, models: Sequence[str], threads: int | None) -> None:
+    def __init__(
+        self, bundle: str, *, models: Sequence[str], threads: int | None, public_key: str | None = None
+    ) -> None:
         """Load them.
 
         Args:
             bundle: Its folder.
             models: The `.keras` file of each member.
             threads: For TensorFlow; None leaves it to TensorFlow.
+            public_key: As `load_bundle` takes it.
         """
-        super().__init__(load_bundle(bundle))
+        super().__init__(load_bundle(bundle, public_key=public_key))
         keras = require("keras", extra="peers", purpose="the baseline keras")
         tensorflow = require("tensorflow", extra="peers", purpose="the baseline keras")
         if threads is not None:

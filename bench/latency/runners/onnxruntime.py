@@ -17,14 +17,15 @@ __all__ = ["OnnxRuntimeRunner"]
 class OnnxRuntimeRunner(PlainRunner):
     """The ONNX files of a bundle, run by ONNX Runtime on the CPU."""
 
-    def __init__(self, bundle: str, *, threads: int | None) -> None:
+    def __init__(self, bundle: str, *, threads: int | None, public_key: str | None = None) -> None:
         """Load them.
 
         Args:
             bundle: Its folder.
             threads: Of each session; None leaves the default.
+            public_key: As `load_bundle` takes it.
         """
-        super().__init__(load_bundle(bundle))
+        super().__init__(load_bundle(bundle, public_key=public_key))
         ort = require("onnxruntime", extra="peers", purpose="the baseline onnxruntime")
         options = ort.SessionOptions()
         if threads is not None:

@@ -26,7 +26,9 @@ _FLOAT32: Final = "f32"
 class OpenVinoRunner(PlainRunner):
     """The ONNX files of a bundle, run by OpenVINO on the CPU."""
 
-    def __init__(self, bundle: str, *, threads: int | None, computes_in: str | None) -> None:
+    def __init__(
+        self, bundle: str, *, threads: int | None, computes_in: str | None, public_key: str | None = None
+    ) -> None:
         """Compile them for one image.
 
         Args:
@@ -34,8 +36,9 @@ class OpenVinoRunner(PlainRunner):
             threads: For inference; None leaves the default.
             computes_in: "f32" for benchmark_app's `-infer_precision f32`; None leaves the default, which is bfloat16
                 where the CPU has it.
+            public_key: As `load_bundle` takes it.
         """
-        super().__init__(load_bundle(bundle))
+        super().__init__(load_bundle(bundle, public_key=public_key))
         self._openvino = require("openvino", extra="peers", purpose="the baseline openvino")
         self._core: Any = self._openvino.Core()
         self._options: dict[str, Any] = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
