@@ -150,7 +150,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
         # The output first: that it cannot be written is an error before the seconds that loading takes, and nothing
         # that can fail or be interrupted comes after it was replaced.
         with (
-            archive.open_audit() as audit,
+            archive.open_audit(_say) as audit,
             _open_output(output) as stream,
             decoders() as processes,
             load(engine=engine) as ensemble,

@@ -7,6 +7,7 @@ import click
 
 from braintumor.command import EPILOG, Command, debug_option, version_option
 from braintumor.errors import UsageError
+from braintumor.runtime.archive.options import note_large_file
 
 if TYPE_CHECKING:
     from braintumor.runtime.archive.audit_lines import AuditLine
@@ -71,6 +72,7 @@ def _read(file: Path, head: str | None = None) -> "Chain":
 
     if not file.is_file():
         raise UsageError(f"there is no file {file}", "name a log that bt-infer wrote")
+    note_large_file(file, lambda line: click.echo(line, err=True))
     return read_chain(file, None if head is None else Anchor.parse(head))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from braintumor.progress import ProgressDisplay
 from braintumor.runtime.archive.answer import ArchiveRun
-from braintumor.runtime.archive.options import ArchiveOptions
+from braintumor.runtime.archive.options import ArchiveOptions, note_large_file
 from braintumor.runtime.archive.results import ResultsFile
 from braintumor.runtime.archive.run import Run, RunFile
 from braintumor.runtime.archive.watch import Arrivals, check_folders, stop_on_signals
@@ -73,7 +73,8 @@ def answer_archive(
     """
     if options.watch:
         check_folders(request.paths)
-    with ResultsFile.open(request.output, request.form) as results, options.open_audit() as audit:
+    note_large_file(request.output, say)
+    with ResultsFile.open(request.output, request.form) as results, options.open_audit(say) as audit:
         if results.totals.records:
             say(f"{request.output} has {results.totals.records} records")
         engine = results.identity.engine if results.identity and request.engine == AUTO else request.engine

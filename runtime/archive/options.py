@@ -15,7 +15,10 @@ from braintumor.errors import UsageError
 if TYPE_CHECKING:
     from braintumor.runtime.archive.audit import AuditLog
 
-__all__ = ["ArchiveOptions", "archive_options"]
+__all__ = ["ArchiveOptions", "archive_options", "note_large_file"]
+
+# Reading more may take longer than a person waits without a word.
+_LARGE_BYTES: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +53,28 @@ class ArchiveOptions:
             raise UsageError(f"`audit` and `output` are one file, {output}", "name two")
 
     @contextlib.contextmanager
-    def open_audit(self) -> Iterator["AuditLog | None"]:
-        """The audit log; None where none was asked for."""
+    def open_audit(self, say: Callable[[str], object]) -> Iterator["AuditLog | None"]:
+        """The audit log; None where none was asked for.
+
+        Args:
+            say: Shows a line, before a large log is verified.
+        """
         if self.audit is None:
             yield None
             return
         from braintumor.runtime.archive.audit import open_audit, read_key
 
         key = None if self.pseudonymise is None else read_key(self.pseudonymise)
+        note_large_file(self.audit, say)
         with open_audit(self.audit, key) as log:
             yield log
+
+
+def note_large_file(path: Path, say: Callable[[str], object]) -> None:
+    """Say that a file is read, if that takes seconds."""
+    with contextlib.suppress(OSError):
+        if (size := path.stat().st_size) > _LARGE_BYTES:
+            say(f"reading {path} ({size / 1e6:.0f} MB) …")
 
 
 _FILE: Final = click.Path(path_type=Path)

@@ -90,8 +90,7 @@ class JsonRecords:
 
     def parse(self, line: bytes, number: int) -> Record | None:  # noqa: ARG002 - as the protocol
         """Read a line; see `RecordFormat`."""
-        # Not msgspec's own parser: a path may hold bytes that are not text, which Python keeps as lone surrogates.
-        record = _converted(json.loads(line))
+        record = _decoded(line)
         identity = Identity(
             record.bundle.name, record.bundle.sha256, record.policy, record.engine.name, record.engine.version
         )
@@ -189,8 +188,14 @@ class _JsonRecord(msgspec.Struct):
     engine: _Engine
 
 
-def _converted(data: object) -> _JsonRecord:
+_DECODER: Final = msgspec.json.Decoder(_JsonRecord)
+
+
+def _decoded(line: bytes) -> _JsonRecord:
     try:
-        return msgspec.convert(data, _JsonRecord)
+        return _DECODER.decode(line)
     except msgspec.ValidationError as error:
         raise ValueError(str(error).replace("`", "'")) from error
+    except msgspec.DecodeError:
+        # A path may hold bytes that are not text. Python keeps them as lone surrogates, which msgspec does not read.
+        return msgspec.convert(json.loads(line), _JsonRecord)
