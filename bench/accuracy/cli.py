@@ -1,5 +1,6 @@
 """`bt-bench accuracy`: a gate for CI on the accuracy of deployed bundles."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,7 @@ def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "Labelled
 def _record(bundle: "Bundle", verdict: dict[str, Any] | None) -> None:
     """Write a verdict into its bundle, if this is still the one that was evaluated."""
     from braintumor.runtime.bundle.acceptance import write_acceptance
+    from braintumor.runtime.bundle.folder import is_signed
     from braintumor.runtime.bundle.load import MANIFEST, load_bundle
 
     if verdict is None:
@@ -173,6 +175,9 @@ def _record(bundle: "Bundle", verdict: dict[str, Any] | None) -> None:
     if present.sha256 != bundle.sha256:
         raise IntegrityError(f"{bundle.folder} was replaced during the run", "run the command again")
     write_acceptance(bundle.folder / MANIFEST, present.details, verdict)
+    if is_signed(bundle.folder):
+        sign = f"bt-bundle sign {shlex.quote(str(bundle.folder))} --key KEY"
+        click.echo(f"{bundle.folder.name} is signed, its new verdict is not: {sign}", err=True)
 
 
 def _echo_choice(choice: "EngineChoice") -> None:

@@ -143,7 +143,7 @@ def read_public_key(path: str | Path) -> PublicKey:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     if (label := pem_label(raw)) != "PUBLIC KEY":
-        kind = f"a {label.lower()}" if label else "not a key in PEM"
+        kind = f"a {_plain(label)}" if label else "not a key in PEM"
         remedy = (
             f"take its key out: openssl x509 -in {path} -pubkey -noout" if label == "CERTIFICATE" else _PUBLIC_KEY
         )
@@ -160,6 +160,11 @@ def read_public_key(path: str | Path) -> PublicKey:
             "sign with such a key pair: openssl ecparam -name prime256v1 -genkey -noout -out KEY.pem",
         )
     return PublicKey(path, key, fingerprint(key))
+
+
+def _plain(label: str) -> str:
+    """What a PEM file holds, in words: "EC PRIVATE KEY" is a private key."""
+    return "private key" if label.endswith("PRIVATE KEY") else label.lower()
 
 
 def read_key_file(path: Path) -> bytes:

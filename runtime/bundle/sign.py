@@ -4,6 +4,7 @@ A signed bundle carries `bundle.sig` over all files that its `bundle.json` lists
 lies in `verdict.json` with a signature of its own, `verdict.sig`, so that it can change and the bundle stays signed.
 """
 
+import json
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -133,11 +134,13 @@ def sign_bundle(folder: str | Path, key: SigningKey) -> Bundle:
 
 def _move_verdict_out(bundle: Bundle) -> None:
     root = bundle.folder
-    if bundle.acceptance is None:
+    # That of `bundle.details` may come from `verdict.json` already.
+    inside = json.loads((root / MANIFEST).read_bytes()).get(ACCEPTANCE)
+    if inside is None:
         return
     if not (root / VERDICT).is_file():
         with atomic_text(root / VERDICT) as stream:
-            stream.write(manifest_text(bundle.acceptance))
+            stream.write(manifest_text(inside))
     # After that: a verdict that is in both places is the same.
     with atomic_text(root / MANIFEST) as stream:
         stream.write(manifest_text({**bundle.details, ACCEPTANCE: None}))

@@ -1,6 +1,7 @@
 """Verifying a signed bundle: all of its files are compared with its signature before any of them is parsed."""
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def verify_signature(root: Path, manifest: bytes, public_key: str | Path) -> Sig
     if raw is None:
         raise IntegrityError(
             f"{root} is not signed: it has no {SIGNATURE}",
-            "take a bundle that is signed, or sign it with: bt-bundle sign BUNDLE --key KEY",
+            f"take a bundle that is signed, or sign it with: bt-bundle sign {shlex.quote(str(root))} --key KEY",
         )
     digests = signed_digests(raw, key, root / SIGNATURE)
     _check_names(root, digests)

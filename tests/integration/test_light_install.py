@@ -98,6 +98,8 @@ def test_an_interrupted_export_of_two_models_leaves_nothing(light: Path, tmp_pat
         ("bt-train", "DenseNet121", "--data", "x.npz"),
         ("bt-data", "audit", "x.npz"),
         ("bt-bench", "accuracy", "x", "--data", "x"),
+        ("bt-bundle", "sign", ".", "--key", "x"),
+        ("bt-bundle", "show", "x"),
         ("bt-engine", "x"),
         ("bt-export", "x.keras"),
     ],

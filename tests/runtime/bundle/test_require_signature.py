@@ -104,6 +104,7 @@ def test_accuracy_judges_a_signed_bundle_and_leaves_its_signature(copied: Path, 
     )
     # Of sixteen images nothing can be shown.
     assert done.exit_code == 3, (done.output, done.exception)
+    assert f"bt-bundle sign {copied}" in done.stderr
     bundle = load_bundle(copied, public_key=keys[1])
     assert bundle.signature is not None
     assert bundle.signature.unsigned_verdict

@@ -79,6 +79,19 @@ def test_sign_bundle_moves_the_verdict_out_and_keeps_the_identity(copied: Path, 
     assert load_bundle(copied, public_key=public).acceptance is not None
 
 
+def test_sign_bundle_again_writes_nothing_but_signatures(copied: Path, tmp_path: Path) -> None:
+    private, public = write_key_pair(tmp_path)
+    accept(copied)
+    sign(copied, private)
+    # Any spelling of its JSON, as another program may write it.
+    manifest = copied / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_bytes())))
+    before = {name: (copied / name).read_bytes() for name in (MANIFEST, VERDICT)}
+    sign(copied, private)
+    assert {name: (copied / name).read_bytes() for name in before} == before
+    assert load_bundle(copied, public_key=public).acceptance is not None
+
+
 def test_model_signing_verifies_what_sign_bundle_signed(copied: Path, tmp_path: Path) -> None:
     private, public = write_key_pair(tmp_path, curve="P-384")
     accept(copied)
