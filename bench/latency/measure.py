@@ -9,8 +9,7 @@ import contextlib
 import math
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, count
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +28,7 @@ from braintumor.bench.latency.options import LatencyOptions, PlannedRunner, plan
 from braintumor.bench.latency.process import RunnerProcess
 from braintumor.bench.latency.result import BatchTimes, ColdStart, Comparison, LatencyResult, Skipped
 from braintumor.bench.latency.runners.base import Call
+from braintumor.bench.latency.turns import batch_indices, take_turns
 from braintumor.bench.metrics.environment import environment
 from braintumor.bench.metrics.ratio import paired_ratio
 from braintumor.bench.metrics.stability import is_stable, measure_until_stable
@@ -42,8 +42,6 @@ ProgressCallback = Callable[[str], object]
 
 _MAX_CALLS: Final = 50
 _DEVICE_CALLS: Final = 10
-# Threads of the runner before may still spin for work.
-_SETTLE_S: Final = 0.02
 
 
 def measure_latency(
@@ -158,23 +156,18 @@ def _measure_batch(
     runners: Sequence[ActiveRunner], batch: int, images: TimedImages, options: LatencyOptions
 ) -> list[Comparison]:
     """Time all runners at one batch size; the times are added to each runner."""
-    batches = _batches(batch, images.timed)
-    first_ms = [runner.process.predict([next(batches)]).calls[0].total_ms for runner in runners]
+    batches = batch_indices(batch, images.timed)
+    processes = [runner.process for runner in runners]
+    first_ms = [process.predict([next(batches)]).calls[0].total_ms for process in processes]
     calls_per_turn = min(_MAX_CALLS, math.ceil(options.turn_ms / min(first_ms)))
     calls: list[list[Call]] = [[] for _ in runners]
 
     def run_round() -> list[float]:
-        round_batches = [next(batches) for _ in range(calls_per_turn)]
-        order = list(range(len(runners)))
-        if len(calls[0]) // calls_per_turn % 2:
-            order.reverse()
-        means_ms = [0.0] * len(runners)
-        for index in order:
-            time.sleep(_SETTLE_S)
-            round_calls = runners[index].process.predict(round_batches).calls
-            calls[index] += round_calls
-            means_ms[index] = statistics.fmean(call.total_ms for call in round_calls)
-        return means_ms
+        backwards = bool(len(calls[0]) // calls_per_turn % 2)
+        turns = take_turns(processes, [next(batches) for _ in range(calls_per_turn)], backwards=backwards)
+        for all_calls, turn in zip(calls, turns, strict=True):
+            all_calls.extend(turn)
+        return [statistics.fmean(call.total_ms for call in turn) for turn in turns]
 
     columns, _ = measure_until_stable(run_round, options.window)
     stable = [is_stable(column, options.window.tolerance) for column in columns]
@@ -193,14 +186,6 @@ def _measure_batch(
     ]
 
 
-def _batches(batch: int, images: int) -> Iterator[list[int]]:
-    """Batches of indices, over the images in their order, again and again."""
-    start = 0
-    while True:
-        yield [(start + offset) % images for offset in range(batch)]
-        start = (start + batch) % images
-
-
 def _batch_times(
     runner: ActiveRunner,
     batch: int,
@@ -211,7 +196,7 @@ def _batch_times(
     *,
     stable: bool,
 ) -> BatchTimes:
-    indices = next(_batches(batch, images.timed))
+    indices = next(batch_indices(batch, images.timed))
     device = runner.process.device_times(indices, _DEVICE_CALLS)
     energy = runner.process.energy([indices], options.energy_s)
     samples = Samples.of(call.total_ms for call in calls)

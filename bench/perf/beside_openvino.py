@@ -10,7 +10,6 @@ policy skips depends on them.
 """
 
 import contextlib
-import itertools
 import statistics
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from braintumor.bench.comma_separated import CommaSeparated
 from braintumor.bench.latency.images import timed_images
 from braintumor.bench.latency.options import LatencyOptions, PlannedRunner, plan_runners
 from braintumor.bench.latency.process import RunnerProcess
+from braintumor.bench.latency.turns import batch_indices, take_turns
 from braintumor.bench.metrics.ratio import Ratio, paired_ratio
 from braintumor.errors import BraintumorError, UsageError
 from braintumor.runtime.bundle.load import load_bundle
@@ -132,20 +132,17 @@ def _compare_batch(
     runners: Mapping[str, RunnerProcess], batch: int, images: int, rounds: int, step: Step
 ) -> BatchComparison:
     step(f"batch {batch}: {rounds} rounds of {len(runners)} runners")
-    indices = itertools.cycle(range(images))
+    batches = batch_indices(batch, images)
+    processes = list(runners.values())
     times_ms: dict[str, list[float]] = {name: [] for name in runners}
     calls = 1
     for number in range(-_WARM_UP_TURNS, rounds):
-        # The same images for all.
-        batches = [list(itertools.islice(indices, batch)) for _ in range(calls)]
-        turn_ms = {
-            name: statistics.fmean(call.total_ms for call in runners[name].predict(batches).calls)
-            for name in (list(runners) if number % 2 else list(runners)[::-1])
-        }
+        turns = take_turns(processes, [next(batches) for _ in range(calls)], backwards=not number % 2)
+        turn_ms = [statistics.fmean(call.total_ms for call in turn) for turn in turns]
         if number < 0:
-            calls = max(1, round(_TURN_MS / statistics.median(turn_ms.values())))
+            calls = max(1, round(_TURN_MS / statistics.median(turn_ms)))
             continue
-        for name, mean_ms in turn_ms.items():
+        for name, mean_ms in zip(runners, turn_ms, strict=True):
             times_ms[name].append(mean_ms)
     return BatchComparison(batch, times_ms)
 
