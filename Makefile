@@ -48,7 +48,8 @@ bench: $(VENV)/dev.installed
 	$(BIN)/python bench/perf/memory.py
 
 # Trained models of RUNS become the shipped ones: weights with card and recorded answers, the temperature of the vote, the
-# int8 plans of the vote and of the models outside of it. A file is made again when what it depends on is newer.
+# int8 plans of the vote and of the models outside of it, the cascades of the vote. A file is made again when what it
+# depends on is newer.
 SHIPPED := models/pretrained
 VOTERS := EfficientNetV2M DenseNet121 InceptionResNetV2
 OTHERS := EfficientNetV2S
@@ -62,6 +63,7 @@ endif
 endif
 
 weights: $(VENV)/dev.installed $(TRAINED:%=$(SHIPPED)/%.keras) $(SHIPPED)/vote.json $(RUNS)/vote.planned \
+	$(SHIPPED)/cascades.json \
 	$(OTHERS:%=$(RUNS)/%.planned)
 
 .SECONDEXPANSION:
@@ -74,6 +76,11 @@ $(SHIPPED)/vote.json: $(VOTERS:%=$(SHIPPED)/%.keras)
 $(RUNS)/vote.planned: $(VOTERS:%=$(SHIPPED)/%.keras)
 	$(PLAN) $(RUNS)/bundles/vote $^
 	touch $@
+
+$(SHIPPED)/cascades.json: $(RUNS)/vote.planned $(SHIPPED)/vote.json
+	for options in fp32 fp16 bf16 int8 "int8 --float-precision bf16"; do \
+	$(BIN)/bt-export --precision $$options --cascade $(DATA) --save-plans $(SHIPPED) --bundle $(RUNS)/bundles/cascade \
+	$(VOTERS:%=$(SHIPPED)/%.keras) || exit; done
 
 $(OTHERS:%=$(RUNS)/%.planned): $(RUNS)/%.planned: $(SHIPPED)/%.keras
 	$(PLAN) $(RUNS)/bundles/$* $<

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ _PER_MODEL = "Once for all models, or once per model in order."
     "--save-plans",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="For int8: save the plans, to export again without images.",
+    help="Save the plans of int8 and the cascade, to export again without images.",
 )
 @click.option(
     "--cascade",
@@ -207,8 +208,9 @@ def export(  # noqa: PLR0913 - one parameter an option
     if verified is not None or checked is not None or public_key is not None:
         _revisit(verified, checked, models, images, signing_key, public_key)
         return
+    searched = save_plans if cascade is None or calibrate is not None else None
     _require_int8(
-        precision, calibrate=calibrate, validate=validate, float_precision=float_precision, save_plans=save_plans
+        precision, calibrate=calibrate, validate=validate, float_precision=float_precision, save_plans=searched
     )
     from braintumor.export.member_arguments import MemberArguments, member_options
     from braintumor.export.options import ExportOptions, QuantisationOptions
@@ -223,9 +225,9 @@ def export(  # noqa: PLR0913 - one parameter an option
         name or folder.name,
         verification_images(images, _echo),
         shlex.join(["bt-export", *sys.argv[1:]]),
-        QuantisationOptions(calibrate, validate, save_plans=save_plans, float_precision=float_precision or "fp32"),
+        QuantisationOptions(calibrate, validate, save_plans=searched, float_precision=float_precision or "fp32"),
         temperature,
-        _cascade_options(cascade, risk),
+        _cascade_options(cascade, risk, save_plans),
         timeout_s,
         _end,
     )
@@ -261,14 +263,15 @@ def _sign(folder: Path, key: "SigningKey | None") -> None:
         click.echo(f"{folder}: signed by the key {key.sha256[:12]}")
 
 
-def _cascade_options(images: Path | None, risk: float | None) -> "CascadeOptions | None":
+def _cascade_options(images: Path | None, risk: float | None, save_to: Path | None) -> "CascadeOptions | None":
     from braintumor.export.options import CascadeOptions
 
     if images is None:
         if risk is not None:
             raise UsageError("`risk` is for a cascade", "name validation images with `cascade`, or leave it out")
         return None
-    return CascadeOptions(images) if risk is None else CascadeOptions(images, risk)
+    options = CascadeOptions(images, save_to=save_to)
+    return options if risk is None else replace(options, risk=risk)
 
 
 def _require_int8(precision: str, **options: Path | str | None) -> None:

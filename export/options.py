@@ -103,10 +103,12 @@ class CascadeOptions:
     Attributes:
         images: Validation images: a folder with one folder a class, or a file of `bt-data prepare`.
         risk: Share of labels that may differ from the full vote, above 0, below 1.
+        save_to: Folder whose `cascades.json` gets it, for exports of the same vote without images.
     """
 
     images: Path
     risk: float = 0.005
+    save_to: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -128,7 +130,7 @@ class ExportOptions:
         command: The command line, for the bundle.
         quantisation: For int8 and mixed.
         temperature: Of the vote; None for what `bt-train calibrate` left beside the models for this very vote, or 1.
-        cascade: Images and risk of a cascade; None for none.
+        cascade: Images and risk of a cascade; None for what was saved beside the models for this very vote, or none.
         timeout_s: Time limit of one member, in seconds; None for no limit. A search for int8 is not counted.
         end: Ends the process with a message, for a member whose time is up inside a library that does not come back.
     """

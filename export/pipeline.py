@@ -11,6 +11,7 @@ from braintumor.cache import sweep_cache
 from braintumor.errors import ModelError, UsageError
 from braintumor.export.bundle import check_destination, write_bundle
 from braintumor.export.cascade import choose_cascade, require_enough_images
+from braintumor.export.cascade_plan import read_cascade, save_cascade
 from braintumor.export.graph.cost import multiply_adds
 from braintumor.export.int8.mixed import Candidate, choose_precisions
 from braintumor.export.int8.plan_source import keeps_decisions, plans_for
@@ -128,12 +129,15 @@ def export_models(
 
 
 def _cascade(bundle: Bundle, options: ExportOptions, reporter: ExportReporter) -> Cascade | None:
-    """The cascade that the options ask for."""
+    """The cascade that the options ask for, else what was saved for this very vote, else none."""
     if options.cascade is None:
-        return None
+        return read_cascade(options.members[0].path.absolute().parent, bundle)
     reporter.begin(f"choosing a cascade of risk {options.cascade.risk:.2%} on {options.cascade.images}")
     costs = [multiply_adds(member.path) for member in bundle.members]
-    return choose_cascade(bundle, options.cascade, costs)
+    chosen = choose_cascade(bundle, options.cascade, costs)
+    if options.cascade.save_to is not None:
+        save_cascade(options.cascade.save_to, bundle, chosen)
+    return chosen
 
 
 def _bundle_classes(models: Sequence[OpenedModel]) -> tuple[str, ...]:

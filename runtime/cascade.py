@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from braintumor.errors import IntegrityError
 from braintumor.runtime.early_exit import UNDECIDED, leaders
 
-__all__ = ["CASCADE", "Cascade", "members_sha256", "parse_cascade", "settled_labels"]
+__all__ = ["CASCADE", "CASCADES_FILE", "Cascade", "members_sha256", "parse_cascade", "settled_labels"]
 
 CASCADE: Final = "cascade"
 """The field of `bundle.json`."""
+
+CASCADES_FILE: Final = "cascades.json"
+"""Beside the models: cascades for exports that have no validation images, see `braintumor.export.cascade_plan`."""
 
 _NUMBERS: Final = ("threshold", "risk", "confidence", "members_run_mean")
 _COUNTS: Final = ("images", "labels_differing")

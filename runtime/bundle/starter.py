@@ -19,6 +19,7 @@ from braintumor.models.vote_calibration import VOTE_FILE
 from braintumor.optional import import_without_telemetry
 from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle.load import Bundle, load_bundle
+from braintumor.runtime.cascade import CASCADES_FILE
 from braintumor.runtime.engines.registry import ENGINES
 from braintumor.runtime.inputs import find_bundle, no_bundle
 from braintumor.system.fingerprint import machine_fingerprint
@@ -130,10 +131,10 @@ def _export(folder: Path, models: Sequence[Path], progress: ProgressCallback) ->
 
 
 def _key(models: Sequence[Path]) -> str:
-    # Their quantisation plans, the answers that they are verified by and the temperature of their vote decide the
-    # result, too.
+    # Their quantisation plans, the answers that they are verified by, and the temperature and the cascades of their
+    # vote decide the result, too.
     files = sorted(path for model in models for path in model.parent.glob(f"{model.stem}.*") if path.suffix != ".md")
-    files += models[0].parent.glob(VOTE_FILE)
+    files += [path for name in (VOTE_FILE, CASCADES_FILE) for path in models[0].parent.glob(name)]
     libraries = {library for engine in ENGINES.values() for library in engine.libraries}
     machine = machine_fingerprint({*_TOOLS, *libraries})
     # The number of CPUs that this process may use differs from start to start.

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from braintumor.bench.data.phantoms import phantoms
-from braintumor.errors import UsageError
+from braintumor.errors import IntegrityError, UsageError
 from braintumor.export.cascade import THRESHOLDS, choose_threshold, require_enough_images, run_cascade
+from braintumor.export.cascade_plan import read_cascade, save_cascade
 from braintumor.export.graph.cost import multiply_adds
 from braintumor.export.options import CascadeOptions, ExportOptions, MemberOptions
 from braintumor.export.pipeline import export_bundle
 from braintumor.export.verify.reference import VerificationImages
 from braintumor.models.labels import CLASSES
-from braintumor.runtime.bundle.load import load_bundle
+from braintumor.runtime.bundle.load import Bundle, load_bundle
+from braintumor.runtime.cascade import CASCADES_FILE, Cascade
 from braintumor.runtime.ensemble import Ensemble
 from braintumor.runtime.vote import soft_vote
 
@@ -98,24 +100,27 @@ def test_cascade_options_refuse_a_risk_out_of_range(risk: float) -> None:
         CascadeOptions(Path(), risk)
 
 
+def export_three(
+    small_keras: Callable[..., Path], folder: Path, weight: float = 1.0, cascade: CascadeOptions | None = None
+) -> Bundle:
+    members = tuple(
+        MemberOptions(small_keras(name, size=(32, 32), seed=seed), name, weight if name == "a" else 1.0, CLASSES)
+        for seed, name in enumerate("abc")
+    )
+    options = ExportOptions(members, "fp32", folder, "bundle", VerificationImages((), 64), "", cascade=cascade)
+    return load_bundle(export_bundle(options).folder)
+
+
+@pytest.fixture
+def three(small_keras: Callable[..., Path], tmp_path: Path) -> Bundle:
+    return export_three(small_keras, tmp_path / "three")
+
+
 def test_export_bundle_writes_a_cascade_that_the_runtime_follows(
     small_keras: Callable[..., Path], folder: Path, tmp_path: Path
 ) -> None:
-    members = tuple(
-        MemberOptions(small_keras(name, size=(32, 32), seed=seed), name, 1.0, CLASSES)
-        for seed, name in enumerate("abc")
-    )
-    options = ExportOptions(
-        members,
-        "fp32",
-        tmp_path / "bundle",
-        "bundle",
-        VerificationImages((), 64),
-        "",
-        cascade=CascadeOptions(folder, 0.2),
-    )
-    bundle = export_bundle(options)
-    cascade = load_bundle(bundle.folder).cascade
+    bundle = export_three(small_keras, tmp_path / "bundle", cascade=CascadeOptions(folder, 0.2))
+    cascade = bundle.cascade
     assert cascade is not None
     assert (cascade.risk, cascade.images) == (0.2, 40)
     assert sorted(cascade.order) == ["a", "b", "c"]
@@ -123,6 +128,34 @@ def test_export_bundle_writes_a_cascade_that_the_runtime_follows(
     with Ensemble.load(bundle, engine="onnxruntime-cpu", policy="cascade") as ensemble:
         predictions = list(ensemble.predict_many(images))
     assert np.mean([prediction.members_run for prediction in predictions]) == pytest.approx(cascade.members_run_mean)
+
+
+def test_export_bundle_takes_over_a_cascade_that_was_saved_for_this_vote(
+    small_keras: Callable[..., Path], folder: Path, tmp_path: Path
+) -> None:
+    models = small_keras("a", size=(32, 32), seed=0).parent
+    chosen = export_three(small_keras, tmp_path / "b", cascade=CascadeOptions(folder, 0.2, save_to=models))
+    assert export_three(small_keras, tmp_path / "again").cascade == chosen.cascade
+    assert export_three(small_keras, tmp_path / "heavier", 2.0).cascade is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": "other"}', '{"schema": "braintumor.cascades/1"}'])
+def test_read_cascade_refuses_another_file(three: Bundle, tmp_path: Path, text: str) -> None:
+    (tmp_path / CASCADES_FILE).write_text(text)
+    with pytest.raises(IntegrityError, match=CASCADES_FILE):
+        read_cascade(tmp_path, three)
+
+
+def test_read_cascade_refuses_a_threshold_out_of_range(three: Bundle, tmp_path: Path) -> None:
+    cascade = Cascade(three.names, 0.9, 0.005, 0.95, 700, 0, 1.1, "0" * 64, "0" * 64)
+    save_cascade(tmp_path, three, cascade)
+    restored = read_cascade(tmp_path, three)
+    assert restored is not None
+    assert (restored.threshold, restored.order) == (0.9, three.names)
+    path = tmp_path / CASCADES_FILE
+    path.write_text(path.read_text().replace("0.9,", "1.5,"))
+    with pytest.raises(IntegrityError, match="threshold"):
+        read_cascade(tmp_path, three)
 
 
 def test_multiply_adds_counts_convolutions_and_products(make_graph: Callable[..., Any], tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ def test_bt_infer_answers_from_an_empty_cache(light: Path, tmp_path: Path) -> No
         record = json.loads(done.stdout)
         assert (record["status"], record["label"]) == ("ok", "healthy")
         assert len(record["members"]) == 3
+    # The shipped cascade is of the shipped models.
+    done = run(light, tmp_path / "cache", tmp_path, "bt-infer", SCAN, "--policy", "cascade")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["label"], record["risk"], record["members_run"]) == ("healthy", 0.005, 1)
 
 
 def test_bt_export_verifies_shipped_weights_by_recorded_answers(

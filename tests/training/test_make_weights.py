@@ -34,7 +34,12 @@ def test_make_weights_remakes_only_what_depends_on_a_newly_trained_model(tmp_pat
     (tmp_path / "models" / "pretrained").mkdir()
     old = ["setup.cfg", "pyproject.toml", ".venv/bin/python", ".venv/dev.installed"]
     old += [f"models/pretrained/{path.name}" for path in SHIPPED]
-    old += ["models/pretrained/vote.json", "runs/vote.planned", "runs/EfficientNetV2S.planned"]
+    old += [
+        "models/pretrained/vote.json",
+        "runs/vote.planned",
+        "models/pretrained/cascades.json",
+        "runs/EfficientNetV2S.planned",
+    ]
     for age, name in enumerate(reversed(old)):
         _touch(tmp_path / name, age)
     trained = tmp_path / "runs" / "DenseNet121" / "DenseNet121.keras"
@@ -46,7 +51,9 @@ def test_make_weights_remakes_only_what_depends_on_a_newly_trained_model(tmp_pat
         "bt-train ship",
         "bt-train calibrate",
         "bt-export --precision",
+        "bt-export --precision",
     ]
+    assert "--cascade d.npz --save-plans models/pretrained" in done[3]
     assert "runs/DenseNet121/DenseNet121.keras --data d.npz --to models/pretrained" in done[0]
     assert all(name in done[2] for name in ("DenseNet121", "InceptionResNetV2", "EfficientNetV2M"))
     assert "EfficientNetV2S" not in done[2]
