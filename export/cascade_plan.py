@@ -7,7 +7,7 @@ precision and int8 plans. An export of this very vote takes it over.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from braintumor.cache import content_key
 from braintumor.errors import IntegrityError
@@ -54,7 +54,7 @@ def save_cascade(folder: Path, bundle: Bundle, cascade: Cascade) -> None:
         stream.write("\n")
 
 
-def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
+def _read(path: Path) -> Mapping[str, dict[str, object]]:
     """Key of a vote → its cascade."""
     if not path.is_file():
         return {}
