@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from braintumor.command import EPILOG, version_option
+from braintumor.command import EPILOG, Group, version_option
 
 __all__ = ["COMMANDS", "main"]
 
@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, str] = {
 """Command → "module:attribute". To add one, add a line."""
 
 
-class _Group(click.Group):
+class _Group(Group):
     """A group that imports the module of a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click gives it

@@ -1,6 +1,6 @@
-"""Ctrl-C that is not lost.
+"""Ctrl-C, SIGTERM and SIGHUP that are not lost.
 
-Python raises KeyboardInterrupt wherever the main thread happens to be, and some places do not let it through: what is
+Each raises KeyboardInterrupt wherever the main thread happens to be, and some places do not let it through: what is
 raised in a finaliser or in the callback of a weak reference is printed and dropped (the import system has such
 callbacks), and an extension module may turn it into another exception, which looks like a missing or broken library.
 So a command keeps an interrupt: while the main thread goes on as if there had been none, it is raised again.
@@ -16,10 +16,21 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
-__all__ = ["check_interrupt", "has_default_handler", "interrupted", "keep_interrupts"]
+__all__ = ["check_interrupt", "interrupted", "interrupting_signal", "keep_interrupts"]
 
 # Between two checks whether the main thread goes on.
 _PAUSE_S: Final = 0.2
+
+# Signal → its handler where no program that embeds us has set another. `nohup` and a shell's `&` have some ignored.
+_SIGNALS: Final = {
+    getattr(signal, name): default
+    for name, default in (
+        ("SIGINT", signal.default_int_handler),
+        ("SIGTERM", signal.SIG_DFL),
+        ("SIGHUP", signal.SIG_DFL),
+    )
+    if hasattr(signal, name)  # Windows has no SIGHUP
+}
 
 # The block that is being kept, if there is one.
 _active: Final[list["_Keeper"]] = []
@@ -29,40 +40,38 @@ _active: Final[list["_Keeper"]] = []
 def keep_interrupts() -> Iterator[None]:
     """In this block an interrupt ends in KeyboardInterrupt that reaches the caller, wherever it is raised at first.
 
-    Where the block is not in the main thread, or something else than Python's own handler is at work, as in a program
-    that embeds a command, nothing changes.
+    Where the block is not in the main thread, nothing changes; a signal that has another handler than Python's own,
+    as in a program that embeds a command, keeps it.
     """
-    if not has_default_handler(signal.SIGINT, signal.default_int_handler):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    kept = {number: default for number, default in _SIGNALS.items() if signal.getsignal(number) is default}
     keeper = _Keeper()
     _active.append(keeper)
     hook = sys.unraisablehook
     # A dropped interrupt is raised again: no need to print it.
     sys.unraisablehook = lambda dropped: None if dropped.exc_type is KeyboardInterrupt else hook(dropped)
-    signal.signal(signal.SIGINT, keeper.notice)
+    for number in kept:
+        signal.signal(number, keeper.notice)
     try:
         yield
     finally:
         keeper.over = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, default in kept.items():
+            signal.signal(number, default)
         sys.unraisablehook = hook
         _active.remove(keeper)
 
 
-def has_default_handler(number: signal.Signals, default: object) -> bool:
-    """Whether a command may handle a signal: in the main thread, where no program that embeds it does.
-
-    Args:
-        number: The signal.
-        default: Its handler where no program has set another.
-    """
-    return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is default
-
-
 def interrupted() -> bool:
     """Whether there was an interrupt since the kept block began."""
-    return any(keeper.noticed for keeper in _active)
+    return interrupting_signal() is not None
+
+
+def interrupting_signal() -> int | None:
+    """The first signal that came since the kept block began; None where there was none."""
+    return next((keeper.first for keeper in _active if keeper.first is not None), None)
 
 
 def check_interrupt() -> None:
@@ -82,28 +91,31 @@ class _Keeper:
     """The interrupts of one block."""
 
     def __init__(self) -> None:
-        self.noticed = self.over = self._resending = False
+        self.first: int | None = None
+        self.over = self._resending = False
 
-    def notice(self, _number: int, _frame: FrameType | None) -> None:
-        """The handler of the signal; Python calls it in the main thread."""
+    def notice(self, number: int, _frame: FrameType | None) -> None:
+        """The handler of the signals; Python calls it in the main thread."""
         resent, self._resending = self._resending, False
-        if resent and sys.exc_info()[1] is not None:
+        # A terminal that closes sends SIGHUP more than once; only a second Ctrl-C is a person who cannot wait.
+        patient = resent or (self.first is not None and number != signal.SIGINT)
+        if patient and sys.exc_info()[1] is not None:
             # An exception is being handled, as in every `finally` that the interrupt passes: let it finish.
             return
-        if not self.noticed:
-            self.noticed = True
+        if self.first is None:
+            self.first = number
             # Not threading.Thread: its locks may be held by what was interrupted.
-            _thread.start_new_thread(self._resend, (_thread.get_ident(),))
+            _thread.start_new_thread(self._resend, (_thread.get_ident(), number))
         raise KeyboardInterrupt
 
-    def _resend(self, main: int) -> None:
+    def _resend(self, main: int, number: int) -> None:
         while True:
             time.sleep(_PAUSE_S)
             if self.over:
                 return
             self._resending = True
             if sys.platform == "win32":
-                _thread.interrupt_main()
+                _thread.interrupt_main(number)
             else:
                 # It ends a system call that the thread waits in, too.
-                signal.pthread_kill(main, signal.SIGINT)
+                signal.pthread_kill(main, number)

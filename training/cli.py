@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.command import EPILOG, Command, Group, debug_option, version_option
 from braintumor.models.catalog import CATALOG
 from braintumor.models.input_settings import CROPS
 from braintumor.progress import ProgressDisplay
@@ -79,7 +79,7 @@ _TRAIN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-class _Group(click.Group):
+class _Group(Group):
     """A group in which each backbone, and `all`, is a command of its own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -29,6 +29,7 @@ from braintumor.bench.document import decode, encode
 from braintumor.bench.latency.runners.base import BatchPrediction, Call, Calls, Runner, RunnerSpec
 from braintumor.bench.metrics.process import own_peak_rss_mb
 from braintumor.bench.metrics.timing import now_ms
+from braintumor.child import end_with_parent
 from braintumor.errors import BraintumorError
 
 if TYPE_CHECKING:
@@ -167,4 +168,5 @@ def _reply(channel: TextIO, reply: object) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main()

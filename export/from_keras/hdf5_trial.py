@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
+from braintumor.child import end_with_parent
+
 __all__ = ["CPU_S", "walk"]
 
 CPU_S: Final = 10
@@ -84,4 +86,5 @@ def main(path: str, member: str | None = None) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(*sys.argv[1:])

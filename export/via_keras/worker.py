@@ -3,8 +3,8 @@
     python -m braintumor.export.via_keras.worker convert|answer FOLDER  < request.json
 
 `braintumor.export.via_keras.process` starts it, so that TensorFlow's memory ends with the job, a file that crashes it
-ends nothing else, and no other module imports it. When standard input ends, so does the worker: it does not outlive a
-parent that was killed. Written into FOLDER:
+ends nothing else, and no other module imports it. It does not outlive a parent that was killed
+(`braintumor.child`). Written into FOLDER:
 
     result.json      `KerasFacts` of a conversion, {} of answers, or {"error", "remedy", "loads": Keras loads it}
     backbone.onnx        convert: the network, [batch, channels, height, width] as Keras takes it → its own output
@@ -14,9 +14,7 @@ parent that was killed. Written into FOLDER:
 import contextlib
 import dataclasses
 import json
-import os
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from braintumor.child import end_with_input, end_with_parent
 from braintumor.errors import BraintumorError, KerasLoadError, ModelError
 from braintumor.export.from_keras import KerasFacts
 from braintumor.export.via_keras.canonical import canonical
@@ -156,17 +155,8 @@ def _bind_constants(graph: Any, captured: Mapping[str, Any]) -> None:
         graph.input.remove(value)
 
 
-def _end_with_parent() -> None:
-    """End this process when standard input does: the parent is gone."""
-
-    def wait() -> None:
-        sys.stdin.read()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 if __name__ == "__main__":
+    end_with_parent()
     request = json.loads(sys.stdin.readline())
-    _end_with_parent()
+    end_with_input()
     main(sys.argv[1], Path(sys.argv[2]), request)

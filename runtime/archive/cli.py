@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.command import EPILOG, Command, Group, debug_option, version_option
 from braintumor.errors import UsageError
 from braintumor.runtime.archive.options import note_large_file
 
@@ -18,7 +18,7 @@ __all__ = ["main"]
 _file = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Group, epilog=EPILOG)
 @version_option
 def main() -> None:
     """Check the log that `bt-infer --audit` writes: each line holds the hash of the line before."""

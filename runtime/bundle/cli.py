@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from braintumor.command import EPILOG, Command, debug_option, require_signature_option, version_option
+from braintumor.command import EPILOG, Command, Group, debug_option, require_signature_option, version_option
 from braintumor.errors import IntegrityError, UsageError
 
 __all__ = ["main"]
@@ -22,7 +22,7 @@ _format_option = click.option(
 )
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Group, epilog=EPILOG)
 @version_option
 def main() -> None:
     """Look at bundles, sign and verify them, copy and remove them."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from braintumor.child import end_with_parent
 from braintumor.errors import BraintumorError, UsageError
 from braintumor.optional import import_without_telemetry
 
@@ -114,4 +115,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from braintumor.command import EPILOG, Command, debug_option, version_option
+from braintumor.command import EPILOG, Command, Group, debug_option, version_option
 from braintumor.errors import UnavailableError
 from braintumor.progress import ProgressDisplay
 
@@ -29,7 +29,7 @@ credentials go into ~/.kaggle/kaggle.json and are never seen by this program."""
 _SOME_FAILED = 3
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Group, epilog=EPILOG)
 @version_option
 def main() -> None:
     """Get the brain MRI data set into shape, and see what is wrong with it."""
