@@ -135,6 +135,23 @@ def test_read_chain_finds_a_line_changed_removed_added_or_moved(log: Path) -> No
             pytest.fail(f"{change}: {read_chain(log)}")
 
 
+def with_new_checksum(line: bytes) -> bytes:
+    body = line[: line.rindex(b', "checksum"')].replace(b"Z", b"z", 1)
+    return body + b', "checksum": "%s"}\n' % hashlib.sha256(body).hexdigest().encode()
+
+
+def test_read_chain_finds_a_line_that_was_changed_with_its_checksum(log: Path) -> None:
+    anchor, lines = read_chain(log).head, log.read_bytes().splitlines(keepends=True)
+    for index in range(len(lines) - 1):
+        log.write_bytes(b"".join([*lines[:index], with_new_checksum(lines[index]), *lines[index + 1 :]]))
+        with pytest.raises(IntegrityError, match=f"line {index + 2}: it does not follow"):
+            read_chain(log)
+    # Only an anchor shows it of the last line.
+    log.write_bytes(b"".join([*lines[:-1], with_new_checksum(lines[-1])]))
+    with pytest.raises(IntegrityError, match="written anew"):
+        read_chain(log, anchor)
+
+
 @given(place=st.integers(0, 10_000), mask=st.integers(1, 255))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_read_chain_finds_every_byte(whole: Path, tmp_path: Path, place: int, mask: int) -> None:
