@@ -5,7 +5,7 @@ from pathlib import Path
 
 import braintumor
 
-# Without a bundle: the newest in ./bundles, or the models that come with the package, exported at the first time.
+# Without a bundle: the default of ./bundles, or the models that come with the package, exported at the first time.
 bundle = sys.argv[1] if len(sys.argv) > 1 else None
 scan = Path(__file__).with_name("scan.png")
 

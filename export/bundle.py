@@ -1,5 +1,6 @@
 """Writing a bundle, as a whole or not at all."""
 
+import datetime as dt
 import hashlib
 import os
 import shutil
@@ -12,7 +13,13 @@ from typing import Any, Final
 
 from braintumor.errors import IntegrityError, OutputError
 from braintumor.files import output_error, sha256_of
-from braintumor.runtime.bundle.acceptance import IDENTITY, IDENTITY_VERSION, identity, manifest_text
+from braintumor.runtime.bundle.acceptance import (
+    EXPORTED,
+    IDENTITY,
+    IDENTITY_VERSION,
+    identity,
+    manifest_text,
+)
 from braintumor.runtime.bundle.checksum import with_checksum
 from braintumor.runtime.bundle.folder import MANIFEST
 from braintumor.runtime.bundle.load import Bundle, load_bundle
@@ -77,6 +84,7 @@ def write_bundle(  # noqa: PLR0913 - keywords
                 "calibration": None if temperature == 1 else {"temperature": temperature},
                 "acceptance": None,
                 "command": command,
+                EXPORTED: _now().isoformat(timespec="milliseconds"),
             }
             bundle = _write_manifest(work, details)
             if (chosen := cascade(bundle)) is not None:
@@ -142,6 +150,12 @@ def _copy_file(source: Path, target: Path, work: Path) -> dict[str, Any]:
         "sha256": sha256_of(target),
         "size_bytes": target.stat().st_size,
     }
+
+
+def _now() -> dt.datetime:
+    """The time of the export; that of reproducible builds, where it is set (reproducible-builds.org)."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return dt.datetime.fromtimestamp(int(epoch), dt.UTC) if epoch.isdecimal() else dt.datetime.now(dt.UTC)
 
 
 def _write_manifest(folder: Path, details: dict[str, Any]) -> Bundle:

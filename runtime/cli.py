@@ -55,8 +55,8 @@ _TEXT = ("", "txt", "log", "ndjson")
 @click.option(
     "--bundle",
     metavar="DIR",
-    help="Bundle to use.  [default: $BRAINTUMOR_BUNDLE, the newest in ./bundles, or the models that come with the "
-    "package, exported at the first run]",
+    help="Bundle to use.  [default: $BRAINTUMOR_BUNDLE, the last accepted in ./bundles, or the models that come "
+    "with the package, exported at the first run]",
 )
 @require_signature_option
 @click.option("--no-starter", is_flag=True, help="Do not export the models that come with the package.")

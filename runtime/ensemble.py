@@ -108,7 +108,7 @@ class Ensemble(Closing):
         """Verify a bundle and load its members.
 
         Args:
-            bundle: Its folder, or a loaded one; None for $BRAINTUMOR_BUNDLE, the newest in ./bundles or,
+            bundle: Its folder, or a loaded one; None for $BRAINTUMOR_BUNDLE, the default of ./bundles or,
                 where there is neither, the models that come with the package (`braintumor.runtime.bundle.starter`).
             engine: A name of `runtime.engines.registry.ENGINES`, or "auto" for the fastest that answers as the
                 bundle says: measured at the first time on a machine, remembered afterwards.

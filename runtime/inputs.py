@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from braintumor.errors import UsageError
+from braintumor.runtime.bundle.default import choose_default, read_candidate
 from braintumor.runtime.bundle.load import MANIFEST, how_to_get
 from braintumor.runtime.image.folder import SUFFIXES, NoteCallback, hidden_note, list_folder
 from braintumor.runtime.image.formats import HEAD_BYTES, describe_foreign
@@ -108,25 +109,29 @@ def _foreign_file(path: str) -> tuple[str, str]:
 
 
 def find_bundle(option: str | None, note: NoteCallback | None = None) -> Path | None:
-    """The bundle to use: the option, $BRAINTUMOR_BUNDLE, or the one exported last below `BUNDLES`; None for none.
+    """The bundle to use: the option, $BRAINTUMOR_BUNDLE, or the default of `BUNDLES`; None for none.
+
+    The default is the accepted bundle that was exported last; without one, the last that was not judged; never one
+    that was refused (`braintumor.runtime.bundle.default`).
 
     Args:
         option: The folder that the user named.
         note: Called with the choice, where there are several.
 
     Raises:
-        UsageError: The named folder is not there, or holds several.
+        UsageError: The named folder is not there, or holds several; or all bundles below `BUNDLES` were refused.
     """
     if named := option or os.environ.get(BUNDLE_VARIABLE):
         return _named_bundle(Path(named))
     bundles = bundles_in(BUNDLES)
     if not bundles:
         return None
-    newest = max(bundles, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.as_posix()))
-    if note is not None and len(bundles) > 1:
-        others = ", ".join(path.name for path in bundles if path != newest)
-        note(f"using {newest}, the newest in {BUNDLES} (others: {others}); choose another with `bundle`")
-    return newest
+    candidates = [read_candidate(folder / MANIFEST) for folder in bundles]
+    chosen = choose_default(candidates)
+    if note is not None and len(candidates) > 1:
+        others = "; ".join(f"{other.folder.name}: {other}" for other in candidates if other is not chosen)
+        note(f"using {chosen.folder}: {chosen} (others: {others}); choose another with `bundle`")
+    return chosen.folder
 
 
 def choose_bundle(option: str | None) -> Path:

@@ -2,9 +2,9 @@
 
 A verdict is about a bundle and not a part of it, and so is everything else that was measured where the bundle was
 made: agreement with Keras, answers to the probe, timings. The bundle's identity is the SHA-256 of what decides its
-answers, as canonical JSON without these fields and without the command. So the same models, options and tool
-versions give the same identity on every machine, and a bundle keeps it when it is judged or verified again. The
-verdict names the identity that it is about, and one that was copied into another bundle's file is refused.
+answers, as canonical JSON without these fields, the command and the time of the export. So the same models, options
+and tool versions give the same identity on every machine, and a bundle keeps it when it is judged or verified again.
+The verdict names the identity that it is about, and one that was copied into another bundle's file is refused.
 
 The verdict on a signed bundle lies beside it, in `verdict.json`, with a signature of its own: written into
 `bundle.json` it would end the signature of the bundle.
@@ -27,6 +27,7 @@ from braintumor.runtime.bundle.folder import VERDICT, VERDICT_SIGNATURE, keeps_v
 __all__ = [
     "ACCEPTANCE",
     "ACCEPTANCE_SCHEMA",
+    "EXPORTED",
     "IDENTITY",
     "IDENTITY_VERSION",
     "STATUSES",
@@ -41,13 +42,16 @@ ACCEPTANCE: Final = "acceptance"
 ACCEPTANCE_SCHEMA: Final = "braintumor.acceptance/1"
 STATUSES: Final = ("accepted", "refused")
 
+EXPORTED: Final = "exported_utc"
+"""The field with the time of the export, by ISO 8601; bundles of older versions have none."""
+
 IDENTITY: Final = "identity"
 """The field with the version of the rule by which a bundle's identity is computed."""
 
 IDENTITY_VERSION: Final = 2
 
 # Measured where the bundle was made, or about how it was asked for: not part of its identity.
-_ABOUT_BUNDLE: Final = frozenset({ACCEPTANCE, "checksum", "command"})
+_ABOUT_BUNDLE: Final = frozenset({ACCEPTANCE, "checksum", "command", EXPORTED})
 _ABOUT_MEMBER: Final = frozenset({"parity", "mixed"})
 _ABOUT_PROBE: Final = frozenset({"probabilities"})
 

@@ -41,7 +41,7 @@ _TOOLS: Final = ("h5py", "ml_dtypes", "numpy", "onnx", "onnx-ir")
 
 
 def default_bundle(progress: ProgressCallback = silent, public_key: str | Path | None = None) -> Bundle:
-    """The bundle where none is named: $BRAINTUMOR_BUNDLE, the newest in ./bundles, or the starter bundle.
+    """The bundle where none is named: $BRAINTUMOR_BUNDLE, the default of ./bundles, or the starter bundle.
 
     Args:
         progress: Gets the steps of an export, where there has to be one.
