@@ -278,7 +278,7 @@ def test_infer_takes_a_closed_named_pipe_for_no_error(single: Path, scans: list[
     ("number", "code", "message"),
     [
         (signal.SIGINT, 130, "Error: interrupted; files that were being written are as they were before\n"),
-        (signal.SIGTERM, 143, ""),
+        (signal.SIGTERM, 143, "Error: terminated; files that were being written are as they were before\n"),
     ],
 )
 def test_infer_leaves_the_old_output_when_it_is_ended(
