@@ -5,22 +5,25 @@ entry = CACHE.build(content_key({"model": sha256, "version": 2}), lambda folder:
 """
 
 import contextlib
+import functools
 import hashlib
 import json
+import logging
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from braintumor.errors import OutputError
+from braintumor.errors import OutputError, UnsafeCacheError
 from braintumor.files import sha256_of
 from braintumor.lock import locked
 from braintumor.work_folder import sweep, work_folder
 
-__all__ = ["CACHE_VARIABLE", "Cache", "cache_folder", "content_key", "sweep_cache"]
+__all__ = ["CACHE_VARIABLE", "Cache", "cache_folder", "content_key", "sweep_cache", "tell_unsafe_cache"]
 
 CACHE_VARIABLE = "BRAINTUMOR_CACHE"
 _MANIFEST = "entry.json"
@@ -30,6 +33,7 @@ _BYTES: Final = "blob"
 _ABANDONED_S = 24 * 3600
 # Of putting an entry where others are doing the same.
 _ATTEMPTS = 5
+_LOG: Final = logging.getLogger("braintumor")
 _REMEDY: Final = f"choose another folder: export {CACHE_VARIABLE}=DIR"
 
 
@@ -99,10 +103,10 @@ class Cache:
             key: From `content_key`.
 
         Raises:
-            OutputError: The cache belongs to another user.
+            UnsafeCacheError: The cache, or the entry, belongs to another user, or others may write into it.
         """
-        _refuse_foreign(self.folder)
         entry = self.folder / key
+        _refuse_unsafe(self.folder, entry)
         return entry if self._is_whole(entry) else None
 
     def build(self, key: str, fill: Callable[[Path], object], *, on_wait: Callable[[], object] | None = None) -> Path:
@@ -116,17 +120,18 @@ class Cache:
                 killed build left behind is removed by the next.
 
         Raises:
-            OutputError: The cache cannot be written, or belongs to another user.
+            OutputError: The cache cannot be written.
+            UnsafeCacheError: The cache, or the entry, belongs to another user, or others may write into it.
         """
         root = self.folder
         entry = root / key
         with _writing(root):
             # Checked before an entry is read, too: another user's entry may hold anything under a fitting hash.
-            _refuse_foreign(root)
+            _refuse_unsafe(root, entry)
             if self._is_whole(entry):
                 return entry
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_foreign(root)
+            _refuse_unsafe(root, entry)
             _make_private(root)
         with contextlib.ExitStack() as stack:
             with _writing(root):
@@ -165,12 +170,19 @@ class Cache:
         with contextlib.suppress(OutputError, OSError):
             self.put(key, lambda folder: (folder / _BYTES).write_bytes(data))
 
-    def build_json(self, key: str, compute: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    def build_json(
+        self,
+        key: str,
+        compute: Callable[[], Mapping[str, Any]],
+        *,
+        on_lost: Callable[[OutputError], object] = lambda _: None,
+    ) -> Mapping[str, Any]:
         """Plain data, computed at the first call; without a usable cache at every call.
 
         Args:
             key: From `content_key`.
             compute: When it raises, nothing is kept.
+            on_lost: Called with the reason when the data cannot be kept.
         """
         data: Mapping[str, Any] | None = None
 
@@ -183,10 +195,11 @@ class Cache:
             entry = self.build(key, fill)
             if data is None:
                 data = json.loads((entry / _JSON).read_bytes())
-        except OutputError:
+        except OutputError as error:
             # No place to keep it, which costs time only.
             if data is None:
                 data = compute()
+            on_lost(error)
         return data
 
     def _publish(self, work: Path, entry: Path) -> None:
@@ -208,14 +221,44 @@ class Cache:
         work.replace(entry)
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Only the user may have written what is read back: it runs as native code."""
-    if sys.platform == "win32" or not folder.exists():
+def tell_unsafe_cache(error: Exception) -> None:
+    """Log, once for each cache, that it is not used because others may have written it.
+
+    Args:
+        error: What a cache raised; any other than `UnsafeCacheError` is not told.
+    """
+    if isinstance(error, UnsafeCacheError):
+        _warn_once(str(error))
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    _LOG.warning("%s", message)
+
+
+def _refuse_unsafe(root: Path, entry: Path) -> None:
+    """Refuse what anyone else may have written: it may hold anything under a fitting hash, and runs as code."""
+    if sys.platform == "win32":
         return
-    owner = folder.stat().st_uid
+    for folder in (root, entry):
+        # Whatever cannot be looked at cannot be read either.
+        with contextlib.suppress(OSError):
+            status = folder.stat()
+            _refuse_owner(folder, status.st_uid)
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise UnsafeCacheError(
+                    f"others may write into the cache {folder} (mode {stat.S_IMODE(status.st_mode):o})",
+                    f"remove it, or {_REMEDY}",
+                )
+    with contextlib.suppress(OSError):
+        for path in entry.iterdir():
+            _refuse_owner(path, path.lstat().st_uid)
+
+
+def _refuse_owner(path: Path, owner: int) -> None:
     if owner != os.getuid():
-        raise OutputError(
-            f"the cache {folder} belongs to user id {owner}, not to you ({os.getuid()})",
+        raise UnsafeCacheError(
+            f"the cache {path} belongs to user id {owner}, not to you ({os.getuid()})",
             f"choose a folder of your own: export {CACHE_VARIABLE}=DIR",
         )
 

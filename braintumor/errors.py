@@ -3,6 +3,7 @@
     BraintumorError            1  an internal error, when raised as itself
     ├── UsageError             2  a wrong argument or option, an unknown name, a file that is not there
     ├── OutputError            2  a result cannot be written there
+    │   └── UnsafeCacheError   2  the cache is another user's, or others may write into it
     ├── InputError             3  an image cannot be read
     ├── ModelError             3  a model file is not a classifier that can be exported
     │   ├── UnsupportedLayerError  3  a layer that the direct writer does not know
@@ -35,6 +36,7 @@ __all__ = [
     "OutputError",
     "ParityError",
     "UnavailableError",
+    "UnsafeCacheError",
     "UnsupportedLayerError",
     "UsageError",
 ]
@@ -69,6 +71,10 @@ class OutputError(BraintumorError):
     """A result cannot be written: no permission, no space, something in the way."""
 
     exit_code: ClassVar[int] = 2
+
+
+class UnsafeCacheError(OutputError):
+    """The cache belongs to another user, or others may write into it: nothing of it is read."""
 
 
 class InputError(BraintumorError):

@@ -3,15 +3,16 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from braintumor import __version__
 from braintumor.cache import Cache, content_key
-from braintumor.errors import BraintumorError, IntegrityError, UnavailableError
+from braintumor.errors import BraintumorError, IntegrityError, OutputError, UnavailableError
 from braintumor.progress import ProgressCallback, Step, silent
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.bundle.probe import Probe, probe_mismatch, probes_of
+from braintumor.runtime.bundle.probe import Probe, probes_of
+from braintumor.runtime.engines.answers import ProbeMismatchError, check_probe
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.registry import ENGINES, none_usable
 from braintumor.runtime.members import Members, load_members
@@ -34,11 +35,13 @@ class EngineChoice:
         images_per_s: Engine → median throughput of the whole ensemble; of those that gave the right
             answers. 0 where only one engine was left and nothing was timed.
         refused: Engine → why it was not measured.
+        not_remembered: Why it will be measured again at the next start; "" where it is remembered.
     """
 
     engine: str
     images_per_s: Mapping[str, float]
     refused: Mapping[str, str] = field(default_factory=dict)
+    not_remembered: str = ""
 
 
 ChoiceCallback = Callable[[EngineChoice], object]
@@ -88,13 +91,12 @@ def load_fastest(
         }
     )
     with _Trial(bundle, probes, device, threads, on_choice, progress) as trial:
-        choice = _CACHE.build_json(key, lambda: trial.run(names))
         try:
-            return trial.take(choice["engine"])
+            return trial.take(trial.remembered(key, names))
         except UnavailableError:
             # It was usable when it was chosen, and no cheap check shows a change.
             _CACHE.discard(key)
-            return trial.take(_CACHE.build_json(key, lambda: trial.run(names))["engine"])
+            return trial.take(trial.remembered(key, names))
 
 
 def _first_usable(bundle: Bundle, names: Sequence[str], device: int, threads: int | None) -> Members:
@@ -136,8 +138,23 @@ class _Trial(Closing):
         self._progress = progress
         self._loaded: dict[str, Members] = {}
 
-    def run(self, names: Sequence[str]) -> dict[str, Any]:
-        """Measure; returns a `EngineChoice` as plain data."""
+    def remembered(self, key: str, names: Sequence[str]) -> str:
+        """The engine that the cache knows to be the fastest, or that is now measured to be."""
+        measured: list[EngineChoice] = []
+        lost: list[OutputError] = []
+
+        def measure() -> dict[str, Any]:
+            measured.append(self.run(names))
+            return asdict(measured[-1])
+
+        engine: str = _CACHE.build_json(key, measure, on_lost=lost.append)["engine"]
+        for choice in measured:
+            if len(choice.images_per_s) > 1 and self._on_choice is not None:
+                self._on_choice(replace(choice, not_remembered=lost[0].message if lost else ""))
+        return engine
+
+    def run(self, names: Sequence[str]) -> EngineChoice:
+        """Measure."""
         refused: dict[str, BraintumorError] = {}
         candidates = _candidates_here(names)
         for name in names:
@@ -156,12 +173,9 @@ class _Trial(Closing):
         if len(self._loaded) > 1:
             self._step("timing them in turns", len(candidates) + 1, len(candidates))
         speeds = self._speeds()
-        choice = EngineChoice(
+        return EngineChoice(
             max(speeds, key=speeds.__getitem__), speeds, {name: str(error) for name, error in refused.items()}
         )
-        if len(speeds) > 1 and self._on_choice is not None:
-            self._on_choice(choice)
-        return asdict(choice)
 
     def _step(self, title: str, number: int, engines: int) -> None:
         job = f"First run with this bundle: testing which of {engines} engines is fastest (skipped with `engine`)"
@@ -180,11 +194,10 @@ class _Trial(Closing):
 
     def _check_probe(self, members: Members) -> None:
         for member, engine, probe in zip(self._bundle.members, members.engines, self._probes, strict=True):
-            if mismatch := probe_mismatch(engine.infer(probe.images), probe, member.precision):
-                raise UnavailableError(
-                    f"{engine.info.name} does not answer as the bundle says: {member.name}: {mismatch}",
-                    "name an `engine` to use it all the same",
-                )
+            try:
+                check_probe(member, engine.info.name, engine.infer, probe)
+            except ProbeMismatchError as error:
+                raise UnavailableError(str(error), "name an `engine` to use it all the same") from error
 
     def _speeds(self) -> dict[str, float]:
         """Images/s, in rounds in which every engine has its turn: what disturbs one disturbs all."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from braintumor.errors import BraintumorError
 from braintumor.runtime.bundle.load import Bundle, Member
 from braintumor.runtime.early_exit import UNDECIDED
+from braintumor.runtime.engines.answers import check_answers
 from braintumor.runtime.engines.base import Engine, PendingResult, submit
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.registry import engine_factory
@@ -62,24 +63,32 @@ class Members(Closing):
     """
 
     def __init__(self, members: Sequence[Member], engines: Sequence[Engine]) -> None:
+        self._members = tuple(members)
         self.engines = tuple(engines)
         self.geometries: tuple[Geometry, ...] = tuple(member.geometry for member in members)
         self.shares = vote_shares([member.weight for member in members])
         self._class_count = members[0].class_count
 
     def infer(self, images: Images) -> MemberPredictions:
-        """Run all members. Engines that can work at the same time do."""
+        """Run all members. Engines that can work at the same time do.
+
+        Raises:
+            IntegrityError: A member's answers are not probabilities.
+        """
         pending: deque[PendingResult] = deque()
         try:
             for engine, geometry in zip(self.engines, self.geometries, strict=True):
                 pending.append(submit(engine, images[geometry]))
-            probabilities = np.stack([pending.popleft()() for _ in self.engines])
+            answers = [pending.popleft()() for _ in self.engines]
         except BaseException:
             # What was started is waited for: an engine takes no second batch before.
             for result in pending:
                 with contextlib.suppress(BraintumorError):
                     result()
             raise
+        for member, geometry, rows in zip(self._members, self.geometries, answers, strict=True):
+            check_answers(member, rows, len(images[geometry]))
+        probabilities = np.stack(answers)
         return MemberPredictions(probabilities, np.ones(probabilities.shape[:2], np.bool_))
 
     def infer_until_settled(
@@ -91,12 +100,17 @@ class Members(Closing):
             images: The batch.
             order: Indices of all members.
             settled_labels: Which labels stand.
+
+        Raises:
+            IntegrityError: A member's answers are not probabilities.
         """
         batch = len(images[self.geometries[0]])
 
         def infer(index: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
             pixels = images[self.geometries[index]]
-            return self.engines[index].infer(pixels if len(rows) == batch else pixels[rows])
+            answers = self.engines[index].infer(pixels if len(rows) == batch else pixels[rows])
+            check_answers(self._members[index], answers, len(rows))
+            return answers
 
         return run_until_settled(infer, order, self.shares, (batch, self._class_count), settled_labels)
 

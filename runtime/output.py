@@ -300,7 +300,9 @@ def choice_line(choice: EngineChoice) -> str:
     others = sorted(choice.images_per_s.items(), key=lambda pair: -pair[1])[1:]
     slower = ", ".join(f"{name} {speed:.3g}" for name, speed in others)
     speed = f"{choice.images_per_s[choice.engine]:.3g} images/s"
-    return f"Using {choice.engine} from now on: {speed}{f' ({slower})' if slower else ''}."
+    line = f"Using {choice.engine} {'now' if choice.not_remembered else 'from now on'}: {speed}"
+    lost = f"; this could not be remembered: {choice.not_remembered}" if choice.not_remembered else ""
+    return f"{line}{f' ({slower})' if slower else ''}{lost}."
 
 
 def _path(prediction: Prediction) -> str:

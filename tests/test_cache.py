@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from braintumor.cache import CACHE_VARIABLE, Cache, cache_folder, content_key, sweep_cache
-from braintumor.errors import OutputError
+from braintumor.cache import CACHE_VARIABLE, Cache, cache_folder, content_key, sweep_cache, tell_unsafe_cache
+from braintumor.errors import OutputError, UnsafeCacheError
 
 CACHE = Cache("kind")
 
@@ -179,6 +179,53 @@ def test_build_refuses_a_cache_of_another_user(own: Path) -> None:
     os.chown(own / "kind", 12345, -1)
     with pytest.raises(OutputError, match=f"belongs to user id 12345.*{CACHE_VARIABLE}=DIR"):
         CACHE.build("key", builder([]))
+
+
+@pytest.mark.usefixtures("own")
+def test_get_compares_whole_hashes() -> None:
+    manifest = CACHE.build("key", builder([])) / "entry.json"
+    hashes = json.loads(manifest.read_bytes())
+    last = hashes["file"][-1]
+    manifest.write_text(json.dumps({"file": hashes["file"][:-1] + ("1" if last == "0" else "0")}))
+    assert CACHE.get("key") is None
+
+
+@posix
+@pytest.mark.parametrize("what", ["kind", "kind/key"])
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_cache_refuses_folders_that_others_may_write(own: Path, what: str, mode: int) -> None:
+    CACHE.build("key", builder([]))
+    (own / what).chmod(mode)
+    for use in (lambda: CACHE.get("key"), lambda: CACHE.build("key", builder([]))):
+        with pytest.raises(UnsafeCacheError, match=rf"others may write into .*{what} \(mode {mode:o}\)"):
+            use()
+    (own / what).chmod(0o700)
+    assert CACHE.get("key") == own / "kind" / "key"
+
+
+@root
+@pytest.mark.parametrize("what", ["kind", "kind/key", "kind/key/file"])
+def test_cache_refuses_entries_of_another_user(own: Path, what: str) -> None:
+    CACHE.build("key", builder([]))
+    os.chown(own / what, 12345, -1)
+    for use in (lambda: CACHE.get("key"), lambda: CACHE.build("key", builder([]))):
+        with pytest.raises(UnsafeCacheError, match="belongs to user id 12345"):
+            use()
+
+
+def test_tell_unsafe_cache_says_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        tell_unsafe_cache(UnsafeCacheError("others may write into the cache /here"))
+        tell_unsafe_cache(OutputError("the cache /there cannot be written"))
+    assert [record.message for record in caplog.records] == ["others may write into the cache /here"]
+
+
+def test_build_json_gives_the_reason_when_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    lost: list[OutputError] = []
+    assert CACHE.build_json("key", lambda: {"a": 1}, on_lost=lost.append) == {"a": 1}
+    assert [type(error) for error in lost] == [OutputError]
 
 
 def test_build_raises_output_error_where_it_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

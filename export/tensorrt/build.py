@@ -78,7 +78,7 @@ def build_engines(bundle: Bundle, options: EngineOptions) -> Iterator[BuiltEngin
         require_clean(member.path)
     _make_private(options.folder)
     for member in bundle.members:
-        plan = build_plan(library, member.path, build, on=gpu)
+        plan = build_plan(library, member.path, build, sha256=member.sha256, on=gpu)
         path = options.folder / f"{member.name}-{member.precision}-{options.engine}.plan"
         write_plan(path, plan.data, plan.facts)
         yield BuiltEngine(member.name, path, plan.facts)

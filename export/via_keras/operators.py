@@ -6,15 +6,11 @@ import numpy as np
 import onnx
 from onnx import defs, helper, numpy_helper
 
+from braintumor.runtime.bundle.operators import OPERATORS
+
 __all__ = ["replace_erfc", "unsupported_operator"]
 
 _ONE: Final = "erfc/one"
-
-# Control flow may never end, and random values are not an answer.
-_REFUSED: Final = frozenset(
-    {"If", "Loop", "Scan", "SequenceMap", "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike",
-     "RandomUniform", "RandomUniformLike"}
-)  # fmt: skip
 
 
 def replace_erfc(model: onnx.ModelProto) -> None:
@@ -32,10 +28,17 @@ def replace_erfc(model: onnx.ModelProto) -> None:
 
 
 def unsupported_operator(model: onnx.ModelProto) -> onnx.NodeProto | None:
-    """The first node that no bundle may hold: control flow, random values, or an operator that ONNX does not have."""
+    """The first node that no bundle may hold: control flow, random values, or an operator that ONNX does not have.
+
+    The list is `braintumor.runtime.bundle.operators`, by which bundles are refused when they are loaded.
+    """
     opset = next(item.version for item in model.opset_import if item.domain in {"", "ai.onnx"})
     for node in model.graph.node:
-        if node.domain not in {"", "ai.onnx"} or node.op_type in _REFUSED or not defs.has(node.op_type, opset, ""):
+        if (
+            node.domain not in {"", "ai.onnx"}
+            or node.op_type not in OPERATORS
+            or not defs.has(node.op_type, opset, "")
+        ):
             return node
     return None
 

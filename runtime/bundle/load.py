@@ -1,4 +1,4 @@
-"""Reading a bundle: every file that it lists is hash-checked before any of it is parsed.
+"""Reading a bundle: every file that it lists is hash-checked, and every graph checked, before a library parses it.
 
 A bundle is a folder with `bundle.json` and one folder a member. `bundle.json` lists every other file with
 its size and SHA-256; nothing else may lie in the folder but signatures and the verdict on a signed bundle
@@ -10,7 +10,6 @@ folder can write a bundle that fits. To be sure of one, require its signature
 """
 
 import glob
-import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from braintumor.errors import IntegrityError
 from braintumor.files import sha256_of
 from braintumor.runtime.bundle.acceptance import ACCEPTANCE, check_acceptance, identity, parse_verdict
 from braintumor.runtime.bundle.checksum import check_checksum
-from braintumor.runtime.bundle.external_data import has_external_data
 from braintumor.runtime.bundle.folder import BESIDE, MANIFEST, PLAIN_FILES, VERDICT, file_names, read_beside
 from braintumor.runtime.bundle.schema import export_command, parse_bundle
+from braintumor.runtime.bundle.verified import check_model
 from braintumor.runtime.cascade import CASCADE, Cascade, parse_cascade
 from braintumor.runtime.image.geometry import Geometry
 from braintumor.runtime.image.head import Crop
@@ -291,16 +290,7 @@ def _check_file(root: Path, path: Path, entry: Mapping[str, Any]) -> None:
 
 def _check_model(root: Path, path: Path) -> None:
     try:
-        if _points_elsewhere(path):
-            raise IntegrityError(f"{path} keeps weights in other files (ONNX external data)", _remedy(root))
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path} is not a readable ONNX file ({error})", _remedy(root)) from error
-
-
-def _points_elsewhere(path: Path) -> bool:
-    with (
-        path.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as view,
-    ):
-        return has_external_data(view)
+        with path.open("rb", buffering=0) as stream:
+            check_model(stream, path, _remedy(root))
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error})", _remedy(root)) from error

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braintumor.runtime.bundle.load import Bundle, Member
+from braintumor.runtime.bundle.verified import read_verified
 
 __all__ = ["TOLERANCES", "Probe", "probe_mismatch", "probe_of", "probes_of"]
 
@@ -39,10 +40,14 @@ class Probe:
 
 
 def probe_of(member: Member) -> Probe | None:
-    """The member's probe; None in a bundle that has none, as those of older versions."""
+    """The member's probe; None in a bundle that has none, as those of older versions.
+
+    Raises:
+        IntegrityError: Its file is not the one that the bundle lists.
+    """
     if member.probe is None:
         return None
-    raw = np.fromfile(member.probe, np.uint8)
+    raw = np.frombuffer(read_verified(member.probe, member.details["probe"]["sha256"], model=False), np.uint8)
     answers = np.array(member.details["probe"]["probabilities"], np.float32)
     return Probe(raw.reshape(len(answers), member.height, member.width), answers)
 
@@ -64,6 +69,8 @@ def probe_mismatch(answers: NDArray[np.float32], probe: Probe, precision: str) -
         probe: The expected answers.
         precision: Of the member.
     """
+    if answers.shape != probe.probabilities.shape:
+        return f"it gives {list(answers.shape)} values for {len(probe.images)} probe images"
     tolerance = TOLERANCES[precision]
     difference = float(np.abs(answers - probe.probabilities).max())
     # A NaN compares false, and so differs.

@@ -11,10 +11,12 @@ for any batch. Batches go in parts through as many requests as OpenVINO suggests
 answers in 0.69 to 0.95 of the time at batch 32 on two cores, while a single image would take 1.6 times as long there.
 
 Compiled models are kept in the user's cache, keyed by the model's hash, the options, the library's version, the
-device and the CPU's instruction sets.
+device and the CPU's instruction sets. They are made from a verified copy of the member, and kept only when they give
+the answers of the member's probe.
 """
 
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -22,10 +24,12 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from braintumor.cache import Cache, content_key
+from braintumor.cache import Cache, content_key, tell_unsafe_cache
 from braintumor.errors import DeviceError, IntegrityError, OutputError, UnavailableError
 from braintumor.optional import require
 from braintumor.runtime.bundle.load import Member
+from braintumor.runtime.bundle.verified import copy_verified, read_verified
+from braintumor.runtime.engines.answers import ProbeMismatchError, check_probe
 from braintumor.runtime.engines.base import INPUT, OUTPUT, EngineInfo, TensorSpec, check_tensors
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.openvino_quantised import fuse_quantisation, narrow_weights
@@ -38,6 +42,8 @@ _CACHE: Final = Cache("openvino")
 # Moves when a graph is compiled otherwise than before.
 _RECIPE: Final = 3
 _COMPILED: Final = "model.blob"
+_COPY: Final = "verified.onnx"
+_LOG: Final = logging.getLogger("braintumor")
 _PRECISION: Final = "INFERENCE_PRECISION_HINT"
 _FLOAT32: Final = "f32"
 
@@ -67,7 +73,7 @@ class OpenVinoCpuEngine(Closing):
         requested, actual = self._options[_PRECISION], str(compiled.get_property(_PRECISION).to_string())
         if actual != requested:
             raise UnavailableError(f"the engine {self.name} computes in {actual}, not in {requested} as requested")
-        check_tensors(member, _tensor_specs(compiled.inputs, INPUT), _tensor_specs(compiled.outputs, OUTPUT))
+        self._check_tensors(compiled)
         self._single: Any = compiled.create_infer_request()
         # Made when the first batch comes.
         self._requests: list[Any] | None = None
@@ -172,31 +178,78 @@ class OpenVinoCpuEngine(Closing):
             }
         )
 
+        fresh: Any = None
+
         def build(folder: Path) -> None:
-            blob = self._compile(options, single=single).export_model()
-            (folder / _COMPILED).write_bytes(blob.getvalue() if isinstance(blob, io.BytesIO) else blob)
+            nonlocal fresh
+            copy = folder / _COPY
+            copy_verified(self._member.path, self._member.sha256, copy)
+            blob = self._compile(copy, options, single=single).export_model()
+            copy.unlink()
+            raw = blob.getvalue() if isinstance(blob, io.BytesIO) else blob
+            del blob
+            (folder / _COMPILED).write_bytes(raw)
+            compiled = self._imported(raw, options)
+            self._check_probe(compiled, single=single)
+            fresh = compiled
 
         try:
             entry = _CACHE.build(key, build)
-            return self._core.import_model((entry / _COMPILED).read_bytes(), self._device, options)
-        except (OutputError, RuntimeError):
+            return fresh or self._imported((entry / _COMPILED).read_bytes(), options)
+        except (OutputError, IntegrityError, ProbeMismatchError) as error:
             # No place for a cache, or a blob that this build of OpenVINO does not take: it costs start-up time.
-            return self._compile(options, single=single)
-
-    def _compile(self, options: dict[str, Any], *, single: bool) -> Any:
+            # When the member itself does not load, this says so.
+            tell_unsafe_cache(error)
+        raw = read_verified(self._member.path, self._member.sha256)
+        compiled = self._compile(raw, options, single=single)
         try:
-            model = self._core.read_model(self._member.path)
+            self._check_probe(compiled, single=single)
+        except ProbeMismatchError as error:
+            _LOG.warning("%s; its graph is not kept", error)
+        return compiled
+
+    def _compile(self, source: Path | bytes, options: dict[str, Any], *, single: bool) -> Any:
+        try:
+            model = self._core.read_model(source)
             fuse_quantisation(self._openvino, model)
             if self._narrow:
                 narrow_weights(self._openvino, model)
             if single:
                 _fix_batch(model)
             return self._core.compile_model(model, self._device, options)
+        except (RuntimeError, ValueError) as error:
+            # A name that is not text is a ValueError.
+            raise self._not_loaded(error) from error
+
+    def _imported(self, blob: bytes, options: dict[str, Any]) -> Any:
+        try:
+            return self._core.import_model(blob, self._device, options)
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise IntegrityError(
-                f"{self._member.path} does not load in openvino {self._openvino.__version__} ({reason})"
-            ) from error
+            raise self._not_loaded(error) from error
+
+    def _not_loaded(self, error: Exception) -> IntegrityError:
+        reason = " ".join(str(error).split())
+        return IntegrityError(
+            f"{self._member.path} does not load in openvino {self._openvino.__version__} ({reason})"
+        )
+
+    def _check_probe(self, compiled: Any, *, single: bool) -> None:
+        """Ask a model the probe, image by image where it is for one."""
+        self._check_tensors(compiled)
+
+        def infer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            parts = np.split(images, len(images)) if single else [images]
+            request = compiled.create_infer_request()
+            try:
+                # Copies: the tensors are the request's own.
+                return np.concatenate([np.array(request.infer({INPUT: part})[0]) for part in parts])
+            except RuntimeError as error:
+                raise self._not_loaded(error) from error
+
+        check_probe(self._member, self.name, infer)
+
+    def _check_tensors(self, compiled: Any) -> None:
+        check_tensors(self._member, _tensor_specs(compiled.inputs, INPUT), _tensor_specs(compiled.outputs, OUTPUT))
 
 
 class OpenVinoGpuEngine(OpenVinoCpuEngine):

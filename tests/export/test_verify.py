@@ -84,6 +84,25 @@ def test_verify_reports_the_figures_of_the_answers(export: Export, reference: An
     assert "max |Δp| 0.003" in refusal(export(*flat_network()), nudged)
 
 
+@pytest.mark.parametrize(
+    ("precision", "allowed", "refused"),
+    [("fp32", 8e-6, 1.2e-5), ("fp16", 4.8e-3, 5.2e-3), ("bf16", 2.9e-2, 3.1e-2), ("int8", 0.24, 0.26)],
+)
+def test_verify_refuses_what_is_beyond_the_tolerance(
+    export: Export, reference: Any, precision: Any, allowed: float, refused: float
+):
+    def nudged(difference: float) -> Any:
+        # The surest answer of all: no label changes.
+        image, label = np.unravel_index(reference.argmax(), reference.shape)
+        changed = reference.astype(np.float64)
+        changed[image, label] += difference
+        return changed.astype(np.float32)
+
+    path = export(*flat_network())
+    verify(path, ReferenceAnswers(IMAGES, nudged(allowed), "phantoms", KERAS), precision)
+    assert "max |Δp|" in refusal(path, nudged(refused), precision)
+
+
 def test_verify_refuses_swapped_classes(export: Export, reference: Any):
     message = refusal(export(*flat_network(), permutation=(1, 0, 2, 3)), reference)
     assert f"of {MIN_IMAGES} labels differ" in message

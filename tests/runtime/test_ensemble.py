@@ -351,7 +351,7 @@ def test_load_raises_integrity_error_for_a_member_that_does_not_load(
     handmade: Callable[..., Path], graph: Callable[..., onnx.ModelProto]
 ) -> None:
     broken = graph()
-    broken.graph.node[0].op_type = "NoSuchOperator"
+    broken.graph.node[0].op_type = "Concat"  # which has no attribute "to"
     with pytest.raises(IntegrityError, match=r"m1.*does not load"):
         Ensemble.load(handmade(graph(), broken))
 

@@ -1,6 +1,7 @@
 """Records as text: every format says the same, in any encoding, for any file name."""
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -179,3 +180,6 @@ def test_write_lets_a_broken_pipe_through(form: str) -> None:
 def test_choice_line_names_the_slower_engines_too() -> None:
     choice = EngineChoice("openvino-cpu", {"onnxruntime-cpu": 20.0, "openvino-cpu": 31.0})
     assert choice_line(choice) == "Using openvino-cpu from now on: 31 images/s (onnxruntime-cpu 20)."
+    lost = dataclasses.replace(choice, not_remembered="the cache /x cannot be written")
+    assert "from now on" not in choice_line(lost)
+    assert choice_line(lost).endswith("could not be remembered: the cache /x cannot be written.")

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from braintumor.errors import IntegrityError, UnavailableError, UsageError
+from braintumor.runtime.bundle.verified import read_verified
 from braintumor.runtime.engines.tensorrt.cuda import Gpu
 from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.log import TrtLog, parser_errors
@@ -84,7 +85,13 @@ class Plan:
 
 
 def build_plan(
-    library: TrtLibrary, model: Path, options: BuildOptions, *, on: Gpu | None = None, timing: bytes = b""
+    library: TrtLibrary,
+    model: Path,
+    options: BuildOptions,
+    *,
+    sha256: str | None = None,
+    on: Gpu | None = None,
+    timing: bytes = b"",
 ) -> Plan:
     """Build a plan. It takes seconds with TensorRT for RTX, up to minutes with TensorRT.
 
@@ -92,6 +99,7 @@ def build_plan(
         library: Loaded.
         model: An ONNX file with one input, whose first axis is the batch.
         options: Of the build.
+        sha256: Of a bundle's file, which must be that one; None for a file of the caller's own.
         on: The GPU that is here; TensorRT for RTX needs none when `options.capabilities` names some.
         timing: The timing cache of an earlier build.
 
@@ -99,16 +107,17 @@ def build_plan(
         UsageError: The library lacks an option.
         UnavailableError: The library refuses the model, naming the node, or has no GPU to build on.
         OutOfMemoryError: The build does not fit into memory.
-        IntegrityError: The file is not an ONNX model.
+        IntegrityError: The file is not an ONNX model, or not the one with that hash.
     """
     capabilities = _require(library, options, on)
+    content = model.read_bytes() if sha256 is None else read_verified(model, sha256)
     start = time.perf_counter()
     with trt_lock():
-        data, tensors, timing = _built(library, model, options, capabilities, timing)
+        data, tensors, timing = _built(library, model, content, options, capabilities, timing)
     facts = PlanFacts(
         library=library.name,
         library_version=library.version,
-        onnx_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        onnx_sha256=hashlib.sha256(content).hexdigest(),
         inputs=tensors[0],
         outputs=tensors[1],
         profile=options.profile,
@@ -125,7 +134,12 @@ def build_plan(
 
 
 def _built(
-    library: TrtLibrary, model: Path, options: BuildOptions, capabilities: tuple[str, ...], timing: bytes
+    library: TrtLibrary,
+    model: Path,
+    content: bytes,
+    options: BuildOptions,
+    capabilities: tuple[str, ...],
+    timing: bytes,
 ) -> tuple[bytes, tuple[tuple[PlanTensor, ...], tuple[PlanTensor, ...]], bytes]:
     """The serialized plan, its inputs and outputs, and the timing cache."""
     log = TrtLog()
@@ -133,7 +147,7 @@ def _built(
     builder = _builder(library, logger, log)
     # The parser owns the weights that the network points at, and the configuration does not own its timing cache:
     # both must live until the plan is built.
-    network, parser = _parsed(library, builder, logger, model, log)
+    network, parser = _parsed(library, builder, logger, model, content, log)
     config = _config(library, builder, options, capabilities)
     _add_profile(builder, config, network, options.profile, model)
     cache = None if library.names_capabilities else _timing_cache(config, timing)
@@ -198,12 +212,14 @@ def _builder(library: TrtLibrary, logger: Any, log: TrtLog) -> Any:
         raise log.failure(f"{library.title} {library.version} does not start", "look at nvidia-smi") from error
 
 
-def _parsed(library: TrtLibrary, builder: Any, logger: Any, model: Path, log: TrtLog) -> tuple[Any, Any]:
+def _parsed(
+    library: TrtLibrary, builder: Any, logger: Any, model: Path, content: bytes, log: TrtLog
+) -> tuple[Any, Any]:
     # In TensorRT 11 every network is strongly typed, and the flag may be gone.
     flag = getattr(library.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     parser = library.trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(model)):
+    if not parser.parse(content):
         if parser.num_errors:
             errors = parser_errors(parser)
             raise UnavailableError(f"{library.title} {library.version} refuses {model}: {errors}", _ANOTHER_ENGINE)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from braintumor.cache import Cache, content_key
 from braintumor.errors import IntegrityError, OutOfMemoryError, UnavailableError
 from braintumor.runtime.bundle.load import Member
+from braintumor.runtime.engines.answers import ProbeMismatchError, check_probe
 from braintumor.runtime.engines.base import EngineInfo, PendingResult
 from braintumor.runtime.engines.closing import Closing
 from braintumor.runtime.engines.tensorrt.cuda import Gpu, find_gpu
@@ -20,7 +21,7 @@ from braintumor.runtime.engines.tensorrt.cuda_buffers import PinnedCudaBuffers
 from braintumor.runtime.engines.tensorrt.execute import PlanRunner
 from braintumor.runtime.engines.tensorrt.library import TrtLibrary, load_library, require_installed
 from braintumor.runtime.engines.tensorrt.load import LoadedPlan, load_plan
-from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, plan_for, rebuilt_plan
+from braintumor.runtime.engines.tensorrt.plan_cache import PlanRequest, forget_plan, plan_for, rebuilt_plan
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts
 from braintumor.runtime.engines.tensorrt.profile import DEFAULT_PROFILE, BatchProfile
 from braintumor.runtime.engines.tensorrt.trt_lock import trt_lock
@@ -125,7 +126,14 @@ class TensorRtEngine(Closing):
         def failure(what: str) -> UnavailableError:
             return log.failure(f"{self.name} fails with {member.path}: {what}", _REMEDY)
 
-        return PlanRunner(self._loaded.context, self._buffers, facts.profile, failure)
+        runner = PlanRunner(self._loaded.context, self._buffers, facts.profile, failure)
+        # At every load: it takes milliseconds here, and a plan may have been built anywhere.
+        try:
+            check_probe(member, self.name, lambda images: runner.submit(images)())
+        except ProbeMismatchError as error:
+            forget_plan(request)
+            _LOG.warning("%s; its plan is not kept", error)
+        return runner
 
     def _load(self, library: TrtLibrary, gpu: Gpu, plan: bytes, facts: PlanFacts) -> LoadedPlan:
         self._compiled_key = content_key({"plan": facts.plan_sha256, "gpu": gpu.name, "driver": gpu.driver})

@@ -24,7 +24,7 @@ from braintumor.runtime.engines.tensorrt.library import TrtLibrary
 from braintumor.runtime.engines.tensorrt.plan_file import PlanFacts, read_facts, read_plan, write_plan
 from braintumor.runtime.engines.tensorrt.profile import BatchProfile
 
-__all__ = ["PLANS_VARIABLE", "PlanRequest", "differences", "plan_for", "rebuilt_plan"]
+__all__ = ["PLANS_VARIABLE", "PlanRequest", "differences", "forget_plan", "plan_for", "rebuilt_plan"]
 
 PLANS_VARIABLE: Final = "BRAINTUMOR_PLANS"
 """A folder of plans that were built ahead of time by `bt-engine`."""
@@ -100,6 +100,11 @@ def rebuilt_plan(request: PlanRequest, error: BraintumorError) -> tuple[bytes, P
     return _from_cache(request)
 
 
+def forget_plan(request: PlanRequest) -> None:
+    """Remove the plan of a member from the cache; one that cannot be removed stays."""
+    _PLANS.discard(request.key)
+
+
 def differences(facts: PlanFacts, request: PlanRequest) -> list[str]:
     """Reasons why a plan of the same model does not fit a machine; empty when it does.
 
@@ -148,7 +153,8 @@ def _build(request: PlanRequest) -> Plan:
     )
     timing_key = content_key({"version": library.version, "gpu": gpu.name, "driver": gpu.driver})
     timing = _TIMINGS.get_bytes(timing_key)
-    plan = build_plan(library, request.member.path, BuildOptions(request.profile), on=gpu, timing=timing)
+    member, options = request.member, BuildOptions(request.profile)
+    plan = build_plan(library, member.path, options, sha256=member.sha256, on=gpu, timing=timing)
     if plan.timing and len(plan.timing) != len(timing):
         _TIMINGS.put_bytes(timing_key, plan.timing)
     return plan

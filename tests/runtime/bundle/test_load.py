@@ -219,7 +219,7 @@ def test_load_bundle_refuses_json_that_is_not_an_object(copied: Path, raw: bytes
 def test_load_bundle_refuses_a_huge_manifest(copied: Path) -> None:
     with (copied / MANIFEST).open("r+b") as stream:
         stream.truncate(1 << 33)  # sparse
-    assert re.search(r"8589934592 bytes; must be <= \d+", refusal(copied))
+    assert "8589934592 bytes; must be <= 4194304" in refusal(copied)
 
 
 def test_load_bundle_refuses_missing_file(copied: Path) -> None:
@@ -328,7 +328,7 @@ def hidden(model: onnx.ModelProto, where: str) -> None:
     elif where == "constant":
         graph.node.append(constant(tensor))
     elif where == "list":
-        graph.node.append(helper.make_node("Odd", [], ["c"], values=[floats(), tensor]))
+        graph.node.append(helper.make_node("Relu", [], ["c"], values=[floats(), tensor]))
     elif where == "if":
         branches = {"then_branch": body_with(constant(floats())), "else_branch": body_with(constant(tensor))}
         graph.node.append(helper.make_node("If", ["x"], ["c"], **branches))
@@ -336,7 +336,7 @@ def hidden(model: onnx.ModelProto, where: str) -> None:
         inner = helper.make_node("If", ["x"], ["c"], then_branch=body_with(constant(tensor)))
         graph.node.append(helper.make_node("Loop", ["x"], ["c"], body=body_with(inner)))
     elif where == "graphs":
-        graph.node.append(helper.make_node("Odd", [], ["c"], bodies=[body_with(constant(tensor))]))
+        graph.node.append(helper.make_node("Relu", [], ["c"], bodies=[body_with(constant(tensor))]))
     elif where == "function":
         opset = [helper.make_opsetid("", 18)]
         model.functions.append(helper.make_function("own", "F", [], ["c"], [constant(tensor)], opset))
@@ -353,7 +353,10 @@ def hidden(model: onnx.ModelProto, where: str) -> None:
 def test_load_bundle_refuses_external_data_wherever_it_hides(handmade: Any, graph: Any, where: str) -> None:
     model = graph()
     hidden(model, where)
-    assert "external data" in refusal(handmade(model))
+    # Where it hides in what no bundle may hold, that is the reason.
+    reasons = {"if": "'If'", "loop": "'Loop'", "graphs": "control flow", "function": "functions"}
+    reasons |= {"sparse": "sparse", "training": "training"}
+    assert reasons.get(where, "external data") in refusal(handmade(model))
 
 
 def test_load_bundle_refuses_external_data_written_by_onnx(copied: Path, tmp_path: Path) -> None:
@@ -366,7 +369,7 @@ def test_load_bundle_refuses_external_data_written_by_onnx(copied: Path, tmp_pat
     assert "external data" in refusal(forged(copied))
 
 
-def test_has_external_data_is_false_for_a_real_export(three: Path, half: Path) -> None:
+def test_load_bundle_takes_real_exports(three: Path, half: Path) -> None:
     assert len(load_bundle(three).members) == 3
     assert load_bundle(half).precision == "fp16"
 

@@ -49,6 +49,18 @@ def test_probe_mismatch_finds_another_label() -> None:
     assert probe_mismatch(turned, PROBE, "int8") == "it gives 1 of 2 probe images another label"
 
 
+def test_probe_mismatch_finds_missing_rows() -> None:
+    assert "[1, 4] values for 2 probe images" in probe_mismatch(ROWS[:1], PROBE, "int8")
+
+
+def test_probe_of_refuses_images_that_were_changed_after_loading(copied: Path) -> None:
+    (member,) = load_bundle(copied).members
+    assert member.probe is not None
+    member.probe.write_bytes(bytes(member.probe.stat().st_size))
+    with pytest.raises(IntegrityError, match="changed while it was loaded"):
+        probe_of(member)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -56,6 +68,7 @@ def test_probe_mismatch_finds_another_label() -> None:
         ({"probabilities": [[1, 0, 0]]}, "rows of 4 values"),
         ({"probabilities": [[1, 0, 0, "0"]]}, "rows of 4 values"),
         ({"probabilities": [[2, 0, 0, 0]]}, r"values 0\.\.1"),
+        ({"probabilities": [[-0.001, 0.5, 0.5, 0.001]]}, r"values 0\.\.1"),
         ({"probabilities": [[1, 0, 0, 0]]}, "bytes are not 1 images"),
         ({"sha256": "0"}, "64 hexadecimal digits"),
         ({"sha256": "0" * 64}, "SHA-256"),

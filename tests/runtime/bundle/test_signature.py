@@ -51,7 +51,7 @@ def refusal(folder: Path, public: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         pytest.fail("something of the bundle was parsed")
 
     with monkeypatch.context() as patch:
-        for name in ("parse_bundle", "parse_verdict", "parse_cascade", "has_external_data"):
+        for name in ("parse_bundle", "parse_verdict", "parse_cascade", "check_model"):
             patch.setattr(load, name, parsed)
         with pytest.raises(IntegrityError) as caught:
             load_bundle(folder, public_key=public)

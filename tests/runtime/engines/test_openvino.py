@@ -86,7 +86,7 @@ def test_engine_computes_bf16_natively_where_the_cpu_has_it(brain_float: Path) -
 
 @pytest.mark.parametrize(("rest", "native"), [("bf16", True), ("fp32", False)])
 def test_engine_computes_the_float_part_of_int8_as_exported(member: Member, rest: str, *, native: bool) -> None:
-    int8 = dataclasses.replace(member, precision="int8", details={"quantisation": {"rest": rest}})
+    int8 = dataclasses.replace(member, precision="int8", details={**member.details, "quantisation": {"rest": rest}})
     assert int8.float_precision == rest
     with OpenVinoCpuEngine(int8) as engine:
         assert engine.info.provider.startswith("OpenVINO CPU bf16") == (native and computes_bfloat16())
@@ -161,7 +161,7 @@ def test_engine_works_without_a_cache(member: Member, tmp_path: Path, monkeypatc
 
 
 def test_engine_refuses_a_file_that_is_not_a_model(handmade: Any) -> None:
-    model = onnx.ModelProto(ir_version=9, producer_name="x").SerializeToString()
+    model = onnx.ModelProto(ir_version=9, graph=onnx.GraphProto(name="x")).SerializeToString()
     with pytest.raises(IntegrityError, match=r"export the bundle again|does not load in openvino"):
         OpenVinoCpuEngine(load_bundle(handmade(model)).members[0])
 

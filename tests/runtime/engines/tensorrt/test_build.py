@@ -167,3 +167,10 @@ def test_load_library_tells_broken_installations_apart(
 def test_load_library_refuses_an_unknown_library() -> None:
     with pytest.raises(UsageError, match="allowed are tensorrt, tensorrt-rtx"):
         load_library("tensorflow")
+
+
+def test_build_plan_refuses_another_file_than_the_bundle_lists(
+    rtx: TrtLibrary, small_member: Callable[..., Path]
+) -> None:
+    with pytest.raises(IntegrityError, match="changed while it was loaded"):
+        build_plan(rtx, small_member(), AMPERE, sha256="0" * 64)

@@ -110,7 +110,7 @@ class TensorRt:
                 return b"a plan"
 
         self.Builder = Builder
-        self.OnnxParser = lambda *_: SimpleNamespace(parse_from_file=lambda _: True)
+        self.OnnxParser = lambda *_: SimpleNamespace(parse=lambda _: True)
 
 
 @pytest.fixture

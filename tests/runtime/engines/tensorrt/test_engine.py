@@ -96,7 +96,8 @@ def test_engine_equals_onnx_runtime(machine: Machine, three: Path, count: int) -
 def test_members_infer_starts_all_engines_before_waiting(
     machine: Machine, three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = phantoms(5, 64, 64, seed=1)
+    # Not as many as the probe has, whose graph replays what it captured.
+    images = phantoms(30, 64, 64, seed=1)
     with (
         Ensemble.load(three, engine="onnxruntime-cpu") as expected,
         Ensemble.load(three, engine="tensorrt-rtx") as it,
@@ -193,3 +194,17 @@ def test_engine_refuses_a_machine_without_a_gpu(member: Member) -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(UnavailableError, match=r"no NVIDIA GPU can be used here .*engine='onnxruntime-cpu'"):
         TensorRtRtxEngine(member)
+
+
+def test_engine_keeps_no_plan_that_answers_otherwise_than_the_probe(
+    machine: Machine, single: Path, own_cache_of_the_test: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (member,) = load_bundle(single).members
+    probe = member.details["probe"]
+    turned = probe | {"probabilities": [row[::-1] for row in probe["probabilities"]]}
+    TensorRtRtxEngine(replace(member, details={**member.details, "probe": turned})).close()
+    assert "does not answer as the bundle says" in caplog.text
+    assert not list(own_cache_of_the_test.glob("tensorrt/*/*.plan"))
+    TensorRtRtxEngine(member).close()
+    assert len(list(own_cache_of_the_test.glob("tensorrt/*/*.plan"))) == 1
+    assert len(machine.loaded) == 2
