@@ -34,8 +34,11 @@ def parse_json(raw: str | bytes, path: Path, name: str) -> dict[str, Any]:
         raise ModelError(f"{path}: {name} has {len(raw):,} bytes; must be <= {MAX_CONFIG_BYTES:,}")
     try:
         parsed = json.loads(raw)
+        json.dumps(parsed, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ModelError(f"{path} is damaged: {name} is nested too deeply", _AGAIN) from error
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which no ONNX file can hold
+        raise ModelError(f"{path} is damaged: {name} holds text that is not Unicode", _AGAIN) from error
     except ValueError as error:
         raise ModelError(f"{path} is damaged: {name} is not JSON ({error})", _AGAIN) from error
     if not isinstance(parsed, dict):

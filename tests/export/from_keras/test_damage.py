@@ -232,3 +232,10 @@ def test_write_network_refuses_weights_that_are_damaged_inside_the_archive(tmp_p
     content[at + 200] ^= 1
     (tmp_path / "x.keras").write_bytes(content)
     assert "is a damaged .keras file (model.weights.h5" in outcome(tmp_path / "x.keras")
+
+
+def test_open_archive_refuses_names_that_are_not_unicode(tmp_path: Path) -> None:
+    def renamed(content: bytes) -> bytes:
+        return json.dumps(json.loads(content) | {"name": "\ud800"}).encode()
+
+    assert "not Unicode" in outcome(with_member(tmp_path / "x.keras", "config.json", renamed))
