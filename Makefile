@@ -6,6 +6,8 @@
 # make bench  the benchmarks
 # make docs   the documentation, as pages in site/ that need no network
 # make weights RUNS=runs DATA=brain.npz   all that ships beside newly trained weights; goes on where it was cut off
+# make lock   requirements/EXTRA.txt: the packages of each extra, with hashes
+# make licences, audit, sbom   licences and known vulnerabilities of the packages; bill of materials with the weights
 # make release  wheel, sdist, bill of materials and their SHA256SUMS in dist/
 # make gpu    all that needs a GPU; skips, with reasons, what cannot run here
 # Each works on a fresh machine with Python 3.11 or newer, and can be run again.
@@ -17,7 +19,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SHARED := -n 2 --dist loadfile --benchmark-disable
 PACKAGES := bench export models runtime training
 
-.PHONY: demo test slow fuzz check bench docs release gpu weights format clean .typecheck
+.PHONY: lock licences audit sbom demo test slow fuzz check bench docs release gpu weights format clean .typecheck
 
 demo: $(VENV)/light.installed
 	$(BIN)/bt-export --precision fp16
@@ -39,7 +41,16 @@ check: $(VENV)/dev.installed .typecheck
 	$(BIN)/python .ci/structure.py
 	MYPYPATH=.typecheck $(BIN)/mypy --package braintumor
 	cd .typecheck && ../$(BIN)/lint-imports ../pyproject.toml --no-logo --no-cache
+	$(BIN)/python .ci/supply.py licences
+	$(BIN)/python .ci/supply.py audit || [ $$? -eq 2 ]
 	$(BIN)/pytest -q tests/test_layers.py tests/test_wheel.py
+
+lock licences audit: $(VENV)/dev.installed
+	$(BIN)/python .ci/supply.py $@
+
+sbom: $(VENV)/dev.installed
+	mkdir -p dist
+	$(BIN)/python .ci/supply.py sbom dist/environment.cdx.json
 
 bench: $(VENV)/dev.installed
 	$(BIN)/pytest tests/benchmarks $(ARGS)

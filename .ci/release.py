@@ -64,6 +64,7 @@ def write_sbom(wheel: Path, path: Path) -> None:
     # Where the wheel lay when it was installed is nobody's business.
     listed = path.read_text(encoding="utf-8")
     path.write_text(listed.replace(f"{wheel.parent.as_uri()}/", ""), encoding="utf-8", newline="\n")
+    subprocess.run([sys.executable, str(ROOT / ".ci" / "supply.py"), "add-models", str(path)], check=True)
 
 
 def write_sums(folder: Path) -> None:
