@@ -1,5 +1,6 @@
 """No command opens a network connection; only `bt-data fetch` may."""
 
+import configparser
 import os
 import subprocess
 import sys
@@ -76,6 +77,23 @@ def test_an_engine_s_library_reports_nothing_when_it_is_imported(
     )
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert log.read_text().splitlines() == ["watching"]
+
+
+def entry_points() -> dict[str, str]:
+    """The commands that setup.cfg installs → "module:function"."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = filter(None, config["options.entry_points"]["console_scripts"].split("\n"))
+    return {name.strip(): target.strip() for name, target in (line.split("=") for line in lines)}
+
+
+@pytest.mark.parametrize("target", entry_points().values())
+def test_entry_point_opens_no_connection(target: str, watched: tuple[dict[str, str], Path]) -> None:
+    environment, log = watched
+    module, function = target.split(":")
+    command = [sys.executable, "-P", "-c", f"from {module} import {function}; {function}()", "--help"]
+    subprocess.run([*without_network(), *command], env=environment, check=True, capture_output=True, timeout=120)
+    assert set(log.read_text().splitlines()) == {"watching"}
 
 
 @pytest.mark.slow
