@@ -49,9 +49,11 @@ def keep_interrupts() -> Iterator[None]:
     kept = {number: default for number, default in _SIGNALS.items() if signal.getsignal(number) is default}
     keeper = _Keeper()
     _active.append(keeper)
-    hook = sys.unraisablehook
+    hook, shown = sys.unraisablehook, sys.excepthook
     # A dropped interrupt is raised again: no need to print it.
     sys.unraisablehook = lambda dropped: None if dropped.exc_type is KeyboardInterrupt else hook(dropped)
+    # NumPy and other extension modules print what interrupts them while they are imported.
+    sys.excepthook = lambda kind, *rest: None if issubclass(kind, KeyboardInterrupt) else shown(kind, *rest)
     for number in kept:
         signal.signal(number, keeper.notice)
     try:
@@ -60,7 +62,7 @@ def keep_interrupts() -> Iterator[None]:
         keeper.over = True
         for number, default in kept.items():
             signal.signal(number, default)
-        sys.unraisablehook = hook
+        sys.unraisablehook, sys.excepthook = hook, shown
         _active.remove(keeper)
 
 
