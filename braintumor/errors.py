@@ -10,6 +10,7 @@
     │   └── KerasLoadError     3  a model file that the installed Keras does not load
     ├── ParityError            3  an export does not give the answers of its original
     ├── IntegrityError         4  a bundle, or another file of ours, is damaged or malformed
+    │   └── VerdictError       4  a bundle was not accepted, and must be
     └── UnavailableError       5  an engine or an optional package is not usable here
         ├── DeviceError        5  a device is not there, or its driver does not work
         └── OutOfMemoryError   5  a device's memory does not hold the batch
@@ -39,6 +40,7 @@ __all__ = [
     "UnsafeCacheError",
     "UnsupportedLayerError",
     "UsageError",
+    "VerdictError",
 ]
 
 
@@ -119,6 +121,10 @@ class IntegrityError(BraintumorError):
     """A bundle, or another file that we write, is damaged or malformed: schema, files, hashes, paths."""
 
     exit_code: ClassVar[int] = 4
+
+
+class VerdictError(IntegrityError):
+    """A bundle was required to be accepted, and was refused, never judged, or judged on another engine."""
 
 
 class UnavailableError(BraintumorError):

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from braintumor.runtime.bundle.load import Bundle
+from braintumor.runtime.bundle.starter import is_starter
+from braintumor.runtime.current_verdict import current_verdict
 
-__all__ = ["caution_lines", "verdict_line"]
+__all__ = ["caution_lines", "table_verdict_lines", "verdict_caution", "verdict_line"]
 
 
 def verdict_line(acceptance: Mapping[str, Any]) -> str:
@@ -19,6 +21,34 @@ def verdict_line(acceptance: Mapping[str, Any]) -> str:
         f"{images} images right, {acceptance['flips']} labels differ from {acceptance['reference']}"
     )
     return line if acceptance["status"] == "accepted" else click.style(f"{line}; {acceptance['reason']}", fg="red")
+
+
+def verdict_caution(bundle: Bundle, engine: Mapping[str, str]) -> str:
+    """What is to be said where a bundle answers that is not accepted on the engine; empty for nothing.
+
+    Nothing is said about the models that come with the package, which no user could have judged.
+
+    Args:
+        bundle: That answers.
+        engine: Its name and version, as in a prediction.
+    """
+    verdict = current_verdict(bundle, engine)
+    if verdict.status == "accepted" or (verdict.status == "not judged" and is_starter(bundle)):
+        return ""
+    if verdict.status == "refused":
+        return verdict.text
+    chosen = f" --engine {engine['name']}" if engine else ""
+    return f"{verdict.text}; judge it with: bt-bench accuracy {shlex.quote(str(bundle.folder))} --data IMAGES{chosen}"
+
+
+def table_verdict_lines(bundle: Bundle, engine: Mapping[str, str]) -> Iterator[str]:
+    """The verdict on the bundle that answered, in colour: one line, or two where it does not hold for the engine."""
+    if bundle.acceptance is not None:
+        yield verdict_line(bundle.acceptance)
+    elif is_starter(bundle):
+        yield click.style("the models that come with the package; not judged here", dim=True)
+    if (caution := verdict_caution(bundle, engine)) and current_verdict(bundle, engine).status != "refused":
+        yield click.style(caution, fg="yellow")
 
 
 def caution_lines(bundle: Bundle) -> Iterator[str]:

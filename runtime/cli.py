@@ -28,6 +28,7 @@ from braintumor.runtime.engines.registry import AUTO, ENGINES
 if TYPE_CHECKING:
     from braintumor.runtime.archive.audit import AuditLog
     from braintumor.runtime.bundle.load import Bundle
+    from braintumor.runtime.current_verdict import Requirement
     from braintumor.runtime.ensemble import Ensemble
     from braintumor.runtime.image.sandbox import Sandbox
     from braintumor.runtime.prediction import Policy, Prediction
@@ -59,6 +60,11 @@ _TEXT = ("", "txt", "log", "ndjson")
     "with the package, exported at the first run]",
 )
 @require_signature_option
+@click.option(
+    "--require",
+    type=click.Choice(("accepted",)),
+    help="Answer only with a bundle that bt-bench accuracy accepted on this engine and version.",
+)
 @click.option("--no-starter", is_flag=True, help="Do not export the models that come with the package.")
 @click.option("--engine", type=click.Choice((AUTO, *ENGINES)), default=AUTO, show_default=True, help=_ENGINE_HELP)
 @click.option("--device", metavar="cuda:N", help="GPU to use, for an engine that runs on one.")
@@ -107,6 +113,7 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     paths: tuple[str, ...],
     bundle: str | None,
     public_key: Path | None,
+    require: "Requirement | None",
     no_starter: bool,
     engine: str,
     device: str | None,
@@ -132,11 +139,10 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
     folder = find_bundle(bundle, note=_say)
     if folder is None and no_starter:
         raise no_bundle()
-    if output is not None:
-        _refuse_overwriting(output, sources, folder)
+    _refuse_overwriting(output, sources, folder)
     form = form or _default_format(output)
-
-    load = functools.partial(_load, folder, device=device, threads=threads, policy=policy, public_key=public_key)
+    options = {"device": device, "threads": threads, "policy": policy, "public_key": public_key, "require": require}
+    load = functools.partial(_load, folder, in_table=_is_table_shown(form, output), **options)
     images = _UNKNOWN_NUMBER if archive.watch else len(sources)
     limits = {"image_seconds": image_seconds, "image_mb": image_mb}
     decoders = functools.partial(_sandbox, images, threads, chosen=sandbox, **limits)
@@ -155,8 +161,8 @@ def infer(  # noqa: PLR0913 - one parameter an option of the command
             decoders() as processes,
             load(engine=engine) as ensemble,
         ):
-            options = {"batch_size": batch_size, "decode_threads": threads, "sandbox": processes}
-            predictions = _predictions(ensemble, sources, audit, **options)
+            batches = {"batch_size": batch_size, "decode_threads": threads, "sandbox": processes}
+            predictions = _predictions(ensemble, sources, audit, **batches)
             some_failed = _write(predictions, len(sources), stream, form, ensemble.bundle)
     if form != "table" and sys.stderr.isatty():
         click.echo(NOTICE, err=True)
@@ -215,18 +221,22 @@ def _sandbox(images: int, threads: int | None, *, chosen: bool | None, **limits:
         yield sandbox
 
 
-def _load(folder: Path | None, **options: Any) -> "Ensemble":
-    """The ensemble; steps that take long at the first time are shown."""
+def _load(folder: Path | None, *, in_table: bool, **options: Any) -> "Ensemble":
+    """The ensemble; steps that take long at the first time are shown, and a verdict, unless a table will show it."""
+    from braintumor.runtime.bundle_lines import verdict_caution
     from braintumor.runtime.ensemble import Ensemble
     from braintumor.runtime.output import choice_line
 
     with ProgressDisplay() as display:
-        return Ensemble.load(
+        ensemble = Ensemble.load(
             folder,
             on_choice=lambda choice: display.write(choice_line(choice)),
             progress=display.show,
             **options,
         )
+    if not in_table and (caution := verdict_caution(ensemble.bundle, ensemble.engine_info)):
+        _say(caution)
+    return ensemble
 
 
 def _stdin_lines() -> Iterable[str]:
@@ -250,10 +260,16 @@ def _default_format(output: Path | None) -> str:
     )
 
 
-def _refuse_overwriting(output: Path, sources: Sequence[str], bundle: Path | None) -> None:
+def _is_table_shown(form: str, output: Path | None) -> bool:
+    return form == "table" and output is None and sys.stdout.isatty()
+
+
+def _refuse_overwriting(output: Path | None, sources: Sequence[str], bundle: Path | None) -> None:
     """Refuse to write over what cannot be made again: an image, or a part of the bundle."""
     from braintumor.runtime.image.formats import HEAD_BYTES, detect_format
 
+    if output is None:
+        return
     target = output.resolve()
     if bundle is not None and target.is_relative_to(bundle.resolve()):
         raise UsageError(

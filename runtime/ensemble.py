@@ -18,6 +18,7 @@ from braintumor.runtime.arguments import check_count, check_sources, limit_threa
 from braintumor.runtime.bundle.load import Bundle, load_bundle
 from braintumor.runtime.bundle.starter import default_bundle
 from braintumor.runtime.cascade import settled_labels
+from braintumor.runtime.current_verdict import Requirement, check_requirement, current_verdict
 from braintumor.runtime.early_exit import leaders, running_order
 from braintumor.runtime.engine_cost import member_costs_ms
 from braintumor.runtime.engine_selection import ChoiceCallback, load_fastest
@@ -79,8 +80,6 @@ class Ensemble(Closing):
         # Engines answer one batch at a time, some of them wrongly when given two.
         self._turn = threading.Lock()
         self._bundle_info = {"name": bundle.name, "sha256": bundle.sha256, "precision": bundle.precision}
-        if bundle.acceptance is not None:
-            self._bundle_info["verdict"] = bundle.acceptance["status"]
         if bundle.signature is not None:
             self._bundle_info["signed_by"] = bundle.signature.key_sha256
         if bundle.assumed:
@@ -91,9 +90,13 @@ class Ensemble(Closing):
             "device": self.engine.device,
             "version": self.engine.version,
         }
+        verdict = current_verdict(bundle, self._engine_info)
+        self._bundle_info["verdict"] = verdict.status
+        if verdict.judged_on is not None:
+            self._bundle_info["judged_on"] = verdict.judged_on
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - keywords
         cls,
         bundle: str | Path | Bundle | None = None,
         *,
@@ -104,6 +107,7 @@ class Ensemble(Closing):
         on_choice: ChoiceCallback | None = None,
         progress: ProgressCallback = silent,
         public_key: str | Path | None = None,
+        require: Requirement | None = None,
     ) -> Self:
         """Verify a bundle and load its members.
 
@@ -119,9 +123,12 @@ class Ensemble(Closing):
             on_choice: Called with the measurement when "auto" had to measure.
             progress: Gets the steps of what takes long at the first time: exporting, measuring.
             public_key: The PEM file of a public key that must have signed the bundle; None for any bundle.
+            require: "accepted" for a bundle that `bt-bench accuracy` accepted on the engine that answers, in the
+                same version; None for any bundle.
 
         Raises:
             IntegrityError: The bundle is damaged, not there, or not signed with that key.
+            VerdictError: It was required to be accepted, and is not.
             UnavailableError: The engine is not usable here.
             UsageError: No such engine, device, policy or number of threads, or they do not go together.
         """
@@ -136,18 +143,16 @@ class Ensemble(Closing):
                 f"the bundle {verified.name!r} has no cascade",
                 "export it again with the option cascade of bt-export, or use `policy='early-exit'`",
             )
+        # Before seconds of loading; once more with the engine that was loaded.
+        check_requirement(require, verified, {})
         members = load_fastest(verified, names, device=index, threads=threads, on_choice=on_choice, progress=progress)
-        if policy == "full":
-            return cls(verified, members)
-        if verified.cascade is not None and policy == "cascade":
-            order = verified.cascade.order
-            return cls(verified, members, policy, [verified.names.index(name) for name in order])
         try:
-            costs_ms = member_costs_ms(verified, members, threads)
+            ensemble = cls(verified, members, policy, _running_order(verified, members, policy, threads))
+            check_requirement(require, verified, ensemble.engine_info)
         except BaseException:
             members.close()
             raise
-        return cls(verified, members, policy, running_order(members.shares.tolist(), costs_ms))
+        return ensemble
 
     def predict(self, source: Source) -> Prediction:
         """Answer one image.
@@ -367,3 +372,12 @@ def _verified(
     if public_key is not None:
         raise UsageError("`public_key` is for a folder, got a loaded bundle", "give it to load_bundle")
     return bundle
+
+
+def _running_order(bundle: Bundle, members: Members, policy: Policy, threads: int | None) -> Sequence[int] | None:
+    """Indices of the members in the order in which a policy runs them; None where all run."""
+    if policy == "full":
+        return None
+    if bundle.cascade is not None and policy == "cascade":
+        return [bundle.names.index(name) for name in bundle.cascade.order]
+    return running_order(members.shares.tolist(), member_costs_ms(bundle, members, threads))

@@ -12,7 +12,7 @@ import click
 from braintumor import NOTICE
 from braintumor.errors import OutputError
 from braintumor.runtime.bundle.load import Bundle
-from braintumor.runtime.bundle_lines import caution_lines, verdict_line
+from braintumor.runtime.bundle_lines import caution_lines, table_verdict_lines
 from braintumor.runtime.engine_selection import EngineChoice
 from braintumor.runtime.prediction import ImageInfo, Prediction
 
@@ -111,6 +111,7 @@ class Csv:
                 "engine",
                 "error",
                 "engine_version",
+                "verdict",
             ]
         )
 
@@ -133,6 +134,7 @@ class Csv:
                 prediction.engine["name"],
                 prediction.error["message"] if prediction.error else "",
                 prediction.engine["version"],
+                prediction.bundle.get("verdict", ""),
             ]
         )
 
@@ -171,8 +173,8 @@ class Table:
         """Write the bundle, the engine and the notice."""
         engine = f" on {self._engine['name']} ({self._engine['version']})" if self._engine else ""
         self._line(f"bundle {self._bundle.name} ({self._bundle.precision}, {self._bundle.sha256[:12]}){engine}")
-        if self._bundle.acceptance is not None:
-            self._line(verdict_line(self._bundle.acceptance))
+        for line in table_verdict_lines(self._bundle, self._engine):
+            self._line(line)
         for line in caution_lines(self._bundle):
             self._line(click.style(line, fg="yellow"))
         self._line(NOTICE)

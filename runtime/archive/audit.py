@@ -131,7 +131,8 @@ def open_audit(path: Path, key: bytes | None = None) -> Iterator[AuditLog]:
 
 
 def _bundle(info: Mapping[str, str]) -> AuditedBundle:
-    return AuditedBundle(info["name"], info["sha256"], info.get("verdict"))
+    verdict = info["verdict"]
+    return AuditedBundle(info["name"], info["sha256"], None if verdict == "not judged" else verdict)
 
 
 def read_key(path: Path) -> bytes:

@@ -14,7 +14,7 @@ class AuditedBundle(msgspec.Struct, frozen=True):
     Attributes:
         name: Given at export.
         sha256: Of all of it.
-        verdict: Of `bt-bench accuracy`; None where it was not judged.
+        verdict: Of `bt-bench accuracy`, as in a prediction; None where it was not judged.
     """
 
     name: str

@@ -12,7 +12,7 @@ from typing import Final
 
 from braintumor import __version__
 from braintumor.cache import Cache, content_key
-from braintumor.errors import IntegrityError, UnavailableError
+from braintumor.errors import IntegrityError, OutputError, UnavailableError
 from braintumor.files import sha256_of
 from braintumor.models.catalog import shipped_weights
 from braintumor.models.vote_calibration import VOTE_FILE
@@ -24,7 +24,7 @@ from braintumor.runtime.engines.registry import ENGINES
 from braintumor.runtime.inputs import find_bundle, no_bundle
 from braintumor.system.fingerprint import machine_fingerprint
 
-__all__ = ["EXPORTER", "STARTER_VARIABLE", "default_bundle", "exported_starter", "starter_bundle"]
+__all__ = ["EXPORTER", "STARTER_VARIABLE", "default_bundle", "exported_starter", "is_starter", "starter_bundle"]
 
 EXPORTER: Final = "braintumor.export.starter:export_starter"
 
@@ -95,6 +95,15 @@ def exported_starter() -> Bundle | None:
     loader = _Loader()
     Cache(_CACHE_KIND, is_whole=loader.is_whole).get(_key(_models()))
     return loader.bundle
+
+
+def is_starter(bundle: Bundle) -> bool:
+    """Whether a bundle is the starter bundle in the user's cache."""
+    try:
+        return bundle.folder.name == _FOLDER and bundle.folder.is_relative_to(Cache(_CACHE_KIND).folder.absolute())
+    except OutputError:
+        # A user without a home folder has no cache.
+        return False
 
 
 class _Loader:

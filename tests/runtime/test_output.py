@@ -114,7 +114,8 @@ def test_table_of_few_images_has_a_block_each() -> None:
     assert "  net says glioma (70.0 %)" in lines
     assert "  first of 3 frames" in lines
     assert lines[-1] == NOTICE
-    assert "bundle demo (mixed, abababababab) on e (onnxruntime 1)" in lines[-2]
+    assert "bundle demo (mixed, abababababab) on e (onnxruntime 1)" in lines[-3]
+    assert "never judged" in lines[-2]
 
 
 def test_table_of_many_images_has_a_line_each() -> None:
