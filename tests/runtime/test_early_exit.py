@@ -81,6 +81,14 @@ def test_leaders_hold_against_the_worst_of_the_others(given_weights: list[float]
         assert vote[label] > np.delete(vote, label).max()
 
 
+def test_leaders_leave_open_what_rounding_may_turn() -> None:
+    """The lead exceeds the shares to come by half of the slack, and by twice as much as it."""
+    answers = np.array([[[1, 0, 0, 0]]], np.float32)
+    for excess, label in ((0.5 * slack(2), UNDECIDED), (2 * slack(2), 0)):
+        own, to_come = np.array([[0.5 + excess / 2], [0.5 - excess / 2]], np.float32)
+        assert leaders(answers, own, to_come).tolist() == [label]
+
+
 def test_leaders_decide_sure_images() -> None:
     sure = np.array([[[0.99, 0.01, 0, 0]]] * 2, np.float32)
     thirds = vote_shares([1, 1, 1])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from braintumor.runtime.vote import entropy_nats, margin, soft_vote
+from braintumor.runtime.vote import entropy_nats, margin, soft_vote, vote_shares
 
 weights = st.lists(st.floats(1e-30, 1e30), min_size=1, max_size=5)
 
@@ -43,6 +43,13 @@ def test_soft_vote_depends_on_the_ratio_of_the_weights(given_weights: list[float
 def test_soft_vote_takes_extreme_weights(extreme: list[Any]) -> None:
     rows = softmax_rows(2, 2, 3)
     assert np.allclose(soft_vote(rows, extreme), rows.mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("uneven", "shares"), [([1e308, 1e-10], [1, 0]), ([0, 1], [0, 1]), ([1e-308, 1e308], [0, 1])]
+)
+def test_vote_shares_takes_weights_far_apart(uneven: list[float], shares: list[float]) -> None:
+    assert vote_shares(uneven).tolist() == shares
 
 
 def test_soft_vote_of_one_member_is_its_answer() -> None:
