@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 REFUSED: Final = 3
-"""Exit code when a bundle is refused."""
+"""Exit code when a bundle is refused, or too few images show nothing."""
 
 PATH: Final = click.Path(path_type=Path)
 

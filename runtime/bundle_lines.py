@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,6 +11,10 @@ from braintumor.runtime.bundle.starter import is_starter
 from braintumor.runtime.current_verdict import current_verdict
 
 __all__ = ["caution_lines", "table_verdict_lines", "verdict_caution", "verdict_line"]
+
+
+# Their line has the reason.
+_WITH_REASON: Final = frozenset({"refused", "not shown"})
 
 
 def verdict_line(acceptance: Mapping[str, Any]) -> str:
@@ -35,7 +39,7 @@ def verdict_caution(bundle: Bundle, engine: Mapping[str, str]) -> str:
     verdict = current_verdict(bundle, engine)
     if verdict.status == "accepted" or (verdict.status == "not judged" and is_starter(bundle)):
         return ""
-    if verdict.status == "refused":
+    if verdict.status in _WITH_REASON:
         return verdict.text
     chosen = f" --engine {engine['name']}" if engine else ""
     return f"{verdict.text}; judge it with: bt-bench accuracy {shlex.quote(str(bundle.folder))} --data IMAGES{chosen}"
@@ -47,7 +51,7 @@ def table_verdict_lines(bundle: Bundle, engine: Mapping[str, str]) -> Iterator[s
         yield verdict_line(bundle.acceptance)
     elif is_starter(bundle):
         yield click.style("the models that come with the package; not judged here", dim=True)
-    if (caution := verdict_caution(bundle, engine)) and current_verdict(bundle, engine).status != "refused":
+    if (caution := verdict_caution(bundle, engine)) and current_verdict(bundle, engine).status not in _WITH_REASON:
         yield click.style(caution, fg="yellow")
 
 

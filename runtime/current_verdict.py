@@ -23,14 +23,14 @@ class CurrentVerdict:
     """A verdict, as far as it holds now.
 
     Attributes:
-        status: "accepted" or "refused"; "stale" for a bundle that was accepted on another engine, or another version
-            of its library; "not judged" for one that carries none.
+        status: "accepted" or "refused"; "not shown" where too few images were judged; "stale" for a bundle that was
+            accepted on another engine, or another version of its library; "not judged" for one without a verdict.
         judged_on: The engine and the version of its library that were judged, such as "onnxruntime-cpu (onnxruntime
             1.32.0)"; None where nothing was.
         text: What is to be said about it; empty for "accepted".
     """
 
-    status: Literal["accepted", "refused", "stale", "not judged"]
+    status: Literal["accepted", "refused", "not shown", "stale", "not judged"]
     judged_on: str | None = None
     text: str = ""
 
@@ -51,6 +51,9 @@ def current_verdict(bundle: Bundle, engine: Mapping[str, str]) -> CurrentVerdict
     if verdict["status"] == "refused":
         text = f"bt-bench accuracy refused the bundle {bundle.name!r}: {verdict['reason']}"
         return CurrentVerdict("refused", judged_on, text)
+    if verdict["status"] == "not shown":
+        text = f"too few images were judged to accept the bundle {bundle.name!r}: {verdict['reason']}"
+        return CurrentVerdict("not shown", judged_on, text)
     # Verdicts of the first versions lack the library's version.
     if engine and (name, version or engine["version"]) != (engine["name"], engine["version"]):
         text = (

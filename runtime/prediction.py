@@ -68,9 +68,10 @@ class Prediction:
     Attributes:
         input: The image.
         status: "ok", or "error" when this image has no answer.
-        bundle: Name, sha256 and precision of the bundle; its "verdict": "accepted", "refused", "stale" (accepted on
-            another engine or version) or "not judged"; "judged_on", the engine of the verdict, where one is; and
-            "class_order": "assumed" where nobody stated the order of a member's outputs at its export.
+        bundle: Name, sha256 and precision of the bundle; its "verdict": "accepted", "refused", "not shown" (of too
+            few images), "stale" (accepted on another engine or version) or "not judged"; "judged_on", the engine of
+            the verdict, where one is; and "class_order": "assumed" where nobody stated the order of a member's
+            outputs at its export.
         engine: Name, provider, device and version of what executed.
         label: The ensemble's class.
         probabilities: The soft vote: class → 0..1, in the bundle's class order; they sum to 1. Where `bounds` is

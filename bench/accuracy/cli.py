@@ -73,6 +73,7 @@ _KERAS, _NONE = "keras", "none"
 @click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write all figures there.")
 @require_signature_option
 @click.option("--no-record", is_flag=True, help="Do not write the verdict into the bundles.")
+@click.option("--replace", is_flag=True, help="Write it also over a verdict on more images.")
 @debug_option
 def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     *,
@@ -91,12 +92,14 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     policy: "Policy",
     json_file: Path | None,
     no_record: bool,
+    replace: bool,
     public_key: Path | None,
 ) -> None:
     """Compare BUNDLE with its originals, or with another bundle, on labelled images.
 
     Accepted means: with 95 % confidence it loses less than --margin points of accuracy, and no other check fails
-    (docs/prove.md). The verdict is written into the bundle. Exit code 3 when one is refused.
+    (docs/prove.md). The verdict is written into the bundle. Exit code 3 when one is refused, or when too few
+    images show nothing.
     """
     from braintumor.bench.accuracy.options import AccuracyOptions
     from braintumor.bench.result_file import ResultFile
@@ -118,7 +121,7 @@ def accuracy(  # noqa: PLR0913 - one parameter an option of the command
     file = ResultFile(json_file)
     images = _images(data_source(data), count, verified[0])
     # A run on a few images must not replace the verdict on all.
-    if _is_refused(verified, images, options, file, record=not no_record and count is None):
+    if _is_refused(verified, images, options, file, record=not no_record and count is None, replace=replace):
         sys.exit(REFUSED)
 
 
@@ -129,9 +132,11 @@ def _is_refused(
     file: "ResultFile",
     *,
     record: bool,
+    replace: bool,
 ) -> bool:
     """Judge; print, write and record each verdict as soon as it is there: the next bundle takes its time."""
     from braintumor.bench.accuracy.evaluate import evaluate_bundles
+    from braintumor.bench.accuracy.gate import NOT_ACCEPTED
     from braintumor.bench.accuracy.render import evaluation_lines
     from braintumor.bench.accuracy.summary import acceptance, accuracy_result, images_summary
 
@@ -144,11 +149,11 @@ def _is_refused(
             click.echo("\n".join(evaluation_lines(last.result, last.bundle, images.classes)) + "\n")
         file.write(accuracy_result(evaluations, summary, options, command, bundles[len(evaluations) :]))
         if record:
-            _record(last.bundle, acceptance(last.result, summary, command))
+            _record(last.bundle, acceptance(last.result, summary, command), replace=replace)
 
     with file.note_on_interrupt(), ProgressDisplay() as bar:
         evaluations = evaluate_bundles(bundles, images, options, bar, _echo_choice, show_and_write)
-    return any(evaluation.result.verdict.status == "refused" for evaluation in evaluations)
+    return any(evaluation.result.verdict.status in NOT_ACCEPTED for evaluation in evaluations)
 
 
 def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "LabelledImages":
@@ -163,8 +168,8 @@ def _images(data: Path | None, count: int | None, bundle: "Bundle") -> "Labelled
     return images if count is None else images.stratified(count)
 
 
-def _record(bundle: "Bundle", verdict: dict[str, Any] | None) -> None:
-    """Write a verdict into its bundle, if this is still the one that was evaluated."""
+def _record(bundle: "Bundle", verdict: dict[str, Any] | None, *, replace: bool) -> None:
+    """Write a verdict into its bundle, if this is still the one that was evaluated, and has none on more images."""
     from braintumor.runtime.bundle.acceptance import write_acceptance
     from braintumor.runtime.bundle.folder import is_signed
     from braintumor.runtime.bundle.load import MANIFEST, load_bundle
@@ -174,6 +179,11 @@ def _record(bundle: "Bundle", verdict: dict[str, Any] | None) -> None:
     present = load_bundle(bundle.folder, public_key=bundle.signature.public_key if bundle.signature else None)
     if present.sha256 != bundle.sha256:
         raise IntegrityError(f"{bundle.folder} was replaced during the run", "run the command again")
+    before = present.acceptance
+    if before is not None and before["images"] > verdict["images"] and not replace:
+        kept = f"{bundle.folder.name} keeps its verdict on {before['images']} images ({before['status']})"
+        click.echo(f"{kept}; --replace writes this one on {verdict['images']}", err=True)
+        return
     write_acceptance(bundle.folder / MANIFEST, present.details, verdict)
     if is_signed(bundle.folder):
         sign = f"bt-bundle sign {shlex.quote(str(bundle.folder))} --key KEY"

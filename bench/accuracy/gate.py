@@ -1,4 +1,4 @@
-"""The verdict on a deployed bundle, accepted or refused, and the findings that decide it.
+"""The verdict on a deployed bundle, accepted, refused or not shown, and the findings that decide it.
 
 A bundle is accepted when its vote is SHOWN to be not worse than its reference's by more than a margin: the one-sided
 95 % lower end of Tango's interval of the paired difference of accuracy lies above -margin. A difference that is not
@@ -25,12 +25,16 @@ from braintumor.bench.metrics.paired import PairedMetrics
 from braintumor.errors import UsageError
 from braintumor.runtime.prediction import Policy
 
-__all__ = ["DEFAULT_MARGIN_POINTS", "Evidence", "PolicyResult", "Verdict", "decide_verdict"]
+__all__ = ["DEFAULT_MARGIN_POINTS", "NOT_ACCEPTED", "Evidence", "PolicyResult", "Verdict", "decide_verdict"]
 
 DEFAULT_MARGIN_POINTS: Final = 0.5
 """Accuracy that may be lost, in percentage points."""
 
-Status = Literal["accepted", "refused", "unjudged"]
+Status = Literal["accepted", "refused", "not shown", "unjudged"]
+
+
+NOT_ACCEPTED: Final[frozenset[Status]] = frozenset({"refused", "not shown"})
+"""Verdicts that fail a run of `bt-bench`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class Verdict:
     """Whether a bundle is accepted, and why.
 
     Attributes:
-        status: "refused" when a finding did not pass; "unjudged" when all passed but there was no reference.
+        status: "refused" when a finding did not pass; "not shown" when all passed but non-inferiority, which so few
+            images cannot show; "unjudged" when all passed but there was no reference.
         margin_points: Accuracy that may be lost, in percentage points.
         confidence: Of the bound that decides.
         reason: The findings that decided it, in one line.
@@ -127,9 +132,17 @@ def decide_verdict(evidence: Evidence, margin_points: float = DEFAULT_MARGIN_POI
         findings.append(_policy_finding(evidence.policy))
     if evidence.comparison is not None:
         findings += _comparison_findings(evidence.comparison, margin_points / 100)
-    passed = all(finding.passed for finding in findings)
-    status: Status = "refused" if not passed else "unjudged" if evidence.comparison is None else "accepted"
+    status = _status(findings, evidence.comparison, margin_points / 100)
     return Verdict(status, margin_points, CONFIDENCE, _reason(findings), tuple(findings))
+
+
+def _status(findings: Sequence[Finding], comparison: Comparison | None, margin: float) -> Status:
+    failed = {finding.check for finding in findings if not finding.passed}
+    if comparison is None:
+        return "refused" if failed else "unjudged"
+    if failed == {_NON_INFERIORITY} and comparison.pairs.images < images_needed(margin):
+        return "not shown"
+    return "refused" if failed else "accepted"
 
 
 def _reason(findings: Sequence[Finding]) -> str:

@@ -36,8 +36,9 @@ def evaluation_lines(result: BundleResult, bundle: Bundle, classes: Sequence[str
         yield from _comparison_lines(result.comparison, result.reference)
     yield ""
     yield from _robustness_lines(result)
+    failed = "OPEN   " if result.verdict.status == "not shown" else "REFUSED"
     for finding in result.verdict.findings:
-        yield f"{'ok     ' if finding.passed else 'REFUSED'} {finding.check}: {finding.text}"
+        yield f"{'ok     ' if finding.passed else failed} {finding.check}: {finding.text}"
 
 
 def _accuracy_lines(result: EnsembleResult) -> Iterator[str]:

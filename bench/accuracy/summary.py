@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from braintumor.bench.accuracy.evaluate import BundleEvaluation, leak_free_indices
+from braintumor.bench.accuracy.gate import NOT_ACCEPTED
 from braintumor.bench.accuracy.options import AccuracyOptions
 from braintumor.bench.accuracy.result import (
     AccuracyResult,
@@ -53,7 +54,7 @@ def accuracy_result(
         options=AccuracySettings(
             options.batch_size, options.policy, options.margin_points, options.robustness, options.threads
         ),
-        accepted=not remaining and all(bundle.verdict.status != "refused" for bundle in bundles),
+        accepted=not remaining and all(bundle.verdict.status not in NOT_ACCEPTED for bundle in bundles),
         inference_s=sum(map(_inference_s, (*bundles, *references.values()))),
         bundles=bundles,
     )

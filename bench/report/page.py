@@ -17,7 +17,13 @@ from braintumor.bench.report.robustness_view import robustness_view
 __all__ = ["report_page"]
 
 _VERDICTS: Final[Mapping[str, str]] = MappingProxyType(
-    {"accepted": "✓ Accepted", "refused": "✗ Refused", "unjudged": "Not judged", "timed": "Timed only"}
+    {
+        "accepted": "✓ Accepted",
+        "refused": "✗ Refused",
+        "not shown": "? Not shown",
+        "unjudged": "Not judged",
+        "timed": "Timed only",
+    }
 )
 
 

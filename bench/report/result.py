@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from braintumor import NOTICE
+from braintumor.bench.accuracy.gate import NOT_ACCEPTED
 from braintumor.bench.accuracy.result import AccuracyResult
 from braintumor.bench.latency.result import LatencyResult
 from braintumor.bench.metrics.environment import Environment
@@ -93,5 +94,5 @@ class Report:
 
     @property
     def refused(self) -> bool:
-        """Whether any bundle was refused."""
-        return any(statement.status == "refused" for statement in self.summary)
+        """Whether any bundle was refused, or too few images have not shown that it may be accepted."""
+        return any(statement.status in NOT_ACCEPTED for statement in self.summary)

@@ -18,7 +18,8 @@ class Statement:
 
     Attributes:
         name: Of the bundle on its engine.
-        status: "accepted", "refused", "unjudged" (there was no reference), or "timed" (nothing was judged).
+        status: "accepted", "refused", "not shown" (too few images), "unjudged" (there was no reference), or
+            "timed" (nothing was judged).
         sentences: The most important first.
     """
 

@@ -40,7 +40,7 @@ __all__ = [
 
 ACCEPTANCE: Final = "acceptance"
 ACCEPTANCE_SCHEMA: Final = "braintumor.acceptance/1"
-STATUSES: Final = ("accepted", "refused")
+STATUSES: Final = ("accepted", "refused", "not shown")
 
 EXPORTED: Final = "exported_utc"
 """The field with the time of the export, by ISO 8601; bundles of older versions have none."""

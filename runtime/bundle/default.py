@@ -23,7 +23,7 @@ _NOT_JUDGED: Final = "not judged"
 _UNREADABLE: Final = "unreadable"
 _REFUSED: Final = "refused"
 # Best first. One that cannot be read stands before none, so that loading it tells what is wrong with it.
-_PREFERENCE: Final = ("accepted", _NOT_JUDGED, _UNREADABLE)
+_PREFERENCE: Final = ("accepted", "not shown", _NOT_JUDGED, _UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Candidate:
 
     Attributes:
         folder: Its path.
-        status: "accepted", "refused", "not judged" or "unreadable".
+        status: "accepted", "not shown", "refused", "not judged" or "unreadable".
         dated: What `date` is of: "exported", "judged" or "written" (its file).
         date: In UTC.
     """

@@ -31,20 +31,22 @@ def answers(*, relabelled: int = 0, lost: int = 0) -> NDArray[np.float32]:
     return probabilities
 
 
-def verdict(vote: NDArray[np.float32], member: NDArray[np.float32], margin_points: float) -> Verdict:
+def verdict(
+    vote: NDArray[np.float32], member: NDArray[np.float32], margin_points: float, images: int = IMAGES
+) -> Verdict:
     """On a vote and its only member beside a reference that gives `answers()` for both."""
-    reference = answers()
+    reference, vote, member, truth = answers()[:images], vote[:images], member[:images], TRUTH[:images]
     comparison = Comparison(
-        **field_values(paired_metrics(reference, vote, TRUTH)),
+        **field_values(paired_metrics(reference, vote, truth)),
         near_duplicate_free=None,
-        members={"net": paired_metrics(reference, member, TRUTH)},
+        members={"net": paired_metrics(reference, member, truth)},
         missing_members=(),
         added_members=(),
         same_originals=True,
         flipped=(),
     )
-    members = {"net": scores(member, TRUTH, CLASSES)}
-    evidence = Evidence(CLASSES, scores(vote, TRUTH, CLASSES), members, replace(STABLE), comparison)
+    members = {"net": scores(member, truth, CLASSES)}
+    evidence = Evidence(CLASSES, scores(vote, truth, CLASSES), members, replace(STABLE), comparison)
     return decide_verdict(evidence, margin_points)
 
 
@@ -65,3 +67,11 @@ def test_a_member_may_lose_the_margin_and_not_twice_as_much(lost: int, status: s
     assert decided.status == status, decided.reason
     failed = {finding.check for finding in decided.findings if not finding.passed}
     assert failed == ({"member accuracy"} if status == "refused" else set())
+
+
+@pytest.mark.parametrize(
+    ("images", "flips", "status"), [(538, 0, "not shown"), (539, 0, "accepted"), (538, 3, "refused")]
+)
+def test_too_few_images_show_nothing_unless_a_fault(images: int, flips: int, status: str) -> None:
+    vote = answers(relabelled=flips)
+    assert verdict(vote, vote, 0.5, images).status == status

@@ -50,7 +50,12 @@ def test_report_page_shows_the_figures_of_the_data(documents: Documents, page: s
 
 def test_report_page_shows_a_verdict_by_a_word_and_a_sign(documents: Documents) -> None:
     accuracy, latency = documents
-    for status, shown in (("accepted", "✓ Accepted"), ("refused", "✗ Refused"), ("unjudged", "Not judged")):
+    for status, shown in (
+        ("accepted", "✓ Accepted"),
+        ("refused", "✗ Refused"),
+        ("not shown", "? Not shown"),
+        ("unjudged", "Not judged"),
+    ):
         accuracy["bundles"][0]["verdict"]["status"] = status
         assert f"<h3>{shown}: small on {ENGINE}</h3>" in report_page(reported(accuracy, latency))
 

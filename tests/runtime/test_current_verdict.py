@@ -41,10 +41,16 @@ CASES: list[tuple[dict[str, str] | None, str]] = [
     ({}, "accepted"),
     ({"status": "refused"}, "refused"),
     ({"status": "refused", "engine": "openvino-cpu"}, "refused"),
+    ({"status": "not shown"}, "not shown"),
     ({"engine": "openvino-cpu"}, "stale"),
     ({"engine_version": "onnxruntime 1.0.0"}, "stale"),
 ]
-TOLD = {"not judged": "never judged", "refused": "40 of 703 labels flip", "stale": f"{ENGINE} ({NOW}) answers now"}
+TOLD = {
+    "not judged": "never judged",
+    "refused": "40 of 703 labels flip",
+    "not shown": "40 of 703 labels flip",
+    "stale": f"{ENGINE} ({NOW}) answers now",
+}
 BundleFactory = Callable[[dict[str, str] | None], Path]
 
 

@@ -59,6 +59,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
         ({"plain": {}, "bad": {"status": "refused", "day": 9, "file": 9}}, "plain"),
         # A verdict counts more than any date.
         ({"good": {"status": "accepted", "day": 1}, "plain": {"day": 9, "file": 9}}, "good"),
+        ({"few": {"status": "not shown"}, "plain": {"day": 9, "file": 9}}, "few"),
         # The date of the export counts more than that of the file, which judging and copying change.
         ({"a": {"day": 1, "file": 9}, "b": {"day": 2, "file": 1}}, "b"),
         ({"a": {"status": "accepted", "day": 1, "verdict": 9}, "b": {"status": "accepted", "day": 2}}, "b"),
