@@ -25,6 +25,7 @@ _OTHER_COMMANDS = (
     "bt-export --bundle ",
     "--benchmark-json",
     "bt-bench latency",
+    "bt-bundle sign --key ",
 )
 
 

@@ -60,7 +60,7 @@ def verify_signature(root: Path, manifest: bytes, public_key: str | Path) -> Sig
     if raw is None:
         raise IntegrityError(
             f"{root} is not signed: it has no {SIGNATURE}",
-            f"take a bundle that is signed, or sign it with: bt-bundle sign {shlex.quote(str(root))} --key KEY",
+            f"take a bundle that is signed, or sign it with: bt-bundle sign --key KEY {shlex.quote(str(root))}",
         )
     digests = signed_digests(raw, key, root / SIGNATURE)
     _check_names(root, digests)
