@@ -152,5 +152,6 @@ def _probe_call(stack: contextlib.ExitStack, name: str, exported: ExportedMember
 
 
 def _member(exported: ExportedMember) -> Member:
-    entry, model = exported.entry, exported.model
+    model, probe = exported.model, {**exported.entry["probe"], "sha256": sha256_of(exported.probe)}
+    entry = {**exported.entry, "probe": probe}
     return member_of(entry, model, sha256_of(model), exported.probe, len(entry["source"]["classes"]))

@@ -101,7 +101,12 @@ def test_predict_fills_every_field(ensemble: Ensemble, scans: list[Path], three:
     first, second = sorted(data["probabilities"].values())[:1:-1]
     assert data["margin"] == pytest.approx(first - second, abs=1e-6)
     assert 0 <= data["entropy_nats"] <= 1.3863
-    assert data["bundle"] == {"name": "three", "sha256": load_bundle(three).sha256, "precision": "fp32"}
+    assert data["bundle"] == {
+        "name": "three",
+        "sha256": load_bundle(three).sha256,
+        "precision": "fp32",
+        "verdict": "not judged",
+    }
     assert data["engine"]["name"] == "onnxruntime-cpu"
     assert data["engine"]["provider"] == "CPUExecutionProvider"
     assert data["engine"]["device"] == "cpu"
