@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -42,7 +43,13 @@ def verdict_caution(bundle: Bundle, engine: Mapping[str, str]) -> str:
     if verdict.status in _WITH_REASON:
         return verdict.text
     chosen = f" --engine {engine['name']}" if engine else ""
-    return f"{verdict.text}; judge it with: bt-bench accuracy {shlex.quote(str(bundle.folder))} --data IMAGES{chosen}"
+    return f"{verdict.text}; judge it with: bt-bench accuracy {_typed(bundle.folder)} --data IMAGES{chosen}"
+
+
+def _typed(folder: Path) -> str:
+    """A folder as one would type it here."""
+    here = Path.cwd()
+    return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
 
 def table_verdict_lines(bundle: Bundle, engine: Mapping[str, str]) -> Iterator[str]:
