@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from braintumor import NOTICE, __version__
-from braintumor.runtime.bundle.acceptance import write_acceptance
-from braintumor.runtime.bundle.load import MANIFEST
+from tests.support.bundles import accept_bundle
 
 # -P: the working directory must not stand before what is installed.
 RUN = [sys.executable, "-P", "-c", "from braintumor.runtime.cli import main; main()"]
@@ -41,23 +40,13 @@ def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
     return line
 
 
-def assert_only_never_judged(stderr: str) -> None:
-    """Standard error has one line, on the bundle's missing verdict."""
-    (line,) = stderr.splitlines()
-    assert "was never judged" in line
-
-
 @pytest.fixture(scope="module")
 def single(single: Path, scans: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that is accepted on the engine that answers, so that nothing is said about it."""
     folder = tmp_path_factory.mktemp("accepted") / "single"
     shutil.copytree(single, folder)
     engine = json.loads(infer(scans[0], "--bundle", folder).stdout)["engine"]
-    verdict = {"status": "accepted", "reason": "", "reference": "keras", "images": 703, "correct": 690, "flips": 0}
-    judged = {"engine": engine["name"], "engine_version": engine["version"]}
-    path = folder / MANIFEST
-    write_acceptance(path, json.loads(path.read_bytes()), verdict | judged)
-    return folder
+    return accept_bundle(folder, engine)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,7 +60,8 @@ def chosen(three: Path, single: Path, scans: list[Path]) -> None:
 def test_infer_writes_json_lines_to_a_pipe(three: Path, scans: list[Path]) -> None:
     done = infer(*scans, "--bundle", three)
     assert done.returncode == 0
-    assert_only_never_judged(done.stderr)
+    (caution,) = done.stderr.splitlines()
+    assert "was never judged" in caution
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["input"]["path"] for record in records] == [str(path) for path in scans]
     assert {record["status"] for record in records} == {"ok"}

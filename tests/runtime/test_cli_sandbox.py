@@ -51,8 +51,8 @@ def test_infer_answers_the_rest_of_a_folder_with_doubtful_files(single: Path, do
     assert "palette" in records[2]["error"]["message"]
     assert "memory" in records[3]["error"]["message"]
     assert {record["error"]["type"] for record in records[2:]} == {"InputError"}
-    judged, failed = done.stderr.splitlines()
-    assert "never judged" in judged
+    caution, failed = done.stderr.splitlines()
+    assert "never judged" in caution
     assert "2 of 4 answered" in failed
     here = infer(doubtful, "--bundle", single, *ENGINE, "--no-sandbox")
     answers = [json.loads(line) for line in here.stdout.splitlines()]

@@ -8,6 +8,8 @@ from typing import Any
 
 from braintumor.export import ExportOptions, MemberOptions, VerificationImages, export_bundle
 from braintumor.models.labels import CLASSES
+from braintumor.runtime.bundle.acceptance import write_acceptance
+from braintumor.runtime.bundle.load import MANIFEST
 from braintumor.runtime.image.decode import DECODE_VERSION
 from tests.support.keras_worker import keras_in_this_process
 
@@ -18,6 +20,15 @@ def export_members(folder: Path, members: Sequence[MemberOptions], precision: An
     options = ExportOptions(tuple(members), precision, folder, folder.name, images, "bt-export a.keras")
     with keras_in_this_process():
         return export_bundle(options).folder
+
+
+def accept_bundle(folder: Path, engine: Mapping[str, str]) -> Path:
+    """Write the verdict "accepted" on an engine (name and version, as in a prediction) into a bundle."""
+    path = folder / MANIFEST
+    counts = {"images": 703, "correct": 690, "flips": 0}
+    by = {"engine": engine["name"], "engine_version": engine["version"], "reference": "keras"}
+    write_acceptance(path, json.loads(path.read_bytes()), {"status": "accepted", "reason": "", **by, **counts})
+    return folder
 
 
 def forge_bundle(folder: Path, models: Mapping[str, bytes], *, side: int, weights: Sequence[float]) -> Path:
