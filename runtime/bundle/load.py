@@ -169,7 +169,7 @@ def load_bundle(folder: str | Path, *, public_key: str | Path | None = None) -> 
     if verdict is not None:
         details[ACCEPTANCE] = parse_verdict(verdict, root / VERDICT)
     check_acceptance(details, sha256, root / (MANIFEST if verdict is None else VERDICT))
-    _check_files(root, listed_files(details))
+    _check_files(root, listed_files(details), {} if signature is None else signature.digests)
     for entry in details["members"]:
         _check_model(root, root / entry["file"])
     return Bundle(
@@ -260,7 +260,8 @@ def _read_manifest(root: Path) -> bytes:
         raise IntegrityError(f"{path} cannot be read ({error.strerror or error})", "check its permissions") from error
 
 
-def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]], digests: Mapping[str, str]) -> None:
+    """Compare the folder with what `bundle.json` lists; `digests` are of files that were hashed already."""
     present = file_names(root) - {MANIFEST}
     if missing := sorted(listed.keys() - present):
         raise IntegrityError(f"{root} lacks {', '.join(missing)}, which its {MANIFEST} lists", _remedy(root))
@@ -269,17 +270,17 @@ def _check_files(root: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
             f"{root} holds {', '.join(extra)}, which its {MANIFEST} does not list", "remove it from the folder"
         )
     for name, entry in listed.items():
-        _check_file(root, root / name, entry)
+        _check_file(root, root / name, entry, digests.get(name))
 
 
-def _check_file(root: Path, path: Path, entry: Mapping[str, Any]) -> None:
+def _check_file(root: Path, path: Path, entry: Mapping[str, Any], digest: str | None) -> None:
     try:
         size_bytes = path.stat().st_size
         if size_bytes != entry["size_bytes"]:
             raise IntegrityError(
                 f"{path} has {size_bytes} bytes; its {MANIFEST} says {entry['size_bytes']}", _remedy(root)
             )
-        digest = sha256_of(path)
+        digest = digest or sha256_of(path)
         if digest != entry["sha256"]:
             raise IntegrityError(
                 f"{path} has SHA-256 {digest[:16]}…; its {MANIFEST} says {entry['sha256'][:16]}…", _remedy(root)

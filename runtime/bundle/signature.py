@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,12 +34,14 @@ class Signature:
         key_sha256: The fingerprint of the key: the SHA-256 of its public PEM text.
         verdict: The bytes of a verdict that the same key signed; None for none.
         unsigned_verdict: There is a verdict without a signature of its own: it is not read.
+        digests: Name → SHA-256 of each file of the bundle, as it was read and as it was signed.
     """
 
     public_key: Path
     key_sha256: str
     verdict: bytes | None = None
     unsigned_verdict: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def verify_signature(root: Path, manifest: bytes, public_key: str | Path) -> Signature:
@@ -68,7 +70,7 @@ def verify_signature(root: Path, manifest: bytes, public_key: str | Path) -> Sig
     for name in (MANIFEST, *digests):
         if (present.get(name) or _digest(root / name)) != digests[name]:
             raise IntegrityError(f"{root / name} was changed after it was signed", _COPY_AGAIN)
-    return _with_verdict(root, key)
+    return replace(_with_verdict(root, key), digests=digests)
 
 
 def _check_names(root: Path, digests: Mapping[str, str]) -> None:
