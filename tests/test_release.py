@@ -1,7 +1,6 @@
 """What is released is the same byte for byte wherever it is packed, and its sums can be checked."""
 
 import hashlib
-import importlib.util
 import io
 import tarfile
 from pathlib import Path
@@ -10,17 +9,13 @@ from types import ModuleType
 import pytest
 import yaml
 
+from tests.support.ci_scripts import ci_script
 from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
 def release() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("release", ROOT / ".ci" / "release.py")
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return ci_script("release")
 
 
 def packed(path: Path, names: list[str], *, mtime: int, mode: int, owner: str) -> Path:

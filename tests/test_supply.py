@@ -1,7 +1,6 @@
 """Lock files, licences, audit and the bill of materials of the weights."""
 
 import hashlib
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -9,17 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.paths import PRETRAINED, ROOT
+from tests.support.ci_scripts import ci_script
+from tests.support.paths import PRETRAINED
 
 
 @pytest.fixture(scope="module")
 def supply() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("supply", ROOT / ".ci" / "supply.py")
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return ci_script("supply")
 
 
 def test_lock_files_are_those_of_the_extras(supply: ModuleType) -> None:
